@@ -1,0 +1,15 @@
+"""Networks by name. A new family is one file and one line in `FAMILIES`.
+
+A family is a module with
+
+    handles(name) -> bool                            whether `name` is one of its networks
+    names() -> list[str]                             what it can build
+    build(name, num_classes, size) -> nn.Module      initialized at random from torch's generator
+    pretrained(name) -> dict[str, Tensor]            its ImageNet weights (may need the network)
+"""
+
+from __future__ import annotations
+
+from kdtool.arch import timm, torchvision
+
+FAMILIES = (timm, torchvision)

@@ -1,0 +1,175 @@
+"""Build, load and save a network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from kdtool.arch import FAMILIES
+from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.core.files import write_bytes
+from kdtool.core.modelinfo import ModelInfo
+
+IMAGENET = "imagenet"
+SCRATCH = "none"
+SHOWN = 5
+
+
+def family_of(arch: str) -> Any:
+    """The family that builds `arch`.
+
+    Raises:
+        UsageError: no family does; names the nearest networks.
+    """
+    for family in FAMILIES:
+        if family.handles(arch):
+            return family
+    known = [name for family in FAMILIES for name in family.names()]
+    near = difflib.get_close_matches(arch, known, n=SHOWN) or ["resnet18", "resnet34", "timm/…"]
+    raise UsageError(
+        f"No network is called {arch!r}; near: {', '.join(near)}.",
+        "Any torchvision classifier is allowed by its name, any timm network as timm/<name>.",
+    )
+
+
+def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.Module:
+    """A network for `num_classes` with a new head.
+
+    Args:
+        weights: `none` (random, from torch's generator), `imagenet`, or a file of weights of the
+            same network whose head may have any number of classes.
+
+    Returns:
+        logits = network(images): (B, 3, size, size) float → (B, num_classes).
+
+    Raises:
+        UsageError, SetupError, ModelFileError: unknown network, no download, file that does not fit.
+    """
+    family = family_of(arch)
+    network: nn.Module = family.build(arch, num_classes, size)
+    if weights == SCRATCH:
+        return network
+    if weights == IMAGENET:
+        source, state = f"the ImageNet weights of {arch}", family.pretrained(arch)
+    else:
+        source, state = weights, read_weights(Path(weights))[0]
+    head = _head(family, arch, num_classes, size)
+    fresh = network.state_dict()
+    merged = {name: fresh[name] if name in head else state.get(name) for name in fresh}
+    body = {name: value for name, value in merged.items() if value is not None}
+    extra = {name: value for name, value in state.items() if name not in fresh and not _auxiliary(name)}
+    load_exactly(network, body | extra, source)
+    return network
+
+
+def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load `state`, every tensor of it and nothing else.
+
+    Raises:
+        ModelFileError: names what is missing, unexpected or of another shape.
+    """
+    own = network.state_dict()
+    differences = {
+        "missing": [name for name in own if name not in state],
+        "unexpected": [name for name in state if name not in own],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ],
+    }
+    if any(differences.values()):
+        lines = [f"  {kind}: {_shorten(found)}" for kind, found in differences.items() if found]
+        raise ModelFileError(
+            "\n".join([f"{source} does not fit the network.", *lines]),
+            "Check that the architecture is the one the file was made for.",
+        )
+    network.load_state_dict(dict(state))
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a weights file: safetensors, or a torch pickle of tensors alone.
+
+    Raises:
+        ModelFileError: not there, broken, or a pickle that holds more than tensors.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file.", "Name a .safetensors, .pt or .pth file of weights.")
+    if path.suffix != ".safetensors":
+        return _read_pickle(path), {}
+    try:
+        with safe_open(path, framework="pt") as stream:
+            state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
+            return state, dict(stream.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The one door for pickles: `weights_only`, so that no code in the file can run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever the bytes lead it to
+        raise ModelFileError(
+            f"{path}: refused; not a plain file of weights ({type(error).__name__}).",
+            "Convert it to safetensors where you trust it: safetensors.torch.save_file(state_dict, FILE).",
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelFileError(
+            f"{path}: holds more than a state dict.", "Save network.state_dict() alone and try again."
+        )
+    return state
+
+
+def save_network(path: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
+    """Write weights and their record durably, as safetensors."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    write_bytes(path, save(tensors, metadata=info.to_metadata()))
+
+
+def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
+    """A network saved by `save_network`, in eval mode, on the CPU.
+
+    Raises:
+        ModelFileError: broken, not kdtool's, or weights that do not fit their own record.
+    """
+    state, metadata = read_weights(path)
+    info = ModelInfo.from_metadata(metadata, path)
+    if info is None:
+        raise ModelFileError(
+            f"{path}: holds weights, but not the classes and preprocessing of a trained model.",
+            "A trained model is DIR/teacher/model.safetensors; weights to start from go to --teacher-weights.",
+        )
+    network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
+    load_exactly(network, state, str(path))
+    return network.eval(), info
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _head(family: Any, arch: str, num_classes: int, size: int) -> set[str]:
+    """Names of the tensors whose shape depends on the number of classes."""
+    with torch.device("meta"):
+        one, other = (family.build(arch, classes, size).state_dict() for classes in (num_classes, num_classes + 1))
+    return {name for name in one if one[name].shape != other[name].shape}
+
+
+def _auxiliary(name: str) -> bool:
+    """Auxiliary heads of Inception and GoogLeNet, which we build without."""
+    return name.startswith(("aux1.", "aux2.", "AuxLogits."))
+
+
+def _shorten(names: list[str]) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+

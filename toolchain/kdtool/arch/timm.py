@@ -1,0 +1,58 @@
+"""timm's networks as `timm/<name>`: `timm/tf_efficientnet_lite0`, `timm/deit_tiny_patch16_224`, …"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from kdtool.core.errors import SetupError
+
+PREFIX = "timm/"
+
+
+def handles(name: str) -> bool:
+    return name.startswith(PREFIX) and timm.is_model(name.removeprefix(PREFIX))
+
+
+def names() -> list[str]:
+    return [PREFIX + name for name in timm.list_models()]
+
+
+def build(name: str, num_classes: int, size: int) -> nn.Module:
+    """A network with random weights and a head of `num_classes`, for inputs of `size` × `size`."""
+    bare = name.removeprefix(PREFIX)
+    return _create(bare, num_classes, pretrained=False, **_arguments(bare, size))
+
+
+def pretrained(name: str) -> dict[str, Tensor]:
+    """The weights timm names for this network, from the Hugging Face hub or its cache.
+
+    Raises:
+        SetupError: they are not in the cache and cannot be downloaded.
+    """
+    try:
+        return dict(_create(name.removeprefix(PREFIX), None, pretrained=True).state_dict())
+    except Exception as error:  # the hub client raises many kinds, most of them not OSError
+        raise SetupError(
+            f"The pretrained weights of {name} are not in the cache and cannot be downloaded "
+            f"({type(error).__name__}).",
+            "Go online once, bring a file with --teacher-weights FILE, or train from scratch with "
+            "--teacher-weights none.",
+        ) from error
+
+
+def _create(bare: str, num_classes: int | None, **arguments: Any) -> nn.Module:
+    network: nn.Module = timm.create_model(bare, num_classes=num_classes, **arguments)
+    return network
+
+
+def _arguments(bare: str, size: int) -> dict[str, Any]:
+    """Transformers are built for one size and say so by an `img_size`; CNNs take any."""
+    default: dict[str, Any] = timm.get_pretrained_cfg(bare).to_dict() if timm.get_pretrained_cfg(bare) else {}
+    if not default.get("fixed_input_size"):
+        return {}
+    entry = inspect.unwrap(timm.model_entrypoint(bare))
+    return {"img_size": size} if "kwargs" in inspect.signature(entry).parameters else {}

@@ -1,0 +1,56 @@
+"""torchvision's classifiers: `resnet18`, `mobilenet_v3_small`, `vit_b_16`, …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision import models
+
+from kdtool.core.errors import SetupError
+
+
+def handles(name: str) -> bool:
+    return name in names()
+
+
+def names() -> list[str]:
+    classifiers: list[str] = models.list_models(module=models)
+    return classifiers
+
+
+def build(name: str, num_classes: int, size: int) -> nn.Module:
+    """A network with random weights and a head of `num_classes`; `size` matters to ViTs alone."""
+    network: nn.Module = models.get_model(
+        name, weights=None, num_classes=num_classes, **_arguments(name, size)
+    )
+    return network
+
+
+def pretrained(name: str) -> dict[str, Tensor]:
+    """The default ImageNet weights, downloaded to torch's cache and checked by their hash.
+
+    Raises:
+        SetupError: they are not in the cache and cannot be downloaded.
+    """
+    weights = models.get_model_weights(name).DEFAULT
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise SetupError(
+            f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded from "
+            f"{weights.url} ({error}).",
+            "Go online once, bring a file with --teacher-weights FILE, or train from scratch with "
+            "--teacher-weights none.",
+        ) from error
+    return state
+
+
+def _arguments(name: str, size: int) -> dict[str, Any]:
+    if name.startswith("vit_"):
+        return {"image_size": size}
+    if name.startswith("maxvit"):
+        return {"input_size": (size, size)}
+    if name in ("googlenet", "inception_v3"):
+        return {"aux_logits": False, "init_weights": True}  # a plain logits tensor in training too
+    return {}

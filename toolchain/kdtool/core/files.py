@@ -1,0 +1,90 @@
+"""The one durable writer, and content hashes.
+
+A file kdtool has written is either the old one or the new one, never a torn one, whatever kills
+the process or the power: temporary file in the same folder, write, fsync, rename, fsync of the
+folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kdtool.core.errors import SetupError
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def durable(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path`, durably.
+
+    On any exception the temporary file is removed and `path` is as it was.
+
+    Raises:
+        SetupError: the disk is full, read-only or broken (names the file and the cause).
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _fsync(partial)
+        os.replace(partial, path)
+        _fsync(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_bytes(path: Path, payload: bytes) -> None:
+    """Write `payload` to `path` durably."""
+    with durable(path) as partial:
+        partial.write_bytes(payload)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path` durably."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path` durably. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256_bytes(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of the content of `path`, as hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`: equal values have equal hashes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return sha256_bytes(text.encode("utf-8"))
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> SetupError:
+    return SetupError(
+        f"Cannot write {path}: {error.strerror or error}.",
+        "Free some space or choose another place with --out DIR; what was complete before is untouched.",
+    )

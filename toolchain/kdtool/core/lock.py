@@ -1,0 +1,52 @@
+"""One process at a time in a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdtool.core.errors import LockedError, SetupError
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold `folder/.lock` (flock) for the time of the block; the system frees it if we die.
+
+    Raises:
+        LockedError: another process holds it; the message names it.
+        SetupError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write in {folder}: {error.strerror or error}.", "Choose another place with --out DIR."
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            raise LockedError(
+                f"{folder} is in use by {_holder(stream.read())}.",
+                "Wait for it to end, or choose another place with --out DIR.",
+            ) from error
+        stream.seek(0)
+        stream.truncate()
+        json.dump({"pid": os.getpid(), "host": platform.node()}, stream)
+        stream.flush()
+        yield
+
+
+def _holder(content: str) -> str:
+    try:
+        holder = json.loads(content)
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

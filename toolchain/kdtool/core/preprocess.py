@@ -1,0 +1,132 @@
+"""The one definition of how a photograph becomes the network's input.
+
+Training, calibration, parity, bench and the device all use these functions, and each model file
+carries the `Preprocess` it was trained with. In words:
+
+1. decode with Pillow; an image over `PIXEL_LIMIT` pixels is an error;
+2. first frame of an animation; turned as EXIF says;
+3. 16-bit grey is scaled to 8 bits (value / 257); alpha and transparent palettes are laid on white;
+   every other mode (CMYK, palette, grey, …) is converted to RGB by Pillow;
+4. resize so that the shortest side is `resize` (the other is truncated to an integer, as torchvision
+   does), with Pillow's antialiased filter;
+5. crop `size` × `size` from the centre;
+6. float32 x = ((v / 255) − mean) / std per channel, order RGB, layout NCHW.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from kdtool.core.errors import DataError
+
+PIXEL_LIMIT = 100_000_000
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+WHITE = (255, 255, 255, 255)
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From a decoded photograph to the input tensor; travels with every model.
+
+    Attributes:
+        resize: length of the shortest side after resizing, pixels.
+        size: side of the centre crop, pixels; at most `resize`.
+        interpolation: a key of `INTERPOLATIONS`, always antialiased.
+        mean, std: per channel R, G, B, of values scaled to [0, 1].
+    """
+
+    resize: int
+    size: int
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def pixels(self, image: Image.Image) -> UInt8Array:
+        """Resize and crop an RGB image: (size, size, 3) uint8."""
+        width, height = image.size
+        short, long = sorted((width, height))
+        scaled = int(self.resize * long / short)
+        new_size = (self.resize, scaled) if width <= height else (scaled, self.resize)
+        if new_size != image.size:
+            image = image.resize(new_size, INTERPOLATIONS[self.interpolation])
+        left, top = (round((side - self.size) / 2.0) for side in new_size)
+        return np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+    def normalize(self, pixels: UInt8Array) -> FloatArray:
+        """(N, H, W, 3) uint8 → (N, 3, H, W) float32, contiguous."""
+        scaled = pixels.astype(np.float32) / np.float32(255)
+        centred = scaled - np.asarray(self.mean, np.float32)
+        return np.ascontiguousarray((centred / np.asarray(self.std, np.float32)).transpose(0, 3, 1, 2))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Preprocess:
+        """Raises TypeError, KeyError or ValueError where the content is not a Preprocess."""
+        mean, std = (tuple(float(v) for v in content[key]) for key in ("mean", "std"))
+        interpolation = str(content["interpolation"])
+        if len(mean) != 3 or len(std) != 3 or interpolation not in INTERPOLATIONS:
+            raise ValueError("not a Preprocess")
+        return cls(int(content["resize"]), int(content["size"]), interpolation, mean, std)
+
+
+def decode(payload: bytes, name: str) -> Image.Image:
+    """Decode an encoded photograph to an RGB image by the one rule above (steps 1 to 3).
+
+    Args:
+        payload: the bytes of the file, in any format Pillow reads.
+        name: how the message names it.
+
+    Raises:
+        DataError: no image, truncated, over the pixel limit, or a mode without a rule.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit, an error
+            image = Image.open(io.BytesIO(payload))
+        if image.width * image.height > PIXEL_LIMIT:
+            raise DataError(
+                f"{name}: {image.width} × {image.height} pixels, over the limit of {PIXEL_LIMIT:,}.",
+                "Scale it down, or leave it out with --skip-bad.",
+            )
+        image.seek(0)
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        cause = str(error).replace(repr(error.args[0]) if error.args else "", "").strip() or "unreadable"
+        raise DataError(
+            f"{name}: not a readable image ({type(error).__name__}: {cause}).",
+            "Repair or remove it, or leave it out with --skip-bad.",
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        wide = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, WHITE)
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,226 @@
+"""A recipe: one TOML file that says everything about a teacher–student system.
+
+Sections and keys are a contract; the defaults here are the paper's figures, and what the paper
+leaves open (temperature, weights, learning rates, batch size) is marked in `models/paper.toml`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdtool.core.errors import UsageError
+from kdtool.core.preprocess import INTERPOLATIONS
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(_Section):
+    """Which pixels the networks see, and how a folder without splits is split."""
+
+    size: int = Field(224, ge=8, le=2048, description="side of the square input, pixels")
+    resize: int = Field(0, ge=0, le=4096, description="shortest side before the centre crop; 0 means `size`")
+    interpolation: str = "bilinear"
+    validation_fraction: Fraction = 0.15
+    test_fraction: Fraction = 0.15
+    skip_bad: bool = Field(False, description="leave unreadable images out instead of stopping")
+    allow_leaks: bool = Field(False, description="accept the same picture in two splits")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataSettings:
+        if self.resize and self.resize < self.size:
+            raise ValueError(f"resize is {self.resize}, allowed is {self.size} (size) or more")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {self.interpolation!r}, allowed is one of {', '.join(INTERPOLATIONS)}"
+            )
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction leave nothing to train on")
+        return self
+
+    @property
+    def shortest_side(self) -> int:
+        return self.resize or self.size
+
+
+class NetworkSettings(_Section):
+    """How one network is built and trained. `patience` 0 never stops early."""
+
+    arch: str
+    weights: str = Field("none", description="imagenet, none (from scratch) or a file")
+    epochs: Count
+    patience: int = Field(0, ge=0, description="epochs without a better validation accuracy; 0: no early stop")
+    lr: Positive
+    batch_size: Count = 32
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class TeacherSettings(NetworkSettings):
+    arch: str = "resnet34"
+    weights: str = "imagenet"
+    epochs: Count = 20
+    lr: Positive = 1e-4
+
+
+class LossSettings(BaseModel):
+    """`ce_weight · CE(s, y) + weight · loss(s, t, y)`; further keys are the loss's own parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str = "kd"
+    weight: float = Field(0.5, ge=0)
+    ce_weight: float = Field(0.5, ge=0)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class StudentSettings(NetworkSettings):
+    arch: str = "resnet18"
+    epochs: Count = 60
+    patience: int = Field(10, ge=0)
+    lr: Positive = 1e-3
+    loss: LossSettings = LossSettings()
+
+
+class ExportSettings(_Section):
+    opset: int = Field(18, ge=18, le=23)
+    tolerance: Positive = Field(1e-4, description="largest |Δlogit| between torch and ONNX Runtime")
+
+
+class QuantizeSettings(_Section):
+    calibration_images: Count = 256
+    reduce_range: bool | Literal["auto"] = "auto"
+    max_drop: float = Field(1.0, ge=0, le=100, description="largest loss of validation accuracy, points")
+
+
+class BenchSettings(_Section):
+    threads: int = Field(0, ge=0, description="0: every processor this process may use")
+    warmup: Count = 10
+    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples
+    max_compute: Positive = Field(0.50, description="student MACs / teacher MACs, at most")
+    min_retention: Positive = Field(0.94, description="student accuracy / teacher accuracy, at least")
+    resamples: Annotated[int, Field(ge=1000)] = 10_000
+
+
+class Recipe(_Section):
+    """A whole recipe; `name` is that of its file."""
+
+    name: str
+    title: str = ""
+    data: DataSettings = DataSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    export: ExportSettings = ExportSettings()
+    quantize: QuantizeSettings = QuantizeSettings()
+    bench: BenchSettings = BenchSettings()
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file of each recipe that comes with kdtool."""
+    return {path.stem: path for path in sorted(_recipes_folder().glob("*.toml"))}
+
+
+def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe and apply `section.key=value` overrides.
+
+    Raises:
+        UsageError: no such recipe, not TOML, or fields that are wrong (all of them, at once).
+    """
+    path = _find(name_or_file)
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path}: not valid TOML ({error}).", "A recipe to start from: kdtool recipes --show paper"
+        ) from error
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe({"name": path.stem} | content, str(path))
+
+
+def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe; `source` is how messages name it."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors()]
+        raise UsageError(
+            "\n".join([f"{source}: {len(problems)} field(s) are wrong.", *problems]),
+            "All fields with their defaults: kdtool recipes --show paper",
+        ) from error
+
+
+def _describe(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_fields(problem["loc"][:-1]))
+        return f"  {field}: unknown; allowed here: {known}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f" (given {problem['input']!r})"
+    return f"  {field}: {reason}{given}"
+
+
+def _known_fields(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Recipe
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        section = annotation
+    return list(section.model_fields)
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise UsageError(
+            f"--set {override}: not of the form section.key=value.", "Example: --set student.epochs=10"
+        )
+    section = content
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise UsageError(f"--set {override}: {part} is a value, not a section.")
+    section[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word, such as an architecture's name
+
+
+def _find(name_or_file: str) -> Path:
+    shipped = shipped_recipes()
+    if name_or_file in shipped:
+        return shipped[name_or_file]
+    path = Path(name_or_file)
+    if path.is_file():
+        return path
+    raise UsageError(
+        f"--recipe {name_or_file}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file.",
+        "List them with: kdtool recipes",
+    )
+
+
+def _recipes_folder() -> Path:
+    installed = Path(str(files("kdtool"))) / "models"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "models"  # a source checkout

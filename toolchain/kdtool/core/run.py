@@ -1,0 +1,98 @@
+"""The folder of a run: where each file lies, and its `run.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdtool.core.errors import UsageError
+from kdtool.core.files import write_json
+
+SCHEMA = 1
+ARTIFACTS = Path("artifacts")
+ROLES = ("teacher", "student", "baseline")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run. Methods name files; nothing here opens a model."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def soft_labels(self) -> Path:
+        return self.path / "softlabels"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "onnx"
+
+    @property
+    def bench(self) -> Path:
+        return self.path / "bench.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def role(self, role: str) -> Path:
+        """The folder of a trained network: teacher, student or baseline."""
+        return self.path / role
+
+    def weights(self, role: str) -> Path:
+        return self.role(role) / "model.safetensors"
+
+    def onnx_model(self, role: str, precision: str = "fp32") -> Path:
+        return self.onnx / (f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx")
+
+    def trained_roles(self) -> tuple[str, ...]:
+        """The roles whose training is complete, teacher first."""
+        return tuple(role for role in ROLES if (self.role(role) / "manifest.json").is_file())
+
+    def read_record(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            UsageError: there is none, or it is not one of ours.
+        """
+        try:
+            content = json.loads(self.record.read_text("utf-8"))
+            if content["schema"] != SCHEMA:
+                raise ValueError("written by another version of kdtool")
+            return dict(content)
+        except FileNotFoundError:
+            raise UsageError(
+                f"{self.path} is not a run: it has no run.json.", "Start one with: kdtool run DATA"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self.record} cannot be read ({error}).") from error
+
+    def write_record(self, content: Mapping[str, Any]) -> None:
+        write_json(self.record, {"schema": SCHEMA, **content})
+
+
+def newest_run(artifacts: Path = ARTIFACTS) -> RunFolder:
+    """The run under `artifacts` whose run.json is the youngest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    records = sorted(artifacts.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise UsageError(f"No run under {artifacts}/.", "Start one with: kdtool run DATA, or name it.")
+    return RunFolder(records[-1].parent)
