@@ -1,0 +1,102 @@
+"""The command line: a lazy table of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from kdtool import __version__
+from kdtool.core.errors import KdtoolError
+
+# name → (module, first line of its help); the help stands here so that `kdtool --help` imports no command
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("kdtool.cli.run", "From photographs to a proven small model: every stage."),
+    "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),
+    "distill": ("kdtool.cli.distill", "Distill the student from the teacher."),
+    "export": ("kdtool.cli.export", "Export the trained networks, parity proven."),
+    "quantize": ("kdtool.cli.quantize", "Quantize the exported models to INT8, accuracy guarded."),
+    "bench": ("kdtool.cli.bench", "Measure accuracy, compute and latency, and judge the claim."),
+    "report": ("kdtool.cli.report", "Write the report page of a run."),
+    "predict": ("kdtool.cli.predict", "Classify photographs with an exported model."),
+    "recipes": ("kdtool.cli.recipes", "List the recipes, or show one."),
+    "data": ("kdtool.cli.data", "Look at the photographs before training."),
+    "doctor": ("kdtool.cli.doctor", "Examine the installation, this machine and a run."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is used, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kdtool")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """From a folder of photographs to a small, proven image classifier.
+
+    Start with: kdtool run PHOTOGRAPHS. Without photographs it runs on embedded digits.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `kdtool` command; exits with the code of `kdtool.core.errors`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        sys.exit(cli.main(arguments, prog_name="kdtool", standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) went away
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(_explain(error, debug))
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """Print an error as a user should see it; return the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, KdtoolError):
+        click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True)
+        if error.hint:
+            click.echo(f"{click.style('Next:', fg='green', bold=True)} {error.hint}", err=True)
+        return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("kdtool"):
+        from kdtool.core.errors import missing_extra
+
+        return _explain(missing_extra(error.name, "This command"), debug=False)
+    if isinstance(error, MemoryError):
+        click.echo("Error: out of memory. Next: a smaller batch, such as --set student.batch_size=8", err=True)
+        return 5
+    if isinstance(error, OSError):
+        click.echo(f"Error: {error.filename or 'system'}: {error.strerror or error}.", err=True)
+        return 5
+    click.echo(f"Error: kdtool failed ({type(error).__name__}: {error}). This is a defect of kdtool.", err=True)
+    click.echo("Next: run the same command with --debug before its name and report what it prints.", err=True)
+    return 1

@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kdtool.core.errors import SetupError
 
@@ -41,6 +42,27 @@ def durable(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+@contextlib.contextmanager
+def scratch(folder: Path) -> Iterator[BinaryIO]:
+    """A nameless temporary file in `folder`: whatever happens, nothing of it is left.
+
+    Raises:
+        SetupError: the disk is full, read-only or broken.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            yield stream
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process left of unfinished files; call it under the folder's lock."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, payload: bytes) -> None:

@@ -16,6 +16,7 @@ carries the `Preprocess` it was trained with. In words:
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdtool.core.errors import DataError
 
+DECODE_RULE = 1  # raised whenever steps 1 to 5 give other pixels than before
 PIXEL_LIMIT = 100_000_000
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -35,6 +37,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 WHITE = (255, 255, 255, 255)
+_OPENING = threading.Lock()
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -98,9 +101,7 @@ def decode(payload: bytes, name: str) -> Image.Image:
         DataError: no image, truncated, over the pixel limit, or a mode without a rule.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit, an error
-            image = Image.open(io.BytesIO(payload))
+        image = _open(payload)
         if image.width * image.height > PIXEL_LIMIT:
             raise DataError(
                 f"{name}: {image.width} × {image.height} pixels, over the limit of {PIXEL_LIMIT:,}.",
@@ -112,11 +113,23 @@ def decode(payload: bytes, name: str) -> Image.Image:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
-        cause = str(error).replace(repr(error.args[0]) if error.args else "", "").strip() or "unreadable"
         raise DataError(
-            f"{name}: not a readable image ({type(error).__name__}: {cause}).",
+            f"{name}: not a readable image ({_cause(error)}).",
             "Repair or remove it, or leave it out with --skip-bad.",
         ) from error
+
+
+def _open(payload: bytes) -> Image.Image:
+    # Pillow's limit is a warning; ours is an error. Warning filters are shared by all threads.
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(payload))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its message shows the address of our buffer
+        return "no image format Pillow knows"
+    return str(error) or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdtool.core.errors import UsageError
-from kdtool.core.preprocess import INTERPOLATIONS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -31,7 +30,7 @@ class DataSettings(_Section):
 
     size: int = Field(224, ge=8, le=2048, description="side of the square input, pixels")
     resize: int = Field(0, ge=0, le=4096, description="shortest side before the centre crop; 0 means `size`")
-    interpolation: str = "bilinear"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     validation_fraction: Fraction = 0.15
     test_fraction: Fraction = 0.15
     skip_bad: bool = Field(False, description="leave unreadable images out instead of stopping")
@@ -41,10 +40,6 @@ class DataSettings(_Section):
     def _consistent(self) -> DataSettings:
         if self.resize and self.resize < self.size:
             raise ValueError(f"resize is {self.resize}, allowed is {self.size} (size) or more")
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(
-                f"interpolation is {self.interpolation!r}, allowed is one of {', '.join(INTERPOLATIONS)}"
-            )
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction leave nothing to train on")
         return self
@@ -62,7 +57,7 @@ class NetworkSettings(_Section):
     epochs: Count
     patience: int = Field(0, ge=0, description="epochs without a better validation accuracy; 0: no early stop")
     lr: Positive
-    batch_size: Count = 32
+    batch_size: int = Field(32, ge=2, description="batch normalization is undefined on one image")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
 
@@ -72,6 +67,7 @@ class TeacherSettings(NetworkSettings):
     weights: str = "imagenet"
     epochs: Count = 20
     lr: Positive = 1e-4
+    trained: str = Field("", description="a trained teacher's model.safetensors to use instead of training one")
 
 
 class LossSettings(BaseModel):
@@ -153,6 +149,18 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         _apply(content, override)
     return parse_recipe({"name": path.stem} | content, str(path))
+
+
+def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with `section.key=value` overrides applied.
+
+    Raises:
+        UsageError: an override is malformed, or fields are wrong.
+    """
+    content = recipe.to_json()
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe(content, f"recipe {recipe.name}")
 
 
 def parse_recipe(content: dict[str, Any], source: str) -> Recipe:

@@ -1,0 +1,52 @@
+"""Where photographs come from. A new source is one file and one line in `SOURCES`.
+
+A source module has
+    handles(data) -> bool     whether DATA, as given on the command line, is for this source
+    load(data) -> Listing     its samples; every one yields encoded bytes, so there is one road:
+                              bytes → kdtool.core.preprocess.decode → pixels
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Protocol
+
+from kdtool.core.errors import UsageError
+from kdtool.data.listing import Listing
+from kdtool.data.sources import digits, folder, manifest, torchvision
+
+
+class Source(Protocol):
+    """The interface of a source module."""
+
+    def handles(self, data: str | None) -> bool: ...
+
+    def load(self, data: str | None) -> Listing: ...
+
+
+# The first that handles DATA has it; a folder that is called like a data set is given as ./NAME.
+SOURCES: dict[str, Source] = {
+    "digits": digits,
+    "torchvision": torchvision,
+    "manifest": manifest,
+    "folder": folder,
+}
+
+
+def load_listing(data: str | None) -> Listing:
+    """The samples of DATA.
+
+    Raises:
+        UsageError: DATA is nothing any source knows.
+        DataError: it is, but its structure is not one we can read.
+        SetupError: a package or the network is missing.
+    """
+    for source in SOURCES.values():
+        if source.handles(data):
+            return source.load(data)
+    names = ("digits", *torchvision.DATASETS)
+    close = difflib.get_close_matches(str(data), names, n=1)
+    raise UsageError(
+        f"DATA {data}: no such folder, no manifest (.csv, .jsonl) and no data set kdtool knows.",
+        f"Did you mean '{close[0]}'?" if close else f"Data sets by name: {', '.join(names)}",
+    )

@@ -1,0 +1,216 @@
+"""Hostile and broken model files are refused before a runtime sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, helper, numpy_helper
+
+from kdtool.core.errors import ModelFileError
+from kdtool.runtime import guard
+from kdtool.runtime.guard import check_model, read_model
+
+
+def tiny(node: object = None, *, domain: str = "", shape: tuple = ("N", 3, 4, 4)) -> ModelProto:
+    """ReduceMean over the pixels and a linear head; `node` is added to the graph."""
+    weight = numpy_helper.from_array(np.ones((3, 2), np.float32), "weight")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        [*nodes, *([node] if node else [])],
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("N", 2))],
+        [weight],
+    )
+    opsets = [helper.make_opsetid("", 18), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+GOOD = tiny().SerializeToString()
+
+
+def external(tensor: TensorProto, *, field: bool = True, location: bool = True) -> TensorProto:
+    if location:
+        tensor.data_location = TensorProto.EXTERNAL
+    if field:
+        tensor.external_data.add(key="location", value="../../etc/passwd")
+    return tensor
+
+
+def tensor(dims: tuple[int, ...] = (1,), raw: bytes = b"\0\0\0\0") -> TensorProto:
+    return TensorProto(name="t", data_type=TensorProto.FLOAT, dims=dims, raw_data=raw)
+
+
+def constant(value: TensorProto) -> object:
+    return helper.make_node("Constant", [], ["c"], value=value)
+
+
+def in_subgraph(value: TensorProto) -> object:
+    branch = helper.make_graph([constant(value)], "branch", [], [])
+    return helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+
+
+def in_function(value: TensorProto) -> ModelProto:
+    model = tiny(domain="mine")
+    model.functions.append(
+        FunctionProto(
+            name="f", domain="mine", opset_import=[helper.make_opsetid("", 18)], node=[constant(value)]
+        )
+    )
+    return model
+
+
+def in_list(value: TensorProto) -> object:
+    node = helper.make_node("Constant", [], ["c"])
+    node.attribute.append(AttributeProto(name="ts", type=AttributeProto.TENSORS, tensors=[value]))
+    return node
+
+
+def in_initializer(value: TensorProto) -> ModelProto:
+    model = tiny()
+    model.graph.initializer.append(value)
+    return model
+
+
+def in_sparse(value: TensorProto) -> ModelProto:
+    model = tiny()
+    model.graph.sparse_initializer.add(values=value, indices=tensor(), dims=[4])
+    return model
+
+
+PLACES = {
+    "initializer": in_initializer,
+    "sparse initializer": in_sparse,
+    "node attribute": lambda value: tiny(constant(value)),
+    "list of tensors": lambda value: tiny(in_list(value)),
+    "subgraph": lambda value: tiny(in_subgraph(value)),
+    "function": in_function,
+}
+
+
+def refused(content: bytes, match: str) -> None:
+    with pytest.raises(ModelFileError, match=match) as caught:
+        check_model(content, "m.onnx")
+    assert caught.value.exit_code == 4
+    assert caught.value.message.startswith("m.onnx: ")
+    assert caught.value.hint
+
+
+def test_good_models_pass() -> None:
+    check_model(GOOD, "m.onnx")
+    for place in PLACES.values():
+        check_model(place(tensor()).SerializeToString(), "m.onnx")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("parts", [{}, {"field": False}, {"location": False}])
+def test_external_data_is_refused_wherever_it_hides(place: str, parts: dict) -> None:
+    model = PLACES[place](external(tensor(), **parts))
+    refused(model.SerializeToString(), "external data")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dims", [(1 << 40,), (1 << 20, 1 << 20), (-1,), (3, -5)])
+def test_tensors_larger_than_their_content_are_refused(place: str, dims: tuple[int, ...]) -> None:
+    refused(PLACES[place](tensor(dims)).SerializeToString(), "claims the shape")
+
+
+@pytest.mark.parametrize("shape", [("N", 3, 1 << 20, 1 << 20), (1, 3, 1 << 62, 4), (1, 3, -7, 4)])
+def test_absurd_declared_shapes_are_refused(shape: tuple) -> None:
+    refused(tiny(shape=shape).SerializeToString(), "declared with the shape")
+
+
+@pytest.mark.parametrize("domain", ["evil.corp", "com.microsoft.evil", "ai.onnx "])
+def test_unknown_domains_are_refused(domain: str) -> None:
+    refused(tiny(domain=domain).SerializeToString(), "wants operators of")
+    node = helper.make_node("Evil", ["images"], ["x"], domain=domain)
+    refused(tiny(node).SerializeToString(), "wants operators of")
+
+
+@pytest.mark.parametrize("domain", sorted(guard.DOMAINS))
+def test_known_domains_pass(domain: str) -> None:
+    check_model(tiny(domain=domain).SerializeToString(), "m.onnx")
+
+
+def test_endless_nesting_is_refused() -> None:
+    node = constant(tensor())
+    for _ in range(guard.DEPTH_LIMIT):
+        branch = helper.make_graph([node], "branch", [], [])
+        node = helper.make_node("If", ["x"], ["y"], then_branch=branch)
+    refused(tiny(node).SerializeToString(), "nested more than")
+
+
+@pytest.mark.parametrize("length", range(len(GOOD)))
+def test_every_truncation_is_refused_or_still_a_model(length: int) -> None:
+    """A cut between two top-level fields leaves a message; one inside a field never passes."""
+    try:
+        check_model(GOOD[:length], "m.onnx")
+    except ModelFileError:
+        return
+    assert ModelProto.FromString(GOOD[:length]).HasField("graph")
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_never_crash_the_guard(content: bytes) -> None:
+    try:
+        check_model(content, "m.onnx")
+    except ModelFileError:
+        return
+    assert ModelProto.FromString(content).HasField("graph")
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=12))
+def test_overwritten_bytes_never_crash_the_guard(position: int, noise: bytes) -> None:
+    try:
+        check_model(GOOD[:position] + noise + GOOD[position + len(noise) :], "m.onnx")
+    except ModelFileError as error:
+        assert error.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "it is empty"),
+        (b"\x08\x0a", "it holds no graph"),
+        (b"\x3a\x05ab", "cut off"),
+        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "an integer of more than 64 bits"),
+        (b"\x3b", "wire type 3"),
+        (b"\x00\x00", "field number 0"),
+        (b"\x08", "cut off"),
+        (b"\x3a\x02\x08\x01", "a number where a message belongs"),
+    ],
+)
+def test_what_is_no_model_is_refused(content: bytes, cause: str) -> None:
+    refused(content, f"not an intact ONNX file \\({cause}")
+
+
+def test_paths_that_are_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="a folder, not an ONNX file"):
+        read_model(tmp_path)
+    with pytest.raises(ModelFileError, match="no such file"):
+        read_model(tmp_path / "absent.onnx")
+
+
+def test_oversized_and_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(GOOD)
+    assert read_model(path) == GOOD
+    monkeypatch.setattr(guard, "SIZE_LIMIT", 10)
+    with pytest.raises(ModelFileError, match="over the limit"):
+        read_model(path)
+    monkeypatch.undo()
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(ModelFileError, match=r"cannot be read \(Permission denied\)"):
+        read_model(path)

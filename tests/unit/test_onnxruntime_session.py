@@ -1,0 +1,158 @@
+"""Sessions of ONNX Runtime: options, shapes, and failures in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
+from kdtool.core.preprocess import Preprocess
+from kdtool.runtime import RUNTIMES, load_runtime
+from kdtool.runtime.onnxruntime import open_model, session_options
+from kdtool.runtime.session import input_size
+
+INFO = ModelInfo("student", "tiny", ("cat", "dog"), Preprocess(4, 4), params=6, macs=6)
+SHAPE = ("N", 3, 4, 4)
+
+
+def model(
+    shape: tuple = SHAPE,
+    *,
+    dtype: int = TensorProto.FLOAT,
+    outputs: tuple[str, ...] = ("logits",),
+    metadata: dict[str, str] | None = None,
+) -> ModelProto:
+    channels = shape[1] if isinstance(shape[1], int) else 3
+    weight = numpy_helper.from_array(np.eye(channels, 2, dtype=np.float32), "weight")
+    nodes = [helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT)]
+    nodes += [helper.make_node("GlobalAveragePool", ["float"], ["pooled"])]
+    nodes += [helper.make_node("Flatten", ["pooled"], ["flat"])]
+    nodes += [helper.make_node("MatMul", ["flat", "weight"], [name]) for name in outputs]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", dtype, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [weight],
+    )
+    result = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(result, INFO.to_metadata() if metadata is None else metadata)
+    return result
+
+
+def saved(folder: Path, content: ModelProto) -> Path:
+    path = folder / "m.onnx"
+    path.write_bytes(content.SerializeToString())
+    return path
+
+
+def test_logits_are_those_of_the_graph(tmp_path: Path) -> None:
+    session = open_model(saved(tmp_path, model()), threads=1)
+    images = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
+    assert session.run(images) == pytest.approx(images.mean((2, 3))[:, :2], abs=1e-6)
+    assert (session.info, session.input_shape, session.threads) == (INFO, (None, 3, 4, 4), 1)
+    assert input_size(session) == 4
+
+
+def test_a_batch_fixed_at_one_takes_any_number(tmp_path: Path) -> None:
+    session = open_model(saved(tmp_path, model((1, 3, 4, 4))), threads=1)
+    images = np.arange(7 * 48, dtype=np.float32).reshape(7, 3, 4, 4)
+    assert session.run(images) == pytest.approx(images.mean((2, 3))[:, :2])
+
+
+def test_a_foreign_file_has_no_info(tmp_path: Path) -> None:
+    session = open_model(saved(tmp_path, model(("N", 3, "H", "W"), metadata={})), threads=1)
+    assert session.info is None
+    assert session.input_shape == (None, 3, None, None)
+    assert input_size(session) == 0
+
+
+def test_the_size_of_a_free_input_is_that_of_the_preprocessing(tmp_path: Path) -> None:
+    assert input_size(open_model(saved(tmp_path, model(("N", 3, "H", "W"))))) == 4
+
+
+def test_broken_metadata_is_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="metadata cannot be read"):
+        open_model(saved(tmp_path, model(metadata={METADATA_KEY: "{"})))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (model(("N", 3, 4)), "its inputs are"),
+        (model(dtype=TensorProto.UINT8), "its inputs are"),
+        (model(("N", 1, 4, 4)), r"allowed is \(N, 3, H, W\)"),
+        (model((8, 3, 4, 4)), "N free or 1"),
+        (model(outputs=("a", "b")), "its outputs are a, b"),
+    ],
+)
+def test_what_is_no_classifier_of_pictures_is_refused(
+    tmp_path: Path, content: ModelProto, match: str
+) -> None:
+    with pytest.raises(ModelFileError, match=match):
+        open_model(saved(tmp_path, content))
+
+
+def test_logits_are_chosen_among_outputs(tmp_path: Path) -> None:
+    assert (
+        open_model(saved(tmp_path, model(outputs=("features", "logits"))))
+        .run(np.ones((1, 3, 4, 4), "f"))
+        .size
+        == 2
+    )
+
+
+def test_a_graph_onnxruntime_refuses_is_a_model_error(tmp_path: Path) -> None:
+    content = model()
+    content.graph.node[1].op_type = "NoSuchOperator"
+    with pytest.raises(ModelFileError, match=r"cannot load it .*NoSuchOperator"):
+        open_model(saved(tmp_path, content))
+
+
+def test_images_of_another_size_are_a_model_error(tmp_path: Path) -> None:
+    session = open_model(saved(tmp_path, model()))
+    with pytest.raises(ModelFileError, match=r"fails on images of shape \(1, 3, 5, 5\)"):
+        session.run(np.ones((1, 3, 5, 5), np.float32))
+
+
+def test_answers_that_are_no_rows_of_logits_are_a_model_error(tmp_path: Path) -> None:
+    content = model(outputs=("flat2",))
+    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["flat2"]))
+    with pytest.raises(ModelFileError, match=r"answered float32 of shape \(2, 3, 1, 1\)"):
+        open_model(saved(tmp_path, content)).run(np.ones((2, 3, 4, 4), np.float32))
+
+
+def test_a_closed_session_is_not_used(tmp_path: Path) -> None:
+    session = open_model(saved(tmp_path, model()))
+    session.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        session.run(np.ones((1, 3, 4, 4), np.float32))
+
+
+def test_options_are_explicit() -> None:
+    options = session_options(3)
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
+
+
+def test_an_unknown_runtime_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="allowed: onnxruntime"):
+        load_runtime("tflite")
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    runtime = load_runtime(name)
+    assert runtime.version()
+    session = runtime.open_model(saved(tmp_path, model()), 1)
+    logits = session.run(np.zeros((2, 3, 4, 4), np.float32))
+    assert (logits.shape, logits.dtype) == ((2, 2), np.float32)
+    assert (session.info, session.input_shape, session.threads) == (INFO, (None, 3, 4, 4), 1)
+    session.close()
+    with pytest.raises(ModelFileError, match="no such file"):
+        runtime.open_model(tmp_path / "absent.onnx")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdtool.core.errors import UsageError
+from kdtool.core.preprocess import INTERPOLATIONS
+from kdtool.core.recipe import Recipe, load_recipe, override_recipe, shipped_recipes
+
+
+def test_the_default_recipe_is_the_papers() -> None:
+    """The paper's own figures, from its text."""
+    recipe = load_recipe("paper")
+    assert (recipe.data.size, recipe.data.shortest_side) == (224, 224)
+    assert (recipe.teacher.arch, recipe.teacher.weights, recipe.teacher.epochs) == ("resnet34", "imagenet", 20)
+    assert recipe.teacher.label_smoothing == 0
+    assert (recipe.student.arch, recipe.student.weights, recipe.student.epochs) == ("resnet18", "none", 60)
+    assert recipe.student.patience == 10, "best at epoch 33, stopped at 43"
+    assert recipe.student.loss.name == "kd"
+    assert (recipe.bench.max_compute, recipe.bench.min_retention) == (0.50, 0.94)
+
+
+def test_the_paper_is_what_the_defaults_say() -> None:
+    defaults = Recipe(name="paper").to_json()
+    written = load_recipe("paper").to_json()
+    written["data"]["resize"] = 0  # 0 means `size`, which the recipe spells out
+    written["student"]["loss"].pop("temperature")
+    assert {**written, "title": ""} == defaults
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_valid_and_has_a_title(name: str) -> None:
+    assert load_recipe(name).title
+
+
+def test_interpolations_are_those_of_the_preprocessing() -> None:
+    for name in INTERPOLATIONS:
+        assert load_recipe("paper", [f"data.interpolation={name}"]).data.interpolation == name
+
+
+def test_overrides_are_typed() -> None:
+    recipe = load_recipe(
+        "paper", ["student.epochs=3", "student.arch=resnet10", "student.loss.temperature=2.5", "data.skip_bad=true"]
+    )
+    assert recipe.student.epochs == 3
+    assert recipe.student.arch == "resnet10"
+    assert recipe.student.loss.params == {"temperature": 2.5}
+    assert recipe.data.skip_bad is True
+    assert override_recipe(recipe, ["student.epochs=4"]).student.epochs == 4
+
+
+def test_all_wrong_fields_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe("paper", ["student.epochs=0", "teacher.lr=-1", "data.sise=3", "data.interpolation=cubic"])
+    message = str(caught.value)
+    assert "4 field(s) are wrong" in message
+    for part in ("student.epochs", "teacher.lr", "data.sise: unknown; allowed here: size, resize", "'cubic'"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "override, match",
+    [
+        ("student", "not of the form"),
+        ("=3", "not of the form"),
+        ("epochs=3", "not of the form"),
+        ("student..epochs=3", "not of the form"),
+        ("data.resize=100", "resize is 100, allowed is 224"),
+        ("data.size.x=1", "size is a value, not a section"),
+        ("data.validation_fraction=0.9", "leave nothing to train on"),
+        ("student.batch_size=1", "student.batch_size"),
+    ],
+)
+def test_wrong_overrides(override: str, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        load_recipe("paper", [override])
+
+
+def test_unknown_recipe_lists_the_known() -> None:
+    with pytest.raises(UsageError, match=r"--recipe papr: neither a recipe of kdtool \(.*paper.*\) nor a file"):
+        load_recipe("papr")
+
+
+def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("a = = 1")
+    with pytest.raises(UsageError, match=r"mine\.toml: not valid TOML"):
+        load_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[student]\nepochs = 7\n")
+    recipe = load_recipe(str(tmp_path / "mine.toml"))
+    assert (recipe.name, recipe.student.epochs, recipe.teacher.arch) == ("mine", 7, "resnet34")

@@ -1,0 +1,201 @@
+"""Intervals and verdicts against independent values, properties, and simulated coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from kdtool.core.errors import UsageError
+from kdtool.core.statistics import (
+    Concordance,
+    Thresholds,
+    images_needed,
+    judge,
+    mcnemar_exact,
+    p50,
+    p90,
+    paired_bootstrap,
+    wilson,
+)
+
+THRESHOLDS = Thresholds()
+
+
+def pairs(both: int, student_only: int, teacher_only: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    student = [True] * both + [True] * student_only + [False] * (teacher_only + neither)
+    teacher = [True] * both + [False] * student_only + [True] * teacher_only + [False] * neither
+    return np.array(student, bool), np.array(teacher, bool)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (1, 3), (81, 263), (868, 1000), (1, 1)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_wilson_is_scipys(successes: int, n: int, confidence: float) -> None:
+    expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    assert wilson(successes, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_of_newcombes_table() -> None:
+    """R. G. Newcombe, Stat. Med. 17 (1998) 857, table I, method 3: 81 of 263."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="successes of"):
+        wilson(successes, n)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_estimate_within_the_unit_interval(counts: tuple[int, int]) -> None:
+    low, high = wilson(*counts)
+    assert 0 <= low <= counts[0] / counts[1] <= high <= 1
+    assert low < high
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.92])
+def test_wilson_covers(p: float) -> None:
+    """Exact coverage, by summing the binomial distribution."""
+    n = 200
+    inside = [k for k in range(n + 1) if wilson(k, n)[0] <= p <= wilson(k, n)[1]]
+    assert stats.binom.pmf(inside, n, p).sum() == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 1), (5, 5), (2, 11), (11, 2), (40, 71), (0, 30)])
+def test_mcnemar_is_the_binomial_test(b: int, c: int) -> None:
+    expected = stats.binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
+    assert mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_of_many_pairs_stays_finite() -> None:
+    assert mcnemar_exact(9_000, 9_400) == pytest.approx(stats.binomtest(9_000, 18_400).pvalue, rel=1e-6)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_a_symmetric_probability(b: int, c: int) -> None:
+    assert 0 < mcnemar_exact(b, c) == mcnemar_exact(c, b) <= 1
+
+
+def test_concordance_wants_the_same_images() -> None:
+    with pytest.raises(ValueError, match="not paired"):
+        Concordance.of(np.ones(3, bool), np.ones(4, bool))
+
+
+def test_bootstrap_is_that_of_resampled_images() -> None:
+    """Against the definition: draw images with replacement, divide the accuracies."""
+    student, teacher = pairs(780, 40, 110, 70)
+    generator = np.random.default_rng(7)
+    drawn = generator.integers(0, 1000, size=(4000, 1000))
+    ratios = student[drawn].sum(1) / teacher[drawn].sum(1)
+    expected = np.quantile(ratios, [0.025, 0.975])
+    assert paired_bootstrap(student, teacher, 20_000) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_bootstrap_agrees_with_the_logarithmic_interval() -> None:
+    """Var ln(ratio) = (b + c) / (s t) for paired data: Nam and Blackwelder, Stat. Med. 21 (2002) 689."""
+    both, student_only, teacher_only = 4000, 250, 500
+    student, teacher = pairs(both, student_only, teacher_only, 250)
+    s, t = both + student_only, both + teacher_only
+    spread = 1.96 * math.sqrt((student_only + teacher_only) / (s * t))
+    expected = (s / t * math.exp(-spread), s / t * math.exp(spread))
+    assert paired_bootstrap(student, teacher, 20_000) == pytest.approx(expected, abs=1e-3)
+
+
+def test_bootstrap_covers() -> None:
+    """Simulation: 400 test splits of 200 images of known accuracies."""
+    cells = np.array([0.86, 0.02, 0.07, 0.05])
+    truth = (cells[0] + cells[1]) / (cells[0] + cells[2])
+    tables = np.random.default_rng(3).multinomial(200, cells, size=400)
+    intervals = [paired_bootstrap(*pairs(*table), resamples=1000, seed=n) for n, table in enumerate(tables)]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert 0.92 <= covered <= 0.99
+
+
+def test_bootstrap_repeats_with_its_seed() -> None:
+    student, teacher = pairs(50, 3, 8, 9)
+    assert paired_bootstrap(student, teacher, seed=4) == paired_bootstrap(student, teacher, seed=4)
+    assert paired_bootstrap(student, teacher, seed=4) != paired_bootstrap(student, teacher, seed=5)
+
+
+def test_bootstrap_of_identical_answers_still_has_width() -> None:
+    low, high = paired_bootstrap(*pairs(10, 0, 0, 0))
+    assert low < 0.95
+    assert high > 1
+
+
+def test_no_ratio_to_a_teacher_that_is_never_right() -> None:
+    assert paired_bootstrap(*pairs(0, 3, 0, 3)) is None
+    assert judge(*pairs(0, 3, 0, 3), (1, 1), (2, 2), THRESHOLDS).verdict == "INCONCLUSIVE"
+
+
+counts = st.integers(0, 80)
+
+
+@settings(deadline=None)
+@given(counts, counts, st.integers(1, 80), counts)
+def test_bootstrap_bounds_are_ordered_and_finite(both: int, student: int, teacher: int, none: int) -> None:
+    low, high = paired_bootstrap(*pairs(both, student, teacher, none), resamples=1000)
+    assert 0 <= low <= high < math.inf
+
+
+HALF = ((50, 500), (100, 1000))
+
+
+@pytest.mark.parametrize(
+    ("table", "costs", "verdict"),
+    [
+        ((1800, 40, 60, 100), HALF, "PASS"),
+        ((1500, 10, 300, 190), HALF, "FAIL"),
+        ((160, 2, 12, 26), HALF, "INCONCLUSIVE"),
+        ((1800, 40, 60, 100), ((50, 501), (100, 1000)), "FAIL"),  # one MAC over
+        ((160, 2, 12, 26), ((50, 900), (100, 1000)), "FAIL"),
+        ((1800, 40, 60, 100), (None, (100, 1000)), "INCONCLUSIVE"),
+        ((1800, 40, 60, 100), ((0, 0), (100, 1000)), "INCONCLUSIVE"),
+        ((1500, 10, 300, 190), (None, None), "FAIL"),
+    ],
+)
+def test_judge(table: tuple[int, ...], costs: tuple, verdict: str) -> None:
+    result = judge(*pairs(*table), *costs, THRESHOLDS)
+    assert result.verdict == verdict
+    assert result.thresholds == THRESHOLDS
+    assert (result.images_needed is not None) == (verdict == "INCONCLUSIVE" and costs == HALF)
+
+
+def test_compute_is_compared_exactly() -> None:
+    """0.55 is not a binary fraction; 55 of 100 is still at most 0.55."""
+    many = pairs(1800, 40, 60, 100)
+    assert judge(*many, (1, 55), (1, 100), Thresholds(max_compute=0.55)).verdict == "PASS"
+    assert judge(*many, (1, 55 * 10**15 + 1), (1, 10**17), Thresholds(max_compute=0.55)).verdict == "FAIL"
+
+
+def test_judge_without_images() -> None:
+    result = judge(None, None, *HALF, THRESHOLDS)
+    assert (result.verdict, result.retention, result.retention_ci) == ("INCONCLUSIVE", None, None)
+    assert (result.compute_ratio, result.params_ratio) == (0.5, 0.5)
+
+
+def test_images_needed_decides() -> None:
+    """The promised number of images, in the same proportions, gives a verdict (or nearly so)."""
+    table = np.array([160, 2, 9, 29])
+    first = judge(*pairs(*table), *HALF, THRESHOLDS)
+    assert first.verdict == "INCONCLUSIVE"
+    factor = math.ceil(1.15 * first.images_needed / 200)
+    assert judge(*pairs(*(table * factor)), *HALF, THRESHOLDS).verdict == "PASS"
+
+
+def test_images_needed_on_the_threshold_is_unknown() -> None:
+    assert images_needed(0.94, (0.9, 0.97), 0.94, 100) is None
+    assert images_needed(None, None, 0.94, 100) is None
+
+
+def test_percentiles() -> None:
+    samples = list(range(101))
+    assert (p50(samples), p90(samples)) == (50.0, 90.0)
+    with pytest.raises(UsageError, match="p90 of 63 samples: at least 64"):
+        p90(samples[:63])
+    with pytest.raises(UsageError, match="p50 of 0 samples"):
+        p50([])

@@ -1,0 +1,84 @@
+"""`kdtool data`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from kdtool.cli.options import data_argument, json_option, recipe_option, seed_option, set_option
+
+if TYPE_CHECKING:
+    from kdtool.data.overview import Overview
+
+
+@click.group()
+def command() -> None:
+    """Look at the photographs before training."""
+
+
+@command.command()
+@data_argument
+@recipe_option
+@set_option
+@seed_option
+@click.option("--skip-bad", is_flag=True, help="Count unreadable images as left out, not as findings.")
+@json_option
+def check(
+    data: str | None, recipe: str | None, overrides: tuple[str, ...], seed: int, skip_bad: bool, as_json: bool
+) -> None:
+    """Decode every photograph and list all findings at once.
+
+    DATA is a folder of class folders with or without splits, a manifest (.csv, .jsonl), or a data set
+    by name; without it the embedded digits. Exit code 3 if anything stands in the way of training.
+    """
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.errors import DataError
+    from kdtool.core.recipe import load_recipe
+    from kdtool.data.overview import overview
+    from kdtool.data.prepare import tell
+    from kdtool.data.scan import scan
+    from kdtool.data.sources import load_listing
+
+    name = recipe or ("paper" if data else "digits")
+    wanted = [*overrides, *(["data.skip_bad=true"] if skip_bad else [])]
+    settings = load_recipe(name, wanted).data
+    screen = open_screen()
+    listing = load_listing(data)
+    tell(listing, settings, screen)
+    found = scan(listing, settings, seed, screen)
+    result = overview(found)
+    click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False) if as_json else _text(result))
+    if found.fatal:
+        count = sum(finding.fatal for finding in found.findings)
+        raise DataError(
+            f"{listing.source}: {count} finding(s) stand in the way of training.",
+            "Repair the photographs; unreadable ones are left out with --skip-bad.",
+        )
+
+
+def _text(result: Overview) -> str:
+    from kdtool.data.findings import describe
+
+    splits = list(result.counts)
+    width = max(len("class"), *(len(label) for label in result.classes), len("total"))
+    lines = [f"{'class':{width}}" + "".join(f"{split:>12}" for split in splits)]
+    for label in result.classes:
+        lines.append(f"{label:{width}}" + "".join(f"{result.counts[split][label]:12,}" for split in splits))
+    totals = (sum(result.counts[split].values()) for split in splits)
+    lines.append(f"{'total':{width}}" + "".join(f"{total:12,}" for total in totals))
+    lines.append("")
+    lines.append(f"Shortest side: {result.sides} pixels (smallest, median, largest)")
+    lines.append(f"Modes: {_counted(result.modes)}")
+    lines.append(f"Formats: {_counted(result.formats)}")
+    lines.append(f"Repeated within a split: {result.repeated:,}")
+    lines.append(f"Left out: {result.left_out:,}")
+    lines.append(f"Ignored: {_counted(result.ignored) or 'nothing'}")
+    lines.append("")
+    lines.append(describe(result.findings) or "No findings.")
+    return "\n".join(lines)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} × {name}" for name, count in counts.items())

@@ -1,0 +1,37 @@
+"""`kdtool distill`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kdtool.cli.job import TrainingOptions, open_job
+from kdtool.cli.options import student_options, training_options
+
+
+@click.command()
+@training_options
+@student_options
+def command(**options: Any) -> None:
+    """Distill the student from the teacher.
+
+    Trains the teacher first if the run has none; --teacher FILE brings a trained one. Without
+    DATA, --out and --recipe it goes on with the newest run.
+    """
+    from kdtool import pipeline
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.lock import run_lock
+
+    choice = TrainingOptions(**options)
+    job = open_job(choice, open_screen(), continue_newest=True)
+    if choice.dry_run:
+        from kdtool.plan import print_plan
+
+        print_plan(job, ("teach", "distill"), choice.baseline)
+        return
+    with run_lock(job.run.path):
+        prepared = pipeline.prepare(job)
+        pipeline.teach(job, prepared)
+        pipeline.distill(job, prepared, choice.baseline)
+    click.echo(job.run.weights("student"))

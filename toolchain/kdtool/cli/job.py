@@ -1,0 +1,88 @@
+"""From the options of a training command to the job it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdtool.core.screen import Screen
+    from kdtool.pipeline import Job
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of run, teach and distill, by their names in `kdtool.cli.options`."""
+
+    data: str | None
+    out: Path | None
+    recipe: str | None
+    overrides: Sequence[str]
+    seed: int | None
+    teacher: str | None
+    teacher_weights: str | None
+    skip_bad: bool
+    allow_leaks: bool
+    dry_run: bool
+    student: str | None = None
+    baseline: bool = False
+
+    def as_overrides(self) -> list[str]:
+        """Each option is short for a field of the recipe; said later, it wins over --set."""
+        fields: list[tuple[str, str | None]] = [
+            (_teacher_field(self.teacher), _absolute(self.teacher)),
+            ("teacher.weights", _absolute(self.teacher_weights)),
+            ("student.arch", self.student),
+            ("data.skip_bad", "true" if self.skip_bad else None),
+            ("data.allow_leaks", "true" if self.allow_leaks else None),
+        ]
+        return [*self.overrides, *(f"{field}={value}" for field, value in fields if value)]
+
+
+def open_job(options: TrainingOptions, screen: Screen, continue_newest: bool = False) -> Job:
+    """The job that the options describe.
+
+    Args:
+        continue_newest: without DATA, --out and --recipe, take the newest run and say which.
+    """
+    from kdtool.core.errors import UsageError
+    from kdtool.core.run import newest_run
+    from kdtool.pipeline import resume, start
+
+    if continue_newest and not (options.data or options.out or options.recipe):
+        try:
+            run = newest_run()
+        except UsageError:
+            pass  # none yet: the digits
+        else:
+            screen.say(f"Going on with {run.path}.")
+            return resume(run, options.as_overrides(), screen, options.seed)
+    return start(options.data, options.out, options.recipe, options.as_overrides(), options.seed, screen)
+
+
+@contextmanager
+def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iterator[Job]:
+    """The job of a finished run, named or the newest, with its folder locked."""
+    from kdtool.core.lock import run_lock
+    from kdtool.core.run import RunFolder, newest_run
+    from kdtool.pipeline import resume
+
+    folder = RunFolder(run) if run else newest_run()
+    if run is None:
+        screen.say(f"Newest run: {folder.path}.")
+    folder.read_record()  # before the lock, which would make the folder
+    with run_lock(folder.path):
+        yield resume(folder, overrides, screen)
+
+
+def _teacher_field(value: str | None) -> str:
+    is_file = value is not None and (value.endswith(".safetensors") or Path(value).is_file())
+    return "teacher.trained" if is_file else "teacher.arch"
+
+
+def _absolute(value: str | None) -> str | None:
+    """Paths are recorded absolute, so that the same run goes on from any folder."""
+    return str(Path(value).resolve()) if value and Path(value).is_file() else value

@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+data_argument = click.argument("data", required=False, metavar="[DATA]")
+run_argument = click.argument(
+    "run", required=False, metavar="[RUN]", type=click.Path(file_okay=False, path_type=Path)
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run.  [default: artifacts/<recipe>]",
+)
+recipe_option = click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="A recipe of kdtool or a TOML file.  [default: paper, or digits without DATA]",
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a field of the recipe; may be repeated.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), help="Seed of splits, weights and order.  [default: the run's, or 0]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print the plan with estimated time and disk, and stop."
+)
+
+
+def training_options(command: Command) -> Command:
+    """The options of the commands that read photographs and train: run, teach, distill."""
+    for option in reversed(
+        (
+            data_argument,
+            out_option,
+            recipe_option,
+            set_option,
+            seed_option,
+            click.option("--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."),
+            click.option(
+                "--teacher-weights",
+                metavar="imagenet|none|FILE",
+                help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
+            ),
+            click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
+            click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
+            dry_run_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def student_options(command: Command) -> Command:
+    """The further options of the commands that train a student: run, distill."""
+    for option in reversed(
+        (
+            click.option("--student", metavar="NAME", help="Network of the student."),
+            click.option("--baseline", is_flag=True, help="Also train the same student without the teacher."),
+        )
+    ):
+        command = option(command)
+    return command

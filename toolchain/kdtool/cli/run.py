@@ -1,0 +1,46 @@
+"""`kdtool run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kdtool.cli.job import TrainingOptions, open_job
+from kdtool.cli.options import student_options, training_options
+
+
+@click.command()
+@training_options
+@student_options
+@click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
+def command(check: bool, **options: Any) -> None:
+    """From photographs to a proven small model: every stage.
+
+    DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
+    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+
+    Stages that are complete with the same inputs are skipped, so the same command goes on where it
+    was interrupted.
+    """
+    from kdtool.bench.table import print_table
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.errors import GateError
+    from kdtool.core.lock import run_lock
+    from kdtool.pipeline import run_all
+
+    choice = TrainingOptions(**options)
+    job = open_job(choice, open_screen())
+    if choice.dry_run:
+        from kdtool.plan import print_plan
+
+        print_plan(job, ("teach", "distill", "export", "quantize", "bench", "report"), choice.baseline)
+        return
+    with run_lock(job.run.path):
+        result, page, failed = run_all(job, choice.baseline)
+    print_table(result)
+    click.echo(f"Report: {page}")
+    if failed is not None:
+        raise failed
+    if check and result.claim.verdict != "PASS":
+        raise GateError(f"The verdict is {result.claim.verdict}.", "The table above says by how much.")

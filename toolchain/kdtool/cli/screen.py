@@ -1,0 +1,52 @@
+"""The terminal: progress bars with rich where there is one, plain lines where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kdtool.core.screen import Bar, Screen
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(escape(title), total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._progress.update(self._task, advance=steps, note=escape(note))
+
+
+class Terminal:
+    """A `kdtool.core.screen.Screen` on standard error, so that results alone go to standard output."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, text: str) -> None:
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self._console.print(f"[yellow]Warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        visible = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=not visible) as progress:
+            yield _RichBar(progress, title, total)
+
+
+def open_screen() -> Screen:
+    """The screen of a command."""
+    return Terminal(Console(stderr=True))

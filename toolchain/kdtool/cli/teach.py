@@ -1,0 +1,34 @@
+"""`kdtool teach`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kdtool.cli.job import TrainingOptions, open_job
+from kdtool.cli.options import training_options
+
+
+@click.command()
+@training_options
+def command(**options: Any) -> None:
+    """Fine-tune the teacher.
+
+    The weights of the best validation accuracy are kept. With more epochs than before
+    (--set teacher.epochs=30) a finished teacher is trained on.
+    """
+    from kdtool import pipeline
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.lock import run_lock
+
+    choice = TrainingOptions(**options)
+    job = open_job(choice, open_screen())
+    if choice.dry_run:
+        from kdtool.plan import print_plan
+
+        print_plan(job, ("teach",), baseline=False)
+        return
+    with run_lock(job.run.path):
+        pipeline.teach(job, pipeline.prepare(job))
+    click.echo(job.run.weights("teacher"))

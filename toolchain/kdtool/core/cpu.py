@@ -1,0 +1,57 @@
+"""What the processor calls itself and which instructions it has that matter to INT8.
+
+Read from /proc (Linux). Elsewhere the flags are unknown, which is an empty set.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+PROC = Path("/proc")
+# x86: vectors and 8-bit dot products; ARM: dot product (asimddp), 8-bit matrices, half precision, SVE.
+INTERESTING = (
+    "avx", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8",
+    "asimd", "asimddp", "asimdhp", "i8mm", "sve", "sve2",
+)  # fmt: skip
+DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm"})
+
+
+def cpu_flags(proc: Path = PROC) -> tuple[str, ...]:
+    """Those of `INTERESTING` that the processor has, in that order."""
+    words = set(" ".join(_values(proc, ("flags", "features"))).split())
+    return tuple(flag for flag in INTERESTING if flag in words)
+
+
+def has_dot_product(flags: tuple[str, ...]) -> bool:
+    """Whether 8-bit products are summed in 32 bits by one instruction (VNNI, dotprod).
+
+    Without it, AVX2 and AVX512 add pairs of products in 16 bits, which saturates: weights want 7 bits.
+    """
+    return bool(DOT_PRODUCTS.intersection(flags))
+
+
+def is_arm(machine: str = "") -> bool:
+    """Whether the machine (default: this one) is an ARM."""
+    return (machine or platform.machine()).lower().startswith(("arm", "aarch"))
+
+
+def processor_name(proc: Path = PROC) -> str:
+    """The board or processor by name, such as `Raspberry Pi 5 Model B Rev 1.0`."""
+    board = _text(proc / "device-tree" / "model")
+    names = [board] if board else _values(proc, ("model name", "model", "hardware"))
+    return next((name for name in names if name), "") or platform.processor() or platform.machine()
+
+
+def _values(proc: Path, keys: tuple[str, ...]) -> list[str]:
+    """Values of /proc/cpuinfo, by the order of `keys` and then of the file."""
+    pairs = [line.partition(":") for line in _text(proc / "cpuinfo").splitlines()]
+    found = [(key.strip().lower(), value.strip()) for key, _, value in pairs]
+    return [value for wanted in keys for key, value in found if key == wanted]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""

@@ -1,0 +1,57 @@
+"""Taking validation and test out of train: stratified, seeded, equal pictures kept together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+
+def carve(
+    labels: Sequence[str], pictures: Sequence[str], fractions: Mapping[str, float], seed: int
+) -> list[str]:
+    """The split of each sample.
+
+    Of a class with n samples, round(fraction · n) go to each split of `fractions`, at least one, and
+    the rest to train. Equal pictures go as one group, whatever their classes: it counts for the class
+    that has most of it (the first by name among equals). The result is a function of the seed and the
+    set of (label, picture); the order of the samples has no part in it.
+
+    Args:
+        labels, pictures: class and content hash of each sample, (N,) each.
+        fractions: split → its part of the samples, 0 < fraction < 1; their sum is below 1.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, picture in enumerate(pictures):
+        groups[picture].append(index)
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for picture, members in groups.items():
+        held = [labels[index] for index in members]
+        by_class[min(set(held), key=lambda label: (-held.count(label), label))].append(picture)
+    splits = ["train"] * len(labels)
+    for own in by_class.values():
+        shuffled = sorted(own, key=lambda picture: hashlib.sha256(f"{seed}:{picture}".encode()).digest())
+        sizes = {picture: len(groups[picture]) for picture in shuffled}
+        for picture, split in _deal(sizes, fractions).items():
+            for index in groups[picture]:
+                splits[index] = split
+    return splits
+
+
+def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:
+    """Group → split, for one class with groups of `sizes` in the order they are dealt."""
+    total = sum(sizes.values())
+    room = {split: max(1, round(fraction * total)) for split, fraction in fractions.items()}
+    while sum(room.values()) >= total and max(room.values()) > 1:  # rounding must leave something to train on
+        room[max(room, key=lambda split: room[split])] -= 1
+    dealt = dict.fromkeys(sizes, "train")
+    for group, size in sizes.items():
+        fits = next((split for split in room if size <= room[split]), None)
+        if fits:
+            dealt[group] = fits
+            room[fits] -= size
+    for split in fractions:  # where all groups were too large: the smallest that train can spare
+        spare = [group for group, held in dealt.items() if held == "train"]
+        if split not in dealt.values() and len(spare) > 1:
+            dealt[min(spare, key=lambda group: sizes[group])] = split
+    return dealt

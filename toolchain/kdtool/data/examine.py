@@ -1,0 +1,79 @@
+"""One photograph: its bytes read and decoded once, its facts and its pixels out of the same decode."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from kdtool.core.errors import DataError
+from kdtool.core.files import sha256_bytes
+from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.data.duplicates import perceptual_hash
+from kdtool.data.listing import Sample
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What is known of a readable photograph.
+
+    Attributes:
+        sha256: of the encoded bytes.
+        picture: SHA-256 of the decoded RGB pixels and their size; equal for equal pictures,
+            however they were encoded.
+        look: perceptual hash of 64 bits, or None where there is no way to tell.
+        mode, format: as in the file, before the conversion to RGB; width and height are after EXIF's turn.
+    """
+
+    sample: Sample
+    sha256: str
+    picture: str
+    look: int | None
+    width: int
+    height: int
+    mode: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A sample that gave no picture, and why; `sha256` is empty where not even bytes came."""
+
+    sample: Sample
+    sha256: str
+    reason: str
+
+
+def examine(sample: Sample, preprocess: Preprocess | None) -> tuple[Photo | Unreadable, UInt8Array | None]:
+    """Read, hash and fully decode `sample`.
+
+    Args:
+        preprocess: resizes and crops the pixels; None where they are not wanted.
+
+    Returns:
+        (Photo, (size, size, 3) uint8 or None), or (Unreadable, None).
+    """
+    try:
+        payload = sample.read()
+    except OSError as error:
+        return Unreadable(sample, "", f"{sample.path}: cannot be read ({error.strerror or error})."), None
+    digest = sha256_bytes(payload)
+    if not payload:
+        return Unreadable(sample, digest, f"{sample.path}: the file is empty (0 bytes)."), None
+    try:
+        image = decode(payload, sample.path)
+    except DataError as error:
+        return Unreadable(sample, digest, error.message), None
+    header = Image.open(io.BytesIO(payload))
+    photo = Photo(
+        sample=sample,
+        sha256=digest,
+        picture=sha256_bytes(repr(image.size).encode() + image.tobytes()),
+        look=perceptual_hash(image),
+        width=image.width,
+        height=image.height,
+        mode=header.mode,
+        format=header.format or "",
+    )
+    return photo, preprocess.pixels(image) if preprocess else None

@@ -1,0 +1,69 @@
+"""What the scan finds, and how it is told: all of it at once, each kind with a few of its cases."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kdtool.core.errors import DataError
+
+SHOWN = 20  # cases of a kind in a message; `data check --json` has them all
+
+# Kind → its heading. The order is that of the message.
+KINDS = {
+    "classes": "Classes",
+    "unreadable": "Pictures that cannot be read",
+    "few": "Too few pictures to split",
+    "leak": "The same picture in two splits",
+    "labels": "The same picture under two classes",
+    "near": "Pictures in two splits or classes that look the same",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        text: the case, naming files or classes.
+        paths: the pictures concerned.
+        fatal: training does not start; otherwise it is a warning.
+    """
+
+    kind: str
+    text: str
+    paths: tuple[str, ...] = ()
+    fatal: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"paths": list(self.paths)}
+
+
+def describe(findings: Iterable[Finding]) -> str:
+    """The findings under their headings, at most `SHOWN` of each kind and the number of the others."""
+    lines = []
+    listed = list(findings)
+    for kind, heading in KINDS.items():
+        cases = [finding.text for finding in listed if finding.kind == kind]
+        if cases:
+            lines += [f"{heading} ({len(cases)}):", *(f"  {case}" for case in cases[:SHOWN])]
+        if len(cases) > SHOWN:
+            lines.append(f"  … and {len(cases) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def data_error(source: str, findings: Iterable[Finding]) -> DataError:
+    """The error that stops training: every fatal finding."""
+    fatal = [finding for finding in findings if finding.fatal]
+    ways = [f"All findings: kdtool data check {shlex.quote(source)} --json"]
+    kinds = {finding.kind for finding in fatal}
+    if "unreadable" in kinds:
+        ways.append("Leave unreadable pictures out: --skip-bad")
+    if "leak" in kinds:
+        ways.append("Accept the same picture in two splits: --set data.allow_leaks=true")
+    return DataError(
+        f"{source}: {len(fatal)} finding(s) stop the training.\n{describe(fatal)}", "\n".join(ways)
+    )

@@ -1,0 +1,69 @@
+"""What `kdtool data check` shows of a scan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kdtool.data.findings import Finding
+from kdtool.data.listing import SPLITS
+from kdtool.data.scan import Scan
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Figures of a scan.
+
+    Attributes:
+        counts: split → class → readable photographs, carved splits included.
+        sides: smallest, median and largest shortest side, pixels; empty without a photograph.
+        modes, formats: of the files → photographs.
+        repeated: photographs equal to an earlier one of the same split.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    sides: tuple[int, ...]
+    modes: dict[str, int]
+    formats: dict[str, int]
+    repeated: int
+    left_out: int
+    ignored: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        findings = [finding.to_json() for finding in self.findings]
+        return {"schema": SCHEMA, **self.__dict__, "findings": findings}
+
+
+def overview(found: Scan) -> Overview:
+    """The figures of `found`."""
+    classes = tuple(
+        dict.fromkeys(label for declared in found.listing.classes_by_split.values() for label in declared)
+    )
+    held = Counter(
+        (split, photo.sample.label) for split, photo in zip(found.splits, found.photos, strict=True)
+    )
+    sides = sorted(min(photo.width, photo.height) for photo in found.photos)
+    different = {(split, photo.picture) for split, photo in zip(found.splits, found.photos, strict=True)}
+    return Overview(
+        source=found.listing.source,
+        classes=classes,
+        counts={split: {label: held[split, label] for label in classes} for split in SPLITS},
+        sides=(sides[0], sides[len(sides) // 2], sides[-1]) if sides else (),
+        modes=_most_common(photo.mode for photo in found.photos),
+        formats=_most_common(photo.format for photo in found.photos),
+        repeated=len(found.photos) - len(different),
+        left_out=sum(finding.kind == "unreadable" and not finding.fatal for finding in found.findings),
+        ignored=dict(found.listing.ignored),
+        findings=found.findings,
+    )
+
+
+def _most_common(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())

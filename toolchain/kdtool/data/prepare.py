@@ -1,0 +1,181 @@
+"""The first stage: from photographs to `Prepared`.
+
+    list → hash → (complete? done) → scan: decode once, resize, crop → split → write → manifest
+
+The key is the content: the hash of each file's bytes with its path, class and split, the settings,
+the decode rule's version and Pillow's. Modification times have no part in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import __version__ as pillow_version
+
+from kdtool.core.files import (
+    durable,
+    remove_partial,
+    scratch,
+    sha256_file,
+    sha256_json,
+    write_json,
+    write_text,
+)
+from kdtool.core.manifest import Stage
+from kdtool.core.preprocess import DECODE_RULE, Preprocess, UInt8Array
+from kdtool.core.recipe import DataSettings
+from kdtool.core.screen import Screen
+from kdtool.core.versions import DEVICE, versions_of
+from kdtool.data.channels import channel_statistics
+from kdtool.data.hashing import hash_samples
+from kdtool.data.listing import SPLITS, Listing
+from kdtool.data.reader import (
+    COLUMNS,
+    DATA_FILE,
+    SAMPLES_FILE,
+    SCHEMA,
+    STAGE,
+    Prepared,
+    pixels_file,
+    read_prepared,
+)
+from kdtool.data.scan import Scan, preprocess_of, scan
+from kdtool.data.sources import load_listing
+
+
+def prepare(
+    source: str | None, settings: DataSettings, seed: int, folder: Path, screen: Screen
+) -> tuple[Prepared, bool]:
+    """Scan the photographs of `source` and write them, decoded, resized and cropped, to `folder`.
+
+    Args:
+        source: DATA as given on the command line; None is the embedded digits.
+        seed: of the splits that are carved; where the source has all of them it plays no part.
+
+    Returns:
+        The prepared data, and whether it was complete already.
+
+    Raises:
+        DataError: the scan's findings, all at once.
+        UsageError, SetupError: as `kdtool.data.sources.load_listing` and `kdtool.core.files`.
+    """
+    listing = load_listing(source)
+    stage = Stage(STAGE, folder, stage_inputs(listing, settings, seed, screen))
+    if stage.complete():
+        return read_prepared(folder), True
+    tell(listing, settings, screen)
+    side = settings.size
+    with scratch(folder) as pixels:
+        found = scan(listing, settings, seed, screen, keep=lambda image: _append(pixels, image))
+        found.require(screen)
+        stage.reopen()
+        remove_partial(folder)
+        rows = {name: [row for row, split in enumerate(found.splits) if split == name] for name in SPLITS}
+        mean, std = channel_statistics(_images(pixels, side, rows["train"]))
+        for name in SPLITS:
+            _write_pixels(folder / pixels_file(name), pixels, side, rows[name])
+    blank = preprocess_of(settings)
+    preprocess = Preprocess(blank.resize, blank.size, blank.interpolation, mean, std)
+    write_text(folder / SAMPLES_FILE, _samples_csv(found, rows))
+    write_json(folder / DATA_FILE, _record(found, rows, preprocess, folder))
+    prepared = read_prepared(folder)
+    stage.seal(
+        [DATA_FILE, SAMPLES_FILE, *(pixels_file(name) for name in SPLITS)],
+        {"digest": prepared.digest, "counts": dict(prepared.counts), "left_out": len(found.unreadable)},
+        versions_of(DEVICE),
+    )
+    return prepared, False
+
+
+def stage_inputs(listing: Listing, settings: DataSettings, seed: int, screen: Screen) -> dict[str, Any]:
+    """All that the prepared files are a function of."""
+    hashes = hash_samples(listing.samples, screen)
+    content = [
+        [sample.path, sample.label, sample.split, digest]
+        for sample, digest in zip(listing.samples, hashes, strict=True)
+    ]
+    fractions = {f"{split}_fraction" for split in ("validation", "test") if split not in listing.carve}
+    return {
+        "content": sha256_json([content, {k: list(v) for k, v in listing.classes_by_split.items()}]),
+        "settings": settings.model_dump(mode="json", exclude=fractions),
+        "seed": seed if listing.carve else None,
+        "decode_rule": DECODE_RULE,
+        "pillow": pillow_version,
+    }
+
+
+def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
+    """Say what was decided for the user: which splits are carved, which files are passed over."""
+    for split in listing.carve:
+        fraction = settings.validation_fraction if split == "validation" else settings.test_fraction
+        screen.say(
+            f"{listing.source}: no {split} split; {fraction:.0%} of train becomes it (stratified, seeded)"
+        )
+    if listing.ignored:
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in listing.ignored.items())
+        screen.say(f"{listing.source}: ignored {kinds}")
+
+
+def _append(stream: BinaryIO, image: UInt8Array) -> None:
+    stream.write(image.tobytes())
+
+
+def _images(stream: BinaryIO, side: int, rows: Sequence[int]) -> Iterator[UInt8Array]:
+    """Rows of the scratch file, one in memory at a time."""
+    length = side * side * 3
+    for row in rows:
+        stream.seek(row * length)
+        yield np.frombuffer(stream.read(length), dtype=np.uint8).reshape(side, side, 3)
+
+
+def _write_pixels(path: Path, stream: BinaryIO, side: int, rows: Sequence[int]) -> None:
+    """A .npy file of (N, side, side, 3) uint8, written image by image."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
+    with durable(path) as partial, partial.open("wb") as target:
+        np.lib.format.write_array_header_1_0(target, header)
+        for image in _images(stream, side, rows):
+            _append(target, image)
+
+
+def _samples_csv(found: Scan, rows: dict[str, list[int]]) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
+    for name, members in rows.items():
+        for index, row in enumerate(members):
+            photo = found.photos[row]
+            writer.writerow((name, index, photo.sample.path, photo.sample.label, photo.sha256))
+    return stream.getvalue()
+
+
+def _record(found: Scan, rows: dict[str, list[int]], preprocess: Preprocess, folder: Path) -> dict[str, Any]:
+    classes = found.listing.classes
+    position = {label: index for index, label in enumerate(classes)}
+    identity = {
+        "classes": list(classes),
+        "preprocess": preprocess.to_json(),
+        "pixels": {name: sha256_file(folder / pixels_file(name)) for name in SPLITS},
+        "labels": {
+            name: [position[found.photos[row].sample.label] for row in members]
+            for name, members in rows.items()
+        },
+    }
+    return {
+        "schema": SCHEMA,
+        "source": found.listing.source,
+        "classes": list(classes),
+        "preprocess": preprocess.to_json(),
+        "digest": sha256_json(identity),
+        "counts": {name: len(members) for name, members in rows.items()},
+        "left_out": [
+            {"path": bad.sample.path, "sha256": bad.sha256, "reason": bad.reason} for bad in found.unreadable
+        ],
+        "ignored": dict(found.listing.ignored),
+        "warnings": dict(Counter(finding.kind for finding in found.findings if not finding.fatal)),
+    }

@@ -1,0 +1,183 @@
+"""A folder of class folders, with or without folders for the splits.
+
+    DATA/train/cat/1.jpg, DATA/validation/cat/2.jpg, DATA/test/…     splits
+    DATA/cat/1.jpg, DATA/dog/2.jpg                                   flat: split here
+
+What counts as a picture is decided by the name, so that a broken one is reported and not passed
+over: a file with an extension of `PICTURES`, at any depth in its class folder. Other files are
+ignored and counted by their extension; hidden files and what systems leave behind, as "hidden".
+Whether a picture's extension is the right one does not matter: Pillow goes by the content.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdtool.core.errors import DataError, SetupError
+from kdtool.data.listing import SPLITS, Listing, Sample
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+AMBIGUOUS = "eval"
+# HEIC stands here so that such photographs are reported as unreadable, not passed over.
+PICTURES = frozenset(
+    (".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe")
+    + (
+        ".jpeg",
+        ".jpf",
+        ".jpg",
+        ".jpx",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    )
+)
+LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+
+
+def handles(data: str | None) -> bool:
+    return data is not None and Path(data).is_dir()
+
+
+def load(data: str | None) -> Listing:
+    """Walk the folder.
+
+    Raises:
+        DataError: the split folders are ambiguous or there is none for training.
+        SetupError: a folder cannot be read.
+    """
+    root = Path(str(data))
+    ignored: Counter[str] = Counter()
+    splits = _split_folders(root)
+    samples: list[Sample] = []
+    classes_by_split = {}
+    for split, top in splits.items():
+        folders = _visible_folders(top)
+        classes_by_split[split] = tuple(_text(folder.name) for folder in folders)
+        _count_loose_files(top, ignored)
+        for folder in folders:
+            label = _text(folder.name)
+            for path in _pictures(folder, _inodes(root, top), ignored):
+                samples.append(Sample(_text(str(path.relative_to(root))), label, split, path.read_bytes))
+    if root not in splits.values():
+        _count_loose_files(root, ignored)
+    carve = tuple(split for split in SPLITS if split not in splits)
+    return Listing(str(data), tuple(samples), classes_by_split, carve, dict(sorted(ignored.items())))
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Split → its folder, train first; a flat folder is all train."""
+    folders = _visible_folders(root)
+    named = [folder for folder in folders if folder.name.lower() in {*SPLIT_NAMES, AMBIGUOUS}]
+    others = [folder for folder in folders if folder not in named]
+    if others:
+        # A class may well be called "train" (as opposed to "bus"): a split holds folders, a class pictures.
+        named = [folder for folder in named if _visible_folders(folder)]
+    if not named:
+        return {"train": root}
+    if others:
+        raise DataError(
+            f"{root}: split folders ({_names(named)}) stand beside others ({_names(others)}); "
+            "allowed are either splits or classes.",
+            "Move the others away, or name each picture's split in a manifest: path,label,split",
+        )
+    found: dict[str, Path] = {}
+    for folder in named:
+        if folder.name.lower() == AMBIGUOUS:
+            raise DataError(
+                f"{folder}: 'eval' can mean the validation or the test split.",
+                "Rename it to 'validation' (to choose the weights by) or 'test' (read once, by bench).",
+            )
+        split = SPLIT_NAMES[folder.name.lower()]
+        if split in found:
+            raise DataError(
+                f"{root}: '{found[split].name}' and '{folder.name}' both name the {split} split.",
+                "Keep one of them.",
+            )
+        found[split] = folder
+    if "train" not in found:
+        raise DataError(
+            f"{root}: {_names(named)} but no folder for training; allowed are 'train' and 'training'.",
+            "Add it, or give the folder of classes itself: it is split for you.",
+        )
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _pictures(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
+    """The pictures in `folder` and below, by name; `visited` folders are not entered again."""
+    inode = _inode(folder)
+    if inode in visited:
+        ignored["link to a folder already seen"] += 1
+        return
+    visited.add(inode)
+    for path in _entries(folder):
+        if _is_hidden(path):
+            ignored["hidden"] += 1
+        elif path.is_dir():
+            yield from _pictures(path, visited, ignored)
+        elif path.suffix.lower() in PICTURES:
+            yield path
+        else:
+            ignored[path.suffix.lower() or "no extension"] += 1
+
+
+def _count_loose_files(top: Path, ignored: Counter[str]) -> None:
+    """Count the files that lie in no class folder."""
+    for path in _entries(top):
+        if _is_hidden(path):
+            ignored["hidden"] += 1
+        elif not path.is_dir():
+            loose = path.suffix.lower() in PICTURES
+            ignored["picture outside a class folder" if loose else path.suffix.lower() or "no extension"] += 1
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir() and not _is_hidden(path)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise SetupError(
+            f"Cannot read the folder {folder}: {error.strerror}.", "Check its permissions."
+        ) from error
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in LEFTOVERS
+
+
+def _inodes(*folders: Path) -> set[tuple[int, int]]:
+    return {_inode(folder) for folder in folders}
+
+
+def _inode(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _names(folders: list[Path]) -> str:
+    return ", ".join(f"'{_text(folder.name)}'" for folder in folders)
+
+
+def _text(name: str) -> str:
+    """A name that can be written as UTF-8, whatever bytes the file system has."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,41 @@
+"""thop's count of the network, as the independent check of ours.
+
+thop hooks torch modules: it knows nothing of the graph, and nothing of attention, whose products are
+no modules. It is told to bill convolutions and linear layers alone, those of subclasses included (it
+looks at the exact type, and timm has its own convolutions).
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import setuptools  # noqa: F401 (brings back distutils, which thop imports, on Python 3.12 and later)
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from kdtool.core.quiet import quietly
+
+Rule = Callable[[Any, Any, Any], None]
+
+
+def thop_macs(network: nn.Module, size: int) -> int:
+    """Multiply–accumulates of one image (3, size, size) as thop counts them.
+
+    The network is left as it is: thop puts buffers into what it profiles, so it gets a copy.
+    """
+    with quietly():
+        thop = importlib.import_module("thop")
+        hooks = importlib.import_module("thop.vision.basic_hooks")
+        rules = {type(module): _rule(module, hooks) for module in network.modules() if not list(module.children())}
+        example = torch.zeros(1, 3, size, size)
+        macs, _ = thop.profile(copy.deepcopy(network), inputs=(example,), custom_ops=rules, verbose=False)
+    return int(macs)
+
+
+def _rule(module: nn.Module, hooks: Any) -> Rule:
+    rules: dict[type, Rule] = {_ConvNd: hooks.count_convNd, nn.Linear: hooks.count_linear}
+    return next((rule for kind, rule in rules.items() if isinstance(module, kind)), hooks.zero_ops)

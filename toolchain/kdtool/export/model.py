@@ -1,0 +1,109 @@
+"""One network to one ONNX file: exported, counted, simplified, proven, and only then put in its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kdtool.arch.network import parameter_count
+from kdtool.core.errors import GateError, ModelFileError
+from kdtool.core.files import durable
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.onnxfile import onnx_bytes
+from kdtool.core.preprocess import FloatArray
+from kdtool.core.recipe import ExportSettings
+from kdtool.core.screen import Screen
+from kdtool.core.versions import versions_of
+from kdtool.export.count import Count, count_onnx
+from kdtool.export.crosscheck import thop_macs
+from kdtool.export.onnx import export_network
+from kdtool.export.parity import BATCHES, Parity, check_parity, worst
+from kdtool.export.simplify import SimplifyError, simplify
+from kdtool.runtime.onnxruntime import open_model
+
+VERSIONS = ("torch", "onnx", "onnxscript", "onnxsim")
+THOP_DIFFERENCE = 0.01
+
+
+def export_model(
+    path: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    images: FloatArray,
+    settings: ExportSettings,
+    screen: Screen,
+) -> dict[str, Any]:
+    """Write the ONNX file of `network` to `path`; returns the facts for the manifest.
+
+    The raw export has to pass the parity gate. The simplified one replaces it if onnxsim lives through
+    it and it passes the same gate; else the raw one stays, with a warning.
+
+    Args:
+        network: in eval mode.
+        info: role, classes, preprocessing and the hash of the weights; the rest is filled in.
+        images: real ones, normalized, for the gate (`parity_images`).
+
+    Raises:
+        ModelFileError: the network cannot be exported, or ONNX Runtime cannot load it.
+        GateError: torch and ONNX Runtime differ; nothing is left at `path`.
+        SetupError: the file cannot be written.
+    """
+    model = export_network(network, info.arch, info.preprocess.size, settings.opset)
+    count = count_onnx(model)
+    thop = thop_macs(network, info.preprocess.size)
+    _compare_counts(path, count, thop, screen)
+    info = replace(
+        info,
+        precision="fp32",
+        params=parameter_count(network),
+        macs=count.macs,
+        versions=versions_of(VERSIONS),
+    )
+    raw = onnx_bytes(model, info)
+
+    def proven(partial: Path, content: bytes) -> tuple[Parity, ...]:
+        partial.write_bytes(content)
+        session = open_model(partial)
+        try:
+            return check_parity(network, session.run, images, settings.tolerance, path)
+        finally:
+            session.close()
+
+    with durable(path) as partial:
+        parity = {"raw": proven(partial, raw)}
+        shipped = "simplified"
+        try:
+            parity[shipped] = proven(partial, simplify(raw, info))
+        except (SimplifyError, GateError, ModelFileError) as error:
+            screen.warn(f"{path}: not simplified, the raw export is kept ({getattr(error, 'message', error)})")
+            shipped = "raw"
+            partial.write_bytes(raw)
+    difference = worst(parity[shipped])
+    screen.say(
+        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {count.macs / 1e9:.4f} GMACs; torch and ONNX Runtime "
+        f"agree on batches of {', '.join(map(str, BATCHES))} (max |Δlogit| {difference:.1e})"
+    )
+    return {
+        "params": info.params,
+        "macs": count.macs,
+        "thop_macs": thop,
+        "size_bytes": path.stat().st_size,
+        "simplified": shipped == "simplified",
+        "parity": {kind: {str(p.batch): p.difference for p in batches} for kind, batches in parity.items()},
+    }
+
+
+def _compare_counts(path: Path, count: Count, thop: int, screen: Screen) -> None:
+    """Two independent counts should agree; thop cannot see attention's products, and we say what we cannot."""
+    if count.uncounted:
+        screen.warn(f"{path}: the compute of {', '.join(count.uncounted)} is not counted")
+    if abs(thop - count.macs) <= THOP_DIFFERENCE * count.macs:
+        return
+    figures = f"{count.macs:,} MACs in the graph, {thop:,} by thop"
+    if count.attention_macs:
+        screen.say(f"export: {path}: {figures}, which does not know attention ({count.attention_macs:,})")
+    else:
+        screen.warn(f"{path}: two counts of its compute differ by more than 1 %: {figures}; the graph's is used")

@@ -1,0 +1,53 @@
+"""torch → ONNX by the dynamo exporter: one file, batch free, `images` in, `logits` out."""
+
+from __future__ import annotations
+
+import onnx
+import torch
+from onnx import inliner
+from torch import nn
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.quiet import quietly
+from kdtool.export.pooling import use_global_average_pool
+
+INPUT = "images"
+OUTPUT = "logits"
+EXAMPLES = 2  # an example of one can freeze the batch at 1
+
+
+def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx.ModelProto:
+    """The graph of a network, not yet simplified; equal weights give equal graphs.
+
+    Args:
+        network: in eval mode, on the CPU, logits (N, K) of images (N, 3, size, size).
+        arch: its name, for the message.
+        opset: of the standard operators.
+
+    Raises:
+        ModelFileError: the exporter cannot translate this network.
+    """
+    example = torch.zeros(EXAMPLES, 3, size, size)
+    try:
+        with quietly(), torch.no_grad():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                verbose=False,
+            )
+            assert program is not None
+            model = inliner.inline_local_functions(program.model_proto)
+    except Exception as error:  # the exporter's passes raise many kinds
+        cause = (str(error).strip().splitlines() or [""])[0]
+        raise ModelFileError(
+            f"{arch} cannot be exported to ONNX with opset {opset} ({type(error).__name__}: {cause}).",
+            "Try another operator set, --set export.opset=20, or another network.",
+        ) from error
+    use_global_average_pool(model)
+    return model

@@ -1,0 +1,183 @@
+"""What stands on the page: everything the template needs, gathered from the files of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdtool.core.errors import DataError
+from kdtool.core.run import ROLES, RunFolder
+from kdtool.core.screen import Screen
+from kdtool.report.charts import Chart, curves
+from kdtool.report.facts import Facts, facts_of
+from kdtool.report.history import read_history
+from kdtool.report.mistakes import (
+    Cell,
+    ClassScore,
+    Confused,
+    class_scores,
+    classes_of,
+    confusion,
+    most_confused,
+    read_predictions,
+    worst_mistakes,
+)
+from kdtool.report.pictures import Picture, pictures_of
+from kdtool.report.tradeoff import Measured, trade_off
+from kdtool.report.verdict import Wording, in_words
+
+MATRIX_LIMIT = 20  # classes; a larger matrix cannot be read
+PAIRS = 20
+SCORES = 60
+MISTAKES = 12
+TITLES = {
+    "teacher": "Teacher",
+    "student": "Student, distilled",
+    "baseline": "Student without teacher",
+    "teacher-int8": "Teacher, INT8",
+    "student-int8": "Student, INT8",
+    "baseline-int8": "Student without teacher, INT8",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The two curves of one network: a figure of the paper."""
+
+    title: str
+    charts: tuple[Chart, Chart]
+    epochs: int
+    best_epoch: int
+    best_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Where one model goes wrong on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
+
+    model: str
+    n_images: int
+    classes: tuple[str, ...]
+    matrix: list[list[Cell]]
+    pairs: list[Confused]
+    scores: list[ClassScore]
+    with_teacher: bool
+    pictures: list[Picture]
+    without_pictures: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report. Whatever was not there to report on is empty."""
+
+    name: str
+    title: str
+    plumbing: bool
+    verdict: Wording
+    models: Sequence[Mapping[str, Any]]
+    trade_offs: tuple[Chart, ...]
+    trainings: tuple[Training, ...]
+    errors: Errors | None
+    facts: Facts
+
+
+def gather(run: RunFolder, screen: Screen) -> Page:
+    """Read what the run has.
+
+    Raises:
+        UsageError: it is not a run.
+        DataError: one of its files is broken.
+    """
+    bench = _read_bench(run)
+    # A device may hold no more of a run than its models and what bench wrote about them.
+    record = {} if bench and not run.record.exists() else run.read_record()
+    recipe = record.get("recipe", {})
+    roles = [role for role in ROLES if (run.role(role) / "history.csv").is_file()]
+    return Page(
+        name=run.path.resolve().name,
+        title=str(recipe.get("title", "")),
+        plumbing=record.get("source") == "digits",
+        verdict=in_words(bench.get("claim")),
+        models=[model | {"title": title_of(model["name"])} for model in bench.get("models", [])],
+        trade_offs=_trade_offs(bench.get("models", [])),
+        trainings=tuple(_training(run, role) for role in roles),
+        errors=_errors(run, screen) if run.predictions.is_file() else None,
+        facts=facts_of(record, bench.get("host", {}), baseline="baseline" in roles),
+    )
+
+
+def title_of(name: str) -> str:
+    """How the page calls a model."""
+    return TITLES.get(name, name)
+
+
+def _read_bench(run: RunFolder) -> dict[str, Any]:
+    if not run.bench.exists():
+        return {}
+    try:
+        content = json.loads(run.bench.read_text("utf-8"))
+        return {"claim": content["claim"], "models": content["models"], "host": content["host"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{run.bench} is not a result of bench ({error}).", f"Measure again with: kdtool bench {run.path}"
+        ) from error
+
+
+def _training(run: RunFolder, role: str) -> Training:
+    history = read_history(run.role(role) / "history.csv")
+    return Training(
+        title=title_of(role),
+        charts=curves(history),
+        epochs=len(history.epochs),
+        best_epoch=history.epochs[history.best],
+        best_accuracy=history.validation_accuracy[history.best],
+        seconds=sum(history.seconds),
+    )
+
+
+def _trade_offs(models: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+    costs = (
+        ("Accuracy and latency", "Latency p50, ms", lambda model: (model.get("latency_ms") or {}).get("p50")),
+        ("Accuracy and compute", "Compute, GMACs", lambda model: (model.get("macs") or 0) / 1e9),
+    )
+    charts = []
+    for title, x_name, cost_of in costs:
+        measured = [
+            Measured(
+                title_of(model["name"]),
+                f"{model['role']} {model['precision']}",
+                float(cost_of(model)),
+                model["accuracy"],
+                *model["accuracy_ci"],
+            )
+            for model in models
+            if cost_of(model) and model.get("accuracy") is not None
+        ]
+        if len(measured) > 1:
+            charts.append(trade_off(title, x_name, measured))
+    return tuple(charts)
+
+
+def _errors(run: RunFolder, screen: Screen) -> Errors:
+    predictions = read_predictions(run.predictions)
+    model = "student" if "student" in predictions.models else next(iter(predictions.models))
+    answers = predictions.models[model]
+    teacher = predictions.models.get("teacher") if model != "teacher" else None
+    classes = classes_of(predictions, answers)
+    mistakes = worst_mistakes(predictions, answers, MISTAKES)
+    pictures, without = pictures_of(run, mistakes, screen)
+    small = len(classes) <= MATRIX_LIMIT
+    return Errors(
+        model=title_of(model),
+        n_images=len(predictions.paths),
+        classes=classes,
+        matrix=confusion(predictions.labels, answers, classes) if small else [],
+        pairs=most_confused(predictions.labels, answers, PAIRS),
+        scores=class_scores(predictions.labels, answers, classes, teacher)[:SCORES],
+        with_teacher=teacher is not None,
+        pictures=pictures,
+        without_pictures=without,
+    )

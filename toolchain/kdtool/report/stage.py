@@ -1,0 +1,51 @@
+"""The last stage: report.html, one self-contained page from the files of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kdtool import __version__
+from kdtool.core.files import sha256_file, write_text
+from kdtool.core.manifest import Stage
+from kdtool.core.run import ROLES, RunFolder
+from kdtool.core.screen import Screen
+from kdtool.core.versions import versions_of
+from kdtool.report.page import gather
+from kdtool.report.render import render, template_hash
+
+
+def write_report(run: RunFolder, screen: Screen) -> Path:
+    """Write report.html of `run` from whatever it has; return its path.
+
+    The page is a function of run.json, each history.csv, bench.json, predictions.csv and the prepared
+    images: no clock, no network. Parts that are not there are left out, and the page says so.
+
+    Raises:
+        UsageError: the folder is not a run.
+        DataError: one of its files is broken.
+        SetupError: the page cannot be written.
+    """
+    stage = Stage("report", run.path, _inputs(run), manifest_name="report.manifest.json")
+    if stage.complete():
+        screen.say("report: complete, skipped")
+        return run.report
+    text = render(gather(run, screen))
+    stage.reopen()
+    write_text(run.report, text)
+    stage.seal([run.report.name], {}, versions_of(("jinja2", "pillow")))
+    return run.report
+
+
+def _inputs(run: RunFolder) -> dict[str, Any]:
+    """What the page is a function of: the hashes of the run's files and of the template."""
+    histories = [run.role(role) / "history.csv" for role in ROLES]
+    parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json"]
+    return {
+        "name": run.path.resolve().name,
+        "kdtool": __version__,
+        "page": template_hash(),
+        "parents": {
+            path.relative_to(run.path).as_posix(): sha256_file(path) for path in parents if path.is_file()
+        },
+    }

@@ -1,0 +1,176 @@
+"""Is this file fit to be opened? Asked before any runtime sees it.
+
+A model file is untrusted input. Refused are: what is no ONNX file, tensors that point to other files,
+operators of unknown libraries, sizes the file cannot hold, and subgraphs nested without end. Field
+numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdtool.core.errors import ModelFileError
+from kdtool.runtime.wire import BYTES, VARINT, Value, WireError, fields, packed, signed
+
+SIZE_LIMIT = (1 << 31) - 1  # protobuf's own
+ELEMENTS_LIMIT = 1 << 31  # of a declared input, output or intermediate value
+DEPTH_LIMIT = 32
+# ONNX's own, and what onnxruntime registers and writes into files it has optimized.
+DOMAINS = frozenset(
+    {
+        "",
+        "ai.onnx",
+        "ai.onnx.ml",
+        "ai.onnx.preview",
+        "ai.onnx.preview.training",
+        "ai.onnx.training",
+        "com.microsoft",
+        "com.microsoft.experimental",
+        "com.microsoft.nchwc",
+        "com.ms.internal.nhwc",
+        "org.pytorch.aten",
+    }
+)
+# Messages that hold others: field number → kind of the message in it.
+NESTED: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute", 12: "value"},
+    "graph": {1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "value": {2: "type"},
+    "type": {1: "tensor type", 4: "sequence", 5: "map", 8: "tensor type", 9: "sequence"},
+    "sequence": {1: "type"},
+    "map": {2: "type"},
+    "tensor type": {2: "shape"},
+}
+OPSETS = {"model": 8, "function": 9}
+GRAPH, FUNCTION, FUNCTION_DOMAIN, NODE_DOMAIN, DIM = 7, 25, 10, 7, 1
+TENSOR_DIMS, EXTERNAL_DATA, DATA_LOCATION = 1, 13, 14
+
+
+class _RefusedError(ValueError):
+    """Why a file is refused, in words."""
+
+
+def read_model(path: Path) -> bytes:
+    """The content of an ONNX file that is fit to be opened.
+
+    Raises:
+        ModelFileError: not there, no file, empty, too large, not ONNX, or refused for what it holds.
+    """
+    if path.is_dir():
+        raise ModelFileError(f"{path}: a folder, not an ONNX file.", "Name the .onnx file in it.")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file.", "Make one with: kdtool export --onnx")
+    try:
+        size = path.stat().st_size
+        if size > SIZE_LIMIT:
+            raise ModelFileError(
+                f"{path}: {size:,} bytes, over the limit of an ONNX file, {SIZE_LIMIT:,}.",
+                "Export a smaller network.",
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"{path}: cannot be read ({error.strerror or error}).", "Check its permissions."
+        ) from error
+    check_model(content, str(path))
+    return content
+
+
+def check_model(content: bytes, name: str) -> None:
+    """Judge the content of an ONNX file; `name` is how messages call it.
+
+    Raises:
+        ModelFileError: not ONNX, or refused for what it holds.
+    """
+    try:
+        if not content:
+            raise WireError("it is empty")
+        model = memoryview(content)
+        if not any(number == GRAPH and kind == BYTES for number, kind, _ in fields(model)):
+            raise WireError("it holds no graph")
+        _check("model", model, DOMAINS | frozenset(_own_domains(model)), 0)
+    except WireError as error:
+        raise ModelFileError(
+            f"{name}: not an intact ONNX file ({error}).",
+            "Copy it again, or export it again with: kdtool export --onnx",
+        ) from error
+    except _RefusedError as error:
+        raise ModelFileError(
+            f"{name}: refused; {error}.", "kdtool opens only self-contained files of standard operators."
+        ) from error
+
+
+def _own_domains(model: memoryview) -> Iterator[str]:
+    """Domains of the functions that the file itself defines in standard operators."""
+    for number, kind, function in fields(model):
+        if number == FUNCTION and kind == BYTES:
+            for inner, _, value in fields(_message(function)):
+                if inner == FUNCTION_DOMAIN:
+                    yield _text(value)
+
+
+def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int) -> None:
+    if depth > DEPTH_LIMIT:
+        raise _RefusedError(f"messages are nested more than {DEPTH_LIMIT} deep")
+    nested = NESTED.get(kind, {})
+    for number, _, value in fields(message):
+        if number in nested:
+            _check(nested[number], _message(value), domains, depth + 1)
+        elif number == OPSETS.get(kind):
+            _check_domain(next((_text(v) for n, _, v in fields(_message(value)) if n == 1), ""), domains)
+        elif kind == "node" and number == NODE_DOMAIN:
+            _check_domain(_text(value), domains)
+    if kind == "tensor":
+        _check_tensor(message)
+    elif kind == "shape":
+        _check_size([_dim(_message(value)) for number, _, value in fields(message) if number == DIM])
+
+
+def _check_domain(domain: str, domains: frozenset[str]) -> None:
+    if domain not in domains:
+        raise _RefusedError(f"it wants operators of {domain!r}, which no standard runtime has")
+
+
+def _check_tensor(tensor: memoryview) -> None:
+    dims: list[int] = []
+    for number, kind, value in fields(tensor):
+        if number == TENSOR_DIMS:
+            dims += [signed(dim) for dim in ([value] if isinstance(value, int) else packed(value))]
+        elif number == EXTERNAL_DATA or (number == DATA_LOCATION and (kind != VARINT or value != 0)):
+            raise _RefusedError("a tensor's values lie in another file (external data)")
+    elements = math.prod(dims)
+    # All values are in this message, and none is smaller than a bit.
+    if min(dims, default=0) < 0 or elements > 8 * len(tensor):
+        raise _RefusedError(f"a tensor claims the shape {_shape(dims)} with {len(tensor):,} bytes of content")
+
+
+def _check_size(dims: list[int]) -> None:
+    """Of a declared value: 0 and −1 stand for a side that is free."""
+    if min(dims, default=0) < -1 or math.prod(max(dim, 1) for dim in dims) > ELEMENTS_LIMIT:
+        raise _RefusedError(f"a value is declared with the shape {_shape(dims)}")
+
+
+def _dim(message: memoryview) -> int:
+    return next((signed(v) for n, _, v in fields(message) if n == DIM and isinstance(v, int)), 0)
+
+
+def _message(value: Value) -> memoryview:
+    if isinstance(value, int):
+        raise WireError("a number where a message belongs")
+    return value
+
+
+def _text(value: Value) -> str:
+    return bytes(_message(value)).decode("utf-8", errors="replace")
+
+
+def _shape(dims: list[int]) -> str:
+    shown = " × ".join(str(dim) for dim in dims[:8])
+    return shown + (" × …" if len(dims) > 8 else "")

@@ -1,0 +1,134 @@
+"""ONNX Runtime on the CPU, with the same options wherever kdtool runs a model.
+
+Evaluation, latency and parity must describe the file that ships, so there is one set of options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import FloatArray
+from kdtool.core.threads import usable_threads
+from kdtool.runtime.guard import read_model
+
+PROVIDERS = ("CPUExecutionProvider",)
+LOGITS = "logits"
+ERRORS_ONLY = 3
+
+
+def version() -> str:
+    """Of the library."""
+    return str(ort.__version__)
+
+
+def session_options(threads: int) -> Any:
+    """The one set: `threads` within an operator, operators one after the other."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = ERRORS_ONLY  # what fails is raised; warnings are not for users
+    return options
+
+
+def open_model(path: Path, threads: int = 0) -> OnnxSession:
+    """Check an ONNX file and load it.
+
+    Args:
+        threads: within an operator; 0 is every processor this process may use.
+
+    Raises:
+        ModelFileError: not there, hostile or broken, or no image classifier.
+    """
+    content = read_model(path)
+    threads = threads or usable_threads()
+    try:
+        session = ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelFileError(
+            f"{path}: onnxruntime {version()} cannot load it ({_cause(error)}).",
+            "Export it again with: kdtool export --onnx",
+        ) from error
+    input_name, shape = _only_input(path, session)
+    info = ModelInfo.from_metadata(dict(session.get_modelmeta().custom_metadata_map), path)
+    return OnnxSession(path, info, shape, threads, session, input_name, _output_name(path, session))
+
+
+@dataclass
+class OnnxSession:
+    """A `kdtool.runtime.session.Session`."""
+
+    path: Path
+    info: ModelInfo | None
+    input_shape: tuple[int | None, ...]
+    threads: int
+    _session: Any
+    _input: str
+    _output: str
+
+    def run(self, images: FloatArray) -> FloatArray:
+        """Logits (N, K) of images (N, 3, H, W); a file with its batch fixed at 1 gets one after the other."""
+        if self._session is None:
+            raise RuntimeError(f"{self.path} was closed")
+        if self.input_shape[0] == 1 and len(images) != 1:
+            return np.concatenate([self._run(images[n : n + 1]) for n in range(len(images))])
+        return self._run(images)
+
+    def close(self) -> None:
+        self._session = None
+
+    def _run(self, images: FloatArray) -> FloatArray:
+        try:
+            (logits,) = self._session.run([self._output], {self._input: images})
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFileError(
+                f"{self.path}: fails on images of shape {images.shape} ({_cause(error)}).",
+                "Check that its preprocessing is that of the model, or export it again with: "
+                "kdtool export --onnx",
+            ) from error
+        if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
+            raise ModelFileError(
+                f"{self.path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
+                "a classifier answers float32 (N, classes).",
+                "Name a model whose output is one row of logits an image.",
+            )
+        result: FloatArray = logits
+        return result
+
+
+def _only_input(path: Path, session: Any) -> tuple[str, tuple[int | None, ...]]:
+    inputs = session.get_inputs()
+    given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs) or "none"
+    hint = "Name an image classifier, such as one made by: kdtool export --onnx"
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+        raise ModelFileError(f"{path}: its inputs are {given}; allowed is one of float32 (N, 3, H, W).", hint)
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape)
+    if shape[1] not in (None, 3) or shape[0] not in (None, 1):
+        raise ModelFileError(f"{path}: its input is {given}; allowed is (N, 3, H, W) with N free or 1.", hint)
+    return str(inputs[0].name), shape
+
+
+def _output_name(path: Path, session: Any) -> str:
+    names = [str(node.name) for node in session.get_outputs()]
+    if LOGITS in names:
+        return LOGITS
+    if len(names) == 1:
+        return names[0]
+    raise ModelFileError(
+        f"{path}: its outputs are {', '.join(names)}; allowed is one, or one called {LOGITS!r}.",
+        "Export it with a single output.",
+    )
+
+
+def _cause(error: Exception) -> str:
+    """The first line of the library's message, shortened."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 300 else lines[0][:300] + "…"

@@ -1,0 +1,126 @@
+"""Checkpoints of one training, durable and self-verifying.
+
+A checkpoint is one safetensors file: network, optimizer, best weights, and the scalars as JSON in its
+metadata. Its name carries its step and its hash; the newest that verifies is loaded, one that does
+not is set aside as `*.torn`. Two are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from kdtool.core.files import sha256_bytes, write_bytes
+from kdtool.core.screen import Screen
+
+KEPT = 2
+NETWORK, BEST, OPTIMIZER = "network.", "best.", "optimizer."
+
+
+@dataclass
+class Progress:
+    """How far a training is; what the loop counts.
+
+    Attributes:
+        epoch: the one under way, from 0; step: batches of it already done.
+        loss_sum, correct, seen: over the images of this epoch so far.
+        rows: one dictionary an epoch, the rows of history.csv.
+        seconds: time spent in this epoch so far.
+        best_epoch: index into rows, −1 before the first.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+
+
+class Checkpoints:
+    """The checkpoints of one training in one folder.
+
+    Args:
+        key: hash of everything but the number of epochs; a checkpoint of another key is not used.
+    """
+
+    def __init__(self, folder: Path, key: str, screen: Screen) -> None:
+        self._folder, self._key, self._screen = folder, key, screen
+
+    def save(
+        self,
+        progress: Progress,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        best: Mapping[str, Tensor],
+    ) -> None:
+        """Write a checkpoint durably and drop all but the last two."""
+        tensors = {NETWORK + name: value for name, value in network.state_dict().items()}
+        tensors |= {BEST + name: value for name, value in best.items()}
+        state = optimizer.state_dict()["state"]
+        tensors |= {f"{OPTIMIZER}{index}.{k}": v for index, entry in state.items() for k, v in entry.items()}
+        metadata = {"key": self._key, "progress": json.dumps(progress.__dict__)}
+        payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
+        total = f"{progress.epoch:05d}-{progress.step:07d}"
+        write_bytes(self._folder / f"{total}-{sha256_bytes(payload)[:16]}.safetensors", payload)
+        for old in self._all()[KEPT:]:
+            old.unlink()
+
+    def load(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[Progress, dict[str, Tensor]] | None:
+        """Restore the newest checkpoint that verifies into `network` and `optimizer`.
+
+        Returns:
+            How far it was and the best weights; None where there is none of this key.
+        """
+        for path in self._all():
+            payload = path.read_bytes()
+            if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
+                aside = path.rename(path.with_suffix(".torn"))
+                self._screen.warn(f"{path} is torn or altered; set aside as {aside.name}, using the one before.")
+                continue
+            metadata = _metadata(payload)
+            if metadata["key"] != self._key:
+                path.unlink()  # of other data or another teacher: never to be resumed
+                continue
+            tensors = load(payload)
+            network.load_state_dict(_under(tensors, NETWORK))
+            _restore_optimizer(optimizer, _under(tensors, OPTIMIZER))
+            return Progress(**json.loads(metadata["progress"])), _under(tensors, BEST)
+        return None
+
+    def _all(self) -> list[Path]:
+        return sorted(self._folder.glob("*.safetensors"), reverse=True)
+
+
+def _metadata(payload: bytes) -> dict[str, Any]:
+    """The metadata of safetensors bytes: an 8-byte length, then a JSON header."""
+    length = int.from_bytes(payload[:8], "little")
+    header: dict[str, dict[str, Any]] = json.loads(payload[8 : 8 + length])
+    return header.get("__metadata__", {"key": ""})
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:  # the memory layout too, or the arithmetic differs in the last bit
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
