@@ -44,7 +44,7 @@ def answer(
     size = input_size(session)
     if size and size != images.shape[1]:
         raise ModelFileError(
-            f"{session.path}: its input is {size} × {size} pixels, the images are prepared at {images.shape[1]}.",
+            f"{session.path}: its input has a side of {size} pixels, the images of {images.shape[1]}.",
             "Export it again from the run that these images belong to: kdtool export --onnx",
         )
     batches = []

@@ -70,7 +70,13 @@ def measure(
                 watch()
             bar.advance()
     return [
-        Latency(p50(all_[warmup:]), p90(all_[warmup:]), tuple(all_[warmup:]), tuple(all_[:warmup]), session.threads)
+        Latency(
+            p50(all_[warmup:]),
+            p90(all_[warmup:]),
+            tuple(all_[warmup:]),
+            tuple(all_[:warmup]),
+            session.threads,
+        )
         for session, all_ in zip(sessions, taken, strict=True)
     ]
 

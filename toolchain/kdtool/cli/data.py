@@ -41,7 +41,7 @@ def check(
     from kdtool.data.scan import scan
     from kdtool.data.sources import load_listing
 
-    name = recipe or ("paper" if data else "digits")
+    name = recipe or ("digits" if data in (None, "digits") else "paper")
     wanted = [*overrides, *(["data.skip_bad=true"] if skip_bad else [])]
     settings = load_recipe(name, wanted).data
     screen = open_screen()

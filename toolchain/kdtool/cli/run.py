@@ -23,11 +23,7 @@ def command(check: bool, **options: Any) -> None:
     Stages that are complete with the same inputs are skipped, so the same command goes on where it
     was interrupted.
     """
-    from kdtool.bench.table import print_table
     from kdtool.cli.screen import open_screen
-    from kdtool.core.errors import GateError
-    from kdtool.core.lock import run_lock
-    from kdtool.pipeline import run_all
 
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen())
@@ -36,6 +32,11 @@ def command(check: bool, **options: Any) -> None:
 
         print_plan(job, ("teach", "distill", "export", "quantize", "bench", "report"), choice.baseline)
         return
+    from kdtool.bench.table import print_table
+    from kdtool.core.errors import GateError
+    from kdtool.core.lock import run_lock
+    from kdtool.pipeline import run_all
+
     with run_lock(job.run.path):
         result, page, failed = run_all(job, choice.baseline)
     print_table(result)

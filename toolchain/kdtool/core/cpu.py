@@ -14,26 +14,12 @@ INTERESTING = (
     "avx", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8",
     "asimd", "asimddp", "asimdhp", "i8mm", "sve", "sve2",
 )  # fmt: skip
-DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm"})
 
 
 def cpu_flags(proc: Path = PROC) -> tuple[str, ...]:
     """Those of `INTERESTING` that the processor has, in that order."""
     words = set(" ".join(_values(proc, ("flags", "features"))).split())
     return tuple(flag for flag in INTERESTING if flag in words)
-
-
-def has_dot_product(flags: tuple[str, ...]) -> bool:
-    """Whether 8-bit products are summed in 32 bits by one instruction (VNNI, dotprod).
-
-    Without it, AVX2 and AVX512 add pairs of products in 16 bits, which saturates: weights want 7 bits.
-    """
-    return bool(DOT_PRODUCTS.intersection(flags))
-
-
-def is_arm(machine: str = "") -> bool:
-    """Whether the machine (default: this one) is an ARM."""
-    return (machine or platform.machine()).lower().startswith(("arm", "aarch"))
 
 
 def processor_name(proc: Path = PROC) -> str:

@@ -13,6 +13,8 @@ from onnx import helper
 from kdtool.core.modelinfo import ModelInfo
 
 PRODUCER = "kdtool"
+INPUT = "images"  # float32 (N, 3, S, S), N free
+OUTPUT = "logits"  # float32 (N, K)
 
 
 def onnx_bytes(model: onnx.ModelProto, info: ModelInfo | None = None) -> bytes:

@@ -61,11 +61,17 @@ class Preprocess:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def pixels(self, image: Image.Image) -> UInt8Array:
-        """Resize and crop an RGB image: (size, size, 3) uint8."""
+        """Resize and crop an RGB image: (size, size, 3) uint8.
+
+        Raises:
+            DataError: so long and thin that the resized image would be over the pixel limit.
+        """
         width, height = image.size
         short, long = sorted((width, height))
         scaled = int(self.resize * long / short)
         new_size = (self.resize, scaled) if width <= height else (scaled, self.resize)
+        if new_size[0] * new_size[1] > PIXEL_LIMIT:
+            raise _too_large(f"{width} × {height} pixels resized to {new_size[0]} × {new_size[1]}")
         if new_size != image.size:
             image = image.resize(new_size, INTERPOLATIONS[self.interpolation])
         left, top = (round((side - self.size) / 2.0) for side in new_size)
@@ -101,17 +107,16 @@ def decode(payload: bytes, name: str) -> Image.Image:
         DataError: no image, truncated, over the pixel limit, or a mode without a rule.
     """
     try:
-        image = _open(payload)
+        image = open_image(payload)
         if image.width * image.height > PIXEL_LIMIT:
-            raise DataError(
-                f"{name}: {image.width} × {image.height} pixels, over the limit of {PIXEL_LIMIT:,}.",
-                "Scale it down, or leave it out with --skip-bad.",
-            )
+            raise _too_large(f"{name}: {image.width} × {image.height} pixels")
         image.seek(0)
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
-    except DataError:
+    except (DataError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
         raise DataError(
             f"{name}: not a readable image ({_cause(error)}).",
@@ -119,11 +124,23 @@ def decode(payload: bytes, name: str) -> Image.Image:
         ) from error
 
 
-def _open(payload: bytes) -> Image.Image:
+def open_image(payload: bytes) -> Image.Image:
+    """The header of an encoded photograph: its size, mode and format, nothing decoded yet.
+
+    Raises:
+        Exception: whatever Pillow makes of broken bytes.
+    """
     # Pillow's limit is a warning; ours is an error. Warning filters are shared by all threads.
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(payload))
+
+
+def _too_large(what: str) -> DataError:
+    return DataError(
+        f"{what}: over the limit of {PIXEL_LIMIT:,} pixels.",
+        "Scale it down, or leave it out with --skip-bad.",
+    )
 
 
 def _cause(error: Exception) -> str:

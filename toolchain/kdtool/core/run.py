@@ -13,6 +13,7 @@ from kdtool.core.files import write_json
 
 SCHEMA = 1
 ARTIFACTS = Path("artifacts")
+EXPORT_MANIFEST = "export.manifest.json"  # in `RunFolder.onnx`, beside that of quantize
 ROLES = ("teacher", "student", "baseline")
 
 

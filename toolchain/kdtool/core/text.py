@@ -10,6 +10,4 @@ def printable(text: str) -> str:
 
     Unicode categories Cc, Cf, Cs, Co and Cn become \\x.., \\u.... escapes.
     """
-    return "".join(
-        ascii(char)[1:-1] if unicodedata.category(char)[0] == "C" else char for char in text
-    )
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char)[0] == "C" else char for char in text)

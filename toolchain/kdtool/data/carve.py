@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 
@@ -50,8 +50,10 @@ def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str,
         if fits:
             dealt[group] = fits
             room[fits] -= size
-    for split in fractions:  # where all groups were too large: the smallest that train can spare
-        spare = [group for group, held in dealt.items() if held == "train"]
-        if split not in dealt.values() and len(spare) > 1:
-            dealt[min(spare, key=lambda group: sizes[group])] = split
+    for split in fractions:  # where no group fitted: the smallest that another split, train first, can spare
+        if split not in dealt.values():
+            held = Counter(dealt.values())
+            spare = [group for group in sizes if held[dealt[group]] > 1]
+            if spare:
+                dealt[min(spare, key=lambda group: (dealt[group] != "train", sizes[group]))] = split
     return dealt

@@ -27,10 +27,10 @@ _BANDS = [
 
 def perceptual_hash(image: Image.Image) -> int | None:
     """64 bits that survive re-encoding and scaling (pHash); None for tiny pictures or without imagehash."""
-    imagehash = _imagehash()
-    if imagehash is None or min(image.size) < SMALLEST_LOOK:
+    if min(image.size) < SMALLEST_LOOK:
         return None
-    return int(str(imagehash.phash(image)), 16)
+    imagehash = _imagehash()
+    return int(str(imagehash.phash(image)), 16) if imagehash else None
 
 
 @cache
@@ -64,7 +64,7 @@ def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: 
 
 
 def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Finding]:
-    """Pairs in two splits or classes whose looks differ in at most `LOOK_DISTANCE` bits, but not equal ones."""
+    """Different pictures in two splits or classes whose looks differ in at most `LOOK_DISTANCE` bits."""
     by_look: dict[int, list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
         if photo.look is not None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-
-from PIL import Image
 
 from kdtool.core.errors import DataError
 from kdtool.core.files import sha256_bytes
-from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.preprocess import Preprocess, UInt8Array, decode, open_image
 from kdtool.data.duplicates import perceptual_hash
 from kdtool.data.listing import Sample
 
@@ -45,14 +42,11 @@ class Unreadable:
     reason: str
 
 
-def examine(sample: Sample, preprocess: Preprocess | None) -> tuple[Photo | Unreadable, UInt8Array | None]:
+def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable, UInt8Array | None]:
     """Read, hash and fully decode `sample`.
 
-    Args:
-        preprocess: resizes and crops the pixels; None where they are not wanted.
-
     Returns:
-        (Photo, (size, size, 3) uint8 or None), or (Unreadable, None).
+        (Photo, (size, size, 3) uint8), or (Unreadable, None).
     """
     try:
         payload = sample.read()
@@ -65,7 +59,11 @@ def examine(sample: Sample, preprocess: Preprocess | None) -> tuple[Photo | Unre
         image = decode(payload, sample.path)
     except DataError as error:
         return Unreadable(sample, digest, error.message), None
-    header = Image.open(io.BytesIO(payload))
+    try:
+        pixels = preprocess.pixels(image)
+    except DataError as error:
+        return Unreadable(sample, digest, f"{sample.path}: {error.message}"), None
+    header = open_image(payload)
     photo = Photo(
         sample=sample,
         sha256=digest,
@@ -76,4 +74,4 @@ def examine(sample: Sample, preprocess: Preprocess | None) -> tuple[Photo | Unre
         mode=header.mode,
         format=header.format or "",
     )
-    return photo, preprocess.pixels(image) if preprocess else None
+    return photo, pixels

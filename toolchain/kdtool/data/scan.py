@@ -61,7 +61,7 @@ def scan(
         keep: receives the (size, size, 3) uint8 pixels of each readable photograph, in the order of
             `Scan.photos`.
     """
-    preprocess = preprocess_of(settings) if keep else None
+    preprocess = preprocess_of(settings)
     photos: list[Photo] = []
     unreadable: list[Unreadable] = []
     with screen.bar("scan", len(listing.samples)) as bar:

@@ -26,9 +26,16 @@ from kdtool.core.errors import ModelFileError
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
-FLOAT_TYPES = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
+FLOAT_TYPES = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+}
 # Operators with products we have no formula for; a model with one is reported, not billed at zero in silence.
-UNKNOWN_PRODUCTS = frozenset({"Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "DeformConv", "DFT"})
+UNKNOWN_PRODUCTS = frozenset(
+    {"Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "DeformConv", "DFT"}
+)
 
 
 @dataclass(frozen=True)
@@ -88,13 +95,15 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
                 macs = FORMULAS[node.op_type](node, shapes)
             except KeyError as error:
                 raise ModelFileError(
-                    f"{name}: the shape of {error} is not fixed, so {node.op_type} {node.name!r} cannot be counted.",
+                    f"{name}: cannot count {node.op_type} {node.name!r}, the shape of {error} is free.",
                     "Only the batch may be free; export it again with: kdtool export --onnx",
                 ) from error
             dynamic = not any(source in constants for source in node.input[:2])
             layers.append(LayerCount(node.name, node.op_type, macs, dynamic))
     return Count(
-        params=sum(math.prod(t.dims) for t in proto.graph.initializer if t.data_type in FLOAT_TYPES and t.dims),
+        params=sum(
+            math.prod(t.dims) for t in proto.graph.initializer if t.data_type in FLOAT_TYPES and t.dims
+        ),
         macs=sum(layer.macs for layer in layers),
         layers=tuple(layers),
         uncounted=tuple(sorted({n.op_type for n in proto.graph.node} & UNKNOWN_PRODUCTS)),

@@ -12,7 +12,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-import setuptools  # noqa: F401 (brings back distutils, which thop imports, on Python 3.12 and later)
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -28,9 +27,12 @@ def thop_macs(network: nn.Module, size: int) -> int:
     The network is left as it is: thop puts buffers into what it profiles, so it gets a copy.
     """
     with quietly():
+        importlib.import_module("setuptools")  # brings back distutils, which thop imports, on Python ≥ 3.12
         thop = importlib.import_module("thop")
         hooks = importlib.import_module("thop.vision.basic_hooks")
-        rules = {type(module): _rule(module, hooks) for module in network.modules() if not list(module.children())}
+        rules = {
+            type(module): _rule(module, hooks) for module in network.modules() if not list(module.children())
+        }
         example = torch.zeros(1, 3, size, size)
         macs, _ = thop.profile(copy.deepcopy(network), inputs=(example,), custom_ops=rules, verbose=False)
     return int(macs)

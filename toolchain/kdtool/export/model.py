@@ -78,13 +78,15 @@ def export_model(
         try:
             parity[shipped] = proven(partial, simplify(raw, info))
         except (SimplifyError, GateError, ModelFileError) as error:
-            screen.warn(f"{path}: not simplified, the raw export is kept ({getattr(error, 'message', error)})")
+            screen.warn(
+                f"{path}: not simplified, the raw export is kept ({getattr(error, 'message', error)})"
+            )
             shipped = "raw"
             partial.write_bytes(raw)
     difference = worst(parity[shipped])
     screen.say(
-        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {count.macs / 1e9:.4f} GMACs; torch and ONNX Runtime "
-        f"agree on batches of {', '.join(map(str, BATCHES))} (max |Δlogit| {difference:.1e})"
+        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {count.macs / 1e9:.4f} GMACs; torch and ONNX "
+        f"Runtime agree on batches of {', '.join(map(str, BATCHES))} (max |Δlogit| {difference:.1e})"
     )
     return {
         "params": info.params,
@@ -97,7 +99,7 @@ def export_model(
 
 
 def _compare_counts(path: Path, count: Count, thop: int, screen: Screen) -> None:
-    """Two independent counts should agree; thop cannot see attention's products, and we say what we cannot."""
+    """Two independent counts should agree, but for attention, which thop cannot see; say what we cannot."""
     if count.uncounted:
         screen.warn(f"{path}: the compute of {', '.join(count.uncounted)} is not counted")
     if abs(thop - count.macs) <= THOP_DIFFERENCE * count.macs:
@@ -106,4 +108,6 @@ def _compare_counts(path: Path, count: Count, thop: int, screen: Screen) -> None
     if count.attention_macs:
         screen.say(f"export: {path}: {figures}, which does not know attention ({count.attention_macs:,})")
     else:
-        screen.warn(f"{path}: two counts of its compute differ by more than 1 %: {figures}; the graph's is used")
+        screen.warn(
+            f"{path}: two counts of its compute differ by more than 1 %: {figures}; the graph's is used"
+        )

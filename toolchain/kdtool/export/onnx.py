@@ -8,11 +8,10 @@ from onnx import inliner
 from torch import nn
 
 from kdtool.core.errors import ModelFileError
+from kdtool.core.onnxfile import INPUT, OUTPUT
 from kdtool.core.quiet import quietly
 from kdtool.export.pooling import use_global_average_pool
 
-INPUT = "images"
-OUTPUT = "logits"
 EXAMPLES = 2  # an example of one can freeze the batch at 1
 
 

@@ -72,13 +72,14 @@ def _compare(expected: FloatArray, given: FloatArray, batch: int, tolerance: flo
     hint = "Try another operator set, --set export.opset=20, or another network; never ship this one."
     if expected.shape != given.shape:
         raise GateError(
-            f"{name}: for a batch of {batch}, torch answers {expected.shape} and ONNX Runtime {given.shape}.", hint
+            f"{name}: for a batch of {batch}, torch answers {expected.shape} and ONNX Runtime {given.shape}.",
+            hint,
         )
     difference = float(np.abs(expected.astype(np.float64) - given).max())
     if not difference <= tolerance:  # NaN must not pass
         raise GateError(
-            f"{name}: for a batch of {batch}, max |Δlogit| between torch and ONNX Runtime is {difference:.3g}, "
-            f"allowed is {tolerance:g}.",
+            f"{name}: for a batch of {batch}, max |Δlogit| between torch and ONNX Runtime is "
+            f"{difference:.3g}, allowed is {tolerance:g}.",
             hint + " The limit is --set export.tolerance=…",
         )
     differ = _other_top1(expected, given)

@@ -40,7 +40,9 @@ def _rewrite(graph: onnx.GraphProto, mean: onnx.NodeProto) -> None:
     pooled = mean.output[0] if keepdims else f"{mean.output[0]}_pooled"
     nodes = [helper.make_node("GlobalAveragePool", [mean.input[0]], [pooled], name=mean.name)]
     if not keepdims:
-        nodes.append(helper.make_node("Flatten", [pooled], [mean.output[0]], name=f"{mean.name}_flatten", axis=1))
+        nodes.append(
+            helper.make_node("Flatten", [pooled], [mean.output[0]], name=f"{mean.name}_flatten", axis=1)
+        )
     graph.node.remove(mean)
     for offset, node in enumerate(nodes):
         graph.node.insert(position + offset, node)

@@ -10,7 +10,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.recipe import ExportSettings
-from kdtool.core.run import RunFolder
+from kdtool.core.run import EXPORT_MANIFEST, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
@@ -18,11 +18,12 @@ from kdtool.export.model import VERSIONS, export_model
 from kdtool.export.parity import parity_images
 
 NAME = "export"
-MANIFEST = "export.manifest.json"
 PRECISIONS = ("fp32", "int8")
 
 
-def export_models(run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen) -> dict[str, Any]:
+def export_models(
+    run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen
+) -> dict[str, Any]:
     """Write `run.onnx_model(role)` of every trained role; returns the facts of each, by role.
 
     Each file passes the parity gate on images of the validation split, raw and simplified. Skipped if
@@ -35,7 +36,9 @@ def export_models(run: RunFolder, prepared: Prepared, settings: ExportSettings, 
     """
     roles = run.trained_roles()
     if not roles:
-        raise UsageError(f"{run.path} holds no trained network.", "Train first: kdtool teach, or kdtool run DATA")
+        raise UsageError(
+            f"{run.path} holds no trained network.", "Train first: kdtool teach, or kdtool run DATA"
+        )
     stage = Stage(
         name=NAME,
         folder=run.onnx,
@@ -44,7 +47,7 @@ def export_models(run: RunFolder, prepared: Prepared, settings: ExportSettings, 
             "data": prepared.digest,
             "networks": {role: sha256_file(run.weights(role)) for role in roles},
         },
-        manifest_name=MANIFEST,
+        manifest_name=EXPORT_MANIFEST,
     )
     done = stage.complete()
     if done is not None:

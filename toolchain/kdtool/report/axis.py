@@ -30,7 +30,7 @@ class Axis:
         )
 
     def ticks(self, percent: bool = False) -> tuple[Tick, ...]:
-        scale, unit = (100, " %") if percent else (1, "")
+        scale, unit = (100, "\u00a0%") if percent else (1, "")
         decimals = max(0, -math.floor(math.log10(self.step * scale) + 1e-9))
         first = math.ceil(self.start / self.step - 1e-6)
         last = math.floor(self.stop / self.step + 1e-6)

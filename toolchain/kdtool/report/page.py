@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from kdtool.core.errors import DataError
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.report.charts import Chart, curves
 from kdtool.report.facts import Facts, facts_of
 from kdtool.report.history import read_history
+from kdtool.report.measured import ModelRow, read_measured
 from kdtool.report.mistakes import (
     Cell,
     ClassScore,
@@ -25,8 +23,8 @@ from kdtool.report.mistakes import (
     worst_mistakes,
 )
 from kdtool.report.pictures import Picture, pictures_of
-from kdtool.report.tradeoff import Measured, trade_off
-from kdtool.report.verdict import Wording, in_words
+from kdtool.report.tradeoff import Point, trade_off
+from kdtool.report.verdict import NOT_JUDGED, Wording, in_words
 
 MATRIX_LIMIT = 20  # classes; a larger matrix cannot be read
 PAIRS = 20
@@ -77,7 +75,8 @@ class Page:
     title: str
     plumbing: bool
     verdict: Wording
-    models: Sequence[Mapping[str, Any]]
+    notes: tuple[str, ...]
+    models: tuple[ModelRow, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
     errors: Errors | None
@@ -91,7 +90,7 @@ def gather(run: RunFolder, screen: Screen) -> Page:
         UsageError: it is not a run.
         DataError: one of its files is broken.
     """
-    bench = _read_bench(run)
+    bench = read_measured(run.bench) if run.bench.exists() else None
     # A device may hold no more of a run than its models and what bench wrote about them.
     record = {} if bench and not run.record.exists() else run.read_record()
     recipe = record.get("recipe", {})
@@ -100,30 +99,19 @@ def gather(run: RunFolder, screen: Screen) -> Page:
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
         plumbing=record.get("source") == "digits",
-        verdict=in_words(bench.get("claim")),
-        models=[model | {"title": title_of(model["name"])} for model in bench.get("models", [])],
-        trade_offs=_trade_offs(bench.get("models", [])),
+        verdict=in_words(bench.claim, bench.gain) if bench else NOT_JUDGED,
+        notes=bench.notes if bench else (),
+        models=bench.models if bench else (),
+        trade_offs=_trade_offs(bench.models if bench else ()),
         trainings=tuple(_training(run, role) for role in roles),
         errors=_errors(run, screen) if run.predictions.is_file() else None,
-        facts=facts_of(record, bench.get("host", {}), baseline="baseline" in roles),
+        facts=facts_of(record, bench.host if bench else {}, baseline="baseline" in roles),
     )
 
 
 def title_of(name: str) -> str:
     """How the page calls a model."""
     return TITLES.get(name, name)
-
-
-def _read_bench(run: RunFolder) -> dict[str, Any]:
-    if not run.bench.exists():
-        return {}
-    try:
-        content = json.loads(run.bench.read_text("utf-8"))
-        return {"claim": content["claim"], "models": content["models"], "host": content["host"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{run.bench} is not a result of bench ({error}).", f"Measure again with: kdtool bench {run.path}"
-        ) from error
 
 
 def _training(run: RunFolder, role: str) -> Training:
@@ -138,26 +126,27 @@ def _training(run: RunFolder, role: str) -> Training:
     )
 
 
-def _trade_offs(models: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
-    costs = (
-        ("Accuracy and latency", "Latency p50, ms", lambda model: (model.get("latency_ms") or {}).get("p50")),
-        ("Accuracy and compute", "Compute, GMACs", lambda model: (model.get("macs") or 0) / 1e9),
-    )
+def _trade_offs(models: Sequence[ModelRow]) -> tuple[Chart, ...]:
+    latencies = [(model, model.latency_ms.p50 if model.latency_ms else None) for model in models]
+    computes = [(model, model.macs / 1e9 if model.macs else None) for model in models]
     charts = []
-    for title, x_name, cost_of in costs:
-        measured = [
-            Measured(
-                title_of(model["name"]),
-                f"{model['role']} {model['precision']}",
-                float(cost_of(model)),
-                model["accuracy"],
-                *model["accuracy_ci"],
+    for title, x_name, costs in (
+        ("Accuracy and latency", "Latency p50, ms", latencies),
+        ("Accuracy and compute", "Compute, GMACs", computes),
+    ):
+        points = [
+            Point(
+                title_of(model.name),
+                f"{model.role or ''} {model.precision or ''}",
+                cost,
+                model.accuracy,
+                *model.accuracy_ci,
             )
-            for model in models
-            if cost_of(model) and model.get("accuracy") is not None
+            for model, cost in costs
+            if cost and model.accuracy is not None and model.accuracy_ci is not None
         ]
-        if len(measured) > 1:
-            charts.append(trade_off(title, x_name, measured))
+        if len(points) > 1:
+            charts.append(trade_off(title, x_name, points))
     return tuple(charts)
 
 

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import functools
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 
 from kdtool import __version__
 from kdtool.core.files import sha256_bytes
+from kdtool.core.text import printable
 from kdtool.report import charts
-from kdtool.report.page import Page
+from kdtool.report.page import Page, title_of
 
 TEMPLATE = "template.html.jinja"
 STYLE = "style.css"
 MISSING = "–"
-# Characters that would be invisible, reorder the text around them, or cannot be written as UTF-8.
-_DANGEROUS = (
-    *range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029,
-    *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, *range(0xD800, 0xE000), 0xFFFE, 0xFFFF,
-)  # fmt: skip
-_ESCAPES = {code: ascii(chr(code))[1:-1] for code in _DANGEROUS}
 
 
 def render(page: Page) -> str:
@@ -34,7 +28,8 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "visible": visible,
+        "visible": lambda value: printable(str(value)),
+        "called": title_of,
         "percent": percent,
         "points": points,
         "interval": interval,
@@ -42,11 +37,6 @@ def render(page: Page) -> str:
         "duration": duration,
     }
     return environment.get_template(TEMPLATE).render(page=page, area=charts, version=__version__)
-
-
-def visible(text: Any) -> str:
-    """`text` with control, direction-changing and unencodable characters spelt out, as in `\\u202e`."""
-    return str(text).translate(_ESCAPES)
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -13,7 +13,7 @@ MARK_GAP = 7.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class Point:
     """One model in a trade-off: its cost, and its accuracy with interval, fractions."""
 
     name: str
@@ -24,7 +24,7 @@ class Measured:
     high: float
 
 
-def trade_off(title: str, x_name: str, models: Sequence[Measured]) -> Chart:
+def trade_off(title: str, x_name: str, models: Sequence[Point]) -> Chart:
     """Accuracy against a cost, one mark a model; cost starts at zero, accuracy does not."""
     x = axis(0.0, max(model.cost for model in models) * 1.05, LEFT, WIDTH - RIGHT)
     lowest, highest = min(model.low for model in models), max(model.high for model in models)
@@ -41,7 +41,7 @@ def trade_off(title: str, x_name: str, models: Sequence[Measured]) -> Chart:
     )
 
 
-def _labelled(models: Sequence[Measured], x: Axis, y: Axis) -> tuple[Mark, ...]:
+def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
     """Marks whose labels, on the side with room, are pushed apart until none covers another."""
     marks = []
     middle = (LEFT + WIDTH - RIGHT) / 2

@@ -31,24 +31,12 @@ SPLIT_NAMES = {
 }
 AMBIGUOUS = "eval"
 # HEIC stands here so that such photographs are reported as unreadable, not passed over.
-PICTURES = frozenset(
-    (".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe")
-    + (
-        ".jpeg",
-        ".jpf",
-        ".jpg",
-        ".jpx",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
-)
+# fmt: off
+PICTURES = frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe",
+    ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+})
+# fmt: on
 LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 

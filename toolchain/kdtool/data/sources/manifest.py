@@ -7,6 +7,7 @@ with splits, every line has one.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def load(data: str | None) -> Listing:
 
 
 def _csv_rows(text: str, problems: list[str]) -> Iterator[Row]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         if not _check_fields(1, list(reader.fieldnames or ()), problems):
             return
@@ -80,7 +81,7 @@ def _csv_rows(text: str, problems: list[str]) -> Iterator[Row]:
             else:
                 yield reader.line_num, dict(row)
     except csv.Error as error:
-        problems.append(f"line {reader.line_num}: not CSV ({error}).")
+        problems.append(f"after line {reader.line_num}: not CSV ({error}).")
 
 
 def _jsonl_rows(text: str, problems: list[str]) -> Iterator[Row]:

@@ -1,0 +1,42 @@
+"""How long `kdtool --help` takes, against `python -c pass` of the same interpreter, paired.
+
+    python benchmarks/help_time.py
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+PAIRS = 31
+
+
+def seconds(*arguments: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    ratios = []
+    for _ in range(PAIRS + 1):
+        empty = seconds("-c", "pass")
+        ratios.append(seconds("-m", "kdtool", "--help") / empty)
+    counted = ratios[1:]  # the first pair warms the file cache
+    result = {
+        "ratio_median": round(statistics.median(counted), 2),
+        "ratio_min": round(min(counted), 2),
+        "ratio_max": round(max(counted), 2),
+        "pairs": PAIRS,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Every formula of the counter, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdtool.core.errors import ModelFileError
+from kdtool.export.count import FORMULAS, count_onnx
+
+Shape = tuple[int | str, ...]
+
+
+def model_of(
+    nodes: list[onnx.NodeProto], inputs: dict[str, Shape], weights: dict[str, Shape], opset: int = 18
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def one(op: str, inputs: dict[str, Shape], weights: dict[str, Shape], opset: int = 18, **attributes: Any) -> int:
+    node = helper.make_node(op, [*inputs, *weights], ["y"], name="node", **attributes)
+    count = count_onnx(model_of([node], inputs, weights, opset))
+    assert [layer.op for layer in count.layers] == [op]
+    assert count.flops == 2 * count.macs
+    return count.macs
+
+
+X: dict[str, Shape] = {"x": ("batch", 4, 8, 8)}
+CASES = {
+    "convolution": (lambda: one("Conv", X, {"w": (6, 4, 3, 3), "b": (6,)}), 6 * 6 * 6 * 4 * 9),
+    "strided, padded": (
+        lambda: one("Conv", X, {"w": (6, 4, 3, 3)}, strides=[2, 2], pads=[1, 1, 1, 1]),
+        6 * 4 * 4 * 4 * 9,
+    ),
+    "depthwise": (lambda: one("Conv", X, {"w": (4, 1, 3, 3)}, group=4, pads=[1, 1, 1, 1]), 4 * 8 * 8 * 9),
+    "grouped": (lambda: one("Conv", X, {"w": (6, 2, 1, 1)}, group=2), 6 * 8 * 8 * 2),
+    "transposed convolution": (
+        lambda: one("ConvTranspose", X, {"w": (4, 5, 2, 2)}, strides=[2, 2]),
+        4 * 8 * 8 * 5 * 4,
+    ),
+    "linear": (lambda: one("Gemm", {"x": ("batch", 7)}, {"w": (3, 7), "b": (3,)}, transB=1), 7 * 3),
+    "linear, transposed input": (lambda: one("Gemm", {"x": (7, 1)}, {"w": (7, 3)}, transA=1), 7 * 3),
+    "product with a weight": (lambda: one("MatMul", {"x": ("batch", 5, 7)}, {"w": (7, 3)}), 5 * 7 * 3),
+    "product of activations": (
+        lambda: one("MatMul", {"q": ("batch", 2, 5, 7), "k": ("batch", 2, 7, 6)}, {}),
+        2 * 5 * 7 * 6,
+    ),
+    "attention": (
+        lambda: one(
+            "Attention",
+            {"q": ("batch", 2, 5, 8), "k": ("batch", 2, 6, 8), "v": ("batch", 2, 6, 4)},
+            {},
+            opset=23,
+        ),
+        2 * 5 * 6 * 8 + 2 * 5 * 6 * 4,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_formula(case: str) -> None:
+    count, expected = CASES[case]
+    assert count() == expected
+
+
+def test_every_formula_has_a_case() -> None:
+    assert set(FORMULAS) == {"Conv", "ConvTranspose", "Gemm", "MatMul", "Attention"}
+
+
+def test_only_products_of_two_activations_are_attention() -> None:
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "wt"], ["a"]),
+        helper.make_node("MatMul", ["a", "x"], ["y"]),
+    ]
+    count = count_onnx(model_of(nodes, {"x": ("batch", 5, 5)}, {"w": (5, 5)}))
+
+    assert [layer.dynamic for layer in count.layers] == [False, True]
+    assert count.macs == 250
+    assert count.attention_macs == 125
+    assert count.params == 25
+
+
+def test_an_operator_without_a_formula_is_named() -> None:
+    node = helper.make_node("Einsum", ["x", "w"], ["y"], equation="bi,ij->bj")
+    assert count_onnx(model_of([node], {"x": ("batch", 3)}, {"w": (3, 2)})).uncounted == ("Einsum",)
+
+
+def test_a_free_side_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="stem")
+    path = tmp_path / "free.onnx"
+    onnx.save(model_of([node], {"x": ("batch", 3, "height", 8)}, {"w": (2, 3, 3, 3)}), path)
+
+    with pytest.raises(ModelFileError, match=r"free\.onnx: cannot count Conv 'stem', the shape of 'y' is free"):
+        count_onnx(path)
+
+
+def test_the_model_is_left_as_it_is() -> None:
+    model = model_of([helper.make_node("Conv", ["x", "w"], ["y"])], X, {"w": (6, 4, 3, 3)})
+    before = model.SerializeToString()
+    count_onnx(model)
+    assert model.SerializeToString() == before

@@ -1,0 +1,390 @@
+"""The report of whole runs: handmade folders, hostile names, parts that are missing."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdtool.core.errors import DataError, UsageError
+from kdtool.core.manifest import Stage
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import load_recipe
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET, Quiet
+from kdtool.data.reader import COLUMNS as SAMPLE_COLUMNS
+from kdtool.data.reader import SAMPLES_FILE, pixels_file
+from kdtool.report.history import COLUMNS
+from kdtool.report.stage import write_report
+
+MODELS = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
+PLAIN = ("cat", "dog", "fox")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\" onmouseover='x' &amp;",
+    "line\nbreak\u202eltr",
+    "שלום",
+    "{{ 7*7 }}",
+)
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Listener(Quiet):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+class Outline(HTMLParser):
+    """Fails on unbalanced tags; keeps what the tests ask for."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def make_run(folder: Path, classes: Sequence[str] = PLAIN, source: str = "/photographs") -> RunFolder:
+    """A complete run: 12 test images a class, every fifth answer wrong."""
+    run = RunFolder(folder)
+    recipe = load_recipe("paper", ["student.epochs=3"]).to_json()
+    versions = {"python": "3.11.7", "torch": "2.10.0"}
+    run.write_record(
+        {
+            "recipe": recipe,
+            "seed": 3,
+            "source": source,
+            "classes": list(classes),
+            "data": "ab12",
+            "versions": versions,
+        }
+    )
+    for role in ("teacher", "student", "baseline"):
+        run.role(role).mkdir()
+        rows = [f"{e},{2 / e},{0.5 + e / 20},{2.2 / e},{0.5 + e / 25},0.001,300,4" for e in (1, 2, 3)]
+        (run.role(role) / "history.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    labels = [name for name in classes for _ in range(12)]
+    paths = [f"test/{index}-{label}.png" for index, label in enumerate(labels)]
+    make_predictions(run, classes, labels, paths)
+    make_bench(run, len(labels))
+    make_data(run, classes, labels, paths)
+    return run
+
+
+def make_predictions(
+    run: RunFolder, classes: Sequence[str], labels: Sequence[str], paths: Sequence[str]
+) -> None:
+    wrong = {name: classes[(index + 1) % len(classes)] for index, name in enumerate(classes)}
+    with run.predictions.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", *(column for m in MODELS for column in (m, f"{m}_probability"))])
+        for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
+            answer = wrong[label] if row % 5 == 0 else label
+            writer.writerow([path, label, *(answer, 0.5 + row / 1000) * len(MODELS)])
+
+
+def make_bench(run: RunFolder, n_images: int, **claim: Any) -> None:
+    models = [
+        {
+            "name": name, "role": name.split("-")[0], "precision": "int8" if "int8" in name else "fp32",
+            "accuracy": 0.9 - number / 50, "accuracy_ci": [0.8, 0.95], "n_images": n_images,
+            "retention": 1 - number / 50, "retention_ci": [0.9, 1.02], "params": 11_200_000,
+            "macs": 1_814_100_000, "flops": 3_628_200_000, "size_bytes": 44_700_000,
+            "latency_ms": {"p50": 12.5 + number, "p90": 13.5, "samples": [12.5] * 64, "threads": 2},
+        }
+        for number, name in enumerate(MODELS)
+    ]  # fmt: skip
+    verdict = {
+        "verdict": "INCONCLUSIVE", "retention": 0.95, "retention_ci": [0.91, 0.99], "compute_ratio": 0.495,
+        "params_ratio": 0.536, "thresholds": {"min_retention": 0.94, "max_compute": 0.5},
+        "images_needed": 810,
+    }  # fmt: skip
+    content = {
+        "schema": 1,
+        "host": {"cpu": "A & B", "threads": 2},
+        "models": models,
+        "claim": verdict | claim,
+    }
+    content |= {"gain": {"points": 4.5, "p": 0.01}, "notes": ["The test split is <small>."]}
+    run.bench.write_text(json.dumps(content))
+
+
+def make_data(run: RunFolder, classes: Sequence[str], labels: Sequence[str], paths: Sequence[str]) -> None:
+    run.data.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8, 3), dtype=np.uint8)
+    np.save(run.data / pixels_file("test"), pixels)
+    with (run.data / SAMPLES_FILE).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(SAMPLE_COLUMNS)
+        for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
+            writer.writerow(["test", row, path, label, "0" * 64])
+    content = {
+        "schema": 1, "classes": list(classes), "preprocess": Preprocess(8, 8).to_json(), "digest": "ab12",
+        "counts": {"test": len(labels)},
+    }  # fmt: skip
+    (run.data / "data.json").write_text(json.dumps(content))
+    Stage("prepare", run.data, {}).seal([pixels_file("test"), SAMPLES_FILE, "data.json"], {}, {})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    (tmp_path / "photos").mkdir()
+    return make_run(tmp_path / "photos")
+
+
+def page_of(run: RunFolder) -> tuple[str, Outline]:
+    html = write_report(run, QUIET).read_text("utf-8")
+    return html, Outline(html)
+
+
+def test_a_complete_run_shows_everything(run: RunFolder) -> None:
+    html, outline = page_of(run)
+    text = " ".join("".join(outline.text).split())
+    assert "INCONCLUSIVE" in text
+    assert "About 810 test images" in text
+    assert "+4.5 points" in text
+    assert "The test split is <small>." in text
+    for title in (
+        "Teacher",
+        "Student, distilled",
+        "Student without teacher",
+        "Teacher, INT8",
+        "Student, INT8",
+    ):
+        assert f">{title}<" in html
+    for figure in ("Fig. 1. Teacher.", "Fig. 2. Student, distilled.", "Fig. 3. Student without teacher."):
+        assert figure in text
+    for fact in ("student.loss.name", "/photographs", "torch", "A & B", "--set student.epochs=3 --baseline"):
+        assert fact in text
+    assert [tag for tag, _ in outline.tags].count("svg") >= 2 + 6
+    assert "proves plumbing" not in text
+
+
+def test_pictures_are_the_pixels_the_models_saw(run: RunFolder) -> None:
+    _, outline = page_of(run)
+    images = outline.named("img")
+    assert len(images) == 8  # every fifth of 36 answers is wrong
+    source = images[0]["src"] or ""
+    assert source.startswith("data:image/png;base64,")
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    worst = 35  # the last wrong answer has the highest probability
+    np.testing.assert_array_equal(np.asarray(picture), np.load(run.data / "test.npy")[worst])
+    assert images[0]["alt"] == "Test image of class fox, taken for cat"
+
+
+def test_large_pictures_are_made_smaller(run: RunFolder) -> None:
+    np.save(run.data / "test.npy", np.zeros((36, 300, 300, 3), np.uint8))
+    Stage("prepare", run.data, {}).seal(["test.npy", SAMPLES_FILE, "data.json"], {}, {})
+    assert page_of(run)[1].named("img")[0]["width"] == "224"
+
+
+def test_the_page_is_self_contained_and_accessible(run: RunFolder) -> None:
+    html, outline = page_of(run)
+    assert not re.search(r"(?:https?:)?//\w", re.sub(r"base64,[^\"]+", "", html))
+    assert not outline.named("script")
+    assert not outline.named("link")
+    assert all((tag.get("src") or "data:").startswith("data:") for _, tag in outline.tags)
+    assert all((tag.get("href") or "#").startswith("#") for _, tag in outline.tags)
+    assert {(tag["href"] or "")[1:] for tag in outline.named("a")} <= {
+        tag.get("id") for _, tag in outline.tags
+    }
+    assert outline.named("html") == [{"lang": "en"}]
+    assert all(tag.get("alt") for tag in outline.named("img"))
+    assert all(tag.get("scope") for tag in outline.named("th"))
+    drawings = [tag for tag in outline.named("svg") if tag.get("role") == "img"]
+    identities = [tag["id"] for _, tag in outline.tags if "id" in tag]
+    assert len(identities) == len(set(identities))
+    assert all(set((tag["aria-labelledby"] or "").split()) <= set(identities) for tag in drawings)
+    headings = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>run & co"
+    folder.mkdir()
+    run = make_run(folder, HOSTILE, source="/tmp/<img src=x>")
+    html, outline = page_of(run)
+    assert not outline.named("script")
+    assert not outline.named("b") or "<b>run" not in html
+    assert not any("onmouseover" in tag for _, tag in outline.tags)
+    text = "".join(outline.text)
+    for name in (
+        "<script>alert(1)</script>",
+        "\" onmouseover='x' &amp;",
+        r"line\nbreak\u202eltr",
+        "שלום",
+        "{{ 7*7 }}",
+    ):
+        assert name in text
+    assert "\u202e" not in html
+    assert "<b>run & co" in text
+    assert "<img src=x>" in text
+    assert all((tag["src"] or "").startswith("data:") for tag in outline.named("img"))
+
+
+def test_two_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
+    pages = []
+    for parent in ("one", "two"):
+        folder = tmp_path / parent / "run"
+        folder.mkdir(parents=True)
+        pages.append(write_report(make_run(folder), QUIET).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_a_finished_report_is_skipped_until_its_run_changes(run: RunFolder) -> None:
+    write_report(run, QUIET)
+    listener = Listener()
+    write_report(run, listener)
+    assert listener.said == ["report: complete, skipped"]
+    make_bench(run, 36, verdict="FAIL", retention_ci=[0.8, 0.9])
+    listener.said.clear()
+    assert "The claim does not hold." in write_report(run, listener).read_text("utf-8")
+    assert listener.said == []
+    run.report.write_text("torn")
+    assert "The claim does not hold." in page_of(run)[0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("baseline", "Fig. 2."),
+        ("teacher", "Fig. 2."),
+        ("bench.json", "Not measured yet: this folder has no bench.json"),
+        ("predictions.csv", "this folder has no predictions.csv"),
+        ("data", "The prepared images (data/) are not in this folder"),
+    ],
+)
+def test_a_missing_part_is_left_out_and_said(run: RunFolder, missing: str, said: str) -> None:
+    path = run.path / missing
+    path.rename(run.path.parent / "elsewhere")
+    _, outline = page_of(run)
+    assert said in " ".join("".join(outline.text).split())
+    assert "Fig. 3." not in "".join(outline.text) or missing not in ("baseline", "teacher")
+
+
+def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    make_bench(
+        run,
+        0,
+        verdict="INCONCLUSIVE",
+        retention=None,
+        retention_ci=None,
+        compute_ratio=None,
+        params_ratio=None,
+    )
+    content = json.loads(run.bench.read_text())
+    unmeasured = dict.fromkeys(
+        ("accuracy", "accuracy_ci", "retention", "retention_ci", "params", "macs", "flops")
+    )
+    content["models"] = [model | unmeasured for model in content["models"][:2]]
+    run.bench.write_text(json.dumps(content))
+    _, outline = page_of(run)
+    text = " ".join("".join(outline.text).split())
+    for said in (
+        "accuracy was not measured",
+        "No training history",
+        "There is no retention to judge",
+        "12.50",
+    ):
+        assert said in text
+
+
+def test_without_a_claim_nothing_is_judged(run: RunFolder) -> None:
+    content = json.loads(run.bench.read_text()) | {"claim": None}
+    run.bench.write_text(json.dumps(content))
+    assert "Nothing was judged." in page_of(run)[0]
+
+
+def test_models_without_a_student(run: RunFolder) -> None:
+    rows = list(csv.reader(run.predictions.open(encoding="utf-8", newline="")))
+    with run.predictions.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(row[:4] for row in rows)
+    assert "Teacher, %" not in page_of(run)[0]  # the teacher's own page needs no comparison with itself
+
+
+def test_a_perfect_student_has_no_mistakes(run: RunFolder) -> None:
+    make_predictions(run, ("cat",), ["cat"] * 12, [f"{i}.png" for i in range(12)])
+    text = page_of(run)[0]
+    assert "every test image was answered correctly" in text
+
+
+def test_many_classes_show_the_confused_pairs(tmp_path: Path) -> None:
+    classes = [f"class {number:02d}" for number in range(70)]
+    html, outline = page_of(make_run(tmp_path, classes))
+    assert 'class="matrix' not in html
+    assert "confused most often among 70 classes" in " ".join("".join(outline.text).split())
+    assert "The 60 weakest of 70 classes" in html
+
+
+def test_damaged_data_costs_the_pictures_alone(run: RunFolder) -> None:
+    (run.data / "test.npy").write_bytes(b"torn")
+    listener = Listener()
+    html = write_report(run, listener).read_text("utf-8")
+    assert "The pictures are left out" in html
+    assert "damaged" in listener.warned[0]
+
+
+def test_other_images_than_those_measured_are_not_shown(run: RunFolder) -> None:
+    make_predictions(run, PLAIN, ["cat", "dog"] * 6, [f"new/{i}.png" for i in range(12)])
+    html, outline = page_of(run)
+    assert not outline.named("img")
+    assert "other images than predictions.csv" in html
+
+
+def test_digits_prove_plumbing(tmp_path: Path) -> None:
+    html, _ = page_of(make_run(tmp_path, source="digits"))
+    assert "proves plumbing" in html
+    assert "never evidence" in html
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a run"):
+        write_report(RunFolder(tmp_path), QUIET)
+
+
+def test_a_broken_bench_writes_no_page(run: RunFolder) -> None:
+    run.bench.write_text("{")
+    with pytest.raises(DataError, match=r"bench\.json"):
+        write_report(run, QUIET)
+    assert not run.report.exists()

@@ -1,0 +1,154 @@
+"""Bench of any ONNX files, without a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kdtool.bench.result import BenchResult
+from kdtool.bench.subjects import Cost, Pictures, Subject, measure_all
+from kdtool.core.errors import DataError, KdtoolError, UsageError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.recipe import BenchSettings
+from kdtool.core.screen import Screen
+from kdtool.data.listing import Listing, Sample
+from kdtool.runtime import load_runtime
+from kdtool.runtime.session import Session
+
+SHOWN = 10
+
+
+def bench_files(
+    paths: Sequence[Path],
+    listing: Listing | None,
+    settings: BenchSettings,
+    screen: Screen,
+    count: Callable[[Path], Cost | None] | None = None,
+) -> BenchResult:
+    """Measure ONNX files; role, classes and preprocessing are those that each states of itself.
+
+    Args:
+        listing: photographs with labels: its test split, or all of it where it has no splits.
+            Without it, latency alone is measured.
+        count: (params, MACs) of a file that does not state them.
+
+    Raises:
+        ModelFileError: a file is broken or no classifier.
+        UsageError: accuracy is asked of a file that states no classes.
+        DataError: photographs that cannot be read, or of a class that a model does not know.
+    """
+    samples = _test_samples(listing, screen) if listing is not None else None
+    pixels: dict[Preprocess, UInt8Array] = {}
+    with _sessions(paths, settings.threads) as sessions:
+        subjects = []
+        for name, session in zip(_names(sessions), sessions, strict=True):
+            info = session.info
+            pictures = None
+            if samples is not None:
+                info = _require_info(session)
+                labels = _labels(samples, info, session.path)
+                if info.preprocess not in pixels:
+                    pixels[info.preprocess] = _decode(samples, info.preprocess, screen)
+                pictures = Pictures(pixels[info.preprocess], labels, info.preprocess, len(info.classes))
+            role, precision = (info.role, info.precision) if info is not None else (None, None)
+            subjects.append(Subject(name, role, precision, session, pictures))
+        return measure_all(subjects, settings, screen, count)[0]
+
+
+@contextlib.contextmanager
+def _sessions(paths: Sequence[Path], threads: int) -> Iterator[list[Session]]:
+    runtime = load_runtime()
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for path in paths:
+            sessions.append(runtime.open_model(path, threads))
+            stack.callback(sessions[-1].close)
+        yield sessions
+
+
+def _names(sessions: Sequence[Session]) -> list[str]:
+    """`student`, `student-int8`, …; the path where the file states no role.
+
+    Where several files have one role, the first keeps its name and the claim; the others go by path.
+    """
+    names: list[str] = []
+    for session in sessions:
+        info = session.info
+        stated = str(session.path)
+        if info is not None:
+            stated = info.role if info.precision == "fp32" else f"{info.role}-{info.precision}"
+        names.append(str(session.path) if stated in names else stated)
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)}: named twice.", "Name each model once.")
+    return names
+
+
+def _test_samples(listing: Listing, screen: Screen) -> tuple[Sample, ...]:
+    carved = "test" in listing.carve
+    samples = tuple(sample for sample in listing.samples if carved or sample.split == "test")
+    if not samples:
+        raise DataError(f"{listing.source}: no photographs to test on.", "Name a folder of class folders.")
+    if carved:
+        screen.warn(
+            f"{listing.source} has no test split; all {len(samples):,} photographs are taken. "
+            "Accuracy means nothing on photographs a model was trained on."
+        )
+    return samples
+
+
+def _require_info(session: Session) -> ModelInfo:
+    if session.info is None:
+        raise UsageError(
+            f"{session.path} states neither its classes nor its preprocessing: no accuracy can be measured.",
+            "Leave --data away, or export the model with: kdtool export --onnx",
+        )
+    return session.info
+
+
+def _labels(
+    samples: Sequence[Sample], info: ModelInfo, path: Path
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    position = {name: index for index, name in enumerate(info.classes)}
+    unknown = sorted({sample.label for sample in samples} - position.keys())
+    if unknown:
+        raise DataError(
+            f"{path}: the data has classes it does not know: {', '.join(unknown[:SHOWN])}; "
+            f"it knows {', '.join(info.classes[:SHOWN])}{', …' if len(info.classes) > SHOWN else ''}.",
+            "Name the data that the model was trained for.",
+        )
+    return np.array([position[sample.label] for sample in samples], np.int64)
+
+
+def _decode(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
+    """(N, S, S, 3). All photographs that cannot be read are named at once."""
+    images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
+    bad: list[str] = []
+    with screen.bar("decoding", len(samples)) as bar:
+        for index, sample in enumerate(samples):
+            try:
+                images[index] = preprocess.pixels(decode(_read(sample), sample.path))
+            except DataError as error:
+                bad.append(error.message)
+            bar.advance()
+    if bad:
+        more = f"\n  … {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise DataError(
+            "\n  ".join([f"{len(bad)} photographs cannot be read.", *bad[:SHOWN]]) + more,
+            "Repair or remove them.",
+        )
+    return images
+
+
+def _read(sample: Sample) -> bytes:
+    try:
+        return sample.read()
+    except KdtoolError:
+        raise
+    except OSError as error:
+        raise DataError(f"{sample.path}: cannot be read ({error.strerror or error}).") from error

@@ -1,0 +1,48 @@
+"""What a reader of the figures must know: small test splits, noisy clocks, INT8 that does not pay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdtool.bench.result import ModelResult
+
+WIDE = 0.02  # half an interval of accuracy
+
+
+def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
+    """About the test images."""
+    measured = [model for model in models if model.accuracy_ci is not None]
+    if not measured:
+        return ["There were no test images: nothing is said of accuracy."]
+    widest = max(
+        (high - low) / 2 for model in measured if model.accuracy_ci for low, high in [model.accuracy_ci]
+    )
+    if widest <= WIDE:
+        return []
+    return [
+        f"The test split is small ({measured[0].n_images:,} images): an accuracy is known to "
+        f"± {100 * widest:.1f} points."
+    ]
+
+
+def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
+    """About the clock, the threads, and whether INT8 is worth it here."""
+    notes = [
+        f"The latency of {model.name} is noisy: p50 {model.latency_ms.p50:.2f}, "
+        f"p90 {model.latency_ms.p90:.2f} ms."
+        for model in models
+        if model.latency_ms.noisy
+    ]
+    threads = max((model.latency_ms.threads for model in models), default=0)
+    if threads > usable:
+        notes.append(f"{threads} threads shared the {usable} processors this process may use.")
+    floats = {model.role: model for model in models if model.precision == "fp32" and model.role}
+    for model in models:
+        twin = floats.get(model.role or "")
+        if model.precision == "int8" and twin and model.latency_ms.p50 >= twin.latency_ms.p50:
+            notes.append(
+                f"{model.name} is not faster than {twin.name} on this machine "
+                f"({model.latency_ms.p50:.2f} against {twin.latency_ms.p50:.2f} ms): "
+                "prefer the float model here, unless its size matters."
+            )
+    return notes

@@ -1,0 +1,211 @@
+"""Measuring a set of models together: the part that runs and loose files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtool.bench.accuracy import Answers, answer
+from kdtool.bench.host import host_notes, read_host, throttling
+from kdtool.bench.latency import Latency, measure
+from kdtool.bench.notes import accuracy_notes, latency_notes
+from kdtool.bench.result import BenchResult, Gain, ModelResult
+from kdtool.core.files import sha256_file
+from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.recipe import BenchSettings
+from kdtool.core.screen import Screen
+from kdtool.core.statistics import (
+    BoolArray,
+    Concordance,
+    Thresholds,
+    judge,
+    mcnemar_exact,
+    paired_bootstrap,
+    wilson,
+)
+from kdtool.runtime.session import Session, input_size
+
+SEED = 0  # of the resamples, so that the same answers give the same interval
+FREE_SIDE = 224  # of an input whose file leaves the side open and says nothing of its own
+Cost = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Test images as one model wants them: (N, S, S, 3) uint8, and their labels as its class indices."""
+
+    images: UInt8Array
+    labels: npt.NDArray[np.int64]
+    preprocess: Preprocess
+    classes: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loaded model and what it is to be measured on; pictures of all subjects are in the same order."""
+
+    name: str
+    role: str | None
+    precision: str | None
+    session: Session
+    pictures: Pictures | None
+
+
+def measure_all(
+    subjects: Sequence[Subject],
+    settings: BenchSettings,
+    screen: Screen,
+    count: Callable[[Path], Cost | None] | None = None,
+) -> tuple[BenchResult, Mapping[str, Answers]]:
+    """Accuracy of each model, latency of all in turns, and the verdict on teacher and student.
+
+    Args:
+        count: (params, MACs) of a file that does not state them.
+
+    Returns:
+        The result, and name → answers to the pictures.
+    """
+    host = read_host()
+    slowed: set[str] = set(host.throttling or ())
+    answers = {subject.name: _answers(subject, screen) for subject in subjects if _has_pictures(subject)}
+    correct = {
+        subject.name: answers[subject.name].correct(subject.pictures.labels)
+        for subject in subjects
+        if subject.pictures is not None and subject.name in answers
+    }
+    latencies = measure(
+        [subject.session for subject in subjects],
+        [_image(subject) for subject in subjects],
+        settings.warmup,
+        settings.runs,
+        screen,
+        watch=lambda: slowed.update(throttling() or ()),
+    )
+    costs = _costs(subjects, count)
+    models = tuple(
+        _result(subject, correct, costs[subject.name], latency, settings)
+        for subject, latency in zip(subjects, latencies, strict=True)
+    )
+    teacher, student = correct.get("teacher"), correct.get("student")
+    claim = judge(
+        student,
+        teacher,
+        costs.get("student"),
+        costs.get("teacher"),
+        Thresholds(settings.min_retention, settings.max_compute),
+        settings.resamples,
+        SEED,
+    )
+    notes = [
+        *host_notes(host),
+        *(
+            f"The machine was slowed down during the measurement: {cause}. Measure again."
+            for cause in sorted(slowed)
+        ),
+        *accuracy_notes(models),
+        *latency_notes(models, host.usable),
+        *_free_sides(subjects),
+    ]
+    return BenchResult(host, models, claim, _gain(correct), tuple(notes)), answers
+
+
+def _has_pictures(subject: Subject) -> bool:
+    return subject.pictures is not None and len(subject.pictures.labels) > 0
+
+
+def _answers(subject: Subject, screen: Screen) -> Answers:
+    pictures = subject.pictures
+    assert pictures is not None
+    return answer(
+        subject.session,
+        pictures.images,
+        pictures.preprocess,
+        pictures.classes,
+        screen,
+        f"accuracy {subject.name}",
+    )
+
+
+def _image(subject: Subject) -> FloatArray:
+    """What latency is measured on: the first picture, else uniform noise."""
+    pictures = subject.pictures
+    if pictures is not None and len(pictures.images):
+        return pictures.preprocess.normalize(np.asarray(pictures.images[:1]))
+    height, width = subject.session.input_shape[2:]
+    side = input_size(subject.session) or FREE_SIDE
+    shape = (1, 3, height or side, width or side)
+    return np.random.default_rng(SEED).random(shape, dtype=np.float32)
+
+
+def _costs(
+    subjects: Sequence[Subject], count: Callable[[Path], Cost | None] | None
+) -> dict[str, Cost | None]:
+    """What each file states; else what its float twin states; else what can be counted."""
+    stated = {subject.name: _stated(subject) for subject in subjects}
+    twins = {subject.role: stated[subject.name] for subject in subjects if subject.precision == "fp32"}
+    costs = {}
+    for subject in subjects:
+        cost = stated[subject.name] or (twins.get(subject.role) if subject.role else None)
+        costs[subject.name] = count(subject.session.path) if cost is None and count is not None else cost
+    return costs
+
+
+def _stated(subject: Subject) -> Cost | None:
+    info = subject.session.info
+    return (info.params, info.macs) if info is not None and info.params and info.macs else None
+
+
+def _result(
+    subject: Subject,
+    correct: Mapping[str, BoolArray],
+    cost: Cost | None,
+    latency: Latency,
+    settings: BenchSettings,
+) -> ModelResult:
+    own, teacher = correct.get(subject.name), correct.get("teacher")
+    right, images = (int(own.sum()), len(own)) if own is not None else (0, 0)
+    retention = retention_ci = None
+    if own is not None and teacher is not None:
+        retention = Concordance.of(own, teacher).retention
+        retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
+    if subject.name == "teacher" and retention is not None:
+        retention_ci = (1.0, 1.0)  # of itself, by definition
+    path = subject.session.path
+    return ModelResult(
+        name=subject.name,
+        role=subject.role,
+        precision=subject.precision,
+        accuracy=right / images if images else None,
+        accuracy_ci=wilson(right, images) if images else None,
+        n_images=images or None,
+        retention=retention,
+        retention_ci=retention_ci,
+        params=cost[0] if cost else None,
+        macs=cost[1] if cost else None,
+        size_bytes=path.stat().st_size,
+        latency_ms=latency,
+        file=path.name,
+        sha256=sha256_file(path),
+    )
+
+
+def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:
+    if "student" not in correct or "baseline" not in correct:
+        return None
+    table = Concordance.of(correct["student"], correct["baseline"])
+    b, c = table.student_only, table.teacher_only
+    return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
+
+
+def _free_sides(subjects: Sequence[Subject]) -> list[str]:
+    return [
+        f"The input side of {subject.name} is free; its latency was measured at {FREE_SIDE} × {FREE_SIDE}."
+        for subject in subjects
+        if subject.pictures is None
+        and not input_size(subject.session)
+        and None in subject.session.input_shape[2:]
+    ]

@@ -1,0 +1,133 @@
+"""`kdtool bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdtool.cli.options import json_option
+from kdtool.core.errors import GateError, ModelFileError, UsageError
+
+if TYPE_CHECKING:
+    from kdtool.bench.result import BenchResult
+    from kdtool.core.recipe import BenchSettings
+    from kdtool.core.screen import Screen
+
+MOST_THREADS = 1024
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[RUN | MODEL.onnx ...]", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0, MOST_THREADS),
+    help="Threads of the runtime; 0 is every processor this process may use.  [default: bench.threads]",
+)
+@click.option("--runs", type=click.IntRange(64), help="Latency samples a model.  [default: bench.runs]")
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Photographs with labels to measure accuracy on, instead of the run's own test split.",
+)
+@json_option
+def command(
+    targets: tuple[Path, ...],
+    check: bool,
+    threads: int | None,
+    runs: int | None,
+    data: str | None,
+    as_json: bool,
+) -> None:
+    """Measure accuracy, compute and latency, and judge the claim.
+
+    Measures the models of a RUN on its test split (by default the newest run under artifacts/) and
+    writes bench.json into it; or any ONNX files, writing nothing. Loose files are measured on the
+    photographs given by --data, which are preprocessed as each file says of itself.
+    """
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.run import RunFolder, newest_run
+
+    screen = open_screen()
+    changes = {key: value for key, value in (("threads", threads), ("runs", runs)) if value is not None}
+    if not targets:
+        targets = (newest_run().path,)
+        screen.say(f"Newest run: {targets[0]}.")
+    folders = [path for path in targets if path.is_dir()]
+    if folders and len(targets) > 1:
+        raise UsageError(
+            f"{folders[0]} is a folder; allowed is one RUN, or ONNX files.",
+            f"One at a time: kdtool bench {folders[0]}",
+        )
+    if folders:
+        result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
+    else:
+        from kdtool.core.recipe import BenchSettings
+
+        result = _bench_files(targets, data, BenchSettings(**changes), screen)
+    _print(result, as_json)
+    if check and result.claim.verdict != "PASS":
+        raise GateError(f"The verdict is {result.claim.verdict}.", "The figures above say by how much.")
+
+
+def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: Screen) -> BenchResult:
+    from kdtool.bench.stage import MODELS, bench_run
+    from kdtool.core.lock import run_lock
+    from kdtool.data.reader import open_prepared
+
+    settings = _settings(run, changes)
+    if data is not None:
+        models = [run.onnx_model(*which) for which in MODELS.values()]
+        return _bench_files([path for path in models if path.is_file()], data, settings, screen)
+    prepared = open_prepared(run.data) if run.data.is_dir() else None
+    if prepared is None:
+        screen.warn(f"{run.data} is not here: latency is measured, accuracy is not. Photographs: --data DATA")
+    with run_lock(run.path):
+        return bench_run(run, prepared, settings, screen, always=True)
+
+
+def _settings(run: Any, changes: dict[str, int]) -> BenchSettings:
+    """Those of the run's recipe; a device may have no more than the models, without run.json."""
+    from kdtool.core.recipe import BenchSettings, parse_recipe
+
+    if not run.record.is_file() and run.onnx.is_dir():
+        return BenchSettings(**changes)
+    recipe = parse_recipe(run.read_record().get("recipe", {}), str(run.record))
+    return BenchSettings(**(recipe.bench.model_dump() | changes))
+
+
+def _bench_files(paths: Any, data: str | None, settings: BenchSettings, screen: Screen) -> BenchResult:
+    from kdtool.bench.files import bench_files
+    from kdtool.data.sources import load_listing
+
+    if not paths:
+        raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
+    listing = load_listing(data) if data is not None else None
+    return bench_files(paths, listing, settings, screen, _count)
+
+
+def _count(path: Path) -> tuple[int, int] | None:
+    """(params, MACs) from the graph, where the training extra is installed; else nothing."""
+    try:
+        from kdtool.export.count import count_onnx
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("kdtool"):
+            raise
+        return None
+    try:
+        count = count_onnx(path)
+    except ModelFileError:  # a shape that depends on more than the batch has no one number
+        return None
+    return None if count.uncounted else (count.params, count.macs)
+
+
+def _print(result: BenchResult, as_json: bool) -> None:
+    from kdtool.bench.table import print_table
+
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_table(result)

@@ -1,0 +1,101 @@
+"""`kdtool predict`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdtool.cli.options import json_option
+from kdtool.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from kdtool.runtime.session import Session
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="The model.  [default: the student of the newest run]",
+)
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Classes an image.")
+@json_option
+def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: bool) -> None:
+    """Classify photographs with an exported model.
+
+    IMAGE is a file or a folder, which is searched at any depth. Prints path, class and probability.
+    A photograph that cannot be read is reported, the others are done, and the exit code is 3.
+    """
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.run import newest_run
+    from kdtool.core.text import printable
+    from kdtool.runtime import load_runtime
+
+    screen = open_screen()
+    if model is None:
+        model = newest_run().onnx_model("student")
+        screen.say(f"Model: {model}.")
+    session = load_runtime().open_model(model)
+    if session.info is None:
+        raise UsageError(
+            f"{model} states neither its classes nor its preprocessing.",
+            "Name a model made by: kdtool export --onnx",
+        )
+    found, bad = [], 0
+    for path in _pictures(images):
+        try:
+            ranked = _classify(session, path, top)
+        except DataError as error:
+            bad += 1
+            screen.warn(printable(error.message))
+            continue
+        if as_json:
+            found.append({"path": str(path), "classes": [{"class": c, "probability": p} for c, p in ranked]})
+        for name, probability in () if as_json else ranked:
+            click.echo(f"{printable(str(path))}\t{printable(name)}\t{probability:.4f}")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    if bad:
+        raise DataError(f"{bad} photograph(s) cannot be read; the others are done.", "Repair or remove them.")
+
+
+def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
+    """Files as named, whatever they are called; of folders, what looks like a picture."""
+    from kdtool.data.sources.folder import PICTURES
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+        if not inside:
+            raise DataError(f"{path}: no pictures in this folder.", "Name a photograph, or a folder of them.")
+        yield from inside
+
+
+def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]:
+    """The `top` likeliest classes and their probabilities, likeliest first."""
+    import numpy as np
+
+    from kdtool.core.errors import GateError
+    from kdtool.core.preprocess import decode
+
+    info: Any = session.info
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    pixels = info.preprocess.pixels(decode(payload, str(path)))
+    logits = session.run(info.preprocess.normalize(pixels[None]))[0].astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise GateError(f"{session.path}: answers NaN or infinity to {path}.", "Do not use this model.")
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    best = np.argsort(-shares, kind="stable")[:top]
+    return [(info.classes[index], round(float(shares[index]), 6)) for index in best]

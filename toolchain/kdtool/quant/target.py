@@ -1,0 +1,85 @@
+"""Which INT8 suits which processor.
+
+ONNX Runtime's integer kernels differ by instruction set. U8S8 means unsigned activations and signed
+weights. Without VNNI, x86 multiplies with VPMADDUBSW, whose int16 sums saturate: weights of 7 bits
+(`reduce_range`) avoid that. ARM's dot product wants both signed and symmetric.
+Source: ONNX Runtime, "Quantize ONNX models", and the documentation of `quantize_static`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+CPUINFO = Path("/proc/cpuinfo")
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+DOTPROD = "asimddp"
+ARM_MACHINES = ("aarch64", "arm64", "armv7l", "armv8l")
+IntegerType = Literal["uint8", "int8"]
+
+
+@dataclass(frozen=True)
+class Int8Recipe:
+    """How a network is quantized.
+
+    Attributes:
+        target: the kind of processor, a key of `TARGETS`.
+        activation, weight: integer types.
+        per_channel: one scale for each output channel of a weight, instead of one for all.
+        reduce_range: weights of 7 bits.
+        symmetric: the zero point of activations is 0.
+        reason: why, in words.
+    """
+
+    target: str
+    activation: IntegerType
+    weight: IntegerType
+    per_channel: bool
+    reduce_range: bool
+    symmetric: bool
+    reason: str
+
+    def __str__(self) -> str:
+        types = "".join("U8" if kind == "uint8" else "S8" for kind in (self.activation, self.weight))
+        granularity = "per channel" if self.per_channel else "per tensor"
+        width = "weights of 7 bits" if self.reduce_range else "full range"
+        return f"{types}, {granularity}, {width}"
+
+
+TARGETS: Mapping[str, Int8Recipe] = {
+    recipe.target: recipe
+    for recipe in (
+        Int8Recipe("x86", "uint8", "int8", True, True, False, "x86 without VNNI saturates at full range"),
+        Int8Recipe("x86-vnni", "uint8", "int8", True, False, False, "x86 with VNNI sums in 32 bits"),
+        Int8Recipe("arm", "int8", "int8", True, False, True, "ARM without dot product; the gain is small"),
+        Int8Recipe("arm-dotprod", "int8", "int8", True, False, True, "ARM's dot product is signed"),
+    )
+}
+
+
+def host_target(machine: str = "", cpuinfo: Path = CPUINFO) -> str:
+    """The key of `TARGETS` for the processor we run on.
+
+    A processor that does not tell its features (no /proc/cpuinfo) is taken for the one without; Apple's
+    all have the dot product.
+    """
+    machine = (machine or platform.machine()).lower()
+    try:
+        text = cpuinfo.read_text("utf-8", errors="replace")
+    except OSError:
+        return "arm-dotprod" if machine == "arm64" else "arm" if machine in ARM_MACHINES else "x86"
+    features = set(text.split())
+    if machine in ARM_MACHINES:
+        return "arm-dotprod" if DOTPROD in features else "arm"
+    return "x86-vnni" if features & VNNI else "x86"
+
+
+def int8_recipe(target: str, reduce_range: bool | Literal["auto"] = "auto") -> Int8Recipe:
+    """The recipe of a target, with the user's say on `reduce_range`."""
+    recipe = TARGETS[target]
+    if reduce_range == "auto":
+        return recipe
+    return replace(recipe, reduce_range=reduce_range, reason="reduce_range was set by hand")
