@@ -15,7 +15,9 @@ FRACTIONS = {"validation": 0.15, "test": 0.2}
 # (label, picture) of each sample: few pictures, so that many are equal, some under two labels
 samples = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30).map(str)), min_size=1, max_size=80)
 sizes = st.dictionaries(st.sampled_from("abcd"), st.integers(3, 60), min_size=1)
-fractions = st.sampled_from([FRACTIONS, {"validation": 0.5}, {"test": 0.01}, {"validation": 0.49, "test": 0.49}])
+fractions = st.sampled_from(
+    [FRACTIONS, {"validation": 0.5}, {"test": 0.01}, {"validation": 0.49, "test": 0.49}]
+)
 
 
 def split_of(pairs: list[tuple[str, str]], seed: int = 0, parts: dict[str, float] = FRACTIONS) -> list[str]:

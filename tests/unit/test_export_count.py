@@ -29,7 +29,9 @@ def model_of(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
-def one(op: str, inputs: dict[str, Shape], weights: dict[str, Shape], opset: int = 18, **attributes: Any) -> int:
+def one(
+    op: str, inputs: dict[str, Shape], weights: dict[str, Shape], opset: int = 18, **attributes: Any
+) -> int:
     node = helper.make_node(op, [*inputs, *weights], ["y"], name="node", **attributes)
     count = count_onnx(model_of([node], inputs, weights, opset))
     assert [layer.op for layer in count.layers] == [op]
@@ -103,7 +105,9 @@ def test_a_free_side_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "free.onnx"
     onnx.save(model_of([node], {"x": ("batch", 3, "height", 8)}, {"w": (2, 3, 3, 3)}), path)
 
-    with pytest.raises(ModelFileError, match=r"free\.onnx: cannot count Conv 'stem', the shape of 'y' is free"):
+    with pytest.raises(
+        ModelFileError, match=r"free\.onnx: cannot count Conv 'stem', the shape of 'y' is free"
+    ):
         count_onnx(path)
 
 

@@ -26,7 +26,6 @@ def mean_model(axes: list[int], keepdims: int, shape: tuple[str | int, ...] = SH
 
 
 def answer(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    onnx.checker.check_model(model)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"x": x})[0])
 

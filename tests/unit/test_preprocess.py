@@ -95,7 +95,7 @@ def test_normalize_is_torchvisions() -> None:
 
 
 def test_a_thread_of_an_image_is_refused_before_it_fills_the_memory() -> None:
-    with pytest.raises(DataError, match="resized to 2048 × 4096000"):
+    with pytest.raises(DataError, match=r"resized to 2048 × 4096000"):
         Preprocess(2048, 2048).pixels(Image.new("RGB", (1, 2000)))
 
 
@@ -157,7 +157,10 @@ def test_transparency_without_an_alpha_channel_is_laid_on_white(kind: str) -> No
         image.putpalette([10, 10, 10, 20, 20, 20])
         image.putpixel((0, 0), (0, 0))
         image.putpixel((1, 0), (1, 255))
-        assert grey(preprocess._to_rgb(image))[0].tolist() == [255, 20]  # no format stores PA: no bytes to decode
+        assert grey(preprocess._to_rgb(image))[0].tolist() == [
+            255,
+            20,
+        ]  # no format stores PA: no bytes to decode
         return
     assert grey(decode(payload, "x"))[0].tolist() == [255, 20]
 
@@ -189,7 +192,7 @@ def test_sixteen_bit_grey_with_alpha_is_laid_on_white() -> None:
 
 def test_floating_point_has_no_rule() -> None:
     payload = encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF")
-    with pytest.raises(DataError, match="^a.tif: not a readable image .floating-point pixels"):
+    with pytest.raises(DataError, match=r"^a.tif: not a readable image .floating-point pixels"):
         decode(payload, "a.tif")
 
 
@@ -232,7 +235,7 @@ def test_first_frame_of_an_animation(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 def test_truncated(kind: str) -> None:
     payload = encode(Image.fromarray(noise(32, 32, 3)), kind)
-    with pytest.raises(DataError, match="^cut.img: not a readable image"):
+    with pytest.raises(DataError, match=r"^cut.img: not a readable image"):
         decode(payload[: len(payload) // 2], "cut.img")
 
 
@@ -247,7 +250,9 @@ def test_no_image(payload: bytes) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_broken_bytes_are_a_data_error_or_an_image(data: st.DataObject) -> None:
-    payload = bytearray(encode(Image.fromarray(noise(8, 8, 3)), data.draw(st.sampled_from(["JPEG", "PNG", "GIF"]))))
+    payload = bytearray(
+        encode(Image.fromarray(noise(8, 8, 3)), data.draw(st.sampled_from(["JPEG", "PNG", "GIF"])))
+    )
     for _ in range(3):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     try:

@@ -195,6 +195,7 @@ def test_a_complete_run_shows_everything(run: RunFolder) -> None:
     for fact in ("student.loss.name", "/photographs", "torch", "A & B", "--set student.epochs=3 --baseline"):
         assert fact in text
     assert [tag for tag, _ in outline.tags].count("svg") >= 2 + 6
+    assert "\\x" not in text  # nothing of our own is spelt out as if it were hostile
     assert "proves plumbing" not in text
 
 

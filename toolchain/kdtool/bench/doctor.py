@@ -48,7 +48,7 @@ def examine_installation() -> Iterator[Finding]:
         if name in found and _version(found[name]) < least:
             wanted = ".".join(map(str, least))
             yield Finding(
-                "warning", "packages", f"{name} {found[name]} has known weaknesses; wanted: {wanted} or newer.",
+                "warning", "packages", f"{name} {found[name]} has known weaknesses before {wanted}.",
                 f'pip install --upgrade "{name}>={wanted}"',
             )  # fmt: skip
     absent = [name for name in TRAIN if name not in found]

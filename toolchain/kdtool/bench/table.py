@@ -70,21 +70,11 @@ def gain_in_words(result: BenchResult) -> str:
 
 
 def _table(result: BenchResult) -> Table:
-    table = Table()
     threads = sorted({model.latency_ms.threads for model in result.models})
-    unit = f"ms, {'/'.join(map(str, threads))} thr."
-    for title in (
-        "Model",
-        "Top-1 %",
-        "Retention %",
-        "Params M",
-        "GMACs",
-        "GFLOPs",
-        "MB",
-        f"p50 {unit}",
-        f"p90 {unit}",
-    ):
-        table.add_column(title, justify="left" if title == "Model" else "right", overflow="fold")
+    table = Table(caption=f"latency of one image, {' or '.join(map(str, threads))} thread(s)")
+    table.add_column("Model", overflow="fold")
+    for title in ("Top-1 %", "Retention %", "Params M", "GMACs", "GFLOPs", "MB", "p50 ms", "p90 ms"):
+        table.add_column(title, justify="right", overflow="fold")
     for model in result.models:
         table.add_row(*_cells(model))
     return table

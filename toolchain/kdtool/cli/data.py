@@ -59,17 +59,19 @@ def check(
 
 
 def _text(result: Overview) -> str:
+    from kdtool.core.text import printable
     from kdtool.data.findings import describe
 
     splits = list(result.counts)
-    width = max(len("class"), *(len(label) for label in result.classes), len("total"))
+    width = max(len("class"), *(len(printable(label)) for label in result.classes), len("total"))
     lines = [f"{'class':{width}}" + "".join(f"{split:>12}" for split in splits)]
     for label in result.classes:
-        lines.append(f"{label:{width}}" + "".join(f"{result.counts[split][label]:12,}" for split in splits))
+        held = (result.counts[split][label] for split in splits)
+        lines.append(f"{printable(label):{width}}" + "".join(f"{count:12,}" for count in held))
     totals = (sum(result.counts[split].values()) for split in splits)
     lines.append(f"{'total':{width}}" + "".join(f"{total:12,}" for total in totals))
     lines.append("")
-    lines.append(f"Shortest side: {result.sides} pixels (smallest, median, largest)")
+    lines.append(f"Shortest side: {', '.join(map(str, result.sides))} pixels (smallest, median, largest)")
     lines.append(f"Modes: {_counted(result.modes)}")
     lines.append(f"Formats: {_counted(result.formats)}")
     lines.append(f"Repeated within a split: {result.repeated:,}")
@@ -81,4 +83,6 @@ def _text(result: Overview) -> str:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} × {name}" for name, count in counts.items())
+    from kdtool.core.text import printable
+
+    return ", ".join(f"{count:,} × {printable(name)}" for name, count in counts.items())

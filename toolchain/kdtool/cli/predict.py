@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtool.cli.options import json_option
-from kdtool.core.errors import DataError, UsageError
+from kdtool.core.errors import DataError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from kdtool.runtime.session import Session
@@ -93,6 +93,11 @@ def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     pixels = info.preprocess.pixels(decode(payload, str(path)))
     logits = session.run(info.preprocess.normalize(pixels[None]))[0].astype(np.float64)
+    if len(logits) != len(info.classes):
+        raise ModelFileError(
+            f"{session.path}: answers with {len(logits)} logits and states {len(info.classes)} classes.",
+            "Export it again with: kdtool export --onnx",
+        )
     if not np.isfinite(logits).all():
         raise GateError(f"{session.path}: answers NaN or infinity to {path}.", "Do not use this model.")
     shares = np.exp(logits - logits.max())

@@ -150,7 +150,7 @@ def mcnemar_exact(b: int, c: int) -> float:
     for k in range(min(b, c) + 1):
         total += term
         term = term * (n - k) // (k + 1)
-    return min(1.0, 2 * total / 2**n)
+    return min(1.0, 2 * total / (1 << n))
 
 
 def judge(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from kdtool.core.text import printable
 from kdtool.data.findings import Finding
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: 
         members = [(splits[index], photos[index].sample) for index in group]
         paths = tuple(sample.path for _, sample in members)
         if len({split for split, _ in members}) > 1:
-            where = ", ".join(f"{sample.path} ({split})" for split, sample in members)
+            where = _listed((sample.path, split) for split, sample in members)
             yield Finding("leak", where, paths, fatal=not allow_leaks)
         if len({sample.label for _, sample in members}) > 1:
-            where = ", ".join(f"{sample.path} ({sample.label})" for _, sample in members)
+            where = ", ".join(
+                f"{printable(sample.path)} ({printable(sample.label)})" for _, sample in members
+            )
             yield Finding("labels", where, paths, fatal=False)
 
 
@@ -78,7 +81,9 @@ def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Fi
         if place[i] != place[j] and photos[i].picture != photos[j].picture
     }
     for pair in sorted(pairs):
-        where = ", ".join(f"{photos[i].sample.path} ({splits[i]}, {photos[i].sample.label})" for i in pair)
+        where = ", ".join(
+            f"{printable(photos[i].sample.path)} ({printable(', '.join(place[i]))})" for i in pair
+        )
         yield Finding("near", where, tuple(photos[i].sample.path for i in pair), fatal=False)
 
 
@@ -97,3 +102,7 @@ def _within(buckets: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
         for one, other in combinations(bucket, 2):
             if (one ^ other).bit_count() <= LOOK_DISTANCE:
                 yield one, other
+
+
+def _listed(cases: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(printable(f"{path} ({note})") for path, note in cases)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kdtool.core.errors import DataError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.preprocess import Preprocess, UInt8Array, decode, open_image
+from kdtool.core.text import printable
 from kdtool.data.duplicates import perceptual_hash
 from kdtool.data.listing import Sample
 
@@ -48,21 +49,22 @@ def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable,
     Returns:
         (Photo, (size, size, 3) uint8), or (Unreadable, None).
     """
+    name = printable(sample.path)
     try:
         payload = sample.read()
     except OSError as error:
-        return Unreadable(sample, "", f"{sample.path}: cannot be read ({error.strerror or error})."), None
+        return Unreadable(sample, "", f"{name}: cannot be read ({error.strerror or error})."), None
     digest = sha256_bytes(payload)
     if not payload:
-        return Unreadable(sample, digest, f"{sample.path}: the file is empty (0 bytes)."), None
+        return Unreadable(sample, digest, f"{name}: the file is empty (0 bytes)."), None
     try:
-        image = decode(payload, sample.path)
+        image = decode(payload, name)
     except DataError as error:
         return Unreadable(sample, digest, error.message), None
     try:
         pixels = preprocess.pixels(image)
     except DataError as error:
-        return Unreadable(sample, digest, f"{sample.path}: {error.message}"), None
+        return Unreadable(sample, digest, f"{name}: {error.message}"), None
     header = open_image(payload)
     photo = Photo(
         sample=sample,

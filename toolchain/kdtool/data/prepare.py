@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import __version__ as pillow_version
 
+from kdtool.core.errors import DataError
 from kdtool.core.files import (
     durable,
     remove_partial,
@@ -31,8 +32,10 @@ from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import DECODE_RULE, Preprocess, UInt8Array
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
+from kdtool.core.text import printable
 from kdtool.core.versions import DEVICE, versions_of
 from kdtool.data.channels import channel_statistics
+from kdtool.data.examine import Photo, Unreadable
 from kdtool.data.hashing import hash_samples
 from kdtool.data.listing import SPLITS, Listing
 from kdtool.data.reader import (
@@ -66,7 +69,8 @@ def prepare(
         UsageError, SetupError: as `kdtool.data.sources.load_listing` and `kdtool.core.files`.
     """
     listing = load_listing(source)
-    stage = Stage(STAGE, folder, stage_inputs(listing, settings, seed, screen))
+    hashes = hash_samples(listing.samples, screen)
+    stage = Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed))
     if stage.complete():
         return read_prepared(folder), True
     tell(listing, settings, screen)
@@ -74,6 +78,7 @@ def prepare(
     with scratch(folder) as pixels:
         found = scan(listing, settings, seed, screen, keep=lambda image: _append(pixels, image))
         found.require(screen)
+        _require_unchanged(found, hashes)
         stage.reopen()
         remove_partial(folder)
         rows = {name: [row for row, split in enumerate(found.splits) if split == name] for name in SPLITS}
@@ -93,9 +98,10 @@ def prepare(
     return prepared, False
 
 
-def stage_inputs(listing: Listing, settings: DataSettings, seed: int, screen: Screen) -> dict[str, Any]:
-    """All that the prepared files are a function of."""
-    hashes = hash_samples(listing.samples, screen)
+def stage_inputs(
+    listing: Listing, hashes: Sequence[str], settings: DataSettings, seed: int
+) -> dict[str, Any]:
+    """All that the prepared files are a function of; `hashes` are those of the listing's samples."""
     content = [
         [sample.path, sample.label, sample.split, digest]
         for sample, digest in zip(listing.samples, hashes, strict=True)
@@ -118,8 +124,20 @@ def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
             f"{listing.source}: no {split} split; {fraction:.0%} of train becomes it (stratified, seeded)"
         )
     if listing.ignored:
-        kinds = ", ".join(f"{count} × {kind}" for kind, count in listing.ignored.items())
+        kinds = ", ".join(f"{count} × {printable(kind)}" for kind, count in listing.ignored.items())
         screen.say(f"{listing.source}: ignored {kinds}")
+
+
+def _require_unchanged(found: Scan, hashes: Sequence[str]) -> None:
+    """The scan must have read the very bytes that the key was made of."""
+    outcomes: list[Photo | Unreadable] = [*found.photos, *found.unreadable]
+    read = {outcome.sample.path: outcome.sha256 for outcome in outcomes}
+    for sample, digest in zip(found.listing.samples, hashes, strict=True):
+        if read[sample.path] != digest:
+            raise DataError(
+                f"{found.listing.source}: {printable(sample.path)} changed while it was read.",
+                "Wait until the photographs are all there, then run the command again.",
+            )
 
 
 def _append(stream: BinaryIO, image: UInt8Array) -> None:

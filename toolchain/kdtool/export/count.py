@@ -151,8 +151,9 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     del graph.value_info[:]  # they carry the free batch
     initializers = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in graph.input:
-        if value.name not in initializers and value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in initializers and dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
     for output in graph.output:
         output.CopyFrom(helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, None))
     inferred = shape_inference.infer_shapes(single, data_prop=True).graph

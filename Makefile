@@ -1,0 +1,63 @@
+# kdtool from a checkout. `make demo` shows what it does, `make test` proves it; both set up what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+# URL of an index of CPU builds of torch. Empty: the package index's own build, which on Linux brings
+# the libraries for GPUs along, ten times the download.
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TRAIN := $(VENV)/.installed-train
+TEST := $(VENV)/.installed-test
+# torch and torchvision as pyproject.toml wants them
+TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo check test clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    install into $(VENV) and run every stage on the embedded digits'
+	@echo 'make test    install what tests need, check the code and run every test'
+	@echo 'make check   ruff, mypy and import-linter alone'
+	@echo 'make setup   install alone'
+	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
+	@echo
+	@echo 'Variables: PYTHON ($(PYTHON)), VENV ($(VENV)), JOBS ($(JOBS)), TORCH_INDEX (an index of CPU builds of torch)'
+
+setup: $(TRAIN)
+
+setup-test: $(TEST)
+
+$(TRAIN): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'kdtool needs Python 3.11 or newer, and $(PYTHON) is not. Name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+ifneq ($(strip $(TORCH_INDEX)),)
+	$(PIP) install --no-deps --index-url '$(TORCH_INDEX)' $$($(TORCH))
+endif
+	$(PIP) install --editable '.[train]'
+	@touch $@
+
+$(TEST): $(TRAIN)
+	$(PIP) install --group test
+	@touch $@
+
+demo: $(TRAIN)
+	$(BIN)/kdtool run
+
+check: $(TEST)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+clean:
+	rm -rf '$(VENV)' build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,111 @@
+"""Networks of several families go through export, the parity gate, INT8 and the counters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdtool.arch.network import build, parameter_count
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.onnxfile import onnx_bytes
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import ExportSettings
+from kdtool.core.screen import QUIET, Quiet
+from kdtool.export.count import count_onnx
+from kdtool.export.crosscheck import thop_macs
+from kdtool.export.model import export_model
+from kdtool.export.onnx import export_network
+from kdtool.export.parity import parity_images
+from kdtool.quant.calibrate import CalibrationImages
+from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.target import host_target, int8_recipe
+from kdtool.runtime.onnxruntime import open_model
+
+SIZE = 48
+CLASSES = ("a", "b", "c")
+PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+ARCHS = (
+    "resnet18",
+    "mobilenet_v3_small",
+    "timm/tf_efficientnet_lite0",
+    "timm/convnext_atto",
+    "timm/deit_tiny_distilled_patch16_224",
+)
+TRANSFORMERS = ("timm/deit_tiny_distilled_patch16_224",)
+
+
+class Ear(Quiet):
+    """A screen that remembers its warnings."""
+
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def network_of(arch: str, classes: int, size: int) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build(arch, classes, size).eval()
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
+    network = network_of(arch, len(CLASSES), SIZE)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 3), dtype=np.uint8)
+    path, ear = tmp_path / "model.onnx", Ear()
+    info = ModelInfo("teacher", arch, CLASSES, PREPROCESS)
+    facts = export_model(path, network, info, parity_images(pixels, PREPROCESS), ExportSettings(), ear)
+
+    assert facts["simplified"]
+    assert not ear.warned
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    after = network.state_dict()  # thop and the exporter leave nothing behind
+    assert list(after) == list(state)
+    assert all(torch.equal(after[name], value) for name, value in state.items())
+
+    count = count_onnx(path)  # the simplified graph computes what the raw one did
+    assert count.macs == facts["macs"]
+    assert (count.attention_macs > 0) == (arch in TRANSFORMERS)
+    assert count.macs - count.attention_macs == facts["thop_macs"]
+
+    with QUIET.bar("calibration", 8) as bar:
+        images = CalibrationImages(pixels, np.arange(8), PREPROCESS, "images", bar)
+        model = quantize_to_int8(path, images, int8_recipe(host_target()))
+    small = tmp_path / "model.int8.onnx"
+    small.write_bytes(onnx_bytes(model, info))
+    assert small.stat().st_size < 0.35 * path.stat().st_size
+    assert np.isfinite(open_model(small).run(PREPROCESS.normalize(pixels))).all()
+    assert count_onnx(small).macs == count.macs  # QDQ keeps the operators
+
+
+@pytest.mark.parametrize(
+    ("arch", "macs", "params"),
+    [("resnet18", 1_814_073_344, 11_689_512), ("resnet34", 3_663_761_408, 21_797_672)],
+)
+def test_the_published_figures_exactly(arch: str, macs: int, params: int) -> None:
+    network = network_of(arch, 1000, 224)
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        network(torch.zeros(1, 3, 224, 224))
+
+    count = count_onnx(export_network(network, arch, 224, 18))
+
+    assert count.macs == macs
+    assert count.flops == flops.get_total_flops()
+    assert thop_macs(network, 224) == macs
+    assert parameter_count(network) == params
+    assert params * 0.998 < count.params < params  # batch norms are folded into the convolutions
+    assert not count.uncounted
+
+
+def test_attention_as_one_operator_counts_as_in_parts() -> None:
+    model = export_network(network_of(TRANSFORMERS[0], 3, 32), TRANSFORMERS[0], 32, 23)
+    assert "Attention" in {node.op_type for node in model.graph.node}
+
+    tokens, width, depth = 4 + 2, 192, 12  # patches, class and distillation tokens
+    assert count_onnx(model).attention_macs == depth * 2 * tokens * tokens * width

@@ -1,0 +1,504 @@
+"""bench, predict and doctor on runs made of tiny ONNX models; no torch at work."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from kdtool.bench.files import bench_files
+from kdtool.bench.stage import MODELS, bench_run, read_result
+from kdtool.cli import main
+from kdtool.core.errors import DataError, GateError, ModelFileError, UsageError
+from kdtool.core.manifest import Stage, read_manifest
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.recipe import BenchSettings, DataSettings, Recipe
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.prepare import prepare
+from kdtool.data.reader import Prepared
+from kdtool.data.sources import load_listing
+
+SIDE = 8
+CLASSES = ("blue", "green", "red")
+SETTINGS = BenchSettings(runs=64, warmup=1, threads=1, resamples=1000)
+COSTS = {"teacher": (100, 1000), "student": (50, 500), "baseline": (50, 500)}
+KEYS = {
+    "name", "role", "precision", "accuracy", "accuracy_ci", "n_images", "retention", "retention_ci", "params",
+    "macs", "flops", "size_bytes", "latency_ms",
+}  # fmt: skip
+
+
+def photographs(folder: Path, per_class: int, offset: int = 0) -> None:
+    """Noisy squares of one colour."""
+    for index, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            noise = np.random.default_rng([index, number, offset]).integers(0, 90, (SIDE, SIDE, 3))
+            noise[:, :, 2 - index] += 150
+            Image.fromarray(noise.astype(np.uint8)).save(folder / name / f"{number}.png")
+
+
+def classifier(info: ModelInfo | None, weight: np.ndarray | None = None) -> bytes:
+    """Mean colour times a matrix, by default the one that is always right."""
+    matrix = np.eye(3, dtype=np.float32)[:, ::-1] * 9 if weight is None else weight.astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+        ],
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ("N", 3, SIDE, SIDE))],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("N", matrix.shape[1]))],
+        [numpy_helper.from_array(np.ascontiguousarray(matrix), "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, info.to_metadata() if info else {})
+    return model.SerializeToString()
+
+
+BLIND = np.zeros((3, 3))  # says blue, whatever it sees
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with every model; data of 30 test images."""
+    source = tmp_path_factory.mktemp("source")
+    for offset, (split, per_class) in enumerate((("train", 3), ("validation", 2), ("test", 10))):
+        photographs(source / split, per_class, offset)
+    run = RunFolder(tmp_path_factory.mktemp("template") / "run")
+    prepared, _ = prepare(str(source), DataSettings(size=SIDE), 0, run.data, QUIET)
+    run.onnx.mkdir()
+    for name, (role, precision) in MODELS.items():
+        params, macs = COSTS[role]
+        info = ModelInfo(
+            role, "tiny", prepared.classes, prepared.preprocess, precision, params=params, macs=macs
+        )
+        weight = BLIND if name == "baseline" else None
+        run.onnx_model(role, precision).write_bytes(classifier(info, weight))
+    recipe = Recipe(name="tiny", bench=SETTINGS).to_json()
+    run.write_record({"recipe": recipe, "seed": 0, "source": str(source)})
+    return run
+
+
+@pytest.fixture
+def run(template: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(template.path, tmp_path / "artifacts" / "run")
+    return RunFolder(Path("artifacts/run"))
+
+
+@pytest.fixture
+def prepared(run: RunFolder) -> Prepared:
+    from kdtool.data.reader import open_prepared
+
+    return open_prepared(run.data)
+
+
+def source_of(run: RunFolder) -> Path:
+    return Path(run.read_record()["source"])
+
+
+def kdtool(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def give(run: RunFolder, role: str, weight: np.ndarray | None, **changes: object) -> None:
+    """Replace the float model of a role."""
+    from kdtool.data.reader import open_prepared
+
+    data = open_prepared(run.data)
+    params, macs = COSTS[role]
+    info = ModelInfo(role, "tiny", data.classes, data.preprocess, params=params, macs=macs)
+    run.onnx_model(role).write_bytes(classifier(replace(info, **changes), weight))
+
+
+def test_bench_json_has_the_keys_of_the_contract(run: RunFolder, prepared: Prepared) -> None:
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    content = json.loads(run.bench.read_text())
+    assert content.keys() >= {"schema", "host", "models", "claim"}
+    assert [model["name"] for model in content["models"]] == list(MODELS)
+    for model in content["models"]:
+        assert model.keys() >= KEYS
+        assert (model["role"], model["precision"]) == MODELS[model["name"]]
+        assert model["latency_ms"].keys() >= {"p50", "p90", "samples", "threads"}
+        assert len(model["latency_ms"]["samples"]) == 64
+        assert len(model["latency_ms"]["warmup"]) == 1
+        assert model["latency_ms"]["threads"] == 1
+        assert model["flops"] == 2 * model["macs"]
+        assert model["n_images"] == 30
+        assert model["size_bytes"] == run.onnx_model(*MODELS[model["name"]]).stat().st_size
+    assert content["claim"].keys() >= {
+        "verdict", "retention", "retention_ci", "compute_ratio", "params_ratio", "thresholds",
+    }  # fmt: skip
+    assert content["claim"]["compute_ratio"] == 0.5
+    assert content["claim"]["params_ratio"] == 0.5
+    assert content["claim"]["thresholds"] == {"min_retention": 0.94, "max_compute": 0.5, "confidence": 0.95}
+    assert read_result(run) == result
+
+
+def test_accuracy_retention_and_gain(run: RunFolder, prepared: Prepared) -> None:
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    accuracies = {model.name: model.accuracy for model in result.models}
+    assert accuracies == {
+        "teacher": 1.0, "student": 1.0, "baseline": 1 / 3, "teacher-int8": 1.0, "student-int8": 1.0,
+    }  # fmt: skip
+    assert result.model("baseline").retention == pytest.approx(1 / 3)
+    assert result.model("teacher").retention_ci == (1.0, 1.0)
+    assert (result.gain.student_only, result.gain.baseline_only) == (20, 0)
+    assert result.gain.p == pytest.approx(2 * 0.5**20)
+    assert any("The test split is small (30 images)" in note for note in result.notes)
+
+
+def test_predictions_name_each_models_answer(run: RunFolder, prepared: Prepared) -> None:
+    bench_run(run, prepared, SETTINGS, QUIET)
+    with run.predictions.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [*rows[0]][:4] == ["path", "label", "teacher", "teacher_probability"]
+    assert [row["path"] for row in rows] == list(prepared.split("test").paths)
+    assert all(row["student"] == row["label"] for row in rows)
+    assert {row["baseline"] for row in rows} == {"blue"}
+    assert all(1 / 3 <= float(row["student_probability"]) <= 1 for row in rows)
+
+
+def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
+    run: RunFolder, prepared: Prepared
+) -> None:
+    claim = bench_run(run, prepared, SETTINGS, QUIET).claim
+    assert claim.verdict == "INCONCLUSIVE"
+    assert claim.images_needed > 30
+
+
+def test_a_useless_student_fails(run: RunFolder, prepared: Prepared) -> None:
+    give(run, "student", BLIND)
+    assert bench_run(run, prepared, SETTINGS, QUIET).claim.verdict == "FAIL"
+
+
+def test_a_student_that_costs_too_much_fails(run: RunFolder, prepared: Prepared) -> None:
+    give(run, "student", None, macs=501)
+    claim = bench_run(run, prepared, SETTINGS, QUIET).claim
+    assert (claim.verdict, claim.compute_ratio) == ("FAIL", 0.501)
+
+
+def test_int8_takes_the_cost_of_its_float_twin(run: RunFolder, prepared: Prepared) -> None:
+    info = ModelInfo("student", "tiny", prepared.classes, prepared.preprocess, "int8")
+    run.onnx_model("student", "int8").write_bytes(classifier(info))
+    model = bench_run(run, prepared, SETTINGS, QUIET).model("student-int8")
+    assert (model.params, model.macs) == COSTS["student"]
+
+
+def test_a_complete_bench_is_skipped_unless_asked_for(run: RunFolder, prepared: Prepared) -> None:
+    first = bench_run(run, prepared, SETTINGS, QUIET)
+    assert bench_run(run, prepared, SETTINGS, QUIET) == first
+    again = bench_run(run, prepared, SETTINGS, QUIET, always=True)
+    assert again.model("student").latency_ms.samples != first.model("student").latency_ms.samples
+    give(run, "student", BLIND)
+    assert bench_run(run, prepared, SETTINGS, QUIET).model("student").accuracy == pytest.approx(1 / 3)
+
+
+def test_another_processor_is_measured_again(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bench_run(run, prepared, SETTINGS, QUIET)
+    monkeypatch.setattr("kdtool.bench.stage.processor_name", lambda: "another")
+    assert bench_run(run, prepared, SETTINGS, QUIET) != first
+
+
+def test_without_data_latency_is_measured_and_no_accuracy_lost(run: RunFolder, prepared: Prepared) -> None:
+    alone = bench_run(run, None, SETTINGS, QUIET)
+    assert (alone.model("student").accuracy, alone.claim.verdict) == (None, "INCONCLUSIVE")
+    assert alone.notes[-1] or any("no test images" in note for note in alone.notes)
+    assert json.loads(run.bench.read_text())["models"][0]["accuracy"] is None
+    bench_run(run, prepared, SETTINGS, QUIET)
+    bench_run(run, None, SETTINGS, QUIET)
+    assert read_result(run).model("student").accuracy == 1.0
+
+
+def test_a_run_without_models_is_a_usage_error(run: RunFolder, prepared: Prepared) -> None:
+    shutil.rmtree(run.onnx)
+    with pytest.raises(UsageError, match="no exported models"):
+        bench_run(run, prepared, SETTINGS, QUIET)
+
+
+@pytest.mark.parametrize("classes", [("a", "b", "c"), ("blue", "green")])
+def test_a_model_of_other_classes_is_refused(
+    run: RunFolder, prepared: Prepared, classes: tuple[str, ...]
+) -> None:
+    give(run, "student", None, classes=classes)
+    with pytest.raises(ModelFileError, match="not those of the run's data"):
+        bench_run(run, prepared, SETTINGS, QUIET)
+
+
+def test_a_model_with_more_logits_than_classes_is_refused(run: RunFolder, prepared: Prepared) -> None:
+    give(run, "student", np.ones((3, 4)))
+    with pytest.raises(ModelFileError, match="answers with 4 logits, the data has 3 classes"):
+        bench_run(run, prepared, SETTINGS, QUIET)
+
+
+def test_a_model_that_answers_nan_fails_the_gate(run: RunFolder, prepared: Prepared) -> None:
+    give(run, "student", np.full((3, 3), np.nan))
+    with pytest.raises(GateError, match="NaN or infinity"):
+        bench_run(run, prepared, SETTINGS, QUIET)
+
+
+def test_a_bench_json_that_is_none_is_a_usage_error(run: RunFolder) -> None:
+    run.bench.write_text("{}")
+    with pytest.raises(UsageError, match="not a result of bench"):
+        read_result(run)
+    run.bench.write_text('{"schema": 99}')
+    with pytest.raises(UsageError, match="another version"):
+        read_result(run)
+
+
+def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", "--threads", 1, "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert "Newest run: artifacts/run" in err
+    for word in (
+        "student-int8",
+        "GMACs",
+        "GFLOPs",
+        "Retention",
+        "INCONCLUSIVE",
+        "McNemar",
+        "100.00 (88.6–100.0)",
+    ):
+        assert word in out
+    assert read_manifest(run.path / "bench.manifest.json").files.keys() == {"bench.json", "predictions.csv"}
+
+
+def test_command_prints_json_and_checks(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", run.path, "--json", "--check", "--runs", 64) == 6
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads(run.bench.read_text())
+    assert "The verdict is INCONCLUSIVE" in err
+
+
+def test_command_without_a_baseline_says_so(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    run.onnx_model("baseline").unlink()
+    assert kdtool("bench", run.path) == 0
+    assert "Use --baseline" in capsys.readouterr().out
+
+
+def test_command_on_a_device_that_has_models_alone(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run.data)
+    run.record.unlink()
+    assert kdtool("bench", run.path, "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert "accuracy is not" in err
+    assert "student" in out
+
+
+def test_command_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert kdtool("bench", tmp_path) == 2
+
+
+def test_command_on_a_folder_and_a_file(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", run.path, run.onnx_model("student")) == 2
+    assert "one RUN, or ONNX files" in capsys.readouterr().err
+
+
+def test_command_on_files_with_data(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [run.onnx_model("teacher"), run.onnx_model("student")]
+    assert kdtool("bench", *files, "--data", source_of(run), "--json", "--runs", 64) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [model["accuracy"] for model in content["models"]] == [1.0, 1.0]
+    assert content["models"][0]["n_images"] == 30  # the test split alone
+    assert not run.bench.exists()
+
+
+def test_command_on_a_run_with_other_data(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(tmp_path / "flat", 2, offset=9)
+    assert kdtool("bench", run.path, "--data", tmp_path / "flat", "--json", "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert {model["n_images"] for model in json.loads(out)["models"]} == {6}
+    assert "no test split" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x0a", b"junk" * 50])
+def test_command_on_a_broken_file(run: RunFolder, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    run.onnx_model("student").write_bytes(content)
+    assert kdtool("bench", run.path) == 4
+    assert "not an intact ONNX file" in capsys.readouterr().err
+    assert kdtool("bench", run.onnx_model("student")) == 4
+
+
+def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(classifier(None))
+    result = bench_files([path], None, SETTINGS, QUIET, lambda path: (9, 9))
+    (model,) = result.models
+    assert (model.name, model.role, model.precision, model.macs) == (str(path), None, None, 9)
+    assert (model.accuracy, result.claim.verdict) == (None, "INCONCLUSIVE")
+    assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
+
+
+def test_two_students_get_two_names(run: RunFolder, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(run.onnx_model("student"), copy)
+    result = bench_files([run.onnx_model("student"), copy], None, SETTINGS, QUIET)
+    assert [model.name for model in result.models] == ["student", str(copy)]
+    with pytest.raises(UsageError, match="named twice"):
+        bench_files([copy, copy, copy], None, SETTINGS, QUIET)
+
+
+def test_accuracy_of_a_foreign_file_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(classifier(None))
+    with pytest.raises(UsageError, match="states neither its classes"):
+        bench_files([path], load_listing(str(source_of(run))), SETTINGS, QUIET)
+
+
+def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
+    give(run, "student", None, classes=("blue", "green", "yellow"))
+    with pytest.raises(DataError, match="classes it does not know: red"):
+        bench_files([run.onnx_model("student")], load_listing(str(source_of(run))), SETTINGS, QUIET)
+
+
+def test_unreadable_photographs_are_named_at_once(run: RunFolder, tmp_path: Path) -> None:
+    photographs(tmp_path / "flat", 2)
+    for name in ("red", "blue"):
+        (tmp_path / "flat" / name / "0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"(?s)2 photographs cannot be read.*blue/0\.png.*red/0\.png"):
+        bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "flat")), SETTINGS, QUIET)
+
+
+def test_data_without_photographs(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "red").mkdir(parents=True)
+    with pytest.raises(DataError, match="no photographs"):
+        bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "empty")), SETTINGS, QUIET)
+
+
+def test_predict_a_folder(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("predict", source_of(run) / "test" / "red", "--top", 2) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert len(rows) == 20
+    assert {row[1] for row in rows[::2]} == {"red"}
+    assert all(
+        float(first[2]) > float(second[2]) for first, second in zip(rows[::2], rows[1::2], strict=True)
+    )
+    assert "Model: artifacts/run/onnx/student.onnx" in err
+
+
+def test_predict_as_json_with_a_broken_photograph(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad\x1b[31m.png"
+    bad.write_bytes(b"no picture")
+    good = source_of(run) / "test" / "blue" / "0.png"
+    model = run.onnx_model("student")
+    assert kdtool("predict", bad, good, tmp_path / "absent.jpg", "--model", model, "--json") == 3
+    out, err = capsys.readouterr()
+    (found,) = json.loads(out)
+    assert found["path"] == str(good)
+    assert found["classes"][0]["class"] == "blue"
+    assert "2 photograph(s) cannot be read" in err
+    assert "\x1b[31m" not in err
+
+
+def test_predict_with_a_foreign_model(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(classifier(None))
+    assert kdtool("predict", "x.png", "--model", path) == 2
+    assert kdtool("predict", "x.png", "--model", tmp_path / "absent.onnx") == 4
+
+
+@pytest.mark.parametrize(("weight", "code"), [(np.ones((3, 4)), 4), (np.full((3, 3), np.nan), 6)])
+def test_predict_with_a_model_that_answers_nonsense(run: RunFolder, weight: np.ndarray, code: int) -> None:
+    give(run, "student", weight)
+    assert kdtool("predict", source_of(run) / "test" / "red" / "0.png") == code
+
+
+def test_predict_an_empty_folder(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert kdtool("predict", tmp_path / "empty") == 3
+
+
+def findings(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, list[str]]]:
+    capsys.readouterr()
+    code = kdtool("doctor", *arguments, "--json")
+    levels: dict[str, list[str]] = {"ok": [], "note": [], "warning": [], "broken": []}
+    for finding in json.loads(capsys.readouterr().out):
+        levels[finding["level"]].append(f"{finding['about']}: {finding['text']}")
+        assert finding["fix"] or finding["level"] in ("ok", "note")
+    return code, levels
+
+
+def test_doctor_of_a_sound_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    kdtool("bench", run.path)
+    code, levels = findings(capsys, run.path)
+    assert (code, levels["broken"]) == (0, [])
+    assert any("2 file(s) intact" in text for text in levels["ok"])
+
+
+def test_doctor_of_a_damaged_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    kdtool("bench", run.path)
+    run.predictions.write_text("torn")
+    run.onnx_model("student").write_bytes(b"torn")
+    (run.data / "manifest.json").write_text("torn")
+    (run.path / ".x.1.partial").write_text("")
+    code, levels = findings(capsys)
+    text = "\n".join(levels["broken"])
+    assert code == 5
+    assert "predictions.csv" in text
+    assert "student.onnx: not an intact ONNX file" in text
+    assert "The manifest cannot be read" in text
+    assert any("unfinished" in note for note in levels["note"])
+
+
+def test_doctor_warns_of_a_smoothed_teacher_that_is_worse(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = run.read_record()
+    record["recipe"]["teacher"]["label_smoothing"] = 0.1
+    record["recipe"]["student"]["loss"]["temperature"] = 4.0
+    run.write_record({key: value for key, value in record.items() if key != "schema"})
+    give(run, "teacher", BLIND)
+    kdtool("bench", run.path)
+    code, levels = findings(capsys, run.path)
+    text = "\n".join(levels["warning"])
+    assert code == 0
+    assert "label smoothing 0.1" in text
+    assert "The teacher is worse than its student (33.3 against 100.0 %)" in text
+
+
+def test_doctor_of_unreadable_records(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    run.record.write_text("torn")
+    run.bench.write_text("torn")
+    code, levels = findings(capsys, run.path)
+    assert (code, len(levels["broken"])) == (5, 2)
+    assert kdtool("doctor", run.path / "absent") == 2
+
+
+def test_doctor_without_a_run_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert kdtool("doctor") == 0
+    out = capsys.readouterr().out
+    assert "onnxruntime" in out
+    assert "threads" in out
+    assert "GB free" in out
+
+
+def test_a_torn_bench_is_measured_again(run: RunFolder, prepared: Prepared) -> None:
+    bench_run(run, prepared, SETTINGS, QUIET)
+    run.bench.write_text("torn")
+    assert bench_run(run, prepared, SETTINGS, QUIET).model("student").accuracy == 1.0
+    stage = Stage("bench", run.path, {}, "bench.manifest.json")
+    assert read_manifest(stage.manifest_path) is not None

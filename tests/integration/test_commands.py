@@ -1,0 +1,235 @@
+"""The commands as a user gives them, on a few tiny photographs: what they leave, print and exit with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdtool.cli import main
+from kdtool.core.files import sha256_file
+from kdtool.core.lock import run_lock
+
+ARCH = "timm/test_resnet"
+TINY = {
+    "data.size": "32",
+    "teacher.arch": ARCH,
+    "teacher.weights": "none",
+    "teacher.epochs": "3",
+    "teacher.lr": "0.01",
+    "teacher.batch_size": "16",
+    "student.arch": ARCH,
+    "student.epochs": "3",
+    "student.lr": "0.01",
+    "student.batch_size": "16",
+    "quantize.max_drop": "100",
+    "bench.runs": "64",
+    "bench.resamples": "1000",
+}
+SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+
+
+def kdtool(*arguments: str | Path) -> int:
+    """Run a command in this process; its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def source(photos: Callable[..., Path]) -> Path:
+    return photos(splits={"train": 8, "validation": 4, "test": 4})
+
+
+def hashes(run: Path) -> dict[str, str]:
+    """Of every file that training and export leave, but for times measured."""
+    names = [*run.glob("*/model.safetensors"), *run.glob("onnx/*.onnx")]
+    return {str(path.relative_to(run)): sha256_file(path) for path in names}
+
+
+def test_one_command_takes_photographs_all_the_way(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert kdtool("run", source, "--out", run, "--baseline", *SETTINGS) == 0
+    printed = capsys.readouterr()
+    for word in ("teacher", "student", "baseline", "teacher-int8", "student-int8", "report.html"):
+        assert word in printed.out
+    for name in (
+        "run.json",
+        *(f"{role}/{file}" for role in ("teacher", "student", "baseline")
+          for file in ("model.safetensors", "history.csv", "curves.png", "manifest.json")),
+        *(f"onnx/{name}.onnx" for name in ("teacher", "student", "baseline", "teacher.int8", "student.int8")),
+        "bench.json",
+        "report.html",
+    ):  # fmt: skip
+        assert (run / name).is_file(), name
+    assert not list(run.rglob("*.data")), "no external data"
+    assert not list(run.rglob("*.partial")), "no temporary file"
+    bench = json.loads((run / "bench.json").read_text())
+    assert [model["name"] for model in bench["models"]] == [
+        "teacher", "student", "baseline", "teacher-int8", "student-int8",
+    ]  # fmt: skip
+    assert bench["claim"]["verdict"] in ("PASS", "FAIL", "INCONCLUSIVE")
+
+    before = hashes(run)
+    assert kdtool("run", source, "--out", run, "--baseline", *SETTINGS) == 0
+    again = capsys.readouterr()
+    assert again.err.count("complete, skipped") >= 8, again.err
+    assert hashes(run) == before
+
+    other = tmp_path / "other"
+    assert kdtool("run", source, "--out", other, "--baseline", *SETTINGS) == 0
+    assert hashes(other) == before, "equal inputs give equal files"
+
+
+def test_stage_by_stage_on_the_newest_run(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert kdtool("teach", source, *SETTINGS) == 0
+    assert kdtool("distill") == 0
+    assert "Going on with artifacts/paper" in capsys.readouterr().err
+    assert kdtool("export", "--onnx") == 0
+    assert kdtool("quantize") == 0
+    capsys.readouterr()
+    assert kdtool("bench", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["claim"]["verdict"]
+    assert kdtool("report") == 0
+    assert capsys.readouterr().out.strip() == "artifacts/paper/report.html"
+    image = next(source.glob("test/*/*.png"))
+    assert kdtool("predict", image) == 0
+    out = capsys.readouterr().out
+    assert any(name in out for name in ("checks", "rings", "stripes"))
+
+
+def test_a_longer_student_than_before(tmp_path: Path, source: Path) -> None:
+    run = tmp_path / "run"
+    assert kdtool("distill", source, "--out", run, *SETTINGS) == 0
+    teacher, student = sha256_file(run / "teacher/model.safetensors"), (run / "student/history.csv").read_text()
+    assert kdtool("distill", source, "--out", run, *SETTINGS, "--set", "student.epochs=4") == 0
+    assert sha256_file(run / "teacher/model.safetensors") == teacher
+    longer = (run / "student/history.csv").read_text()
+    assert longer.startswith(student)
+    assert len(longer.splitlines()) == len(student.splitlines()) + 1
+
+
+def test_new_photographs_are_never_trained_on_stale_ones(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert kdtool("teach", source, "--out", run, *SETTINGS) == 0
+    before = hashes(run)
+    one, two = sorted((source / "train" / "rings").glob("*.png"))[:2]
+    one.write_bytes(two.read_bytes())
+    assert kdtool("teach", source, "--out", run, *SETTINGS) == 0
+    assert "complete, skipped" not in capsys.readouterr().err
+    assert hashes(run) != before
+
+
+def test_dry_run_writes_nothing(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert kdtool("run", source, "--out", run, "--baseline", "--dry-run", *SETTINGS) == 0
+    out = capsys.readouterr().out
+    for word in ("prepare", "teacher", "label", "student", "baseline", "export", "quantize", "bench", "report", "MB"):
+        assert word in out
+    assert not run.exists()
+
+
+def test_a_trained_teacher_from_elsewhere(tmp_path: Path, source: Path) -> None:
+    assert kdtool("teach", source, "--out", tmp_path / "one", *SETTINGS) == 0
+    file = tmp_path / "one/teacher/model.safetensors"
+    assert kdtool("distill", source, "--out", tmp_path / "two", "--teacher", file, *SETTINGS) == 0
+    assert (tmp_path / "two/student/model.safetensors").is_file()
+
+
+def test_a_failed_int8_gate_does_not_cost_the_rest(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdtool import pipeline
+    from kdtool.core.errors import GateError
+
+    def fail(*_: object) -> None:
+        raise GateError("student.int8.onnx: dropped.", "raise the limit")
+
+    monkeypatch.setattr(pipeline, "quantize", fail)
+    run = tmp_path / "run"
+    assert kdtool("run", source, "--out", run, *SETTINGS) == 6
+    assert (run / "report.html").is_file()
+    assert "The run goes on without the INT8 models" in capsys.readouterr().err
+
+
+def test_check_makes_the_verdict_the_exit_code(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same network as its own student has all of the compute: FAIL, whatever the accuracy."""
+    run = tmp_path / "run"
+    assert kdtool("run", source, "--out", run, "--check", *SETTINGS) == 6
+    assert json.loads((run / "bench.json").read_text())["claim"]["verdict"] == "FAIL"
+    assert kdtool("bench", run, "--check") == 6
+    assert kdtool("bench", run) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["run", "{source}", "--recipe", "papr"], 2, "neither a recipe of kdtool"),
+        (["run", "{source}", "--set", "student.epochs=-1"], 2, "student.epochs"),
+        (["run", "no-such-place"], 2, "no-such-place"),
+        (["teach", "{source}", "--teacher", "resnet999", "--set", "data.size=32"], 2, "No network is called 'resnet999'"),
+        (["teach", "{source}", "--teacher-weights", "none.safetensors", "--set", "data.size=32"], 4, "no such file"),
+        (["distill", "{source}", "--teacher", "none.safetensors", "--set", "data.size=32"], 4, "no such file"),
+        (["export", "{empty}"], 2, "Export to which format"),
+        (["export", "--onnx", "{empty}"], 2, "is not a run"),
+        (["quantize", "{empty}"], 2, "is not a run"),
+        (["report", "{empty}"], 2, "is not a run"),
+        (["exprot"], 2, "No such command"),
+        (["run", "--frobnicate"], 2, "No such option"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_exit_as_documented(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], code: int, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    filled = [argument.format(source=source, empty=tmp_path / "empty") for argument in arguments]
+    assert kdtool(*filled) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_locked_run_is_not_touched(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with run_lock(tmp_path / "run"):
+        assert kdtool("teach", source, "--out", tmp_path / "run", *SETTINGS) == 7
+    assert "is in use by process" in capsys.readouterr().err
+
+
+def test_imagenet_weights_offline(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from urllib.error import URLError
+
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    assert kdtool("teach", source, "--out", tmp_path / "run", "--set", "data.size=32") == 5
+    err = capsys.readouterr().err
+    assert "The ImageNet weights of resnet34" in err
+    assert "--teacher-weights FILE" in err
+
+
+def test_a_defect_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtool.core.recipe.shipped_recipes", lambda: 1 / 0)
+    assert kdtool("recipes") == 1
+    err = capsys.readouterr().err
+    assert "This is a defect of kdtool" in err
+    assert "Traceback" not in err
+    assert kdtool("--debug", "recipes") == 1
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,282 @@
+"""Host facts, the order of latency samples, notes and words."""
+
+from __future__ import annotations
+
+import gc
+import io
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from kdtool.bench import doctor
+from kdtool.bench.accuracy import _answers
+from kdtool.bench.doctor import examine_installation, examine_machine
+from kdtool.bench.host import Host, host_notes, read_host, temperature, throttling
+from kdtool.bench.latency import Latency, measure
+from kdtool.bench.notes import accuracy_notes, latency_notes
+from kdtool.bench.result import BenchResult, Gain, ModelResult
+from kdtool.bench.table import gain_in_words, print_table, verdict_in_words
+from kdtool.core.cpu import cpu_flags, processor_name
+from kdtool.core.errors import UsageError
+from kdtool.core.screen import QUIET
+from kdtool.core.statistics import Thresholds, Verdict
+from kdtool.core.text import printable
+
+X86 = "processor : 0\nmodel name\t: A CPU\nflags\t\t: fpu avx avx2 avx512_vnni\n"
+PI = "processor : 0\nFeatures : fp asimd asimddp\nModel : Raspberry Pi 5\n"
+MACHINE = Host("A CPU", "x86_64", ("avx2",), 4, 4, 8, None, None, None, None, None, "Linux")
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "flags"),
+    [
+        ({"cpuinfo": X86}, "A CPU", ("avx", "avx2", "avx512_vnni")),
+        ({"cpuinfo": PI}, "Raspberry Pi 5", ("asimd", "asimddp")),
+        ({"cpuinfo": PI, "device-tree/model": "Raspberry Pi 5 Rev 1.0\0"}, "Raspberry Pi 5 Rev 1.0", None),
+    ],
+)
+def test_processor(tmp_path: Path, files: dict[str, str], name: str, flags: tuple[str, ...] | None) -> None:
+    proc = write(tmp_path, files)
+    assert processor_name(proc) == name
+    assert flags is None or cpu_flags(proc) == flags
+
+
+def test_processor_of_a_system_without_proc(tmp_path: Path) -> None:
+    assert processor_name(tmp_path)
+    assert cpu_flags(tmp_path) == ()
+
+
+def test_every_fact_of_the_host_is_read(tmp_path: Path) -> None:
+    proc = write(
+        tmp_path / "p", {"cpuinfo": X86, "meminfo": "MemTotal: 4 kB\nx: 1\n", "loadavg": "1.5 1 1 1/2 3"}
+    )
+    cpu = "devices/system/cpu/cpu0/cpufreq/"
+    sys = write(
+        tmp_path / "s",
+        {
+            cpu + "scaling_governor": "ondemand\n",
+            cpu + "scaling_cur_freq": "1500000\n",
+            "class/thermal/thermal_zone0/temp": "45500",
+            "class/thermal/thermal_zone1/temp": "garbage",
+        },
+    )
+    host = read_host(proc, sys)
+    assert (host.memory_bytes, host.load, host.governor) == (4096, 1.5, "ondemand")
+    assert (host.frequency_mhz, host.temperature_c) == (1500.0, 45.5)
+    notes = " ".join(host_notes(host))
+    assert "load 1.5" in notes
+    assert "'ondemand'" in notes
+
+
+def test_facts_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    host = read_host(tmp_path, tmp_path)
+    assert (host.memory_bytes, host.load, host.governor, host.frequency_mhz) == (None, None, None, None)
+    assert temperature(tmp_path) is None
+    assert host_notes(host) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo throttled=0x0", ()),
+        ("echo throttled=0x50005", ("under-voltage", "throttled")),
+        ("echo garbage", None),
+        ("exit 3", None),
+    ],
+)
+def test_throttling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: tuple[str, ...] | None
+) -> None:
+    program = tmp_path / "vcgencmd"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert throttling() == expected
+
+
+def test_no_vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert throttling() is None
+
+
+class Recorder:
+    """A session that notes when it is called."""
+
+    threads = 3
+
+    def __init__(self, name: str, calls: list[str]) -> None:
+        self.name, self.calls = name, calls
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        assert images.shape == (1, 3, 4, 4)
+        assert not gc.isenabled()
+        self.calls.append(self.name)
+        return np.zeros((1, 2), np.float32)
+
+
+def test_models_are_taken_in_turns_forwards_and_backwards() -> None:
+    calls: list[str] = []
+    looks: list[int] = []
+    sessions = [Recorder("A", calls), Recorder("B", calls)]
+    image = np.zeros((1, 3, 4, 4), np.float32)
+    first, second = measure(sessions, [image, image], 2, 64, QUIET, lambda: looks.append(len(calls)))
+    assert "".join(calls) == "ABBA" * 33
+    assert (len(first.samples), len(second.samples), len(first.warmup), first.threads) == (64, 64, 2, 3)
+    assert first.p50 <= first.p90 <= max(first.samples)
+    assert len(looks) == 9
+    assert gc.isenabled()
+
+
+def test_too_few_runs_are_refused() -> None:
+    with pytest.raises(UsageError, match="p90 of 63 samples"):
+        measure([Recorder("A", [])], [np.zeros((1, 3, 4, 4), np.float32)], 1, 63, QUIET)
+    assert gc.isenabled()
+
+
+def test_answers_are_the_softmax_at_the_largest_logit() -> None:
+    answers = _answers(np.log(np.array([[1, 3], [9, 1]], np.float32)))
+    assert answers.predicted.tolist() == [1, 0]
+    assert answers.probability == pytest.approx([0.75, 0.9])
+    assert answers.correct(np.array([1, 1])).tolist() == [True, False]
+    assert len(_answers(np.empty((0, 2), np.float32)).predicted) == 0
+
+
+def model(
+    name: str, p50: float = 10.0, p90: float = 11.0, interval: tuple[float, float] | None = (0.89, 0.91)
+) -> ModelResult:
+    role, _, precision = name.partition("-")
+    latency = Latency(p50, p90, (p50,) * 64, (), 2)
+    accuracy = None if interval is None else 0.9
+    return ModelResult(
+        name, role, precision or "fp32", accuracy, interval, 900, 1.0, (0.98, 1.02),
+        11_690_000, 1_814_100_000, 46_800_000, latency, f"{name}.onnx", "0" * 64,
+    )  # fmt: skip
+
+
+def test_notes_on_accuracy() -> None:
+    assert accuracy_notes([model("teacher")]) == []
+    assert "900 images" in accuracy_notes([model("teacher", interval=(0.8, 0.95))])[0]
+    assert "no test images" in accuracy_notes([model("teacher", interval=None)])[0]
+
+
+def test_notes_on_latency() -> None:
+    quick, slow = model("student-int8", 5), model("student-int8", 12)
+    assert latency_notes([model("student"), quick], 2) == [
+        "The latency of student-int8 is noisy: p50 5.00, p90 11.00 ms."
+    ]
+    assert "student-int8 is not faster than student" in latency_notes([model("student"), slow], 2)[0]
+    assert "2 threads shared the 1 processors" in latency_notes([model("student")], 1)[0]
+
+
+def verdict(name: str = "PASS", **changes: object) -> Verdict:
+    values = {
+        "verdict": name, "retention": 0.97, "retention_ci": (0.95, 0.99), "compute_ratio": 0.4951,
+        "params_ratio": 0.536, "thresholds": Thresholds(),
+    }  # fmt: skip
+    return Verdict(**(values | changes))
+
+
+def test_verdict_in_words() -> None:
+    text = verdict_in_words(verdict("INCONCLUSIVE", images_needed=1234))
+    for part in (
+        "97.0 %",
+        "95.0–99.0 %",
+        "at least 94.0 %",
+        "49.5 %",
+        "at most 50.0 %",
+        "53.6 %",
+        "About 1,234",
+    ):
+        assert part in text
+    text = verdict_in_words(verdict(retention=None, retention_ci=None, compute_ratio=None, params_ratio=None))
+    assert "Retention was not measured" in text
+    assert "compute is not known" in text
+
+
+def test_the_table_names_units_and_hides_escapes() -> None:
+    rows = (model("teacher"), model("[red]\x1b[31mstudent-int8", interval=None))
+    stream = io.StringIO()
+    result = BenchResult(MACHINE, rows, verdict(), None, ("a [note]",))
+    print_table(result, Console(file=stream, width=80))
+    out = stream.getvalue()
+    for part in (
+        "GMACs",
+        "GFLOPs",
+        "1.81",
+        "3.63",
+        "11.69",
+        "46.80",
+        "90.00 (89.0–91.0)",
+        "a [note]",
+        "2 thread(s)",
+    ):
+        assert part in out
+    assert "\x1b" not in out
+    assert BenchResult.from_json(result.to_json()) == result
+
+
+def test_gain_in_words() -> None:
+    result = BenchResult(MACHINE, (model("student"),), verdict(), Gain(1.25, 20, 10, 0.0987), ())
+    assert "+1.25 points" in gain_in_words(result)
+    assert "p = 0.099" in gain_in_words(result)
+    assert BenchResult.from_json(result.to_json()) == result
+    assert "--baseline" in gain_in_words(BenchResult(MACHINE, (), verdict(), None, ()))
+
+
+def test_printable_spells_out_what_a_terminal_would_obey() -> None:
+    assert printable("a\x1b[2J\u202eb\n🐈 é") == "a\\x1b[2J\\u202eb\\n🐈 é"
+
+
+def levels(findings: object) -> str:
+    return "\n".join(f"{finding.level} {finding.about}: {finding.text} {finding.fix}" for finding in findings)
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "versions_of", lambda names: {"python": "3.11", "pillow": "12.1", "numpy": "2.0"}
+    )
+    text = levels(examine_installation())
+    assert "broken packages: Missing: onnxruntime, pydantic" in text
+    assert "warning packages: pillow 12.1 has known weaknesses before 13" in text
+    assert "note training: Not installed: torch" in text
+    assert 'pip install "kdtool[train]"' in text
+
+
+def test_doctor_tries_onnxruntime_in_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(doctor.sys, "executable", str(broken))
+    assert "cannot be loaded on" in levels(examine_installation())
+    assert "Illegal instruction" in levels(examine_installation())
+    monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "absent"))
+    assert "broken onnxruntime" in levels(examine_installation())
+
+
+def test_doctor_of_32_bits_and_piwheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(doctor, "_pip_settings", lambda: "extra-index-url = piwheels")
+    assert "piwheels is set up" in levels(examine_installation())
+    monkeypatch.setattr(doctor.sys, "maxsize", 2**31 - 1)
+    assert "broken python: This Python is 32-bit" in levels(examine_installation())
+
+
+def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr(doctor, "DISK_WANTED", 1 << 60)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))
+    text = levels(examine_machine(host, tmp_path, "U8S8"))
+    for part in ("warning heat: 85 °C", "warning power", "warning disk", "note threads", "ok int8: U8S8"):
+        assert part in text
