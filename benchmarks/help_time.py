@@ -1,6 +1,6 @@
 """How long `kdtool --help` takes, against `python -c pass` of the same interpreter, paired.
 
-    python benchmarks/help_time.py
+python benchmarks/help_time.py
 """
 
 from __future__ import annotations

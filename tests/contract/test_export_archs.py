@@ -28,8 +28,7 @@ from kdtool.runtime.onnxruntime import open_model
 SIZE = 48
 CLASSES = ("a", "b", "c")
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-ARCHS = (
-    "resnet18",
+ARCHS = (  # ResNet18 goes all the way in tests/integration/test_export_quantize.py
     "mobilenet_v3_small",
     "timm/tf_efficientnet_lite0",
     "timm/convnext_atto",

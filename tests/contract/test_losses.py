@@ -28,7 +28,9 @@ def golden_cases() -> list[dict]:
     ]
 
 
-def random_logits(classes: int, scale: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_logits(
+    classes: int, scale: float, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(classes)
     student, teacher = ((torch.rand(6, classes, generator=generator) * 2 - 1) * scale for _ in range(2))
     target = torch.randint(classes, (6,), generator=generator)
@@ -82,7 +84,9 @@ def test_cites_its_source(name: str) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_kd_is_zero_where_the_student_is_the_teacher(temperature: float) -> None:
     _, teacher, target = random_logits(10, 5.0, torch.float64)
-    assert LOGIT_LOSSES["kd"](teacher.detach(), teacher, target, temperature=temperature).item() == pytest.approx(0)
+    assert LOGIT_LOSSES["kd"](
+        teacher.detach(), teacher, target, temperature=temperature
+    ).item() == pytest.approx(0)
 
 
 def test_unknown_loss_names_the_known_ones() -> None:

@@ -108,7 +108,10 @@ def test_stage_by_stage_on_the_newest_run(
 def test_a_longer_student_than_before(tmp_path: Path, source: Path) -> None:
     run = tmp_path / "run"
     assert kdtool("distill", source, "--out", run, *SETTINGS) == 0
-    teacher, student = sha256_file(run / "teacher/model.safetensors"), (run / "student/history.csv").read_text()
+    teacher, student = (
+        sha256_file(run / "teacher/model.safetensors"),
+        (run / "student/history.csv").read_text(),
+    )
     assert kdtool("distill", source, "--out", run, *SETTINGS, "--set", "student.epochs=4") == 0
     assert sha256_file(run / "teacher/model.safetensors") == teacher
     longer = (run / "student/history.csv").read_text()
@@ -133,7 +136,18 @@ def test_dry_run_writes_nothing(tmp_path: Path, source: Path, capsys: pytest.Cap
     run = tmp_path / "run"
     assert kdtool("run", source, "--out", run, "--baseline", "--dry-run", *SETTINGS) == 0
     out = capsys.readouterr().out
-    for word in ("prepare", "teacher", "label", "student", "baseline", "export", "quantize", "bench", "report", "MB"):
+    for word in (
+        "prepare",
+        "teacher",
+        "label",
+        "student",
+        "baseline",
+        "export",
+        "quantize",
+        "bench",
+        "report",
+        "MB",
+    ):
         assert word in out
     assert not run.exists()
 
@@ -179,9 +193,21 @@ def test_check_makes_the_verdict_the_exit_code(
         (["run", "{source}", "--recipe", "papr"], 2, "neither a recipe of kdtool"),
         (["run", "{source}", "--set", "student.epochs=-1"], 2, "student.epochs"),
         (["run", "no-such-place"], 2, "no-such-place"),
-        (["teach", "{source}", "--teacher", "resnet999", "--set", "data.size=32"], 2, "No network is called 'resnet999'"),
-        (["teach", "{source}", "--teacher-weights", "none.safetensors", "--set", "data.size=32"], 4, "no such file"),
-        (["distill", "{source}", "--teacher", "none.safetensors", "--set", "data.size=32"], 4, "no such file"),
+        (
+            ["teach", "{source}", "--teacher", "resnet999", "--set", "data.size=32"],
+            2,
+            "No network is called 'resnet999'",
+        ),
+        (
+            ["teach", "{source}", "--teacher-weights", "none.safetensors", "--set", "data.size=32"],
+            4,
+            "no such file",
+        ),
+        (
+            ["distill", "{source}", "--teacher", "none.safetensors", "--set", "data.size=32"],
+            4,
+            "no such file",
+        ),
         (["export", "{empty}"], 2, "Export to which format"),
         (["export", "--onnx", "{empty}"], 2, "is not a run"),
         (["quantize", "{empty}"], 2, "is not a run"),
@@ -203,7 +229,9 @@ def test_errors_say_what_is_wrong_and_exit_as_documented(
     assert "Traceback" not in err
 
 
-def test_a_locked_run_is_not_touched(tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_locked_run_is_not_touched(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with run_lock(tmp_path / "run"):
         assert kdtool("teach", source, "--out", tmp_path / "run", *SETTINGS) == 7
     assert "is in use by process" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import hashlib
 import os
@@ -21,7 +22,7 @@ import torch
 from onnx import numpy_helper
 
 from kdtool.arch.network import build, load_network, parameter_count, save_network
-from kdtool.core.errors import GateError, ModelFileError, UsageError
+from kdtool.core.errors import GateError, ModelFileError, SetupError, UsageError
 from kdtool.core.files import sha256_bytes, sha256_file
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.onnxfile import onnx_bytes
@@ -506,5 +507,18 @@ def test_a_graph_the_quantizer_refuses_is_an_error_in_words(
     with pytest.raises(
         ModelFileError, match=r"teacher\.onnx: ONNX Runtime cannot quantize it \(RuntimeError: unknown"
     ):
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+
+
+def test_a_full_disk_is_an_error_of_the_surroundings(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("kdtool.quant.int8.quantize_static", full)
+    run, prepared = copy
+    with pytest.raises(SetupError, match="No space left on device"):
         quantize_models(run, prepared, QUANTIZE, QUIET)
     assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]

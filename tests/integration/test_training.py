@@ -81,13 +81,17 @@ def test_student_and_baseline_share_all_but_the_teacher(taught: RunFolder, prepa
         distill(taught, role, prepared, STUDENT, 0, QUIET)
     assert taught.trained_roles() == ("teacher", "student", "baseline")
     assert sha256_file(taught.weights("student")) != sha256_file(taught.weights("baseline"))
-    alone = StudentSettings(**{**STUDENT.model_dump(), "loss": {"name": "kd", "weight": 0.0, "ce_weight": 1.0}})
+    alone = StudentSettings(
+        **{**STUDENT.model_dump(), "loss": {"name": "kd", "weight": 0.0, "ce_weight": 1.0}}
+    )
     other = RunFolder(taught.path.parent / "other")
     other.role("teacher").mkdir(parents=True)
     other.weights("teacher").write_bytes(taught.weights("teacher").read_bytes())
     distill(other, "student", prepared, alone, 0, QUIET)
     student, baseline = load_file(other.weights("student")), load_file(taught.weights("baseline"))
-    assert all(torch.equal(student[name], baseline[name]) for name in baseline), "weight 0 is no teacher at all"
+    assert all(torch.equal(student[name], baseline[name]) for name in baseline), (
+        "weight 0 is no teacher at all"
+    )
 
 
 def test_a_complete_stage_is_skipped(taught: RunFolder, prepared: Prepared) -> None:
@@ -148,7 +152,9 @@ def test_label_smoothing_reaches_the_loss(tmp_path: Path, prepared: Prepared) ->
     one = TEACHER.model_copy(update={"epochs": 1})
     teach(plain, prepared, one, 0, QUIET)
     teach(smoothed, prepared, one.model_copy(update={"label_smoothing": 0.3}), 0, QUIET)
-    assert history(plain.role("teacher"))[0]["train_loss"] != history(smoothed.role("teacher"))[0]["train_loss"]
+    assert (
+        history(plain.role("teacher"))[0]["train_loss"] != history(smoothed.role("teacher"))[0]["train_loss"]
+    )
     assert load_network(smoothed.weights("teacher"))[1].label_smoothing == 0.3
 
 
@@ -187,7 +193,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(GateError, match=r"teacher: loss (nan|inf).*epoch \d+, step \d+; the step was not applied"):
+    with pytest.raises(
+        GateError, match=r"teacher: loss (nan|inf).*epoch \d+, step \d+; the step was not applied"
+    ):
         teach(run, prepared, TEACHER.model_copy(update={"lr": 1e30}), 0, QUIET)
     assert not (run.role("teacher") / "manifest.json").exists()
 
@@ -219,7 +227,9 @@ def test_a_stop_between_two_steps_resumes_to_the_same_bits(
     assert sha256_file(parts.weights("teacher")) == sha256_file(whole.weights("teacher"))
 
 
-def test_a_torn_checkpoint_is_set_aside(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torn_checkpoint_is_set_aside(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, torn = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "torn")
     longer = TEACHER.model_copy(update={"epochs": 4})
     teach(whole, prepared, longer, 0, QUIET)

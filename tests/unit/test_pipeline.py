@@ -14,7 +14,9 @@ from kdtool.pipeline import Job, resume, start
 
 def record(job: Job, *begun: str) -> None:
     """As if the run had come as far as training `begun`."""
-    job.run.write_record({"recipe": job.recipe.to_json(), "seed": job.seed, "source": job.source, "classes": []})
+    job.run.write_record(
+        {"recipe": job.recipe.to_json(), "seed": job.seed, "source": job.source, "classes": []}
+    )
     for role in begun:
         job.run.role(role).mkdir()
 
@@ -22,9 +24,19 @@ def record(job: Job, *begun: str) -> None:
 def test_digits_are_the_default_with_their_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     job = start(None, None, None, (), None, QUIET)
-    assert (job.source, job.recipe.name, job.seed, str(job.run.path)) == ("digits", "digits", 0, "artifacts/digits")
+    assert (job.source, job.recipe.name, job.seed, str(job.run.path)) == (
+        "digits",
+        "digits",
+        0,
+        "artifacts/digits",
+    )
     job = start("photographs", None, None, (), 3, QUIET)
-    assert (job.source, job.recipe.name, job.seed, str(job.run.path)) == ("photographs", "paper", 3, "artifacts/paper")
+    assert (job.source, job.recipe.name, job.seed, str(job.run.path)) == (
+        "photographs",
+        "paper",
+        3,
+        "artifacts/paper",
+    )
 
 
 def test_a_run_remembers_its_photographs_and_seed(tmp_path: Path) -> None:
@@ -54,7 +66,9 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
         return
     key = change.partition("=")[0]
-    with pytest.raises(UsageError, match=rf"trained with other settings.\n  {key}: .* in the run, .* asked for"):
+    with pytest.raises(
+        UsageError, match=rf"trained with other settings.\n  {key}: .* in the run, .* asked for"
+    ):
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
     with pytest.raises(UsageError, match="trained with other settings"):
         resume(RunFolder(tmp_path / "run"), [change], QUIET)

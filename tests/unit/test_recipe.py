@@ -13,7 +13,11 @@ def test_the_default_recipe_is_the_papers() -> None:
     """The paper's own figures, from its text."""
     recipe = load_recipe("paper")
     assert (recipe.data.size, recipe.data.shortest_side) == (224, 224)
-    assert (recipe.teacher.arch, recipe.teacher.weights, recipe.teacher.epochs) == ("resnet34", "imagenet", 20)
+    assert (recipe.teacher.arch, recipe.teacher.weights, recipe.teacher.epochs) == (
+        "resnet34",
+        "imagenet",
+        20,
+    )
     assert recipe.teacher.label_smoothing == 0
     assert (recipe.student.arch, recipe.student.weights, recipe.student.epochs) == ("resnet18", "none", 60)
     assert recipe.student.patience == 10, "best at epoch 33, stopped at 43"
@@ -41,7 +45,8 @@ def test_interpolations_are_those_of_the_preprocessing() -> None:
 
 def test_overrides_are_typed() -> None:
     recipe = load_recipe(
-        "paper", ["student.epochs=3", "student.arch=resnet10", "student.loss.temperature=2.5", "data.skip_bad=true"]
+        "paper",
+        ["student.epochs=3", "student.arch=resnet10", "student.loss.temperature=2.5", "data.skip_bad=true"],
     )
     assert recipe.student.epochs == 3
     assert recipe.student.arch == "resnet10"
@@ -78,7 +83,9 @@ def test_wrong_overrides(override: str, match: str) -> None:
 
 
 def test_unknown_recipe_lists_the_known() -> None:
-    with pytest.raises(UsageError, match=r"--recipe papr: neither a recipe of kdtool \(.*paper.*\) nor a file"):
+    with pytest.raises(
+        UsageError, match=r"--recipe papr: neither a recipe of kdtool \(.*paper.*\) nor a file"
+    ):
         load_recipe("papr")
 
 

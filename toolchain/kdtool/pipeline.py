@@ -18,6 +18,7 @@ from kdtool.core.recipe import Recipe, load_recipe, override_recipe, parse_recip
 from kdtool.core.run import ARTIFACTS, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
+from kdtool.data.sources import resolve
 
 if TYPE_CHECKING:
     from kdtool.bench.result import BenchResult
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 DIGITS = "digits"
 DEFAULT_RECIPE = "paper"
-TRAINED_SECTIONS = {"data": ("teacher", "student", "baseline"), "teacher": ("teacher",), "student": ("student", "baseline")}
+TRAINED_SECTIONS = {  # which networks a section of the recipe has a part in
+    "data": ("teacher", "student", "baseline"),
+    "teacher": ("teacher",),
+    "student": ("student", "baseline"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,9 @@ def start(
     name = recipe_name or (DIGITS if source in (None, DIGITS) else DEFAULT_RECIPE)
     recipe = load_recipe(name, overrides)
     run = RunFolder(out or ARTIFACTS / recipe.name)
-    record = run.read_record() if run.record.is_file() else {"source": DIGITS, "seed": 0}
-    source = str(record["source"]) if source is None else source
-    source = str(Path(source).resolve()) if Path(source).exists() else source
-    job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
+    record: dict[str, Any] = {"source": None, "seed": 0} | (run.read_record() if run.record.is_file() else {})
+    source = record["source"] if source is None else source
+    job = Job(run, recipe, int(record["seed"]) if seed is None else seed, resolve(source), screen)
     _require_same_training(job, record)
     return job
 
@@ -103,7 +107,8 @@ def open_data(job: Job) -> Prepared:
 
 def teach(job: Job, prepared: Prepared) -> None:
     """The teacher: trained, or brought as a file."""
-    from kdtool.train.stage import bring_teacher, teach as train_teacher
+    from kdtool.train.stage import bring_teacher
+    from kdtool.train.stage import teach as train_teacher
 
     settings = job.recipe.teacher
     if settings.trained:
@@ -195,7 +200,7 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     if changed:
         raise UsageError(
             "\n".join([f"{job.run.path} was trained with other settings.", *changed]),
-            "Choose another folder with --out DIR, or repeat the run's own settings (more epochs are allowed).",
+            "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed).",
         )
 
 

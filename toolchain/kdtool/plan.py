@@ -83,7 +83,13 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
     labelled = images["train"] + images["validation"]
     if "distill" in stages:
         steps.append(
-            _step(job, "label", "the teacher's answers, once", labelled * forward[recipe.teacher.arch], labelled * 40)
+            _step(
+                job,
+                "label",
+                "the teacher's answers, once",
+                labelled * forward[recipe.teacher.arch],
+                labelled * 40,
+            )
         )
         steps.append(_training(job, "student", recipe.student, classes, images))
         if baseline:
@@ -99,20 +105,28 @@ def _after_training(job: Job, images: dict[str, int], forward: dict[str, float])
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
     bench = (images["test"] + BENCH_FORWARDS) * both * 2
-    size = 1.25 * FLOAT_BYTES * sum(
-        parameter_count(build(settings.arch, 10, recipe.data.size)) for settings in (recipe.teacher, recipe.student)
+    size = (
+        1.25
+        * FLOAT_BYTES
+        * sum(
+            parameter_count(build(settings.arch, 10, recipe.data.size))
+            for settings in (recipe.teacher, recipe.student)
+        )
     )
     return [
         _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, size * 0.8),
         _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size * 0.2),
-        _step(job, "bench", f"{images['test']:,} test images, {recipe.bench.runs} latency samples", bench, 1e5),
+        _step(
+            job, "bench", f"{images['test']:,} test images, {recipe.bench.runs} latency samples", bench, 1e5
+        ),
         _step(job, "report", "one HTML page", 2, 5e5),
     ]
 
 
 def _training(job: Job, role: str, settings: NetworkSettings, classes: int, images: dict[str, int]) -> Step:
     train, evaluate = (
-        seconds_per_image(settings.arch, classes, job.recipe.data.size, training) for training in (True, False)
+        seconds_per_image(settings.arch, classes, job.recipe.data.size, training)
+        for training in (True, False)
     )
     seconds = settings.epochs * (images["train"] * train + images["validation"] * evaluate)
     size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
@@ -136,7 +150,7 @@ def _step(job: Job, name: str, what: str, seconds: float, size: float) -> Step:
 
 def _counts(listing: Listing, settings: DataSettings) -> dict[str, int]:
     """Images of each split, those that will be carved out of train included."""
-    counts = {split: 0 for split in ("train", "validation", "test")}
+    counts = dict.fromkeys(("train", "validation", "test"), 0)
     for sample in listing.samples:
         counts[sample.split] += 1
     fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}

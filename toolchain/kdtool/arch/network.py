@@ -145,7 +145,7 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     if info is None:
         raise ModelFileError(
             f"{path}: holds weights, but not the classes and preprocessing of a trained model.",
-            "A trained model is DIR/teacher/model.safetensors; weights to start from go to --teacher-weights.",
+            "A trained model is DIR/teacher/model.safetensors; to start from weights: --teacher-weights FILE",
         )
     network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
     load_exactly(network, state, str(path))
@@ -160,7 +160,9 @@ def parameter_count(network: nn.Module) -> int:
 def _head(family: Any, arch: str, num_classes: int, size: int) -> set[str]:
     """Names of the tensors whose shape depends on the number of classes."""
     with torch.device("meta"):
-        one, other = (family.build(arch, classes, size).state_dict() for classes in (num_classes, num_classes + 1))
+        one, other = (
+            family.build(arch, classes, size).state_dict() for classes in (num_classes, num_classes + 1)
+        )
     return {name for name in one if one[name].shape != other[name].shape}
 
 
@@ -172,4 +174,3 @@ def _auxiliary(name: str) -> bool:
 def _shorten(names: list[str]) -> str:
     more = f", … ({len(names)} in all)" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-

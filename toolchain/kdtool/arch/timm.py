@@ -9,6 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from kdtool.core.errors import SetupError
+from kdtool.core.quiet import quietly
 
 PREFIX = "timm/"
 
@@ -34,7 +35,8 @@ def pretrained(name: str) -> dict[str, Tensor]:
         SetupError: they are not in the cache and cannot be downloaded.
     """
     try:
-        return dict(_create(name.removeprefix(PREFIX), None, pretrained=True).state_dict())
+        with quietly():
+            return dict(_create(name.removeprefix(PREFIX), None, pretrained=True).state_dict())
     except Exception as error:  # the hub client raises many kinds, most of them not OSError
         raise SetupError(
             f"The pretrained weights of {name} are not in the cache and cannot be downloaded "
@@ -51,8 +53,8 @@ def _create(bare: str, num_classes: int | None, **arguments: Any) -> nn.Module:
 
 def _arguments(bare: str, size: int) -> dict[str, Any]:
     """Transformers are built for one size and say so by an `img_size`; CNNs take any."""
-    default: dict[str, Any] = timm.get_pretrained_cfg(bare).to_dict() if timm.get_pretrained_cfg(bare) else {}
-    if not default.get("fixed_input_size"):
+    config = timm.get_pretrained_cfg(bare)
+    if config is None or not config.fixed_input_size:
         return {}
     entry = inspect.unwrap(timm.model_entrypoint(bare))
     return {"img_size": size} if "kwargs" in inspect.signature(entry).parameters else {}

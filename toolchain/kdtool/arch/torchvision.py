@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from kdtool.core.errors import SetupError
+from kdtool.core.quiet import quietly
 
 
 def handles(name: str) -> bool:
@@ -35,7 +36,8 @@ def pretrained(name: str) -> dict[str, Tensor]:
     """
     weights = models.get_model_weights(name).DEFAULT
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        with quietly():
+            state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise SetupError(
             f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded from "

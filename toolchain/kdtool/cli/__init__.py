@@ -92,11 +92,15 @@ def _explain(error: Exception, debug: bool) -> int:
 
         return _explain(missing_extra(error.name, "This command"), debug=False)
     if isinstance(error, MemoryError):
-        click.echo("Error: out of memory. Next: a smaller batch, such as --set student.batch_size=8", err=True)
+        click.echo(
+            "Error: out of memory. Next: a smaller batch, such as --set student.batch_size=8", err=True
+        )
         return 5
     if isinstance(error, OSError):
         click.echo(f"Error: {error.filename or 'system'}: {error.strerror or error}.", err=True)
         return 5
-    click.echo(f"Error: kdtool failed ({type(error).__name__}: {error}). This is a defect of kdtool.", err=True)
+    click.echo(
+        f"Error: kdtool failed ({type(error).__name__}: {error}). This is a defect of kdtool.", err=True
+    )
     click.echo("Next: run the same command with --debug before its name and report what it prints.", err=True)
     return 1

@@ -49,7 +49,9 @@ def training_options(command: Command) -> Command:
             recipe_option,
             set_option,
             seed_option,
-            click.option("--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."),
+            click.option(
+                "--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."
+            ),
             click.option(
                 "--teacher-weights",
                 metavar="imagenet|none|FILE",

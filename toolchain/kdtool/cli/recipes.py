@@ -10,7 +10,9 @@ from kdtool.cli.options import json_option
 
 
 @click.command()
-@click.option("--show", metavar="NAME|FILE", help="Print this recipe with every field it leaves at its default.")
+@click.option(
+    "--show", metavar="NAME|FILE", help="Print this recipe with every field it leaves at its default."
+)
 @json_option
 def command(show: str | None, as_json: bool) -> None:
     """List the recipes, or show one.

@@ -59,7 +59,7 @@ class LockedError(KdtoolError):
     exit_code = 7
 
 
-class Interrupted(KdtoolError):
+class Interrupted(KdtoolError):  # noqa: N818 (no error: everything is saved)
     """A signal asked to stop; the step was finished and saved."""
 
     def __init__(self, signal_number: int, message: str, hint: str = "") -> None:

@@ -35,7 +35,7 @@ def durable(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _fsync(partial)
-        os.replace(partial, path)
+        partial.replace(path)
         _fsync(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error

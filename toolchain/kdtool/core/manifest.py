@@ -66,9 +66,7 @@ class Stage:
             return None
         return manifest if intact(self.folder, manifest) else None
 
-    def seal(
-        self, files: Iterable[str], result: Mapping[str, Any], versions: Mapping[str, str]
-    ) -> Manifest:
+    def seal(self, files: Iterable[str], result: Mapping[str, Any], versions: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the stage is complete."""
         manifest = Manifest(
             stage=self.name,

@@ -55,7 +55,9 @@ class NetworkSettings(_Section):
     arch: str
     weights: str = Field("none", description="imagenet, none (from scratch) or a file")
     epochs: Count
-    patience: int = Field(0, ge=0, description="epochs without a better validation accuracy; 0: no early stop")
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation accuracy; 0: no early stop"
+    )
     lr: Positive
     batch_size: int = Field(32, ge=2, description="batch normalization is undefined on one image")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -67,7 +69,9 @@ class TeacherSettings(NetworkSettings):
     weights: str = "imagenet"
     epochs: Count = 20
     lr: Positive = 1e-4
-    trained: str = Field("", description="a trained teacher's model.safetensors to use instead of training one")
+    trained: str = Field(
+        "", description="a trained teacher's model.safetensors to use instead of training one"
+    )
 
 
 class LossSettings(BaseModel):

@@ -42,6 +42,7 @@ def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
     unknown = [key for key in params if key not in known]
     if unknown:
         raise UsageError(
-            f"student.loss.{unknown[0]}: the loss {name!r} has no such parameter; allowed: {', '.join(known)}."
+            f"student.loss.{unknown[0]}: the loss {name!r} has no such parameter; allowed: "
+            f"{', '.join(known)}."
         )
     return partial(loss, **params)

@@ -87,7 +87,9 @@ class Checkpoints:
             payload = path.read_bytes()
             if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
                 aside = path.rename(path.with_suffix(".torn"))
-                self._screen.warn(f"{path} is torn or altered; set aside as {aside.name}, using the one before.")
+                self._screen.warn(
+                    f"{path} is torn or altered; set aside as {aside.name}, using the one before."
+                )
                 continue
             metadata = _metadata(payload)
             if metadata["key"] != self._key:

@@ -50,19 +50,20 @@ def label(
         stage.reopen()
         accuracies = _answer(teacher, info, prepared, folder)
         manifest = stage.seal([f"{split}.npy" for split in SPLITS], accuracies, versions_of())
+        answered = sum(prepared.counts[split] for split in SPLITS)
+        accuracy = accuracies["validation_accuracy"]
         screen.say(
-            f"Soft labels: the teacher's answers to {sum(prepared.counts[split] for split in SPLITS):,} images; "
-            f"its accuracy on validation is {accuracies['validation_accuracy']:.2%}."
+            f"label: the teacher's answers to {answered:,} images; on validation {accuracy:.2%} right."
         )
     else:
-        screen.say("Soft labels: complete, skipped.")
+        screen.say("label: complete, skipped.")
     logits = {split: np.load(folder / f"{split}.npy") for split in SPLITS}
     return SoftLabels(logits, digest="".join(manifest.files[f"{split}.npy"][:16] for split in SPLITS))
 
 
 def _answer(teacher: nn.Module, info: ModelInfo, prepared: Prepared, folder: Path) -> dict[str, float]:
     device = Accelerator().device
-    teacher = teacher.to(device, memory_format=torch.channels_last)
+    teacher = teacher.to(device).to(memory_format=torch.channels_last)
     accuracies = {}
     for name in SPLITS:
         result = evaluate(teacher, Task(prepared.split(name), objective_ce(0.0), info.preprocess), device)

@@ -42,10 +42,14 @@ WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
 HIGH_TEMPERATURE = 2.0
 
 
-def teach(run: RunFolder, prepared: Prepared, settings: NetworkSettings, seed: int, screen: Screen) -> Manifest:
+def teach(
+    run: RunFolder, prepared: Prepared, settings: NetworkSettings, seed: int, screen: Screen
+) -> Manifest:
     """Fine-tune (or train) the teacher with cross-entropy into `run.role("teacher")`."""
     objective = objective_ce(settings.label_smoothing)
-    return _train(run, "teacher", prepared, settings, seed, {}, {"train": objective, "validation": objective}, screen)
+    return _train(
+        run, "teacher", prepared, settings, seed, {}, {"train": objective, "validation": objective}, screen
+    )
 
 
 def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
@@ -62,7 +66,9 @@ def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen
         screen.say("teacher: complete, skipped.")
         return manifest
     stage.reopen()
-    save_network(run.weights("teacher"), network.state_dict(), ModelInfo(**{**info.__dict__, "role": "teacher"}))
+    save_network(
+        run.weights("teacher"), network.state_dict(), ModelInfo(**{**info.__dict__, "role": "teacher"})
+    )
     screen.say(f"teacher: {info.arch} taken from {file}.")
     return stage.seal([WEIGHTS], {"arch": info.arch, "brought": True}, versions_of())
 
@@ -79,15 +85,17 @@ def distill(
         objective = objective_ce(settings.label_smoothing)
         objectives = {"train": objective, "validation": objective}
         return _train(run, role, prepared, settings, seed, {}, objectives, screen)
-    loss = logit_loss(settings.loss.name, settings.loss.params)  # a wrong field must not cost a teacher's pass
+    loss = logit_loss(
+        settings.loss.name, settings.loss.params
+    )  # a wrong field must not cost a teacher's pass
     teacher, info = load_network(run.weights("teacher"))
     _require_fit(info, prepared, run.weights("teacher"))
     temperature = inspect.signature(loss).parameters["temperature"].default
     if info.label_smoothing > 0 and temperature > HIGH_TEMPERATURE:
         screen.warn(
             f"The teacher was trained with label smoothing {info.label_smoothing} and the temperature is "
-            f"{temperature}: a smoothed teacher has lost the relations between classes that a high temperature "
-            f"looks for. Try --set student.loss.temperature=1."
+            f"{temperature}: a smoothed teacher has lost the relations between classes that a high "
+            f"temperature looks for. Try --set student.loss.temperature=1."
         )
     soft_labels = label(teacher, info, run.weights("teacher"), prepared, run.soft_labels, screen)
     objectives = {
@@ -109,7 +117,9 @@ def stage_of(
     """The stage that trains `role`: what its result is a function of."""
     own = settings.model_dump(mode="json", exclude={"loss"})
     if settings.weights not in (IMAGENET, SCRATCH):
-        own["weights"] = sha256_file(Path(settings.weights)) if Path(settings.weights).is_file() else "missing"
+        own["weights"] = (
+            sha256_file(Path(settings.weights)) if Path(settings.weights).is_file() else "missing"
+        )
     name = "teach" if role == "teacher" else "distill"
     return Stage(name, run.role(role), {"settings": own, "seed": seed, "data": prepared.digest, **parents})
 
@@ -136,7 +146,8 @@ def _train(
     stage.reopen()
     checkpoints = Checkpoints(stage.folder / "checkpoints", _key_but_epochs(stage), screen)
     train, validation = (
-        Task(prepared.split(split), objectives[split], prepared.preprocess) for split in ("train", "validation")
+        Task(prepared.split(split), objectives[split], prepared.preprocess)
+        for split in ("train", "validation")
     )
     best, progress = fit(role, network, train, validation, settings, seed, checkpoints, screen)
     _write_history(stage.folder / HISTORY, progress)
@@ -151,21 +162,21 @@ def _train(
     )
     save_network(stage.folder / WEIGHTS, best, info)
     row = progress.rows[progress.best_epoch]
+    accuracy, epoch = row["validation_accuracy"], int(row["epoch"])
     result = {
         "arch": settings.arch,
-        "validation_accuracy": row["validation_accuracy"],
-        "best_epoch": int(row["epoch"]),
+        "validation_accuracy": accuracy,
+        "best_epoch": epoch,
         "epochs": len(progress.rows),
     }
     early = "" if len(progress.rows) == settings.epochs else f", stopped after {len(progress.rows)} epochs"
-    screen.say(
-        f"{role}: {settings.arch}, validation accuracy {row['validation_accuracy']:.2%} in epoch {int(row['epoch'])}"
-        f"{early}."
-    )
+    screen.say(f"{role}: {settings.arch}, validation accuracy {accuracy:.2%} in epoch {epoch}{early}.")
     return stage.seal([WEIGHTS, HISTORY, CURVES], result, versions_of())
 
 
-def _distillation(settings: LossSettings, label_smoothing: float, soft_labels: SoftLabels, split: str) -> Objective:
+def _distillation(
+    settings: LossSettings, label_smoothing: float, soft_labels: SoftLabels, split: str
+) -> Objective:
     """ce_weight · CE(s, y) + weight · loss(s, t, y), the teacher's logits looked up by index."""
     loss = logit_loss(settings.name, settings.params)
     teacher_logits = torch.from_numpy(soft_labels.logits[split])
@@ -185,14 +196,15 @@ def _require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
         both = set(info.classes) == set(prepared.classes)
         what = "in another order" if both else f"{sorted(set(info.classes) ^ set(prepared.classes))} differ"
         raise ModelFileError(
-            f"{file}: its {len(info.classes)} classes are not the {len(prepared.classes)} of the data ({what}).",
+            f"{file}: its {len(info.classes)} classes are not the {len(prepared.classes)} of the data "
+            f"({what}).",
             "Train a teacher on these photographs: kdtool teach DATA",
         )
     own, data = info.preprocess, prepared.preprocess
     if (own.resize, own.size, own.interpolation) != (data.resize, data.size, data.interpolation):
         raise ModelFileError(
-            f"{file}: it looks at {own.size} pixels (resize {own.resize}, {own.interpolation}), the data is prepared "
-            f"at {data.size} (resize {data.resize}, {data.interpolation}).",
+            f"{file}: it looks at {own.size} pixels (resize {own.resize}, {own.interpolation}), the data is "
+            f"prepared at {data.size} (resize {data.resize}, {data.interpolation}).",
             f"Prepare the data alike: --set data.size={own.size} --set data.resize={own.resize}",
         )
 

@@ -9,6 +9,7 @@ A source module has
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import Protocol
 
 from kdtool.core.errors import UsageError
@@ -50,3 +51,11 @@ def load_listing(data: str | None) -> Listing:
         f"DATA {data}: no such folder, no manifest (.csv, .jsonl) and no data set kdtool knows.",
         f"Did you mean '{close[0]}'?" if close else f"Data sets by name: {', '.join(names)}",
     )
+
+
+def resolve(data: str | None) -> str:
+    """DATA as it is recorded: a data set's name as it is, a path made absolute; None is the digits."""
+    if data is None:
+        return "digits"
+    named = digits.handles(data) or torchvision.handles(data)
+    return data if named or not Path(data).exists() else str(Path(data).resolve())
