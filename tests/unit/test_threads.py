@@ -13,6 +13,7 @@ from kdtool.core.threads import usable_threads
 @pytest.fixture(autouse=True)
 def sixteen_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 def machine(folder: Path, group: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -61,3 +62,13 @@ def test_a_system_without_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_threads(tmp_path, tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", 3), ("99", 16), (" 2 ", 2), ("4,2", 4), ("0", 16), ("many", 16), ("", 16)]
+)
+def test_the_user_may_ask_for_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, expected: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert usable_threads(tmp_path, tmp_path) == expected
