@@ -106,9 +106,33 @@ def test_a_free_side_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     onnx.save(model_of([node], {"x": ("batch", 3, "height", 8)}, {"w": (2, 3, 3, 3)}), path)
 
     with pytest.raises(
-        ModelFileError, match=r"free\.onnx: cannot count Conv 'stem', the shape of 'y' is free"
+        ModelFileError, match=r"free\.onnx: its input 'x' is 1 × 3 × height × 8; only the batch"
     ):
         count_onnx(path)
+
+
+def reshaped_by_data(shape: Shape) -> onnx.ModelProto:
+    """x → reshaped to a shape computed from x → product with a weight: inference cannot know."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Cast", ["s"], ["zero"], to=TensorProto.INT64),
+        helper.make_node("Add", ["target", "zero"], ["shape"]),
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": ("batch", 4, 6)}, {"w": (3, 5)})
+    model.ir_version = 8
+    model.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), "target"))
+    return model
+
+
+def test_shapes_that_cannot_be_inferred_are_seen_in_a_run() -> None:
+    assert count_onnx(reshaped_by_data((8, 3))).macs == 8 * 3 * 5
+
+
+def test_a_model_that_does_not_run_is_an_error() -> None:
+    with pytest.raises(ModelFileError, match="cannot be counted, it does not run"):
+        count_onnx(reshaped_by_data((7, 7)))
 
 
 def test_the_model_is_left_as_it_is() -> None:

@@ -45,6 +45,18 @@ def test_a_run_remembers_its_photographs_and_seed(tmp_path: Path) -> None:
     assert (again.source, again.seed) == (str(tmp_path), 7)
 
 
+def test_a_run_remembers_its_recipe(tmp_path: Path) -> None:
+    record(start(None, tmp_path / "run", "paper", ["student.epochs=5"], None, QUIET), "teacher", "student")
+    again = start(None, tmp_path / "run", None, ["bench.runs=70"], None, QUIET)
+    assert (again.recipe.name, again.recipe.student.epochs, again.recipe.bench.runs) == ("paper", 5, 70)
+
+
+def test_other_photographs_want_another_folder(tmp_path: Path) -> None:
+    record(start("digits", tmp_path / "run", "paper", (), None, QUIET), "teacher")
+    with pytest.raises(UsageError, match=r"photographs: 'digits' in the run, .* asked for"):
+        start(str(tmp_path), tmp_path / "run", None, (), None, QUIET)
+
+
 @pytest.mark.parametrize(
     "begun, change, refused",
     [
@@ -67,10 +79,10 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         return
     key = change.partition("=")[0]
     with pytest.raises(
-        UsageError, match=rf"trained with other settings.\n  {key}: .* in the run, .* asked for"
+        UsageError, match=rf"trained otherwise.\n  {key}: .* in the run, .* asked for"
     ):
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
-    with pytest.raises(UsageError, match="trained with other settings"):
+    with pytest.raises(UsageError, match="trained otherwise"):
         resume(RunFolder(tmp_path / "run"), [change], QUIET)
 
 

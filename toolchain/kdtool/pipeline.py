@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DIGITS = "digits"
 DEFAULT_RECIPE = "paper"
 TRAINED_SECTIONS = {  # which networks a section of the recipe has a part in
+    "photographs": ("teacher", "student", "baseline"),
+    "seed": ("teacher", "student", "baseline"),
     "data": ("teacher", "student", "baseline"),
     "teacher": ("teacher",),
     "student": ("student", "baseline"),
@@ -58,15 +60,20 @@ def start(
 ) -> Job:
     """A job on `source`, in a new run or in the one that already lies at `out`.
 
-    Where `source` or `seed` is None, the one of the run at `out` is meant, else the digits and 0.
+    Where `source`, `recipe_name` or `seed` is None, the one of the run at `out` is meant; where there
+    is none either, the digits, the recipe that goes with the source, and 0.
 
     Raises:
-        UsageError: the run at `out` was made with settings that this job would change.
+        UsageError: the run at `out` was made from other photographs, or with settings that this job
+            would change.
     """
     name = recipe_name or (DIGITS if source in (None, DIGITS) else DEFAULT_RECIPE)
-    recipe = load_recipe(name, overrides)
-    run = RunFolder(out or ARTIFACTS / recipe.name)
-    record: dict[str, Any] = {"source": None, "seed": 0} | (run.read_record() if run.record.is_file() else {})
+    run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
+    record = run.read_record() if run.record.is_file() else None
+    if record is None:
+        return Job(run, load_recipe(name, overrides), seed or 0, resolve(source), screen)
+    own = parse_recipe(record["recipe"], str(run.record))
+    recipe = load_recipe(recipe_name, overrides) if recipe_name else override_recipe(own, overrides)
     source = record["source"] if source is None else source
     job = Job(run, recipe, int(record["seed"]) if seed is None else seed, resolve(source), screen)
     _require_same_training(job, record)
@@ -188,10 +195,8 @@ def _write_record(job: Job, prepared: Prepared) -> None:
 
 def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     """A trained network may be trained for longer; anything else wants a folder of its own."""
-    if "recipe" not in record:
-        return
-    old, new = _flat(record["recipe"]), _flat(job.recipe.to_json())
-    old["seed"], new["seed"] = record["seed"], job.seed
+    old = _flat(record["recipe"]) | {"seed": record["seed"], "photographs": record["source"]}
+    new = _flat(job.recipe.to_json()) | {"seed": job.seed, "photographs": job.source}
     changed = [
         f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"
         for key in sorted(old.keys() | new.keys())
@@ -199,14 +204,14 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise UsageError(
-            "\n".join([f"{job.run.path} was trained with other settings.", *changed]),
+            "\n".join([f"{job.run.path} was trained otherwise.", *changed]),
             "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed).",
         )
 
 
 def _is_frozen(run: RunFolder, key: str, old: Any, new: Any) -> bool:
     section, _, field = key.partition(".")
-    roles = TRAINED_SECTIONS["data"] if section == "seed" else TRAINED_SECTIONS.get(section, ())
+    roles = TRAINED_SECTIONS.get(section, ())
     longer = field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old
     return not longer and any(run.role(role).is_dir() for role in roles)
 

@@ -20,12 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import helper, shape_inference
 
-from kdtool.core.errors import ModelFileError
+from kdtool.export.shapes import Shapes, tensor_shapes
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
 FLOAT_TYPES = {
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.FLOAT16,
@@ -79,27 +76,25 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
     """Count a float or QDQ model at batch 1.
 
     Raises:
-        ModelFileError: a layer's shape depends on more than the batch.
+        ModelFileError: shapes depend on more than the batch.
     """
     name = str(model) if isinstance(model, Path) else "the model"
     proto = onnx.load(model) if isinstance(model, Path) else model
-    shapes = _shapes(proto)
+    shapes = tensor_shapes(proto, name)
     constants = {tensor.name for tensor in proto.graph.initializer}
     for node in proto.graph.node:  # Constant, and what DequantizeLinear, Reshape, … make of constants
         if all(source in constants for source in node.input if source):
             constants.update(node.output)
-    layers = []
-    for node in proto.graph.node:
-        if node.op_type in FORMULAS:
-            try:
-                macs = FORMULAS[node.op_type](node, shapes)
-            except KeyError as error:
-                raise ModelFileError(
-                    f"{name}: cannot count {node.op_type} {node.name!r}, the shape of {error} is free.",
-                    "Only the batch may be free; export it again with: kdtool export --onnx",
-                ) from error
-            dynamic = not any(source in constants for source in node.input[:2])
-            layers.append(LayerCount(node.name, node.op_type, macs, dynamic))
+    layers = [
+        LayerCount(
+            name=node.name,
+            op=node.op_type,
+            macs=FORMULAS[node.op_type](node, shapes),
+            dynamic=not any(source in constants for source in node.input[:2]),
+        )
+        for node in proto.graph.node
+        if node.op_type in FORMULAS
+    ]
     return Count(
         params=sum(
             math.prod(t.dims) for t in proto.graph.initializer if t.data_type in FLOAT_TYPES and t.dims
@@ -141,25 +136,3 @@ FORMULAS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
     "MatMul": _matmul,
     "Attention": _attention,
 }
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Name → shape of every tensor whose shape is fixed once the batch is 1."""
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
-    graph = single.graph
-    del graph.value_info[:]  # they carry the free batch
-    initializers = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name not in initializers and dims and not dims[0].HasField("dim_value"):
-            dims[0].dim_value = 1
-    for output in graph.output:
-        output.CopyFrom(helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, None))
-    inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    found = dict(initializers)
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        shape = value.type.tensor_type.shape
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim):
-            found[value.name] = tuple(d.dim_value for d in shape.dim)
-    return found
