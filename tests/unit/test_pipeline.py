@@ -78,9 +78,7 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
         return
     key = change.partition("=")[0]
-    with pytest.raises(
-        UsageError, match=rf"trained otherwise.\n  {key}: .* in the run, .* asked for"
-    ):
+    with pytest.raises(UsageError, match=rf"trained otherwise.\n  {key}: .* in the run, .* asked for"):
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
     with pytest.raises(UsageError, match="trained otherwise"):
         resume(RunFolder(tmp_path / "run"), [change], QUIET)

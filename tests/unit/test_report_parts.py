@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtool.core.errors import DataError, SetupError
+from kdtool.core.history import COLUMNS, History, read_history
 from kdtool.core.recipe import load_recipe
 from kdtool.report.axis import axis
 from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
 from kdtool.report.command import command_of
-from kdtool.report.figures import curves_png
-from kdtool.report.history import COLUMNS, History, read_history
 from kdtool.report.measured import Claim, Gain, read_measured
 from kdtool.report.mistakes import (
     Answers,
@@ -34,6 +33,7 @@ from kdtool.report.mistakes import (
 from kdtool.report.render import duration, interval, percent, scaled
 from kdtool.report.tradeoff import LABEL_GAP, Point, trade_off
 from kdtool.report.verdict import Wording, in_words
+from kdtool.train.curves import curves_png
 
 HEADER = ",".join(COLUMNS)
 

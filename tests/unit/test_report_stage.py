@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from kdtool.core.errors import DataError, UsageError
+from kdtool.core.history import COLUMNS
 from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import load_recipe
@@ -25,7 +26,6 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET, Quiet
 from kdtool.data.reader import COLUMNS as SAMPLE_COLUMNS
 from kdtool.data.reader import SAMPLES_FILE, pixels_file
-from kdtool.report.history import COLUMNS
 from kdtool.report.stage import write_report
 
 MODELS = ("teacher", "student", "baseline", "teacher-int8", "student-int8")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtool.core.errors import GateError, UsageError
-from kdtool.core.recipe import Recipe, load_recipe, override_recipe, parse_recipe
+from kdtool.core.recipe import Recipe, flatten, load_recipe, override_recipe, parse_recipe
 from kdtool.core.run import ARTIFACTS, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
@@ -195,8 +195,8 @@ def _write_record(job: Job, prepared: Prepared) -> None:
 
 def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     """A trained network may be trained for longer; anything else wants a folder of its own."""
-    old = _flat(record["recipe"]) | {"seed": record["seed"], "photographs": record["source"]}
-    new = _flat(job.recipe.to_json()) | {"seed": job.seed, "photographs": job.source}
+    old = flatten(record["recipe"]) | {"seed": record["seed"], "photographs": record["source"]}
+    new = flatten(job.recipe.to_json()) | {"seed": job.seed, "photographs": job.source}
     changed = [
         f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"
         for key in sorted(old.keys() | new.keys())
@@ -214,13 +214,3 @@ def _is_frozen(run: RunFolder, key: str, old: Any, new: Any) -> bool:
     roles = TRAINED_SECTIONS.get(section, ())
     longer = field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old
     return not longer and any(run.role(role).is_dir() for role in roles)
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 
 import click
 
@@ -39,6 +38,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -81,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _explain(error: Exception, debug: bool) -> int:
     """Print an error as a user should see it; return the exit code."""
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, KdtoolError):
         click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True)

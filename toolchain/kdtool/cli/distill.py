@@ -16,13 +16,18 @@ from kdtool.cli.options import student_options, training_options
 def command(**options: Any) -> None:
     """Distill the student from the teacher.
 
+    DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
+    manifest, or the name of a data set such as imagenette.
+
     Trains the teacher first if the run has none; --teacher FILE brings a trained one. Without
     DATA, --out and --recipe it goes on with the newest run.
     """
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
+    from kdtool.core.extras import require_training
     from kdtool.core.lock import run_lock
 
+    require_training("distill")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen(), continue_newest=True)
     if choice.dry_run:

@@ -25,7 +25,9 @@ def command(run: Path | None, onnx: bool, overrides: tuple[str, ...]) -> None:
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
+    from kdtool.core.extras import require_training
 
+    require_training("export")
     with open_run(run, overrides, open_screen()) as job:
         pipeline.export(job, pipeline.open_data(job))
         for role in job.run.trained_roles():

@@ -22,7 +22,9 @@ def command(run: Path | None, overrides: tuple[str, ...]) -> None:
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
+    from kdtool.core.extras import require_training
 
+    require_training("quantize")
     with open_run(run, overrides, open_screen()) as job:
         pipeline.quantize(job, pipeline.open_data(job))
         for role in ("teacher", "student"):

@@ -24,7 +24,9 @@ def command(check: bool, **options: Any) -> None:
     was interrupted.
     """
     from kdtool.cli.screen import open_screen
+    from kdtool.core.extras import require_training
 
+    require_training("run")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen())
     if choice.dry_run:

@@ -15,13 +15,18 @@ from kdtool.cli.options import training_options
 def command(**options: Any) -> None:
     """Fine-tune the teacher.
 
+    DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
+    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+
     The weights of the best validation accuracy are kept. With more epochs than before
     (--set teacher.epochs=30) a finished teacher is trained on.
     """
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
+    from kdtool.core.extras import require_training
     from kdtool.core.lock import run_lock
 
+    require_training("teach")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen())
     if choice.dry_run:

@@ -7,7 +7,7 @@ leaves open (temperature, weights, learning rates, batch size) is marked in `mod
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -177,6 +177,17 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
             "\n".join([f"{source}: {len(problems)} field(s) are wrong.", *problems]),
             "All fields with their defaults: kdtool recipes --show paper",
         ) from error
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their `section.key`."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _describe(problem: Any) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kdtool.core.history import History
 from kdtool.report.axis import Tick, axis
-from kdtool.report.history import History
 
 WIDTH, HEIGHT = 400, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from kdtool.core.recipe import load_recipe, shipped_recipes
+from kdtool.core.recipe import flatten, load_recipe, shipped_recipes
 
 FALLBACK = "paper"  # a recipe of the user's own is written as its differences from this one
 LABELS = ("name", "title")  # say what a recipe is called, not what it does
@@ -23,14 +23,3 @@ def command_of(record: Mapping[str, Any], baseline: bool) -> str:
         if key not in LABELS and (key not in known or known[key] != value):
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join([*words, *(["--baseline"] if baseline else [])])
-
-
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their `section.key`."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

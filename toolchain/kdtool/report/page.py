@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kdtool.core.history import read_history
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.report.charts import Chart, curves
 from kdtool.report.facts import Facts, facts_of
-from kdtool.report.history import read_history
 from kdtool.report.measured import ModelRow, read_measured
 from kdtool.report.mistakes import (
     Cell,

@@ -32,8 +32,8 @@ from kdtool.core.threads import usable_threads
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
-from kdtool.report.figures import curves_png
 from kdtool.train.checkpoint import Checkpoints, Progress
+from kdtool.train.curves import curves_png
 from kdtool.train.fit import Objective, Task, fit, objective_ce
 from kdtool.train.order import Indices
 from kdtool.train.softlabels import SoftLabels, label
