@@ -68,12 +68,10 @@ def bench_run(
         return read_result(run)
     split = prepared.split("test") if prepared is not None else None
     with _sessions(run, names, settings.threads) as sessions:
-        pictures = None
-        if prepared is not None and split is not None:
-            for session in sessions.values():
-                _require_same_data(session, prepared)
-            pictures = Pictures(split.images, split.labels, prepared.preprocess, len(prepared.classes))
-        subjects = [Subject(name, *MODELS[name], session, pictures) for name, session in sessions.items()]
+        subjects = [
+            Subject(name, *MODELS[name], session, _pictures(session, prepared, split))
+            for name, session in sessions.items()
+        ]
         result, answers = measure_all(subjects, settings, screen)
     if prepared is None and _accuracy_was_measured(run):
         screen.warn(f"{run.bench} keeps the accuracies it has; these latencies are not written to it.")
@@ -128,13 +126,17 @@ def _inputs(
     }
 
 
-def _require_same_data(session: Session, prepared: Prepared) -> None:
-    info = session.info
-    if info is None or (info.classes, info.preprocess) != (prepared.classes, prepared.preprocess):
+def _pictures(session: Session, prepared: Prepared | None, split: Split | None) -> Pictures | None:
+    """The test images as this model wants them scaled: a teacher from elsewhere has its own mean and std."""
+    if prepared is None or split is None:
+        return None
+    info, data = session.info, prepared.preprocess
+    if info is None or (info.classes, info.preprocess.geometry) != (prepared.classes, data.geometry):
         raise ModelFileError(
             f"{session.path}: its classes or its preprocessing are not those of the run's data.",
             "Export it again with: kdtool export --onnx",
         )
+    return Pictures(split.images, split.labels, info.preprocess, len(info.classes))
 
 
 def _accuracy_was_measured(run: RunFolder) -> bool:

@@ -60,6 +60,11 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
+    @property
+    def geometry(self) -> tuple[int, int, str]:
+        """What decides which pixels are seen; mean and std only scale them."""
+        return self.resize, self.size, self.interpolation
+
     def pixels(self, image: Image.Image) -> UInt8Array:
         """Resize and crop an RGB image: (size, size, 3) uint8.
 

@@ -45,6 +45,7 @@ def export_models(
         inputs={
             "settings": settings.model_dump(mode="json"),
             "data": prepared.digest,
+            "versions": versions_of(VERSIONS),  # an exporter that was mended must not be skipped
             "networks": {role: sha256_file(run.weights(role)) for role in roles},
         },
         manifest_name=EXPORT_MANIFEST,

@@ -52,6 +52,7 @@ def quantize_models(
             "data": prepared.digest,
             "models": {role: sha256_file(run.onnx_model(role)) for role in roles},
             "target": recipe.target,
+            "versions": versions_of(VERSIONS),
         },
         manifest_name=MANIFEST,
     )

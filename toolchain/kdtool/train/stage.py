@@ -201,7 +201,7 @@ def _require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
             "Train a teacher on these photographs: kdtool teach DATA",
         )
     own, data = info.preprocess, prepared.preprocess
-    if (own.resize, own.size, own.interpolation) != (data.resize, data.size, data.interpolation):
+    if own.geometry != data.geometry:
         raise ModelFileError(
             f"{file}: it looks at {own.size} pixels (resize {own.resize}, {own.interpolation}), the data is "
             f"prepared at {data.size} (resize {data.resize}, {data.interpolation}).",
