@@ -172,7 +172,7 @@ def test_notes_on_accuracy() -> None:
 def test_notes_on_latency() -> None:
     quick, slow = model("student-int8", 5), model("student-int8", 12)
     assert latency_notes([model("student"), quick], 2) == [
-        "The latency of student-int8 is noisy: p50 5.00, p90 11.00 ms."
+        "Latency is noisy (p90 over 1.25 × p50): student-int8."
     ]
     assert "student-int8 is not faster than student" in latency_notes([model("student"), slow], 2)[0]
     assert "2 threads shared the 1 processors" in latency_notes([model("student")], 1)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kdtool.bench.latency import NOISY
 from kdtool.bench.result import ModelResult
 
 WIDE = 0.02  # half an interval of accuracy
@@ -27,12 +28,10 @@ def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
 
 def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
     """About the clock, the threads, and whether INT8 is worth it here."""
-    notes = [
-        f"The latency of {model.name} is noisy: p50 {model.latency_ms.p50:.2f}, "
-        f"p90 {model.latency_ms.p90:.2f} ms."
-        for model in models
-        if model.latency_ms.noisy
-    ]
+    noisy = [model.name for model in models if model.latency_ms.noisy]
+    notes = []
+    if noisy:
+        notes.append(f"Latency is noisy (p90 over {NOISY:g} × p50): {', '.join(noisy)}.")
     threads = max((model.latency_ms.threads for model in models), default=0)
     if threads > usable:
         notes.append(f"{threads} threads shared the {usable} processors this process may use.")

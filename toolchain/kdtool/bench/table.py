@@ -97,7 +97,9 @@ def _cells(model: ModelResult) -> tuple[str, ...]:
 def _with_range(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return MISSING
-    return f"{100 * value:.2f}" + (f" ({_range(interval)})" if interval is not None else "")
+    if interval is None or interval[0] == interval[1]:  # the teacher's retention of itself
+        return f"{100 * value:.2f}"
+    return f"{100 * value:.2f} ({_range(interval)})"
 
 
 def _range(interval: Interval) -> str:

@@ -18,13 +18,34 @@ from typing import Any
 from torch import Tensor
 
 from kdtool.core.errors import UsageError
+from kdtool.losses.deit import deit_hard_loss, deit_soft_loss
+from kdtool.losses.dist import dist_loss
+from kdtool.losses.dkd import dkd_loss
 from kdtool.losses.kd import kd_loss
+from kdtool.losses.nkd import nkd_loss
 
 LogitLoss = Callable[..., Tensor]
 
-LOGIT_LOSSES: dict[str, LogitLoss] = {"kd": kd_loss}
+LOGIT_LOSSES: dict[str, LogitLoss] = {
+    "kd": kd_loss,
+    "dkd": dkd_loss,
+    "nkd": nkd_loss,
+    "dist": dist_loss,
+    "deit_hard": deit_hard_loss,
+    "deit_soft": deit_soft_loss,
+}
 
-__all__ = ["LOGIT_LOSSES", "LogitLoss", "kd_loss", "logit_loss"]
+__all__ = [
+    "LOGIT_LOSSES",
+    "LogitLoss",
+    "deit_hard_loss",
+    "deit_soft_loss",
+    "dist_loss",
+    "dkd_loss",
+    "kd_loss",
+    "logit_loss",
+    "nkd_loss",
+]
 
 
 def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
