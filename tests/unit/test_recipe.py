@@ -6,7 +6,7 @@ import pytest
 
 from kdtool.core.errors import UsageError
 from kdtool.core.preprocess import INTERPOLATIONS
-from kdtool.core.recipe import Recipe, load_recipe, override_recipe, shipped_recipes
+from kdtool.core.recipe import LossSettings, Recipe, load_recipe, override_recipe, shipped_recipes
 
 
 def test_the_default_recipe_is_the_papers() -> None:
@@ -80,6 +80,12 @@ def test_all_wrong_fields_at_once() -> None:
 def test_wrong_overrides(override: str, match: str) -> None:
     with pytest.raises(UsageError, match=match):
         load_recipe("paper", [override])
+
+
+def test_warm_up_is_never_silent_and_never_divides_by_zero() -> None:
+    warm = LossSettings(warmup_epochs=4).warm
+    assert [warm(epoch) for epoch in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert LossSettings().warm(0) == 1.0
 
 
 def test_unknown_recipe_lists_the_known() -> None:

@@ -75,13 +75,21 @@ class TeacherSettings(NetworkSettings):
 
 
 class LossSettings(BaseModel):
-    """`ce_weight · CE(s, y) + weight · loss(s, t, y)`; further keys are the loss's own parameters."""
+    """`ce_weight · CE(s, y) + weight · warm(epoch) · loss(s, t, y)`; further keys are the loss's own.
+
+    warm(e) = min(1, e / warmup_epochs) for e = 1, 2, …; without warm-up it is 1.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     name: str = "kd"
     weight: float = Field(0.5, ge=0)
     ce_weight: float = Field(0.5, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+
+    def warm(self, epoch: int) -> float:
+        """The factor of the distillation loss in `epoch`, counted from 0: the first is never silent."""
+        return min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
 
     @property
     def params(self) -> dict[str, Any]:

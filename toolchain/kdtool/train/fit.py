@@ -26,8 +26,10 @@ from kdtool.train.signals import StopRequest, graceful_stop
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_BATCH = 64
 
-# (logits (B, K), target (B,), indices of the batch in its split) → loss of the batch, mean over B
-Objective = Callable[[Tensor, Tensor, Indices], Tensor]
+FINAL = 1 << 30  # the epoch of an objective that no longer warms up, as validation wants it
+
+# (logits (B, K), target (B,), indices of the batch in its split, epoch from 0) → loss, mean over B
+Objective = Callable[[Tensor, Tensor, Indices, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def evaluate(network: nn.Module, task: Task, device: torch.device) -> Evaluation
     for start in range(0, len(labels), EVALUATION_BATCH):
         indices = np.arange(start, min(start + EVALUATION_BATCH, len(labels)))
         output = network(task.images(indices, device))
-        loss_sum += task.objective(output, labels[indices].to(device), indices).item() * len(indices)
+        loss_sum += task.objective(output, labels[indices].to(device), indices, FINAL).item() * len(indices)
         logits.append(output.float().cpu())
     network.train(training)
     answers = torch.cat(logits)
@@ -122,7 +124,7 @@ def fit(
                 reseed(seed, progress.epoch, progress.step)
                 target = torch.from_numpy(train.split.labels[indices]).to(accelerator.device)
                 logits = network(train.images(indices, accelerator.device))
-                loss = train.objective(logits, target, indices)
+                loss = train.objective(logits, target, indices, progress.epoch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 _require_finite(title, loss, network, progress, train.split, indices)
@@ -148,7 +150,7 @@ def fit(
 def objective_ce(label_smoothing: float) -> Objective:
     """Cross-entropy with targets (1 − ε)·onehot + ε/K (Szegedy et al. 2016, arXiv:1512.00567)."""
 
-    def objective(logits: Tensor, target: Tensor, indices: Indices) -> Tensor:  # noqa: ARG001
+    def objective(logits: Tensor, target: Tensor, indices: Indices, epoch: int) -> Tensor:  # noqa: ARG001
         return F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
 
     return objective

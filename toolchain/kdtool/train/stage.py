@@ -177,15 +177,15 @@ def _train(
 def _distillation(
     settings: LossSettings, label_smoothing: float, soft_labels: SoftLabels, split: str
 ) -> Objective:
-    """ce_weight · CE(s, y) + weight · loss(s, t, y), the teacher's logits looked up by index."""
+    """The objective of `LossSettings`, the teacher's logits looked up by index."""
     loss = logit_loss(settings.name, settings.params)
     teacher_logits = torch.from_numpy(soft_labels.logits[split])
 
-    def objective(logits: Tensor, target: Tensor, indices: Indices) -> Tensor:
+    def objective(logits: Tensor, target: Tensor, indices: Indices, epoch: int) -> Tensor:
         teacher = teacher_logits[indices, 0].to(logits.device)
         hard = F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
         soft: Tensor = loss(logits.float(), teacher, target)
-        return settings.ce_weight * hard + settings.weight * soft
+        return settings.ce_weight * hard + settings.weight * settings.warm(epoch) * soft
 
     return objective
 
