@@ -10,8 +10,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdtool.arch.network import build, parameter_count
+from kdtool.core.cpu import int8_target
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.onnxfile import onnx_bytes
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import ExportSettings
 from kdtool.core.screen import QUIET, Quiet
@@ -20,9 +20,10 @@ from kdtool.export.crosscheck import thop_macs
 from kdtool.export.model import export_model
 from kdtool.export.onnx import export_network
 from kdtool.export.parity import parity_images
+from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.calibrate import CalibrationImages
 from kdtool.quant.int8 import quantize_to_int8
-from kdtool.quant.target import host_target, int8_recipe
+from kdtool.quant.target import int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
 SIZE = 48
@@ -75,7 +76,7 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
 
     with QUIET.bar("calibration", 8) as bar:
         images = CalibrationImages(pixels, np.arange(8), PREPROCESS, "images", bar)
-        model = quantize_to_int8(path, images, int8_recipe(host_target()))
+        model = quantize_to_int8(path, images, int8_recipe(int8_target()))
     small = tmp_path / "model.int8.onnx"
     small.write_bytes(onnx_bytes(model, info))
     assert small.stat().st_size < 0.35 * path.stat().st_size

@@ -9,16 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from kdtool.bench.files import bench_files
-from kdtool.bench.stage import MODELS, bench_run, read_result
+from kdtool.bench.stage import MODELS, bench_run
 from kdtool.cli import main
+from kdtool.core.benchresult import read_bench
 from kdtool.core.errors import DataError, GateError, ModelFileError, UsageError
+from kdtool.core.lock import run_lock
 from kdtool.core.manifest import Stage, read_manifest
-from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
+from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import BenchSettings, DataSettings, Recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
@@ -85,7 +89,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         weight = BLIND if name == "baseline" else None
         run.onnx_model(role, precision).write_bytes(classifier(info, weight))
     recipe = Recipe(name="tiny", bench=SETTINGS).to_json()
-    run.write_record({"recipe": recipe, "seed": 0, "source": str(source)})
+    run.write_record({"recipe": recipe, "seed": 0, "source": str(source), "classes": list(prepared.classes)})
     return run
 
 
@@ -144,7 +148,7 @@ def test_bench_json_has_the_keys_of_the_contract(run: RunFolder, prepared: Prepa
     assert content["claim"]["compute_ratio"] == 0.5
     assert content["claim"]["params_ratio"] == 0.5
     assert content["claim"]["thresholds"] == {"min_retention": 0.94, "max_compute": 0.5, "confidence": 0.95}
-    assert read_result(run) == result
+    assert read_bench(run.bench) == result
 
 
 def test_accuracy_retention_and_gain(run: RunFolder, prepared: Prepared) -> None:
@@ -214,14 +218,31 @@ def test_another_processor_is_measured_again(
     assert bench_run(run, prepared, SETTINGS, QUIET) != first
 
 
+def test_another_onnxruntime_measures_again(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bench_run(run, prepared, SETTINGS, QUIET)
+    monkeypatch.setattr("kdtool.bench.stage.versions_of", lambda names: dict.fromkeys(names, "99"))
+    assert bench_run(run, prepared, SETTINGS, QUIET) != first
+
+
+def test_a_renamed_picture_renews_the_predictions(run: RunFolder, prepared: Prepared) -> None:
+    bench_run(run, prepared, SETTINGS, QUIET)
+    assert "renamed" not in run.predictions.read_text()
+    samples = run.data / "samples.csv"
+    samples.write_text(samples.read_text().replace("/red/0.png", "/red/renamed.png"))
+    bench_run(run, prepared, SETTINGS, QUIET)
+    assert "/red/renamed.png" in run.predictions.read_text()
+
+
 def test_without_data_latency_is_measured_and_no_accuracy_lost(run: RunFolder, prepared: Prepared) -> None:
     alone = bench_run(run, None, SETTINGS, QUIET)
     assert (alone.model("student").accuracy, alone.claim.verdict) == (None, "INCONCLUSIVE")
-    assert alone.notes[-1] or any("no test images" in note for note in alone.notes)
+    assert "There were no test images: nothing is said of accuracy." in alone.notes
     assert json.loads(run.bench.read_text())["models"][0]["accuracy"] is None
     bench_run(run, prepared, SETTINGS, QUIET)
     bench_run(run, None, SETTINGS, QUIET)
-    assert read_result(run).model("student").accuracy == 1.0
+    assert read_bench(run.bench).model("student").accuracy == 1.0
 
 
 def test_a_run_without_models_is_a_usage_error(run: RunFolder, prepared: Prepared) -> None:
@@ -249,15 +270,6 @@ def test_a_model_that_answers_nan_fails_the_gate(run: RunFolder, prepared: Prepa
     give(run, "student", np.full((3, 3), np.nan))
     with pytest.raises(GateError, match="NaN or infinity"):
         bench_run(run, prepared, SETTINGS, QUIET)
-
-
-def test_a_bench_json_that_is_none_is_a_usage_error(run: RunFolder) -> None:
-    run.bench.write_text("{}")
-    with pytest.raises(UsageError, match="not a result of bench"):
-        read_result(run)
-    run.bench.write_text('{"schema": 99}')
-    with pytest.raises(UsageError, match="another version"):
-        read_result(run)
 
 
 def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,6 +311,41 @@ def test_command_on_a_device_that_has_models_alone(
     out, err = capsys.readouterr()
     assert "accuracy is not" in err
     assert "student" in out
+
+
+def unwritable(run: RunFolder) -> None:
+    """As on a read-only medium, for root too: the lock cannot be opened."""
+    (run.path / ".lock").mkdir()
+
+
+def test_command_on_a_run_that_cannot_be_written(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    unwritable(run)
+    before = set(run.path.rglob("*"))
+    assert kdtool("bench", run.path, "--json", "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert {model["accuracy"] for model in json.loads(out)["models"]} == {1.0, 1 / 3}
+    assert "nothing is written into it" in " ".join(err.split())
+    assert "--out" not in err
+    assert set(run.path.rglob("*")) == before
+
+
+def test_command_on_a_run_in_use_names_no_option_it_lacks(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_lock(run.path):
+        assert kdtool("bench", run.path) == 7
+    err = capsys.readouterr().err
+    assert "in use by process" in err
+    assert "--out" not in err
+
+
+def test_int8_of_another_processor_is_noted(run: RunFolder, prepared: Prepared) -> None:
+    info = ModelInfo(
+        "student", "tiny", prepared.classes, prepared.preprocess, "int8", notes={"target": "abacus"}
+    )
+    run.onnx_model("student", "int8").write_bytes(classifier(info))
+    notes = bench_run(run, prepared, SETTINGS, QUIET).notes
+    assert any("student-int8 was quantized for abacus" in note for note in notes)
 
 
 def test_command_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -407,7 +454,7 @@ def test_predict_as_json_with_a_broken_photograph(
     (found,) = json.loads(out)
     assert found["path"] == str(good)
     assert found["classes"][0]["class"] == "blue"
-    assert "2 photograph(s) cannot be read" in err
+    assert "2 photograph(s) or folder(s) cannot be read" in err
     assert "\x1b[31m" not in err
 
 
@@ -424,9 +471,41 @@ def test_predict_with_a_model_that_answers_nonsense(run: RunFolder, weight: np.n
     assert kdtool("predict", source_of(run) / "test" / "red" / "0.png") == code
 
 
-def test_predict_an_empty_folder(run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_predict_an_empty_folder_beside_a_picture(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: int
+) -> None:
     (tmp_path / "empty").mkdir()
-    assert kdtool("predict", tmp_path / "empty") == 3
+    named = [tmp_path / "empty", source_of(run) / "test" / "red" / "0.png"]
+    assert kdtool("predict", named[first], named[1 - first], "--json") == 3
+    out, err = capsys.readouterr()
+    assert [found["path"] for found in json.loads(out)] == [str(named[1])]
+    assert "empty: no pictures in this folder" in " ".join(err.split())
+    assert "1 photograph(s) or folder(s) cannot be read" in err
+
+
+def test_predict_names_the_picture_that_is_too_thin(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (1, 60)).save(tmp_path / "thin.png")
+    monkeypatch.setattr("kdtool.core.preprocess.PIXEL_LIMIT", 100)
+    assert kdtool("predict", tmp_path / "thin.png") == 3
+    assert "thin.png: 1 × 60 pixels resized to 8 × 480" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("field", ["resize", "std"])
+def test_a_hostile_model_is_a_model_error(
+    run: RunFolder, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ModelInfo("student", "tiny", CLASSES, Preprocess(SIDE, SIDE))
+    text = data.to_metadata()[METADATA_KEY].replace(f'"{field}": ', f'"{field}": 1e400, "old": ')
+    model = onnx.load_from_string(classifier(None))
+    helper.set_model_props(model, {METADATA_KEY: text})
+    onnx.save(model, run.onnx_model("student"))
+    picture = source_of(run) / "test" / "red" / "0.png"
+    assert kdtool("predict", picture) == 4
+    assert kdtool("bench", run.onnx_model("student")) == 4
+    assert "metadata cannot be read" in capsys.readouterr().err
 
 
 def findings(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, list[str]]]:
@@ -473,7 +552,7 @@ def test_doctor_warns_of_a_smoothed_teacher_that_is_worse(
     code, levels = findings(capsys, run.path)
     text = "\n".join(levels["warning"])
     assert code == 0
-    assert "label smoothing 0.1" in text
+    assert "label smoothing 0.1 and the temperature is 4" in text
     assert "The teacher is worse than its student (33.3 against 100.0 %)" in text
 
 
@@ -483,6 +562,39 @@ def test_doctor_of_unreadable_records(run: RunFolder, capsys: pytest.CaptureFixt
     code, levels = findings(capsys, run.path)
     assert (code, len(levels["broken"])) == (5, 2)
     assert kdtool("doctor", run.path / "absent") == 2
+
+
+@pytest.mark.parametrize("recipe", [[], None, "text", {"teacher": []}, {"student": {"loss": 1}}])
+def test_doctor_of_a_record_of_wrong_types(
+    run: RunFolder, recipe: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.record.write_text(json.dumps(json.loads(run.record.read_text()) | {"recipe": recipe}))
+    code, levels = findings(capsys, run.path)
+    assert (code, len(levels["broken"])) == (5, 1)
+    assert str(run.path) in levels["broken"][0]
+
+
+def test_doctor_of_a_temperature_that_is_no_number(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(run.record.read_text())
+    record["recipe"]["student"]["loss"]["temperature"] = "high"
+    run.record.write_text(json.dumps(record))
+    assert findings(capsys, run.path)[0] == 0
+
+
+def test_doctor_names_what_is_outdated_and_the_command_for_a_broken_manifest(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.role("student").mkdir()
+    run.weights("student").write_bytes(b"newer")
+    manifest = run.export_manifest("student")
+    Stage("export", run.onnx, {"network": "0" * 64}, manifest.name).seal(["student.onnx"], {}, {})
+    kdtool("doctor", run.path)
+    assert "was made from other weights" in " ".join(capsys.readouterr().out.split())
+    manifest.write_text("torn")
+    assert kdtool("doctor", run.path) == 5
+    assert f"Make it again: kdtool export --onnx {run.path}" in capsys.readouterr().out
 
 
 def test_doctor_without_a_run_in_words(

@@ -119,6 +119,45 @@ def test_a_longer_student_than_before(tmp_path: Path, source: Path) -> None:
     assert len(longer.splitlines()) == len(student.splitlines()) + 1
 
 
+def test_a_baseline_stays_on_the_students_budget(tmp_path: Path, source: Path) -> None:
+    run = tmp_path / "run"
+    assert kdtool("distill", source, "--out", run, "--baseline", *SETTINGS) == 0
+    assert kdtool("distill", source, "--out", run, *SETTINGS, "--set", "student.epochs=5") == 0
+    lengths = [len((run / role / "history.csv").read_text().splitlines()) for role in ("student", "baseline")]
+    assert lengths == [6, 6]
+
+
+def test_a_student_needs_the_photographs_no_more(tmp_path: Path, source: Path) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    assert kdtool("teach", source, "--out", run, *SETTINGS) == 0
+    source.rename(moved)
+    assert kdtool("distill", "--out", run) == 0
+    assert (run / "student/model.safetensors").is_file()
+    assert kdtool("teach", moved, "--out", run) == 0, "the same photographs from another place"
+
+
+def test_other_photographs_from_another_place_are_refused(
+    tmp_path: Path, source: Path, photos: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert kdtool("teach", source, "--out", run, *SETTINGS) == 0
+    before = hashes(run)
+    others = photos(splits={"train": 7, "validation": 4, "test": 4}, name="others")
+    assert kdtool("teach", others, "--out", run) == 2
+    assert "was trained on other photographs" in capsys.readouterr().err
+    assert hashes(run) == before
+
+
+def test_what_was_set_later_is_recorded(tmp_path: Path, source: Path) -> None:
+    run = tmp_path / "run"
+    assert kdtool("teach", source, "--out", run, *SETTINGS) == 0
+    assert kdtool("export", "--onnx", run, "--set", "export.opset=20") == 0
+    assert json.loads((run / "run.json").read_text())["recipe"]["export"]["opset"] == 20
+    onnx = sha256_file(run / "onnx/teacher.onnx")
+    assert kdtool("export", "--onnx", run) == 0
+    assert sha256_file(run / "onnx/teacher.onnx") == onnx
+
+
 def test_new_photographs_are_never_trained_on_stale_ones(
     tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +189,16 @@ def test_dry_run_writes_nothing(tmp_path: Path, source: Path, capsys: pytest.Cap
     ):
         assert word in out
     assert not run.exists()
+    assert kdtool("distill", source, "--out", run, *SETTINGS) == 0
+    planned = [line.split() for line in out.splitlines() if "photographs" in line]
+    prepared = json.loads((run / "data" / "data.json").read_text())["counts"]
+    assert str(sum(prepared.values())) in planned[0]
+    capsys.readouterr()
+    longer = ("--set", "student.epochs=9", "--dry-run")
+    assert kdtool("distill", source, "--out", run, *SETTINGS, *longer) == 0
+    again = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "│" in line}
+    assert "there" in again["teacher"]
+    assert "to do" in again["student"]
 
 
 def test_a_trained_teacher_from_elsewhere(tmp_path: Path, source: Path) -> None:
@@ -191,6 +240,12 @@ def test_check_makes_the_verdict_the_exit_code(
     "arguments, code, message",
     [
         (["run", "{source}", "--recipe", "papr"], 2, "neither a recipe of kdtool"),
+        (["run", "{source}", "--out", "{source}/run"], 2, "The run would lie among the photographs"),
+        (["distill", "--out", "{empty}"], 2, "is not a run"),
+        (["run", "{source}", "--seed", "99999999999999999999"], 2, "--seed"),
+        (["run", "{source}", "--set", "teacher.lr=1e38"], 2, "teacher.lr"),
+        (["run", "{source}", "--set", "teacher.lr=" + "[" * 5000], 2, "teacher.lr"),
+        (["teach", "{source}", "--teacher", "a.safetensors", "--teacher-weights", "none"], 2, "has no part"),
         (["run", "{source}", "--set", "student.epochs=-1"], 2, "student.epochs"),
         (["run", "no-such-place"], 2, "no-such-place"),
         (
@@ -259,5 +314,6 @@ def test_a_defect_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch:
     err = capsys.readouterr().err
     assert "This is a defect of kdtool" in err
     assert "Traceback" not in err
-    assert kdtool("--debug", "recipes") == 1
-    assert "Traceback" in capsys.readouterr().err
+    for arguments in (["--debug", "recipes"], ["recipes", "--debug"]):
+        assert kdtool(*arguments) == 1
+        assert "Traceback" in capsys.readouterr().err

@@ -10,8 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,23 @@ import torch
 from onnx import numpy_helper
 
 from kdtool.arch.network import build, load_network, parameter_count, save_network
+from kdtool.bench.stage import bench_run
+from kdtool.core import files
 from kdtool.core.errors import GateError, ModelFileError, SetupError, UsageError
 from kdtool.core.files import sha256_bytes, sha256_file
+from kdtool.core.lock import run_lock
+from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
-from kdtool.core.onnxfile import onnx_bytes
+from kdtool.core.models import sealed_models
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import ExportSettings, QuantizeSettings
+from kdtool.core.recipe import BenchSettings, ExportSettings, QuantizeSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET, Quiet
 from kdtool.data.reader import Prepared, pixels_file
 from kdtool.export.simplify import simplify
 from kdtool.export.stage import export_models
+from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS
 from kdtool.runtime.onnxruntime import open_model
@@ -41,7 +48,13 @@ SIZE = 40  # the last feature map is 2 × 2, so that the global pool is not empt
 CLASSES = ("größe", "b", "c")
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 COUNTS = {"train": 30, "validation": 24, "test": 3}
+EXPORTED = [
+    *(f"export.{role}.manifest.json" for role in ("student", "teacher")),
+    "student.onnx",
+    "teacher.onnx",
+]
 EXPORT = ExportSettings()
+BENCH = BenchSettings(runs=64, warmup=1, threads=1, resamples=1000)
 QUANTIZE = QuantizeSettings(calibration_images=12)
 CHILD = """
 import sys
@@ -49,7 +62,7 @@ from pathlib import Path
 import onnx
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_bytes
-from kdtool.core.onnxfile import onnx_bytes
+from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.export.onnx import export_network
 from kdtool.export.simplify import simplify
 network, info = load_network(Path(sys.argv[1]))
@@ -114,7 +127,7 @@ def train(path: Path, role: str, seed: int) -> None:
     save_network(
         path / "model.safetensors", network.state_dict(), ModelInfo(role, "resnet18", CLASSES, PREPROCESS)
     )
-    (path / "manifest.json").write_text("{}")
+    Stage("train", path, {"seed": seed}).seal(["model.safetensors"], {}, {})
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +149,24 @@ def copy(exported: tuple[RunFolder, Prepared, Ear], tmp_path: Path) -> tuple[Run
     return RunFolder(tmp_path / "run"), prepared
 
 
+def head_of(network: torch.nn.Module) -> bytes:
+    return network.get_submodule("fc").get_parameter("weight").detach().numpy().tobytes()
+
+
 @pytest.fixture
 def unexported(
     copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[RunFolder, Prepared]:
     """As `copy`, before export; exporter and onnxsim answer what they answered before, to save seconds."""
     run, prepared = copy
-    finished = {role: run.onnx_model(role).read_bytes() for role in ("teacher", "student")}
+    answers = {
+        head_of(load_network(run.weights(role))[0]): run.onnx_model(role).read_bytes()
+        for role in ("teacher", "student")
+    }
     shutil.rmtree(run.onnx)
-    answers = iter(finished.values())
     monkeypatch.setattr(
-        "kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(next(answers))
+        "kdtool.export.model.export_network",
+        lambda network, *_: onnx.load_model_from_string(answers[head_of(network)]),
     )
     monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
     return run, prepared
@@ -167,7 +187,7 @@ def without_test(prepared: Prepared) -> Prepared:
 
 def test_each_network_is_one_file_that_says_what_it_is(exported: tuple[RunFolder, Prepared, Ear]) -> None:
     run, _, ear = exported
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED
     for role in ("teacher", "student"):
         session = open_model(run.onnx_model(role))
         info = session.info
@@ -203,7 +223,7 @@ def test_the_manifest_holds_the_figures(exported: tuple[RunFolder, Prepared, Ear
     ear = Ear()
     facts = export_models(run, without_test(prepared), EXPORT, ear)
 
-    assert ear.said == ["export: complete, skipped"]
+    assert ear.said == [f"export: {role}: complete, skipped" for role in ("teacher", "student")]
     for role, fact in facts.items():
         assert fact["macs"] == fact["thop_macs"]
         assert fact["size_bytes"] == run.onnx_model(role).stat().st_size
@@ -233,7 +253,7 @@ def test_changed_weights_are_exported_again(unexported: tuple[RunFolder, Prepare
 
     export_models(run, prepared, EXPORT, QUIET)
 
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED
     assert open_model(run.onnx_model("teacher")).info is not None
 
 
@@ -276,7 +296,7 @@ def test_a_crash_of_onnxsim_keeps_the_raw_export_and_warns(
     assert not facts["teacher"]["simplified"]
     assert set(facts["teacher"]["parity"]) == {"raw"}
     assert open_model(run.onnx_model("teacher")).info is not None
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED
 
 
 def test_a_wrong_simplification_is_thrown_away(
@@ -327,7 +347,7 @@ def test_a_network_the_exporter_refuses_is_an_error_in_words(
     assert "resnet18 cannot be exported to ONNX with opset 20 (RuntimeError: no such operator)" in str(
         caught.value
     )
-    assert names(run) == []
+    assert names(run) == [name for name in EXPORTED if "student" in name]  # the teacher's old one is gone
 
 
 def test_a_run_without_networks_is_a_usage_error(
@@ -335,6 +355,115 @@ def test_a_run_without_networks_is_a_usage_error(
 ) -> None:
     with pytest.raises(UsageError, match="no trained network"):
         export_models(RunFolder(tmp_path), exported[1], EXPORT, QUIET)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_damaged_weights_are_not_exported(copy: tuple[RunFolder, Prepared], role: str) -> None:
+    run, prepared = copy
+    content = bytearray(run.weights(role).read_bytes())
+    content[-1] ^= 1
+    run.weights(role).write_bytes(content)
+    command = {"teacher": "teach", "student": "distill"}[role]
+
+    with pytest.raises(ModelFileError) as caught:
+        export_models(run, prepared, EXPORT, QUIET)
+    assert f"{run.role(role)}: model.safetensors differs from its manifest (damaged" in caught.value.message
+    assert f"kdtool {command} --out {run.path}" in caught.value.hint
+    run.weights(role).unlink()
+    with pytest.raises(ModelFileError, match="differs from its manifest"):
+        export_models(run, prepared, EXPORT, QUIET)
+
+
+def test_a_baseline_added_later_costs_no_other_export(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = copy
+    shutil.copytree(run.role("student"), run.role("baseline"))
+    answer = run.onnx_model("student").read_bytes()
+    monkeypatch.setattr("kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(answer))
+    monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
+    ear = Ear()
+    facts = export_models(run, prepared, EXPORT, ear)
+
+    assert list(facts) == ["teacher", "student", "baseline"]
+    assert ear.said[:2] == [f"export: {role}: complete, skipped" for role in ("teacher", "student")]
+    assert ear.said[2].startswith(f"export: {run.onnx_model('baseline')}, ")
+    assert names(run) == sorted([*EXPORTED, "baseline.onnx", "export.baseline.manifest.json"])
+
+
+def replace_teacher(run: RunFolder) -> None:
+    """A teacher taught anew beside a student, soft labels and exports of the old one."""
+    run.soft_labels.mkdir()
+    Stage("label", run.soft_labels, {"teacher": sha256_file(run.weights("teacher"))}).seal([], {}, {})
+    shutil.rmtree(run.role("teacher"))
+    train(run.role("teacher"), "teacher", 2)
+
+
+def test_a_new_teacher_is_not_paired_with_an_old_student(copy: tuple[RunFolder, Prepared]) -> None:
+    run, prepared = copy
+    replace_teacher(run)
+    with pytest.raises(UsageError, match=r"learnt from another teacher.*\n.*kdtool distill --out"):
+        export_models(run, prepared, EXPORT, QUIET)
+    with pytest.raises(UsageError, match=r"teacher\.onnx was made from other weights"):
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+    with pytest.raises(UsageError, match=r"teacher\.onnx was made from other weights"):
+        bench_run(run, None, BENCH, QUIET)
+    assert names(run) == EXPORTED
+
+
+class Kill(BaseException):
+    """What no handler of errors catches."""
+
+
+def killed_and_done_again(
+    run: RunFolder, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, str]]:
+    """What lies in the folder after `work` was killed at its first, second, … fsync and then done again."""
+    before = run.path.with_name("before")
+    run.onnx.mkdir(exist_ok=True)
+    shutil.copytree(run.onnx, before)
+    ends: list[dict[str, str]] = []
+    while True:
+        shutil.rmtree(run.onnx)
+        shutil.copytree(before, run.onnx)
+        granted = iter(range(len(ends)))
+
+        def fsync(_: Path, granted: Iterator[int] = granted) -> None:
+            if next(granted, None) is None:
+                raise Kill
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_fsync", fsync)
+            try:
+                work()
+            except Kill:
+                pass
+            else:
+                return ends
+        for model in sealed_models(run):  # what a bench would take now is whole
+            assert open_model(run.onnx_model(*model)).info is not None
+        work()
+        ends.append(contents(run))
+
+
+def contents(run: RunFolder) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(run.onnx.iterdir())}
+
+
+def test_a_kill_anywhere_in_export_changes_nothing_in_the_end(
+    unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = unexported
+    monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 0)
+
+    def work() -> None:
+        export_models(run, prepared, EXPORT, QUIET)
+
+    ends = killed_and_done_again(run, work, monkeypatch)
+
+    assert list(contents(run)) == EXPORTED
+    assert len(ends) == 8  # of each role a model and a manifest, of each the file and its folder
+    assert all(end == contents(run) for end in ends)
 
 
 # ---------------------------------------------------------------- quantize
@@ -346,8 +475,9 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
     facts = quantize_models(run, without_test(prepared), QUANTIZE, ear)
 
     assert names(run) == [
-        "export.manifest.json",
-        "quantize.manifest.json",
+        *EXPORTED[:2],
+        "quantize.student.manifest.json",
+        "quantize.teacher.manifest.json",
         "student.int8.onnx",
         "student.onnx",
         "teacher.int8.onnx",
@@ -375,8 +505,8 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
     again = Ear()
     first = sha256_file(run.onnx_model("teacher", "int8"))
     assert quantize_models(run, prepared, QUANTIZE, again) == facts
-    assert again.said == ["quantize: complete, skipped"]
-    (run.onnx / "quantize.manifest.json").unlink()
+    assert again.said[1:] == [f"quantize: {role}: complete, skipped" for role in ("teacher", "student")]
+    run.quantize_manifest("teacher").unlink()
     quantize_models(run, prepared, QUANTIZE, QUIET)
     assert sha256_file(run.onnx_model("teacher", "int8")) == first
 
@@ -417,35 +547,154 @@ def test_nothing_is_left_in_the_current_or_the_temporary_folder(
     assert capfd.readouterr() == ("", "")
 
 
+def collapsing(*roles: str) -> Callable[..., onnx.ModelProto]:
+    """Instead of the quantizer: the best class becomes the worst in the models of `roles`."""
+
+    def quantize(source: Path, *_: object) -> onnx.ModelProto:
+        model = onnx.load(source)
+        for tensor in model.graph.initializer:
+            if source.stem in roles and tensor.dims and tensor.dims[0] == len(CLASSES):
+                tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+        return model
+
+    return quantize
+
+
 def test_a_collapse_stops_at_the_gate_and_leaves_nothing(
     copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, prepared = copy
-
-    def collapse(source: Path, *_: object) -> onnx.ModelProto:
-        model = onnx.load(source)
-        for tensor in model.graph.initializer:
-            if tensor.dims and tensor.dims[0] == len(CLASSES):  # the head: the best becomes the worst
-                tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
-        return model
-
-    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapse)
+    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing("teacher", "student"))
     with pytest.raises(GateError) as caught:
         quantize_models(run, prepared, QUANTIZE, QUIET)
 
     assert caught.value.exit_code == 6
     for part in (
         f"{run.onnx_model('teacher', 'int8')}: INT8 loses 100.00 points",
+        f"{run.onnx_model('student', 'int8')}: INT8 loses 100.00 points",
         "(100.00 % → 0.00 % of 24 images), allowed is 1 (quantize.max_drop)",
         "--set quantize.calibration_images=24",
         "--set quantize.max_drop=100",
         "float32",
     ):
         assert part in str(caught.value)
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED
 
     quantize_models(run, prepared, QUANTIZE.model_copy(update={"max_drop": 100.0}), QUIET)
     assert run.onnx_model("teacher", "int8").is_file()
+
+
+@pytest.mark.parametrize(("failing", "other"), [("teacher", "student"), ("student", "teacher")])
+def test_a_gate_that_one_model_fails_does_not_cost_the_other(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, failing: str, other: str
+) -> None:
+    run, prepared = copy
+    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing(failing))
+    with pytest.raises(GateError) as caught:
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+
+    assert f"{failing}.int8.onnx" in caught.value.message
+    assert f"{other}.int8.onnx" not in caught.value.message
+    assert names(run) == sorted([*EXPORTED, f"{other}.int8.onnx", f"quantize.{other}.manifest.json"])
+    assert (other, "int8") in sealed_models(run)
+
+    ear = Ear()
+    with pytest.raises(GateError):
+        quantize_models(run, prepared, QUANTIZE, ear)
+    assert f"quantize: {other}: complete, skipped" in ear.said
+
+
+def test_an_export_made_again_takes_its_int8_model_along(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = copy
+    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing())
+    quantize_models(run, prepared, QUANTIZE, QUIET)
+    assert len(sealed_models(run)) == 4
+    answer = run.onnx_model("student").read_bytes()
+    monkeypatch.setattr("kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(answer))
+    monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
+    run.export_manifest("student").unlink()
+    export_models(run, prepared, EXPORT, QUIET)
+
+    assert sealed_models(run) == (("teacher", "fp32"), ("student", "fp32"), ("teacher", "int8"))
+    assert not run.quantize_manifest("student").exists()
+
+
+def test_a_role_that_is_trained_and_not_exported_is_not_passed_over(copy: tuple[RunFolder, Prepared]) -> None:
+    run, prepared = copy
+    for path in (run.onnx_model("student"), run.export_manifest("student")):
+        path.unlink()
+    with pytest.raises(UsageError, match="no complete export of student to quantize") as caught:
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+    assert caught.value.hint == f"Export first: kdtool export --onnx {run.path}"
+
+
+def test_a_run_without_exports_is_a_usage_error(
+    exported: tuple[RunFolder, Prepared, Ear], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="neither teacher nor student is exported"):
+        quantize_models(RunFolder(tmp_path), exported[1], QUANTIZE, QUIET)
+
+
+def test_bench_refuses_an_int8_model_of_an_older_export(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = copy
+    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing())
+    quantize_models(run, prepared, QUANTIZE, QUIET)
+    run.onnx_model("teacher").write_bytes(run.onnx_model("student").read_bytes())
+    with pytest.raises(UsageError, match=r"teacher\.int8\.onnx was made from.*\n.*kdtool quantize "):
+        bench_run(run, prepared, BENCH, QUIET)
+
+
+def test_bench_leaves_out_what_no_manifest_vouches_for(copy: tuple[RunFolder, Prepared]) -> None:
+    run, _ = copy
+    run.export_manifest("student").unlink()
+    ear = Ear()
+    result = bench_run(run, None, BENCH, ear)
+    assert [model.name for model in result.models] == ["teacher"]
+    assert sum(str(run.onnx_model("student")) in line for line in ear.warned) == 1
+
+
+def test_a_kill_anywhere_in_quantization_changes_nothing_in_the_end(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = copy
+    monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing())
+    monkeypatch.setattr("kdtool.quant.stage.top1", lambda *_: Accuracy(24, 24))
+
+    def work() -> None:
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+
+    ends = killed_and_done_again(run, work, monkeypatch)
+
+    assert len(contents(run)) == 8
+    assert len(ends) == 8
+    assert all(end == contents(run) for end in ends)
+
+
+def test_what_a_killed_quantizer_leaves_is_swept_away(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the quantizer writes, in its own temporary folder too, lies where the sweep goes."""
+    run, prepared = copy
+    littered = run.path.with_name("littered")
+
+    def killed(source: Path, target: Path, *_: object, **__: object) -> None:
+        for folder in (source.parent, target.parent, Path(tempfile.mkdtemp())):
+            (folder / "litter.onnx").write_bytes(b"half")
+        shutil.copytree(run.path, littered)  # as it is when the process dies
+        raise Kill
+
+    monkeypatch.setattr("kdtool.quant.int8.quantize_static", killed)
+    with pytest.raises(Kill):
+        quantize_models(run, prepared, QUANTIZE, QUIET)
+    assert names(run) == EXPORTED
+
+    assert len(list(littered.rglob("litter.onnx"))) == 2
+    with run_lock(littered):
+        assert names(RunFolder(littered)) == EXPORTED
 
 
 def test_the_settings_are_honoured(copy: tuple[RunFolder, Prepared]) -> None:
@@ -472,7 +721,7 @@ def test_every_target_has_a_working_recipe(
     copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     run, prepared = copy
-    monkeypatch.setattr("kdtool.quant.stage.host_target", lambda: target)
+    monkeypatch.setattr("kdtool.quant.stage.int8_target", lambda: target)
     facts = quantize_models(run, prepared, QUANTIZE.model_copy(update={"max_drop": 10.0}), QUIET)
 
     assert facts["student"]["recipe"]["target"] == target
@@ -489,10 +738,10 @@ def test_quantizing_wants_an_intact_export(copy: tuple[RunFolder, Prepared]) -> 
     content = bytearray(run.onnx_model("student").read_bytes())
     content[1000] ^= 1
     run.onnx_model("student").write_bytes(content)
-    with pytest.raises(UsageError, match="Export first: kdtool export --onnx"):
+    with pytest.raises(UsageError, match="no complete export of student to quantize"):
         quantize_models(run, prepared, QUANTIZE, QUIET)
     shutil.rmtree(run.onnx)
-    with pytest.raises(UsageError, match="no complete export"):
+    with pytest.raises(UsageError, match="no complete export of teacher and student"):
         quantize_models(run, prepared, QUANTIZE, QUIET)
 
 
@@ -508,7 +757,7 @@ def test_a_graph_the_quantizer_refuses_is_an_error_in_words(
         ModelFileError, match=r"teacher\.onnx: ONNX Runtime cannot quantize it \(RuntimeError: unknown"
     ):
         quantize_models(run, prepared, QUANTIZE, QUIET)
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED
 
 
 def test_a_full_disk_is_an_error_of_the_surroundings(
@@ -521,4 +770,4 @@ def test_a_full_disk_is_an_error_of_the_surroundings(
     run, prepared = copy
     with pytest.raises(SetupError, match="No space left on device"):
         quantize_models(run, prepared, QUANTIZE, QUIET)
-    assert names(run) == ["export.manifest.json", "student.onnx", "teacher.onnx"]
+    assert names(run) == EXPORTED

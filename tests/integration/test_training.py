@@ -24,8 +24,10 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.train import fit
+from kdtool.train.checkpoint import Checkpoints
 from kdtool.train.softlabels import label
-from kdtool.train.stage import bring_teacher, distill, teach
+from kdtool.train.student import distill, train_baseline
+from kdtool.train.teacher import bring_teacher, teach
 
 ARCH = "timm/test_resnet"
 TEACHER = TeacherSettings(arch=ARCH, weights="none", epochs=3, lr=1e-2, batch_size=16)
@@ -77,8 +79,8 @@ def test_a_teacher_learns_and_keeps_its_best_epoch(taught: RunFolder, prepared: 
 
 
 def test_student_and_baseline_share_all_but_the_teacher(taught: RunFolder, prepared: Prepared) -> None:
-    for role in ("student", "baseline"):
-        distill(taught, role, prepared, STUDENT, 0, QUIET)
+    distill(taught, prepared, STUDENT, 0, QUIET)
+    train_baseline(taught, prepared, STUDENT, 0, QUIET)
     assert taught.trained_roles() == ("teacher", "student", "baseline")
     assert sha256_file(taught.weights("student")) != sha256_file(taught.weights("baseline"))
     alone = StudentSettings(
@@ -87,7 +89,7 @@ def test_student_and_baseline_share_all_but_the_teacher(taught: RunFolder, prepa
     other = RunFolder(taught.path.parent / "other")
     other.role("teacher").mkdir(parents=True)
     other.weights("teacher").write_bytes(taught.weights("teacher").read_bytes())
-    distill(other, "student", prepared, alone, 0, QUIET)
+    distill(other, prepared, alone, 0, QUIET)
     student, baseline = load_file(other.weights("student")), load_file(taught.weights("baseline"))
     assert all(torch.equal(student[name], baseline[name]) for name in baseline), (
         "weight 0 is no teacher at all"
@@ -143,8 +145,8 @@ def test_a_smoothed_teacher_and_a_high_temperature_are_warned_of(tmp_path: Path,
     teach(run, prepared, TEACHER.model_copy(update={"label_smoothing": 0.1, "epochs": 1}), 0, QUIET)
     hot = StudentSettings(**{**STUDENT.model_dump(), "epochs": 1, "loss": {"name": "kd", "temperature": 4.0}})
     screen = Recorder()
-    distill(run, "student", prepared, hot, 0, screen)
-    assert any("label smoothing 0.1 and the temperature is 4.0" in line for line in screen.lines)
+    distill(run, prepared, hot, 0, screen)
+    assert any("label smoothing 0.1 and the temperature is 4:" in line for line in screen.lines)
 
 
 def test_label_smoothing_reaches_the_loss(tmp_path: Path, prepared: Prepared) -> None:
@@ -164,7 +166,11 @@ def test_bringing_a_teacher(taught: RunFolder, prepared: Prepared, tmp_path: Pat
     assert load_file(other.weights("teacher")).keys() == load_file(taught.weights("teacher")).keys()
     screen = Recorder()
     bring_teacher(other, prepared, taught.weights("teacher"), screen)
-    assert screen.lines == ["teacher: complete, skipped."]
+    assert screen.lines == ["teacher: complete, skipped (brought)."]
+    bring_teacher(other, prepared, tmp_path / "gone.safetensors", screen)
+    assert screen.lines[1:] == ["teacher: complete, skipped (brought)."], "the run has its own copy"
+    with pytest.raises(ModelFileError, match=r"gone\.safetensors: no such file"):
+        bring_teacher(RunFolder(tmp_path / "third"), prepared, tmp_path / "gone.safetensors", QUIET)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +204,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(
     ):
         teach(run, prepared, TEACHER.model_copy(update={"lr": 1e30}), 0, QUIET)
     assert not (run.role("teacher") / "manifest.json").exists()
+
+
+def test_a_network_that_is_lost_after_the_last_step_is_no_teacher(tmp_path: Path, prepared: Prepared) -> None:
+    """One step an epoch: its loss was finite, the weights it left are not."""
+    run = RunFolder(tmp_path / "run")
+    lost = TEACHER.model_copy(update={"lr": 1e30, "epochs": 1, "batch_size": 24})
+    with pytest.raises(GateError, match=r"teacher: validation loss (nan|inf) after epoch 1") as caught:
+        teach(run, prepared, lost, 0, QUIET)
+    assert "--set teacher.lr=" in caught.value.hint
+    assert run.trained_roles() == ()
 
 
 def test_a_stop_between_two_steps_resumes_to_the_same_bits(
@@ -234,6 +250,7 @@ def test_a_torn_checkpoint_is_set_aside(
     longer = TEACHER.model_copy(update={"epochs": 4})
     teach(whole, prepared, longer, 0, QUIET)
     monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Checkpoints, "settle", lambda self: None)  # as if killed before the end
     teach(torn, prepared, TEACHER, 0, QUIET)
     newest = max((torn.role("teacher") / "checkpoints").glob("*.safetensors"))
     payload = bytearray(newest.read_bytes())

@@ -85,3 +85,14 @@ def test_the_parser_of_this_test_notices(words: list[str]) -> None:
 )
 def test_the_parser_of_this_test_lets_pass(words: list[str]) -> None:
     parse(words)
+
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", (*PAGES, ROOT / "benchmarks" / "README.md"))
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    missing = [
+        target for target in LINK.findall(page.read_text("utf-8")) if not (page.parent / target).exists()
+    ]
+    assert not missing, f"{page.relative_to(ROOT)}: {missing}"

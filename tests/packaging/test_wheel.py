@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,12 +17,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from kdtool.cli import main
+from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import load_recipe
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 SIZE = 8
+SIDE = 32  # of the pictures of a real network
+ARCH = "timm/test_resnet"
+MODELS = ["teacher", "student", "teacher-int8", "student-int8"]
 CLASSES = ("dark", "light")
 FORBIDDEN = ("torch", "torchvision", "timm", "accelerate", "onnx", "matplotlib", "sklearn")
 
@@ -83,6 +93,40 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "student.onnx"
     onnx.save(content, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def workshop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose models the workshop's own commands exported, quantized and measured; weights untrained."""
+    import torch
+
+    from kdtool.arch.network import build, parameter_count, save_network
+
+    folder = tmp_path_factory.mktemp("workshop")
+    for split, photographs in (("train", 6), ("validation", 4), ("test", 5)):
+        for index, name in enumerate(CLASSES):
+            (folder / "photos" / split / name).mkdir(parents=True)
+            for number in range(photographs):
+                noise = np.random.default_rng([index, number, photographs]).integers(0, 90, (SIDE, SIDE, 3))
+                picture = Image.fromarray((noise + 160 * index).astype(np.uint8))
+                picture.save(folder / "photos" / split / name / f"{number}.png")
+    run = RunFolder(folder / "run")
+    changes = [f"data.size={SIDE}", "quantize.max_drop=100", "quantize.calibration_images=8", "bench.runs=64"]
+    recipe = load_recipe("digits", [*changes, *(f"{role}.arch={ARCH}" for role in ("teacher", "student"))])
+    prepared, _ = prepare(str(folder / "photos"), recipe.data, 0, run.data, QUIET)
+    for seed, role in enumerate(("teacher", "student")):
+        torch.manual_seed(seed)
+        network = build(ARCH, len(CLASSES), SIDE)
+        info = ModelInfo(role, ARCH, CLASSES, prepared.preprocess, params=parameter_count(network))
+        save_network(run.weights(role), network.state_dict(), info)
+        Stage("train", run.role(role), {}).seal([run.weights(role).name], {}, {})
+    source = str(folder / "photos")
+    run.write_record({"recipe": recipe.to_json(), "seed": 0, "source": source, "classes": list(CLASSES)})
+    for command in (("export", "--onnx"), ("quantize",), ("bench",)):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, str(run.path)])
+        assert not stop.value.code, command
+    return run.path
 
 
 def kdtool(
@@ -159,6 +203,33 @@ def test_report_is_written_on_the_device(device: Path, model: Path, tmp_path: Pa
     page = (run / "report.html").read_text("utf-8")
     assert "Student, distilled" in page
     assert "No training history in this folder" in page
+
+
+def test_a_real_export_works_on_the_device(device: Path, workshop_run: Path, tmp_path: Path) -> None:
+    """What is copied to a device (run.json, data, onnx) gives there the answers of the workshop."""
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(workshop_run / "onnx", run.onnx)
+    shutil.copytree(workshop_run / "data", run.data)
+    shutil.copy(workshop_run / "run.json", run.record)
+    measured = json.loads(kdtool(device, "bench", run.path, "--json", cwd=tmp_path).stdout)
+    assert [model["name"] for model in measured["models"]] == MODELS
+    assert {model["n_images"] for model in measured["models"]} == {10}
+    assert all(model["macs"] > 0 and model["accuracy_ci"] for model in measured["models"])
+    assert run.predictions.read_bytes() == (workshop_run / "predictions.csv").read_bytes()
+    assert "torch" not in measured["host"]["versions"]
+
+    assert "report.html" in kdtool(device, "report", run.path, cwd=tmp_path).stdout
+    assert "10 test images" in run.report.read_text("utf-8")
+    assert "broken" not in kdtool(device, "doctor", run.path, cwd=tmp_path).stdout
+
+    with run.predictions.open(encoding="utf-8", newline="") as stream:
+        answers = {row["path"]: row["student-int8"] for row in csv.DictReader(stream)}
+    photographs = workshop_run.parent / "photos"
+    model = run.onnx_model("student", "int8")
+    said = kdtool(
+        device, "predict", "--model", model, *(photographs / path for path in answers), cwd=tmp_path
+    )
+    assert [line.split("\t")[1] for line in said.stdout.splitlines()] == [*answers.values()]
 
 
 @pytest.mark.parametrize(

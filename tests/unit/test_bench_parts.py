@@ -14,12 +14,12 @@ from rich.console import Console
 from kdtool.bench import doctor
 from kdtool.bench.accuracy import _answers
 from kdtool.bench.doctor import examine_installation, examine_machine
-from kdtool.bench.host import Host, host_notes, read_host, temperature, throttling
-from kdtool.bench.latency import Latency, measure
-from kdtool.bench.notes import accuracy_notes, latency_notes
-from kdtool.bench.result import BenchResult, Gain, ModelResult
-from kdtool.bench.table import gain_in_words, print_table, verdict_in_words
-from kdtool.core.cpu import cpu_flags, processor_name
+from kdtool.bench.host import host_notes, read_host, temperature, throttling
+from kdtool.bench.latency import measure
+from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
+from kdtool.bench.table import print_table
+from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.cpu import cpu_flags, int8_target, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.core.statistics import Thresholds, Verdict
@@ -178,29 +178,19 @@ def test_notes_on_latency() -> None:
     assert "2 threads shared the 1 processors" in latency_notes([model("student")], 1)[0]
 
 
+def test_notes_on_int8_made_for_another_processor() -> None:
+    here = int8_target()
+    assert target_notes({"student-int8": here}) == []
+    (note,) = target_notes({"teacher-int8": here, "student-int8": "abacus"})
+    assert f"student-int8 was quantized for abacus, this machine is {here}" in note
+
+
 def verdict(name: str = "PASS", **changes: object) -> Verdict:
     values = {
         "verdict": name, "retention": 0.97, "retention_ci": (0.95, 0.99), "compute_ratio": 0.4951,
         "params_ratio": 0.536, "thresholds": Thresholds(),
     }  # fmt: skip
     return Verdict(**(values | changes))
-
-
-def test_verdict_in_words() -> None:
-    text = verdict_in_words(verdict("INCONCLUSIVE", images_needed=1234))
-    for part in (
-        "97.0 %",
-        "95.0–99.0 %",
-        "at least 94.0 %",
-        "49.5 %",
-        "at most 50.0 %",
-        "53.6 %",
-        "About 1,234",
-    ):
-        assert part in text
-    text = verdict_in_words(verdict(retention=None, retention_ci=None, compute_ratio=None, params_ratio=None))
-    assert "Retention was not measured" in text
-    assert "compute is not known" in text
 
 
 def test_the_table_names_units_and_hides_escapes() -> None:
@@ -222,15 +212,15 @@ def test_the_table_names_units_and_hides_escapes() -> None:
     ):
         assert part in out
     assert "\x1b" not in out
-    assert BenchResult.from_json(result.to_json()) == result
 
 
-def test_gain_in_words() -> None:
-    result = BenchResult(MACHINE, (model("student"),), verdict(), Gain(1.25, 20, 10, 0.0987), ())
-    assert "+1.25 points" in gain_in_words(result)
-    assert "p = 0.099" in gain_in_words(result)
-    assert BenchResult.from_json(result.to_json()) == result
-    assert "--baseline" in gain_in_words(BenchResult(MACHINE, (), verdict(), None, ()))
+def test_the_terminal_says_the_verdict_and_what_the_teacher_added() -> None:
+    stream = io.StringIO()
+    gain = Gain(1.25, 20, 10, 0.0987)
+    print_table(BenchResult(MACHINE, (model("student"),), verdict(), gain, ()), Console(file=stream))
+    out = " ".join(stream.getvalue().split())
+    for part in ("PASS The claim holds.", "keeps 97 %", "95 % to 99 %", "49.5 %", "+1.2 points", "p = 0.099"):
+        assert part in out
 
 
 def test_printable_spells_out_what_a_terminal_would_obey() -> None:
@@ -278,5 +268,7 @@ def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))
     text = levels(examine_machine(host, tmp_path, "U8S8"))
-    for part in ("warning heat: 85 °C", "warning power", "warning disk", "note threads", "ok int8: U8S8"):
+    for part in ("warning heat: 85 °C", "warning power", "warning disk", "ok int8: U8S8"):
         assert part in text
+    assert "note threads: OMP_NUM_THREADS=1 is among the limits" in text
+    assert "kdtool run DATA --out DIR" in text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdtool.data.channels import channel_statistics
+from kdtool.data.channels import _statistics, channel_statistics
 
 
 @settings(max_examples=30, deadline=None)
@@ -24,3 +24,10 @@ def test_a_constant_channel_can_be_divided_by() -> None:
     mean, std = channel_statistics([np.full((4, 4, 3), 51, np.uint8)])
     assert mean == pytest.approx((0.2, 0.2, 0.2))
     assert std == (1.0, 1.0, 1.0)
+
+
+def test_one_stray_pixel_in_a_thousand_million_is_no_scale() -> None:
+    mean, std = _statistics([10**9, 1] + [0] * 254)
+    assert 0 < mean < 1e-11
+    assert std == 1.0
+    assert 5e-4 < _statistics([15, 1] + [0] * 254)[1] < 2e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from kdtool.cli import main
+from kdtool.core.recipe import DataSettings
+from kdtool.core.screen import QUIET
+from kdtool.data import scan as scan_module
+from kdtool.data.prepare import prepare
+from kdtool.data.scan import scan
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}
@@ -100,3 +106,42 @@ def test_a_name_cannot_steer_the_terminal(photos: Photos, capsys: pytest.Capture
     assert code == 3
     assert "\x1b" not in out + err
     assert "train/\\x1b[31mred/000.png: the file is empty" in out
+
+
+def test_without_a_seed_the_split_is_that_of_prepare(photos: Photos, tmp_path: Path) -> None:
+    root, scans = str(photos(per_class=10)), []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(scan_module, "scan", lambda *a: scans.append(scan(*a)) or scans[-1])
+        main(["data", "check", root, "--set", "data.size=8"])
+    prepared, _ = prepare(root, DataSettings(size=8), 0, tmp_path / "out", QUIET)
+    checked = {
+        photo.sample.path: split for photo, split in zip(scans[0].photos, scans[0].splits, strict=True)
+    }
+    assert checked == {path: name for name in SPLITS for path in prepared.split(name).paths}
+
+
+def test_help_says_the_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "default: 0" in check(capsys, "--help")[1]
+
+
+def test_the_hint_fits_the_findings(photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:
+    root = photos(splits=SPLITS)
+    shutil.copy(root / "train" / "rings" / "001.png", root / "test" / "rings" / "x.png")
+    code, _, err = check(capsys, str(root))
+    assert code == 3
+    assert "--allow-leaks" in err and "--skip-bad" not in err
+    assert check(capsys, str(root), "--allow-leaks")[0] == 0
+    shutil.rmtree(root / "test" / "rings")
+    code, _, err = check(capsys, str(root))
+    assert "the same classes" in err and "--allow-leaks" not in err
+
+
+@pytest.mark.parametrize("option", ["--json", "--skip-bad"])
+def test_names_that_are_not_utf8(photos: Photos, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    root = photos(splits=SPLITS)
+    for name in (b"x.caf\xe9", b"caf\xe9.png"):
+        Path(os.fsdecode(os.fsencode(root / "train" / "rings") + b"/" + name)).write_bytes(b"")
+    code, out, _ = check(capsys, str(root), option)
+    assert code == (3 if option == "--json" else 0)
+    assert "caf\\xe9" in out.replace("\\\\", "\\")  # JSON doubles it
+    out.encode()

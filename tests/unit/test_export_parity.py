@@ -73,6 +73,40 @@ def test_another_shape_fails(network: nn.Module, images: FloatArray) -> None:
         check_parity(network, lambda part: torch_run(network, part)[:, :2], images, 1e-4, NAME)
 
 
+@pytest.mark.parametrize(
+    ("logit", "difference", "passes"),
+    [
+        (1.0, 0.9e-4, True),
+        (100.0, 0.9e-4, True),
+        (100.0, 1.3e-4, False),  # the tolerance is absolute up to here
+        (350.0, 2.8e-4, True),  # the rounding of float32 beyond
+        (350.0, 4.5e-4, False),
+    ],
+)
+def test_only_logits_that_float32_cannot_hold_to_the_tolerance_have_a_wider_one(
+    images: FloatArray, logit: float, difference: float, passes: bool
+) -> None:
+    def run(part: FloatArray) -> FloatArray:
+        return np.tile(np.array([logit + difference, 0.0], np.float32), (len(part), 1))
+
+    if passes:
+        check_parity(Constant([logit, 0.0]), run, images, 1e-4, NAME)
+    else:
+        with pytest.raises(GateError, match=r"allowed is 0\.0001|allowed is 0\.00035"):
+            check_parity(Constant([logit, 0.0]), run, images, 1e-4, NAME)
+
+
+def test_an_infinite_logit_of_torch_does_not_widen_the_tolerance(images: FloatArray) -> None:
+    with pytest.raises(GateError, match="Δlogit"):
+        check_parity(
+            Constant([float("inf"), 0.0]),
+            lambda part: np.ones((len(part), 2), np.float32),
+            images,
+            1e-4,
+            NAME,
+        )
+
+
 class Constant(nn.Module):
     """Answers the same logits to every image."""
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kdtool.core.errors import DataError, SetupError, UsageError
-from kdtool.data.sources import load_listing
+from kdtool.core.recipe import DataSettings
+from kdtool.core.screen import QUIET
+from kdtool.data.scan import scan
+from kdtool.data.sources import default_recipe, load_listing, resolve
 
 Photos = Callable[..., Path]
 ONE_EACH = {"train": 1, "validation": 1, "test": 1}
@@ -155,10 +161,80 @@ def test_a_folder_that_cannot_be_read(photos: Photos, monkeypatch: pytest.Monkey
         load_listing(str(root))
 
 
-def test_nothing_that_is_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", [load_listing, resolve, default_recipe])
+def test_nothing_that_is_known(tmp_path: Path, function: Callable[[str], object]) -> None:
     with pytest.raises(UsageError, match=r"no such folder, no manifest") as caught:
-        load_listing(str(tmp_path / "missing"))
+        function(str(tmp_path / "missing"))
     assert "cifar10" in caught.value.hint
     with pytest.raises(UsageError) as caught:
-        load_listing("imagenete")
+        function("imagenete")
     assert caught.value.hint == "Did you mean 'imagenette'?"
+
+
+def test_data_as_it_is_recorded(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = photos()
+    monkeypatch.chdir(root.parent)
+    assert resolve(None) == resolve("digits") == "digits"
+    assert resolve("mnist") == "mnist"
+    assert resolve(root.name) == resolve(f"./{root.name}/") == str(root.resolve())
+
+
+def test_the_recipe_that_goes_with_data(photos: Photos) -> None:
+    assert default_recipe(None) == default_recipe("digits") == "digits"
+    assert default_recipe("mnist") == default_recipe(str(photos())) == "paper"
+
+
+@pytest.mark.parametrize("function", [load_listing, resolve, default_recipe])
+def test_data_that_is_not_utf8_cannot_be_recorded(
+    photos: Photos, tmp_path: Path, function: Callable[[str], object]
+) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    photos().rename(name)
+    with pytest.raises(UsageError, match=r"caf\\udce9: the path is not UTF-8") as caught:
+        function(name)
+    assert "ln -s" in caught.value.hint
+
+
+def test_a_working_folder_that_is_not_utf8_cannot_be_recorded(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    photos().rename(name)
+    monkeypatch.chdir(name)
+    with pytest.raises(UsageError, match=r"the path is not UTF-8"):
+        resolve(".")
+
+
+def test_two_classes_that_are_written_the_same(photos: Photos) -> None:
+    root = photos(classes=("caf\\xe9", "other"), per_class=2)
+    twin = Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
+    (root / "other").rename(twin)
+    found = scan(load_listing(str(root)), DataSettings(size=8), 0, QUIET)
+    assert "train has 2 classes that are written 'caf\\\\xe9'." in [f.text for f in found.findings]
+
+
+def test_a_pipe_is_no_picture(photos: Photos) -> None:
+    root = photos(classes=("a", "b"), per_class=1)
+    os.mkfifo(root / "a" / "x.jpg")
+    (root / "b" / "link.jpg").symlink_to(root / "a" / "x.jpg")
+    (root / "b" / "null.png").symlink_to("/dev/null")
+    (root / "b" / "good.png").symlink_to(root / "b" / "000.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(root / "a" / "s.png"))
+    listing = load_listing(str(root))
+    assert [sample.path for sample in listing.samples] == ["a/000.png", "b/000.png", "b/good.png"]
+    assert listing.ignored == {"no regular file": 4}
+
+
+def test_folders_may_be_deeper_than_the_interpreter_recurses(photos: Photos) -> None:
+    root = photos(classes=("a", "b"), per_class=1)
+    deep = root / "a" / Path(*["d"] * 400)
+    deep.mkdir(parents=True)
+    (root / "a" / "000.png").rename(deep / "x.png")
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        listing = load_listing(str(root))
+    finally:
+        sys.setrecursionlimit(usual)
+    assert listing.samples[0].path.endswith("d/d/x.png")

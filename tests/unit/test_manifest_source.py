@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_a_label_may_be_a_number_in_json(tmp_path: Path) -> None:
         ("l.jsonl", "[1]", "line 1: not a JSON object"),
         ("l.jsonl", '{"path": "x"}', "line 1: the field 'label' is missing"),
         ("l.jsonl", '{"path": "x", "label": null}', "line 1: the field 'label' is empty"),
+        ("l.jsonl", r'{"path": "x\u0000", "label": "y"}', "line 1: the field 'path' holds a NUL or half"),
+        ("l.csv", "path,label\nx\0,y", "line 2: the field 'path' holds a NUL or half"),
+        ("l.jsonl", r'{"path": "x\ud800", "label": "y"}', "line 1: the field 'path' holds a NUL or half"),
+        ("l.jsonl", r'{"path": "x", "label": "\udfff"}', "line 1: the field 'label' holds a NUL or half"),
+        ("l.jsonl", r'{"path": "x", "label": "y", "split": "\ud800"}', "line 1: the field 'split' holds a"),
+        ("l.jsonl", r'{"path": "x", "label": "y", "\u001b\ud800": 1}', r"field '\\x1b\\ud800' is unknown"),
+        ("l.jsonl", '{"path": "x", "label": {}}', "line 1: the field 'label' is not text"),
+        ("l.jsonl", '{"path": 1, "label": "y"}', "line 1: the field 'path' is not text"),
+        ("l.jsonl", '{"path": "x", "label": "y", "split": [1]}', "line 1: the field 'split' is not text"),
+        ("l.jsonl", "[" * 100_000, "line 1: not JSON .maximum recursion depth"),
+        ("l.jsonl", '{"path": "x", "label": "y", "split": ' + "[" * 900 + "]" * 900 + "}", "line 1: "),
     ],
 )  # fmt: skip
 def test_wrong_lines_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -90,5 +102,13 @@ def test_all_wrong_lines_at_once(tmp_path: Path) -> None:
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes(b"path,label\ncaf\xe9,x")
-    with pytest.raises(DataError, match=r"cannot be read .not UTF-8."):
+    with pytest.raises(DataError, match=r"cannot be read .not UTF-8.") as caught:
         load_listing(str(tmp_path / "l.csv"))
+    assert "path,label" in caught.value.hint
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    [sample] = load_listing(write(tmp_path, "path,label\nx.jpg,a")).samples
+    with pytest.raises(OSError, match="not a regular file"):
+        sample.read()

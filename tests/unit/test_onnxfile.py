@@ -6,8 +6,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.onnxfile import onnx_bytes
 from kdtool.core.preprocess import Preprocess
+from kdtool.graph.onnxfile import onnx_bytes
 
 INFO = ModelInfo("teacher", "resnet18", ("größe", "<b>"), Preprocess(8, 8))
 SECRET = "/home/someone/project/net.py"

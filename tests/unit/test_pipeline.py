@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.errors import UsageError
+from kdtool.arch.network import build, save_network
+from kdtool.core.errors import KdtoolError, SetupError, UsageError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import Preprocess
 from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
-from kdtool.pipeline import Job, resume, start
+from kdtool.pipeline import Job, check, resume, start
 
 
 def record(job: Job, *begun: str) -> None:
@@ -30,9 +33,9 @@ def test_digits_are_the_default_with_their_recipe(tmp_path: Path, monkeypatch: p
         0,
         "artifacts/digits",
     )
-    job = start("photographs", None, None, (), 3, QUIET)
+    job = start("cifar10", None, None, (), 3, QUIET)
     assert (job.source, job.recipe.name, job.seed, str(job.run.path)) == (
-        "photographs",
+        "cifar10",
         "paper",
         3,
         "artifacts/paper",
@@ -40,9 +43,10 @@ def test_digits_are_the_default_with_their_recipe(tmp_path: Path, monkeypatch: p
 
 
 def test_a_run_remembers_its_photographs_and_seed(tmp_path: Path) -> None:
-    record(start(str(tmp_path), tmp_path / "run", None, (), 7, QUIET))
+    (tmp_path / "photographs").mkdir()
+    record(start(str(tmp_path / "photographs"), tmp_path / "run", None, (), 7, QUIET))
     again = start(None, tmp_path / "run", "paper", (), None, QUIET)
-    assert (again.source, again.seed) == (str(tmp_path), 7)
+    assert (again.source, again.seed) == (str(tmp_path / "photographs"), 7)
 
 
 def test_a_run_remembers_its_recipe(tmp_path: Path) -> None:
@@ -51,10 +55,17 @@ def test_a_run_remembers_its_recipe(tmp_path: Path) -> None:
     assert (again.recipe.name, again.recipe.student.epochs, again.recipe.bench.runs) == ("paper", 5, 70)
 
 
-def test_other_photographs_want_another_folder(tmp_path: Path) -> None:
-    record(start("digits", tmp_path / "run", "paper", (), None, QUIET), "teacher")
-    with pytest.raises(UsageError, match=r"photographs: 'digits' in the run, .* asked for"):
-        start(str(tmp_path), tmp_path / "run", None, (), None, QUIET)
+def test_a_run_among_the_photographs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="The run would lie among the photographs") as caught:
+        start(".", None, None, (), None, QUIET)
+    assert "--out" in caught.value.hint
+
+
+def test_a_mistyped_place_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no-such-place"):
+        start("no-such-place", tmp_path / "run", None, (), None, QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +106,47 @@ def test_no_run_and_a_folder_that_is_none(tmp_path: Path) -> None:
         newest_run(tmp_path)
     with pytest.raises(UsageError, match=r"is not a run: it has no run\.json"):
         RunFolder(tmp_path).read_record()
-    (tmp_path / "run.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"schema": 1}', '{"schema": 9}', '{"schema": 1, "recipe": []}', "[" * 9999],
+)
+def test_a_record_that_cannot_be_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
     with pytest.raises(UsageError, match=r"run\.json cannot be read"):
         RunFolder(tmp_path).read_record()
+
+
+def test_one_process_is_what_this_version_trains_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SetupError, match="one of several processes"):
+        check(start(None, tmp_path / "run", None, (), None, QUIET), student=True)
+
+
+@pytest.mark.parametrize(
+    "field, message",
+    [
+        ("student.arch=nosuch", "No network is called 'nosuch'"),
+        ("student.loss.name=foo", "student.loss.name is 'foo'"),
+        ("student.loss.temperature=abc", "the loss 'kd' cannot take temperature='abc'"),
+        ("student.loss.temperature=0", "temperature is 0"),
+        ("teacher.arch=nosuch", "No network is called 'nosuch'"),
+        ("teacher.weights=nosuch.pt", "nosuch.pt: no such file"),
+        ("teacher.trained=nosuch.safetensors", "no such file"),
+    ],
+)
+def test_what_is_wrong_is_found_before_decoding(tmp_path: Path, field: str, message: str) -> None:
+    fields = ["teacher.arch=timm/test_resnet", "student.arch=timm/test_resnet", field]
+    with pytest.raises(KdtoolError, match=message):
+        check(start(None, tmp_path / "run", "digits", fields, None, QUIET), student=True)
+
+
+def test_a_brought_teacher_is_recorded_as_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "teacher.safetensors"
+    info = ModelInfo("teacher", "timm/test_vit", ("a", "b"), Preprocess(32, 32), label_smoothing=0.1)
+    save_network(file, build("timm/test_vit", 2, 32).state_dict(), info)
+    job = check(
+        start(None, tmp_path / "run", "digits", [f"teacher.trained={file}"], None, QUIET), student=False
+    )
+    assert (job.recipe.teacher.arch, job.recipe.teacher.label_smoothing) == ("timm/test_vit", 0.1)

@@ -19,13 +19,23 @@ from kdtool.core.preprocess import decode
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET, Quiet
 from kdtool.data import prepare as prepare_module
-from kdtool.data.prepare import prepare
+from kdtool.data.carve import planned_counts
+from kdtool.data.prepare import prepare, unchanged
 from kdtool.data.reader import Prepared, open_prepared
+from kdtool.data.sources import load_listing
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}
 SETTINGS = DataSettings(size=16)
 FILES = ["data.json", "manifest.json", "samples.csv", "test.npy", "train.npy", "validation.npy"]
+
+
+class Listener(Quiet):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def run(
@@ -264,19 +274,70 @@ def test_a_data_json_of_another_version(prepared: Prepared) -> None:
 
 
 def test_the_user_is_told_what_was_decided(photos: Photos, tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Listener(Quiet):
-        def say(self, text: str) -> None:
-            said.append(text)
-
     root = photos(splits={"train": 6, "test": 2})
     (root / "train" / "checks" / "notes.txt").write_text("x")
-    prepare(str(root), SETTINGS, 0, tmp_path / "out", Listener())
-    assert said == [
+    screen = Listener()
+    prepare(str(root), SETTINGS, 0, tmp_path / "out", screen)
+    counts = "3 classes; 15 train, 3 validation, 6 test images of 16 × 16"
+    assert screen.said == [
         f"{root}: no validation split; 15% of train becomes it (stratified, seeded)",
         f"{root}: ignored 1 × .txt",
+        f"prepare: {counts}",
     ]
+    screen.said.clear()
+    prepare(str(root), SETTINGS, 0, tmp_path / "out", screen)
+    assert screen.said == [f"prepare: complete, skipped ({counts})"]
+
+
+def test_the_user_is_told_that_the_photographs_changed(photos: Photos, tmp_path: Path) -> None:
+    root, folder, screen = photos(splits=SPLITS), tmp_path / "out", Listener()
+    run(root, folder)
+    os.utime(folder / "manifest.json", (86_400 * 366, 86_400 * 366))
+    grey_instead(root / "train")
+    prepare(str(root), SETTINGS, 0, folder, screen)
+    assert screen.said[0].startswith("prepare: the photographs changed since 1971-01-0")
+    assert screen.said[0].endswith("; preparing again")
+    screen.said.clear()
+    prepare(str(root), DataSettings(size=8), 0, folder, screen)  # other settings, the same photographs
+    assert len(screen.said) == 1
+
+
+def test_unchanged_is_what_would_be_skipped(photos: Photos, tmp_path: Path) -> None:
+    root, folder = photos(), tmp_path / "out"
+    assert not unchanged(str(root), SETTINGS, 0, folder, QUIET)
+    run(root, folder)
+    moved = shutil.move(root, tmp_path / "elsewhere")
+    assert unchanged(str(moved), SETTINGS, 0, folder, QUIET)
+    assert not unchanged(str(moved), SETTINGS, 1, folder, QUIET)
+    assert not unchanged(str(moved), DataSettings(size=8), 0, folder, QUIET)
+    grey_instead(moved)
+    assert not unchanged(str(moved), SETTINGS, 0, folder, QUIET)
+
+
+@pytest.mark.parametrize("splits", [None, {"train": 9, "test": 2}, {"train": 9, "val": 2}, SPLITS])
+@pytest.mark.parametrize("test_fraction", [0.01, 0.15, 0.6])
+def test_planned_counts_are_those_prepared(
+    photos: Photos, tmp_path: Path, splits: dict[str, int] | None, test_fraction: float
+) -> None:
+    root = photos(per_class=7, splits=splits)
+    fields = DataSettings(size=8, test_fraction=test_fraction)
+    planned = planned_counts(load_listing(str(root)), fields, 3)
+    assert planned == run(root, tmp_path / "out", fields, 3)[0].counts
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"x.caf\xe9"])
+def test_names_that_are_not_utf8_survive(photos: Photos, tmp_path: Path, name: bytes) -> None:
+    root = photos(per_class=4)
+    (root / "checks").rename(os.fsdecode(os.fsencode(root / "renamed-") + name))
+    first = next(root.glob("renamed*"))
+    (first / "000.png").rename(os.fsdecode(os.fsencode(first) + b"/" + name + b".png"))
+    (root / "rings" / os.fsdecode(name)).write_bytes(b"ignored")
+    prepared, _ = run(root, tmp_path / "out")
+    shown = name.decode("utf-8", "backslashreplace")
+    assert f"renamed-{shown}" in prepared.classes
+    paths = [path for split in SPLITS for path in prepared.split(split).paths]
+    assert f"renamed-{shown}/{shown}.png" in paths
+    assert run(root, tmp_path / "out")[1]
 
 
 def test_the_photographs_may_be_gone_afterwards(photos: Photos, tmp_path: Path) -> None:

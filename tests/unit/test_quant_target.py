@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.quant.target import TARGETS, host_target, int8_recipe
+from kdtool.core.cpu import int8_target
+from kdtool.quant.target import TARGETS, int8_recipe
 
 HOSTS = {
     "x86": ("x86_64", "flags\t: fpu avx avx2 avx512f avx512bw"),
@@ -17,29 +18,14 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_each_target_is_recognized(target: str, tmp_path: Path) -> None:
+def test_each_target_is_one_that_a_processor_answers(target: str, tmp_path: Path) -> None:
     machine, flags = HOSTS[target]
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\n{flags}\n")
-    assert host_target(machine, cpuinfo) == target
-
-
-def test_client_processors_have_vnni_by_another_name(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("flags\t: avx2 avx_vnni")
-    assert host_target("x86_64", tmp_path / "cpuinfo") == "x86-vnni"
-
-
-@pytest.mark.parametrize(
-    ("machine", "target"), [("arm64", "arm-dotprod"), ("aarch64", "arm"), ("AMD64", "x86"), ("x86_64", "x86")]
-)
-def test_a_processor_that_tells_nothing_gets_the_safe_recipe(
-    machine: str, target: str, tmp_path: Path
-) -> None:
-    assert host_target(machine, tmp_path / "nothing") == target
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
+    assert int8_target(tmp_path, machine) == target
 
 
 def test_this_host_has_a_target() -> None:
-    assert host_target() in TARGETS
+    assert int8_target() in TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -25,10 +25,14 @@ def test_the_default_recipe_is_the_papers() -> None:
     assert (recipe.bench.max_compute, recipe.bench.min_retention) == (0.50, 0.94)
 
 
+def test_another_size_is_the_whole_picture_too() -> None:
+    """The shortest side follows the crop, so that a smaller input does not see the middle alone."""
+    assert load_recipe("paper", ["data.size=96"]).data.shortest_side == 96
+
+
 def test_the_paper_is_what_the_defaults_say() -> None:
     defaults = Recipe(name="paper").to_json()
     written = load_recipe("paper").to_json()
-    written["data"]["resize"] = 0  # 0 means `size`, which the recipe spells out
     written["student"]["loss"].pop("temperature")
     assert {**written, "title": ""} == defaults
 

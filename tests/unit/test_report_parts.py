@@ -1,14 +1,12 @@
-"""The parts of the report: histories, predictions, bench.json, words, axes and charts."""
+"""The parts of the report: histories, mistakes, axes and charts."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,23 +14,14 @@ from hypothesis import strategies as st
 
 from kdtool.core.errors import DataError, SetupError
 from kdtool.core.history import COLUMNS, History, read_history
+from kdtool.core.predictions import Answers, Predictions
 from kdtool.core.recipe import load_recipe
 from kdtool.report.axis import axis
 from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
 from kdtool.report.command import command_of
-from kdtool.report.measured import Claim, Gain, read_measured
-from kdtool.report.mistakes import (
-    Answers,
-    Predictions,
-    class_scores,
-    confusion,
-    most_confused,
-    read_predictions,
-    worst_mistakes,
-)
+from kdtool.report.mistakes import class_scores, confusion, most_confused, worst_mistakes
 from kdtool.report.render import duration, interval, percent, scaled
 from kdtool.report.tradeoff import LABEL_GAP, Point, trade_off
-from kdtool.report.verdict import Wording, in_words
 from kdtool.train.curves import curves_png
 
 HEADER = ",".join(COLUMNS)
@@ -45,15 +34,6 @@ def history_file(path: Path, epochs: int) -> Path:
     ]
     path.write_text("\n".join([HEADER, *rows]) + "\n")
     return path
-
-
-def claim(verdict: str, **changes: Any) -> Claim:
-    content = {
-        "verdict": verdict, "retention": 0.95, "retention_ci": (0.93, 0.97), "compute_ratio": 0.495,
-        "params_ratio": 0.536, "thresholds": {"min_retention": 0.94, "max_compute": 0.5},
-        "images_needed": 1488,
-    }  # fmt: skip
-    return Claim.model_validate(content | changes)
 
 
 # history.csv
@@ -108,40 +88,11 @@ def test_curves_png_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.
     assert "kdtool[train]" in error.value.hint
 
 
-# predictions.csv
+# Mistakes
 
 
 ANSWERS = Answers(("a", "b", "b", "a", "c"), (0.9, 0.8, 0.6, 0.7, 0.95))
 PREDICTIONS = Predictions(("1", "2", "3", "4", "5"), ("a", "a", "b", "b", "a"), {"student": ANSWERS})
-
-
-def test_predictions_are_read_with_every_model(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.csv"
-    path.write_text(
-        'path,label,teacher,teacher_probability,student,student_probability\n"a,b.jpg",x,x,.9,"y\nz",.5\n'
-    )
-    predictions = read_predictions(path)
-    assert predictions.paths == ("a,b.jpg",)
-    assert predictions.models == {"teacher": Answers(("x",), (0.9,)), "student": Answers(("y\nz",), (0.5,))}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "path,label\n",
-        "label,path\na,b\n",
-        "path,label,student\n1,a,a\n",
-        "path,label,student,student_probability\n1,a,a,much\n",
-        "path,label,student,student_probability\n1,a\n",
-    ],
-)
-def test_broken_predictions_name_the_file(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "predictions.csv"
-    path.write_text(content)
-    with pytest.raises(DataError, match=r"predictions\.csv") as error:
-        read_predictions(path)
-    assert "kdtool bench" in error.value.hint
 
 
 def test_confusion_counts_rows_by_true_class() -> None:
@@ -173,62 +124,6 @@ def test_worst_mistakes_are_the_most_confident_ones() -> None:
         ("5", "a", "c", 0.95),
         ("2", "a", "b", 0.8),
     ]
-
-
-# bench.json
-
-
-def test_a_broken_bench_lists_every_field(tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"schema": 2, "host": {}, "models": [{"name": "teacher"}], "claim": None}))
-    with pytest.raises(DataError) as error:
-        read_measured(path)
-    for field in (str(path), "schema", "models.0.accuracy", "models.0.latency_ms"):
-        assert field in error.value.message
-
-
-def test_an_unreadable_bench_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
-    path.mkdir()
-    with pytest.raises(DataError, match=r"bench\.json cannot be read"):
-        read_measured(path)
-
-
-# The verdict in words
-
-
-def words(given: Claim | None, gain: Gain | None = None) -> Wording:
-    return in_words(given, gain)
-
-
-def test_words_of_each_verdict() -> None:
-    passed = words(claim("PASS", retention_ci=(0.941, 0.97), images_needed=None))
-    assert passed.headline == "The claim holds."
-    assert "at least 94\u00a0%" in passed.sentences[0]
-    assert "95\u00a0% of the teacher" in passed.sentences[1]
-    assert "49.5\u00a0%" in passed.sentences[1]
-    low = words(claim("FAIL", retention_ci=(0.9, 0.93)))
-    assert "upper end of the interval, 93\u00a0%, is under 94\u00a0%" in low.sentences[-1]
-    both = words(claim("FAIL", retention_ci=(0.9, 0.93), compute_ratio=0.61))
-    assert "upper end" in both.sentences[-1]
-    assert "61\u00a0%, is over 50\u00a0%" in both.sentences[-1]
-    dear = words(claim("FAIL", retention=None, retention_ci=None, compute_ratio=0.61))
-    assert dear.sentences[-1].startswith("The compute, 61")
-    between = words(claim("INCONCLUSIVE"))
-    assert "About 1,488 test images" in between.sentences[-1]
-    assert "on the limit itself" in words(claim("INCONCLUSIVE", images_needed=None)).sentences[-1]
-    assert "no retention" in words(claim("INCONCLUSIVE", retention=None, retention_ci=None)).sentences[-1]
-    assert "compute" in words(claim("INCONCLUSIVE", compute_ratio=None)).sentences[-1]
-    assert words(None).name == "NONE"
-
-
-def test_words_of_what_the_teacher_was_good_for() -> None:
-    sure = words(claim("PASS"), Gain(points=3.25, p=0.003)).sentences[-1]
-    assert "+3.2 points, which chance alone would hardly give (McNemar p = 0.003)" in sure
-    assert (
-        "-1.0 points, which chance may have given"
-        in words(claim("PASS"), Gain(points=-1, p=0.4)).sentences[-1]
-    )
 
 
 # Axes and charts

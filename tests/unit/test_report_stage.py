@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdtool.core.errors import DataError, UsageError
+from kdtool.core.errors import UsageError
 from kdtool.core.history import COLUMNS
 from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import Preprocess
@@ -128,7 +128,10 @@ def make_bench(run: RunFolder, n_images: int, **claim: Any) -> None:
             "accuracy": 0.9 - number / 50, "accuracy_ci": [0.8, 0.95], "n_images": n_images,
             "retention": 1 - number / 50, "retention_ci": [0.9, 1.02], "params": 11_200_000,
             "macs": 1_814_100_000, "flops": 3_628_200_000, "size_bytes": 44_700_000,
-            "latency_ms": {"p50": 12.5 + number, "p90": 13.5, "samples": [12.5] * 64, "threads": 2},
+            "latency_ms": {
+                "p50": 12.5 + number, "p90": 13.5, "samples": [12.5] * 64, "warmup": [20.0], "threads": 2,
+            },
+            "file": f"{name}.onnx", "sha256": "0" * 64,
         }
         for number, name in enumerate(MODELS)
     ]  # fmt: skip
@@ -137,13 +140,14 @@ def make_bench(run: RunFolder, n_images: int, **claim: Any) -> None:
         "params_ratio": 0.536, "thresholds": {"min_retention": 0.94, "max_compute": 0.5},
         "images_needed": 810,
     }  # fmt: skip
-    content = {
-        "schema": 1,
-        "host": {"cpu": "A & B", "threads": 2},
-        "models": models,
-        "claim": verdict | claim,
-    }
-    content |= {"gain": {"points": 4.5, "p": 0.01}, "notes": ["The test split is <small>."]}
+    host = {
+        "processor": "A & B", "machine": "x86_64", "flags": [], "cores": 2, "usable": 2, "memory_bytes": None,
+        "governor": None, "frequency_mhz": None, "temperature_c": None, "throttling": None, "load": 0.5,
+        "os": "Linux", "versions": {"onnxruntime": "1.32.0"},
+    }  # fmt: skip
+    content = {"schema": 1, "host": host, "models": models, "claim": verdict | claim}
+    gain = {"points": 4.5, "student_only": 20, "baseline_only": 4, "p": 0.01}
+    content |= {"gain": gain, "notes": ["The test split is <small>."]}
     run.bench.write_text(json.dumps(content))
 
 
@@ -331,9 +335,8 @@ def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
         assert said in text
 
 
-def test_without_a_claim_nothing_is_judged(run: RunFolder) -> None:
-    content = json.loads(run.bench.read_text()) | {"claim": None}
-    run.bench.write_text(json.dumps(content))
+def test_without_a_measurement_nothing_is_judged(run: RunFolder) -> None:
+    run.bench.unlink()
     assert "Nothing was judged." in page_of(run)[0]
 
 
@@ -386,6 +389,6 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_a_broken_bench_writes_no_page(run: RunFolder) -> None:
     run.bench.write_text("{")
-    with pytest.raises(DataError, match=r"bench\.json"):
+    with pytest.raises(UsageError, match=r"bench\.json is not a result of bench"):
         write_report(run, QUIET)
     assert not run.report.exists()

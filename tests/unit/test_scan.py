@@ -19,7 +19,7 @@ from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET, Quiet
 from kdtool.data import duplicates
 from kdtool.data.examine import Photo
-from kdtool.data.findings import KINDS, SHOWN, Finding, describe
+from kdtool.data.findings import KINDS, SHOWN, WAYS_OUT, Finding, describe, ways_out
 from kdtool.data.listing import Listing, Sample
 from kdtool.data.scan import Scan, scan
 from kdtool.data.sources import load_listing
@@ -163,7 +163,8 @@ def test_the_same_picture_in_two_splits(photos: Photos) -> None:
     assert texts(found, "leak") == ["train/rings/000.png (train), test/rings/x.tiff (test)"]
     with pytest.raises(DataError, match=r"The same picture in two splits") as caught:
         found.require(QUIET)
-    assert "--set data.allow_leaks=true" in caught.value.hint
+    assert "--allow-leaks" in caught.value.hint
+    assert "--skip-bad" not in caught.value.hint
 
 
 def test_leaks_may_be_allowed(photos: Photos) -> None:
@@ -221,15 +222,46 @@ def test_close_looks_are_found_as_by_comparing_all(seed: int, count: int) -> Non
         for i, look in enumerate(looks)
     ]
     splits = [("train", "test")[i % 2] for i in range(count)]
-    expected = {
-        (str(i), str(j))
-        for i in range(count)
-        for j in range(i + 1, count)
-        if splits[i] != splits[j] and (looks[i] ^ looks[j]).bit_count() <= duplicates.LOOK_DISTANCE
-    }
+    groups = [{i} for i in range(count)]
+    for i in range(count):
+        for j in range(i):
+            if (looks[i] ^ looks[j]).bit_count() <= duplicates.LOOK_DISTANCE and groups[i] is not groups[j]:
+                groups[i] |= groups[j]
+                for member in groups[j]:
+                    groups[member] = groups[i]
+    expected = {tuple(map(str, sorted(group))) for group in groups if len({splits[i] for i in group}) > 1}
     found = [finding.paths for finding in duplicates.near_findings(photos, splits)]
     assert set(found) == expected
     assert len(found) == len(expected)
+
+
+def test_many_pictures_that_look_alike_are_one_finding() -> None:
+    photos = [
+        Photo(Sample(f"{i}.png", "ab"[i % 2], "train", bytes), "", str(i), 7, 40, 40, "RGB", "PNG")
+        for i in range(1800)
+    ]
+    [finding] = duplicates.near_findings(photos, ["train"] * 1800)
+    assert finding.text == (
+        "0.png (train, a), 1.png (train, b), 2.png (train, a), 3.png (train, b), 4.png (train, a), "
+        "5.png (train, b), … and 1,794 more"
+    )
+    assert len(finding.paths) == 1800
+    assert list(duplicates.near_findings(photos[::2], ["train"] * 900)) == []  # all of one class
+
+
+def test_a_group_in_a_message_shows_every_place(photos: Photos) -> None:
+    root = photos(splits=SPLITS)
+    for index in range(10):
+        shutil.copy(root / "train" / "checks" / "000.png", root / "train" / "checks" / f"copy{index}.png")
+    shutil.copy(root / "train" / "checks" / "000.png", root / "test" / "checks" / "x.png")
+    [text] = texts(scan_of(root), "leak")
+    assert "test/checks/x.png (test)" in text
+    assert text.endswith("… and 6 more")
+
+
+def test_every_fatal_finding_has_a_way_out() -> None:
+    assert set(WAYS_OUT) == set(KINDS) - {"labels", "near"}  # these two are warnings
+    assert ways_out([Finding("leak", "x", fatal=False), Finding("few", "y")]) == WAYS_OUT["few"]
 
 
 def test_all_findings_come_at_once_and_each_kind_is_cut(photos: Photos) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -9,7 +10,7 @@ import pickle
 import struct
 import tarfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from kdtool.core.errors import SetupError
+from kdtool.core.errors import LockedError, SetupError
 from kdtool.core.preprocess import decode
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.sources import load_listing
+from kdtool.data.sources import torchvision as source
 from kdtool.data.sources.torchvision import DATASETS, cache_folder
 
 Serve = Callable[[dict[str, bytes]], list[str]]
@@ -197,6 +199,65 @@ def test_what_a_killed_download_left_is_not_trusted(
     (half / "half.JPEG").write_bytes(b"")
     serve({"imagenette2-160.tgz": imagenette(monkeypatch)})
     assert len(load_listing("imagenette-160").samples) == 40
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_an_empty_folder_in_the_cache(name: str, cache: Path) -> None:
+    (cache / name).mkdir(parents=True)
+    with pytest.raises(SetupError, match=r"is incomplete or damaged") as caught:
+        load_listing(name)
+    assert str(cache / name) in caught.value.message
+    assert f"rm -r {cache / name}" in caught.value.hint
+
+
+def test_a_damaged_folder_in_the_cache(serve: Serve, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    serve({"imagenette2-160.tgz": imagenette(monkeypatch)})
+    load_listing("imagenette-160")
+    for path in cache.rglob("n01440764/*.JPEG"):
+        path.unlink()
+    with pytest.raises(SetupError, match=r"'imagenette-160' in .* is incomplete or damaged"):
+        load_listing("imagenette-160")
+
+
+def test_who_comes_second_takes_what_the_first_has_downloaded(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = serve({"imagenette2-160.tgz": imagenette(monkeypatch)})
+    locked = source.run_lock
+
+    @contextlib.contextmanager
+    def after_another(folder: Path) -> Iterator[None]:
+        """Between the look into the cache and the lock, another process does all of it."""
+        monkeypatch.setattr(source, "run_lock", locked)
+        load_listing("imagenette-160")
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr(source, "run_lock", after_another)
+    assert len(load_listing("imagenette-160").samples) == 40
+    assert len(asked) == 1
+
+
+def test_the_files_are_on_the_disk_before_the_folder_has_its_name(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    serve({"imagenette2-160.tgz": imagenette(monkeypatch)})
+    there: list[int] = []
+    monkeypatch.setattr(
+        "os.sync", lambda: there.append(len(list(cache.glob(".imagenette-160.partial/*/*/*/*"))))
+    )
+    monkeypatch.setattr(Path, "rename", lambda path, target: there.append(-1) or path.replace(target))
+    load_listing("imagenette-160")
+    assert there == [40, -1]
+
+
+def test_a_download_under_way_is_waited_for(cache: Path) -> None:
+    with (
+        source.run_lock(cache / ".mnist.lock"),
+        pytest.raises(LockedError, match=r"'mnist' is being downloaded: .* in use by process") as caught,
+    ):
+        load_listing("mnist")
+    assert caught.value.hint == "Wait for that to end, then run the same command again."
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))

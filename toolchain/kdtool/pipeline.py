@@ -8,28 +8,28 @@ and returns. `run_all` is `kdtool run`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdtool.core.errors import GateError, UsageError
+from kdtool.core.errors import GateError, SetupError, UsageError
 from kdtool.core.recipe import Recipe, flatten, load_recipe, override_recipe, parse_recipe
-from kdtool.core.run import ARTIFACTS, RunFolder
+from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
-from kdtool.data.sources import resolve
+from kdtool.data.sources import default_recipe, resolve
 
 if TYPE_CHECKING:
-    from kdtool.bench.result import BenchResult
+    from kdtool.core.benchresult import BenchResult
     from kdtool.data.reader import Prepared
 
 DIGITS = "digits"
-DEFAULT_RECIPE = "paper"
-TRAINED_SECTIONS = {  # which networks a section of the recipe has a part in
-    "photographs": ("teacher", "student", "baseline"),
-    "seed": ("teacher", "student", "baseline"),
-    "data": ("teacher", "student", "baseline"),
+EVERY_ROLE = ("teacher", "student", "baseline")
+TRAINED_SECTIONS = {  # which networks a part of the record decides on
+    "seed": EVERY_ROLE,
+    "data": EVERY_ROLE,
     "teacher": ("teacher",),
     "student": ("student", "baseline"),
 }
@@ -64,19 +64,21 @@ def start(
     is none either, the digits, the recipe that goes with the source, and 0.
 
     Raises:
-        UsageError: the run at `out` was made from other photographs, or with settings that this job
-            would change.
+        UsageError: the run at `out` was trained with settings that this job would change, or it would
+            lie among the photographs.
     """
-    name = recipe_name or (DIGITS if source in (None, DIGITS) else DEFAULT_RECIPE)
+    name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
     record = run.read_record() if run.record.is_file() else None
     if record is None:
-        return Job(run, load_recipe(name, overrides), seed or 0, resolve(source), screen)
-    own = parse_recipe(record["recipe"], str(run.record))
-    recipe = load_recipe(recipe_name, overrides) if recipe_name else override_recipe(own, overrides)
-    source = record["source"] if source is None else source
-    job = Job(run, recipe, int(record["seed"]) if seed is None else seed, resolve(source), screen)
-    _require_same_training(job, record)
+        job = Job(run, load_recipe(name, overrides), seed or 0, resolve(source), screen)
+    else:
+        own = parse_recipe(record["recipe"], str(run.record))
+        recipe = load_recipe(recipe_name, overrides) if recipe_name else override_recipe(own, overrides)
+        source = str(record["source"]) if source is None else resolve(source)
+        job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
+        _require_same_training(job, record)
+    _require_apart(job)
     return job
 
 
@@ -93,14 +95,55 @@ def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int |
     return job
 
 
-def prepare(job: Job) -> Prepared:
-    """Scan the photographs, decode them once, and write run.json."""
-    from kdtool.data.prepare import prepare as prepare_data
+def check(job: Job, student: bool) -> Job:
+    """Find out what is wrong with networks, weights and loss before any photograph is decoded.
 
-    prepared, skipped = prepare_data(job.source, job.recipe.data, job.seed, job.run.data, job.screen)
-    counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
-    state = "complete, skipped" if skipped else "prepared"
-    job.screen.say(f"Data: {len(prepared.classes)} classes; {counts}; {state}.")
+    Returns:
+        The job, its recipe saying the truth about a teacher that was brought.
+
+    Raises:
+        SetupError: started as one of several processes, which this version does not support.
+        UsageError, ModelFileError: see `kdtool.train.check`.
+    """
+    from kdtool.train.check import check_student, check_teacher
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SetupError(
+            "Started as one of several processes (WORLD_SIZE is set); this version trains in one.",
+            "Start it without torchrun or accelerate launch.",
+        )
+    recipe = check_teacher(job.run, job.recipe)
+    if student:
+        check_student(job.run, recipe)
+    return replace(job, recipe=recipe)
+
+
+def prepare(job: Job, look_again: bool = True) -> Prepared:
+    """Scan the photographs, decode them once, and write run.json.
+
+    Args:
+        look_again: False takes what the run has prepared with the same settings, where it has; the
+            photographs themselves are then not needed.
+
+    Raises:
+        UsageError: the run was trained on other photographs, from another place.
+    """
+    from kdtool.data.prepare import prepare as prepare_data
+    from kdtool.data.prepare import unchanged
+
+    settings = job.recipe.data
+    record = job.run.read_record() if job.run.record.is_file() else None
+    if record and not look_again and record["recipe"].get("data") == settings.model_dump(mode="json"):
+        prepared = open_data(job)
+        _write_record(job, prepared)
+        return prepared
+    moved = record is not None and record["source"] != job.source and _begun(job.run, EVERY_ROLE)
+    if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
+        raise UsageError(
+            f"{job.run.path} was trained on other photographs: {record['source']}, not {job.source}.",
+            "Choose another folder with --out DIR.",
+        )
+    prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
     _write_record(job, prepared)
     return prepared
 
@@ -114,22 +157,22 @@ def open_data(job: Job) -> Prepared:
 
 def teach(job: Job, prepared: Prepared) -> None:
     """The teacher: trained, or brought as a file."""
-    from kdtool.train.stage import bring_teacher
-    from kdtool.train.stage import teach as train_teacher
+    from kdtool.train.teacher import teach as train_teacher
 
-    settings = job.recipe.teacher
-    if settings.trained:
-        bring_teacher(job.run, prepared, Path(settings.trained), job.screen)
-    else:
-        train_teacher(job.run, prepared, settings, job.seed, job.screen)
+    train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen)
 
 
 def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
-    """The student, and with `baseline` the same student without the teacher."""
-    from kdtool.train.stage import distill as train_student
+    """The student, and with `baseline` the same student without the teacher.
 
-    for role in ("student", "baseline") if baseline else ("student",):
-        train_student(job.run, role, prepared, job.recipe.student, job.seed, job.screen)
+    A baseline that is there is kept on the student's budget, asked for or not: it would mislead else.
+    """
+    from kdtool.train.student import distill as train_student
+    from kdtool.train.student import train_baseline
+
+    train_student(job.run, prepared, job.recipe.student, job.seed, job.screen)
+    if baseline or "baseline" in job.run.trained_roles():
+        train_baseline(job.run, prepared, job.recipe.student, job.seed, job.screen)
 
 
 def export(job: Job, prepared: Prepared) -> None:
@@ -180,6 +223,13 @@ def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | No
     return result, report(job), failed
 
 
+def record_settings(job: Job) -> None:
+    """Write the recipe as it now is into run.json, so that the record says what was done."""
+    record = job.run.read_record()
+    if record["recipe"] != job.recipe.to_json():
+        job.run.write_record({**record, "recipe": job.recipe.to_json()})
+
+
 def _write_record(job: Job, prepared: Prepared) -> None:
     record = {
         "recipe": job.recipe.to_json(),
@@ -189,14 +239,24 @@ def _write_record(job: Job, prepared: Prepared) -> None:
         "data": prepared.digest,
         "versions": versions_of(),
     }
-    if not job.run.record.is_file() or job.run.read_record() != {"schema": 1, **record}:
+    if not job.run.record.is_file() or job.run.read_record() != {"schema": SCHEMA, **record}:
         job.run.write_record(record)
+
+
+def _require_apart(job: Job) -> None:
+    """A run among the photographs would become one of their classes."""
+    source, run = Path(job.source), job.run.path.resolve()
+    if source.is_dir() and run.is_relative_to(source):
+        raise UsageError(
+            f"The run would lie among the photographs: {job.run.path} is inside {source}.",
+            f"Choose a folder outside with --out, such as --out {source.parent / (source.name + '-run')}",
+        )
 
 
 def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     """A trained network may be trained for longer; anything else wants a folder of its own."""
-    old = flatten(record["recipe"]) | {"seed": record["seed"], "photographs": record["source"]}
-    new = flatten(job.recipe.to_json()) | {"seed": job.seed, "photographs": job.source}
+    old = flatten(record["recipe"]) | {"seed": record["seed"]}
+    new = flatten(job.recipe.to_json()) | {"seed": job.seed}
     changed = [
         f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"
         for key in sorted(old.keys() | new.keys())
@@ -211,6 +271,10 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
 
 def _is_frozen(run: RunFolder, key: str, old: Any, new: Any) -> bool:
     section, _, field = key.partition(".")
-    roles = TRAINED_SECTIONS.get(section, ())
     longer = field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old
-    return not longer and any(run.role(role).is_dir() for role in roles)
+    return not longer and _begun(run, TRAINED_SECTIONS.get(section, ()))
+
+
+def _begun(run: RunFolder, roles: Iterable[str]) -> bool:
+    """Whether any of these networks has been trained, or has begun to be."""
+    return any(run.role(role).is_dir() for role in roles)

@@ -6,7 +6,7 @@ about two; disk is exact for the data and close for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,12 +14,13 @@ from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count
 from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import DataSettings, NetworkSettings
-from kdtool.data.listing import Listing
+from kdtool.core.recipe import NetworkSettings
+from kdtool.data.carve import planned_counts
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
 from kdtool.train.estimate import seconds_per_image
 from kdtool.train.fit import clock
+from kdtool.train.stage import own_settings
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
@@ -63,59 +64,45 @@ def print_plan(job: Job, stages: Sequence[str], baseline: bool) -> None:
 
 
 def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
-    """The steps of `stages` with measured estimates."""
+    """The steps of `stages` with measured estimates. A data set by name is downloaded to be counted."""
     listing = load_listing(job.source)
     recipe, classes = job.recipe, len(listing.classes)
-    images = _counts(listing, recipe.data)
-    pixels = recipe.data.size**2 * 3
+    images = planned_counts(listing, recipe.data, job.seed)
     total = sum(images.values())
     what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
-    steps = [_step(job, "prepare", what, total * DECODE_SECONDS, total * pixels)]
-    if "teach" in stages:
-        if recipe.teacher.trained:
-            steps.append(_step(job, "teach", f"take {recipe.teacher.trained}", 1, 0))
-        else:
-            steps.append(_training(job, "teacher", recipe.teacher, classes, images))
-    forward = {
-        settings.arch: seconds_per_image(settings.arch, classes, recipe.data.size, training=False)
-        for settings in (recipe.teacher, recipe.student)
-    }
-    labelled = images["train"] + images["validation"]
+    data_bytes = total * recipe.data.size**2 * 3
+    steps = [_step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
+    if recipe.teacher.trained:
+        steps.append(_step(job, "teacher", f"take {recipe.teacher.trained}", 1, 0))
+    else:
+        steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
+        answers = images["train"] + images["validation"]
+        seconds = answers * _forward(job, recipe.teacher, classes)
         steps.append(
-            _step(
-                job,
-                "label",
-                "the teacher's answers, once",
-                labelled * forward[recipe.teacher.arch],
-                labelled * 40,
-            )
+            _step(job, "label", "the teacher's answers, once", seconds, answers * classes * FLOAT_BYTES)
         )
         steps.append(_training(job, "student", recipe.student, classes, images))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
-        steps += _after_training(job, images, forward)
+        steps += _after_training(job, classes, images)
     return steps
 
 
-def _after_training(job: Job, images: dict[str, int], forward: dict[str, float]) -> list[Step]:
+def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[Step]:
     recipe = job.recipe
-    both = forward[recipe.teacher.arch] + forward[recipe.student.arch]
+    networks = (recipe.teacher, recipe.student)
+    both = sum(_forward(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
     bench = (images["test"] + BENCH_FORWARDS) * both * 2
-    size = (
-        1.25
-        * FLOAT_BYTES
-        * sum(
-            parameter_count(build(settings.arch, 10, recipe.data.size))
-            for settings in (recipe.teacher, recipe.student)
-        )
+    size = FLOAT_BYTES * sum(
+        parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
     )
     return [
-        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, size * 0.8),
-        _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size * 0.2),
+        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, size),
+        _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size / 4),
         _step(
             job, "bench", f"{images['test']:,} test images, {recipe.bench.runs} latency samples", bench, 1e5
         ),
@@ -123,39 +110,52 @@ def _after_training(job: Job, images: dict[str, int], forward: dict[str, float])
     ]
 
 
-def _training(job: Job, role: str, settings: NetworkSettings, classes: int, images: dict[str, int]) -> Step:
-    train, evaluate = (
-        seconds_per_image(settings.arch, classes, job.recipe.data.size, training)
-        for training in (True, False)
-    )
-    seconds = settings.epochs * (images["train"] * train + images["validation"] * evaluate)
+def _training(
+    job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
+) -> Step:
+    step = seconds_per_image(settings.arch, classes, job.recipe.data.size, training=True)
+    seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
     size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
-    return _step(job, role, what, seconds, size * (1 + CHECKPOINT_COPIES))
+    return _step(job, role, what, settings.epochs * seconds, size * (1 + CHECKPOINT_COPIES))
+
+
+def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
+    return seconds_per_image(settings.arch, classes, job.recipe.data.size, training=False)
 
 
 def _step(job: Job, name: str, what: str, seconds: float, size: float) -> Step:
-    manifests = {
-        "prepare": job.run.data / "manifest.json",
-        "teach": job.run.role("teacher") / "manifest.json",
-        "label": job.run.soft_labels / "manifest.json",
-        "export": job.run.onnx / "export.manifest.json",
-        "quantize": job.run.onnx / "quantize.manifest.json",
-        "bench": job.run.path / "bench.manifest.json",
-        "report": job.run.path / "report.manifest.json",
-    }
-    path = manifests.get(name, job.run.role(name) / "manifest.json")
-    return Step(name, what, seconds, size, done=read_manifest(path) is not None)
+    return Step(name, what, seconds, size, done=_is_there(job, name))
 
 
-def _counts(listing: Listing, settings: DataSettings) -> dict[str, int]:
-    """Images of each split, those that will be carved out of train included."""
-    counts = dict.fromkeys(("train", "validation", "test"), 0)
-    for sample in listing.samples:
-        counts[sample.split] += 1
-    fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
-    total = counts["train"]
-    for split in listing.carve:
-        counts[split] = round(total * fractions[split])
-        counts["train"] -= counts[split]
-    return counts
+def _is_there(job: Job, name: str) -> bool:
+    """Whether the stage was completed with the settings that the job has now.
+
+    Its other inputs, the photographs above all, are looked at when the stage runs.
+    """
+    run, recipe = job.run, job.recipe
+    networks = {"teacher": recipe.teacher, "student": recipe.student, "baseline": recipe.student}
+    if name in networks:
+        manifest = read_manifest(run.role(name) / "manifest.json")
+        if manifest is None or "file" in manifest.inputs:
+            return manifest is not None and bool(recipe.teacher.trained)
+        return manifest.inputs.get("settings") == own_settings(networks[name])
+    places = {"prepare": run.data, "label": run.soft_labels}
+    if name in places:
+        return read_manifest(places[name] / "manifest.json") is not None
+    earlier = [role for role in networks if role != "baseline"]
+    return all(_is_there(job, role) for role in earlier) and _sealed_as(job, name)
+
+
+def _sealed_as(job: Job, name: str) -> bool:
+    """Whether a stage after training is complete with the job's settings of it."""
+    manifests = [
+        read_manifest(path)
+        for folder in (job.run.onnx, job.run.path)
+        for path in folder.glob(f"{name}*.manifest.json")
+    ]
+    settings = job.recipe.to_json().get(name)
+    return bool(manifests) and all(
+        manifest is not None and manifest.inputs.get("settings", settings) == settings
+        for manifest in manifests
+    )

@@ -109,7 +109,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
             return state, dict(stream.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({error}).") from error
+        raise ModelFileError(
+            f"{path}: not a readable safetensors file ({error}).",
+            "Copy it again from where it was whole, or train again.",
+        ) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -121,7 +124,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path}: refused; not a plain file of weights ({type(error).__name__}).",
             "Convert it to safetensors where you trust it: safetensors.torch.save_file(state_dict, FILE).",
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ModelFileError(
             f"{path}: holds more than a state dict.", "Save network.state_dict() alone and try again."
         )

@@ -17,8 +17,10 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Attributes:
+class Answered:
+    """One model's answers, as indices of classes.
+
+    Attributes:
     predicted: (N,) index of the largest logit.
     probability: (N,) softmax at that index.
     """
@@ -34,7 +36,7 @@ class Answers:
 
 def answer(
     session: Session, images: UInt8Array, preprocess: Preprocess, classes: int, screen: Screen, title: str
-) -> Answers:
+) -> Answered:
     """Run a model over images (N, S, S, 3) uint8 that are resized and cropped already.
 
     Raises:
@@ -71,8 +73,8 @@ def _logits(session: Session, images: FloatArray, classes: int) -> FloatArray:
     return logits
 
 
-def _answers(logits: FloatArray) -> Answers:
+def _answers(logits: FloatArray) -> Answered:
     wide = logits.astype(np.float64)
     shares = np.exp(wide - wide.max(axis=1, keepdims=True, initial=-np.inf))
     shares /= shares.sum(axis=1, keepdims=True)
-    return Answers(logits.argmax(axis=1).astype(np.int64), shares.max(axis=1, initial=0.0))
+    return Answered(logits.argmax(axis=1).astype(np.int64), shares.max(axis=1, initial=0.0))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kdtool.bench.host import Host
+from kdtool.core.benchresult import Host
 from kdtool.core.versions import DEVICE, TRAIN, versions_of
 
 # What older versions let a hostile file do is why these are the oldest allowed.
@@ -72,12 +72,15 @@ def examine_installation() -> Iterator[Finding]:
 def examine_machine(host: Host, folder: Path, int8: str) -> Iterator[Finding]:
     """Threads, heat, the disk that `folder` is on, and `int8`, the quantization that suits the processor."""
     yield Finding("ok", "machine", f"{host.processor}, {host.cores} cores, {host.os}")
-    yield Finding("ok", "threads", f"{host.usable} (of {host.cores} cores; affinity and quota counted)")
+    yield Finding(
+        "ok", "threads", f"{host.usable} (of {host.cores} cores; affinity, quota and OMP_NUM_THREADS counted)"
+    )
     if "OMP_NUM_THREADS" in os.environ:
         yield Finding(
             "note",
             "threads",
-            "OMP_NUM_THREADS is set; kdtool's runtime takes its threads from --threads instead.",
+            f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} is among the limits that were counted.",
+            "To use more: unset OMP_NUM_THREADS, or kdtool bench --threads N",
         )
     yield Finding("ok", "int8", int8)
     if host.throttling:
@@ -96,7 +99,10 @@ def examine_machine(host: Host, folder: Path, int8: str) -> Iterator[Finding]:
     text = f"{free / 1e9:.1f} GB free in {folder.resolve()}"
     if free < DISK_WANTED:
         yield Finding(
-            "warning", "disk", text + ".", "Free some space, or choose another place with --out DIR."
+            "warning",
+            "disk",
+            text + ".",
+            "Free some space, or choose another place: kdtool run DATA --out DIR",
         )
     else:
         yield Finding("ok", "disk", text)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bench.result import BenchResult
 from kdtool.bench.subjects import Cost, Pictures, Subject, measure_all
+from kdtool.core.benchresult import BenchResult
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.data.listing import Listing, Sample
@@ -132,7 +132,7 @@ def _decode(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -
     with screen.bar("decoding", len(samples)) as bar:
         for index, sample in enumerate(samples):
             try:
-                images[index] = preprocess.pixels(decode(_read(sample), sample.path))
+                images[index] = preprocess.read(_read(sample), sample.path)
             except DataError as error:
                 bad.append(error.message)
             bar.advance()

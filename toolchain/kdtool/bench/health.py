@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtool.bench.doctor import Finding
-from kdtool.bench.stage import read_result
+from kdtool.core.advice import smoothed_teacher
+from kdtool.core.benchresult import read_bench
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import PARTIAL, sha256_file
+from kdtool.core.lineage import outdated
 from kdtool.core.manifest import read_manifest
+from kdtool.core.recipe import parse_recipe
 from kdtool.core.run import RunFolder
 from kdtool.runtime.guard import read_model
 
-SMOOTHED_TEMPERATURE = 2.0
+# first word of a manifest's name → the command that writes it; the others belong to training
+AGAIN = {"export": "export --onnx", "quantize": "quantize", "bench": "bench", "report": "report"}
 
 
 def examine_run(run: RunFolder) -> Iterator[Finding]:
@@ -22,23 +26,25 @@ def examine_run(run: RunFolder) -> Iterator[Finding]:
     manifests = sorted({*run.path.glob("*manifest.json"), *run.path.glob("*/*manifest.json")})
     for path in manifests:
         yield from _manifest(run, path)
+    for old in outdated(run):
+        yield Finding("warning", "outdated", old, "Run the command named, then what follows it.")
     for path in sorted(run.onnx.glob("*.onnx")):
         try:
             read_model(path)
         except ModelFileError as error:
             yield Finding("broken", str(path), error.message, error.hint)
-    leftovers = sorted(run.path.rglob(f".*{PARTIAL}"))
+    leftovers = sorted(run.path.rglob(f"*{PARTIAL}"))
     if leftovers:
         yield Finding(
             "note", str(run.path), f"{len(leftovers)} unfinished file(s) of an interrupted process.",
-            "They are harmless; delete them if no kdtool is at work there.",
+            "They are harmless; the next command that works on this run removes them.",
         )  # fmt: skip
     yield from _measured(run)
 
 
 def _record(run: RunFolder) -> Iterator[Finding]:
     try:
-        recipe = run.read_record().get("recipe", {})
+        recipe = parse_recipe(run.read_record()["recipe"], str(run.record))
     except UsageError as error:
         device = run.onnx.is_dir() and not run.record.exists()  # models alone, copied there
         yield Finding(
@@ -49,19 +55,22 @@ def _record(run: RunFolder) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", "run", str(run.path))
-    teacher, loss = recipe.get("teacher", {}), recipe.get("student", {}).get("loss", {})
-    smoothing, temperature = teacher.get("label_smoothing", 0), loss.get("temperature", 0)
-    if smoothing and temperature > SMOOTHED_TEMPERATURE:
+    temperature = recipe.student.loss.params.get("temperature")
+    if not isinstance(temperature, int | float):  # the loss's own default, which is chosen to go well
+        return
+    advice = smoothed_teacher(recipe.teacher.label_smoothing, temperature)
+    if advice:
         yield Finding(
-            "warning", "recipe",
-            f"The teacher was trained with label smoothing {smoothing} and its answers are softened at "
-            f"temperature {temperature}: what it knows of likenesses between classes is lost.",
+            "warning",
+            "recipe",
+            advice,
             "--set teacher.label_smoothing=0, or --set student.loss.temperature=1",
-        )  # fmt: skip
+        )
 
 
 def _manifest(run: RunFolder, path: Path) -> Iterator[Finding]:
-    again = f"Make it again: the command that wrote it, on {run.path}"
+    command = AGAIN.get(path.name.partition(".")[0])
+    again = f"Make it again: kdtool {command} {run.path}" if command else "Run the training command again."
     manifest = read_manifest(path)
     if manifest is None:
         yield Finding("broken", str(path), "The manifest cannot be read.", again)
@@ -77,7 +86,7 @@ def _measured(run: RunFolder) -> Iterator[Finding]:
     if not run.bench.is_file():
         return
     try:
-        result = read_result(run)
+        result = read_bench(run.bench)
     except UsageError as error:
         yield Finding("broken", str(run.bench), error.message, error.hint)
         return

@@ -1,4 +1,4 @@
-"""The machine a figure was measured on. Every fact is optional: what cannot be read is None."""
+"""The facts of this machine, each optional: what cannot be read is None."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdtool.core.benchresult import Host
 from kdtool.core.cpu import PROC, cpu_flags, processor_name
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import DEVICE, versions_of
@@ -17,29 +17,6 @@ SYS = Path("/sys")
 # Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: what is so at this moment.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 BUSY = 0.5  # processors at work for others before we started
-
-
-@dataclass(frozen=True)
-class Host:
-    """Attributes:
-    flags: instructions that matter to INT8.
-    cores: that the machine has; `usable`: that this process may use.
-    load: processors busy in the minute before, on average.
-    """
-
-    processor: str
-    machine: str
-    flags: tuple[str, ...]
-    cores: int
-    usable: int
-    memory_bytes: int | None
-    governor: str | None
-    frequency_mhz: float | None
-    temperature_c: float | None
-    throttling: tuple[str, ...] | None
-    load: float | None
-    os: str
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:

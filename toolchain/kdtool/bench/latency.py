@@ -10,37 +10,14 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from kdtool.core.benchresult import Latency
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import p50, p90
 from kdtool.runtime.session import Session
 
-NOISY = 1.25  # p90 / p50
 CHECK_EVERY = 8  # rounds between looks at the machine, which cost a Raspberry Pi some milliseconds
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds from calling the runtime to having its answer.
-
-    Attributes:
-        p50, p90: of `samples`.
-        samples: in the order they were taken.
-        warmup: the ones before, which do not count.
-        threads: within an operator.
-    """
-
-    p50: float
-    p90: float
-    samples: tuple[float, ...]
-    warmup: tuple[float, ...]
-    threads: int
-
-    @property
-    def noisy(self) -> bool:
-        return self.p90 > NOISY * self.p50
 
 
 def measure(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from kdtool.bench.latency import NOISY
-from kdtool.bench.result import ModelResult
+from kdtool.core.benchresult import ModelResult
+from kdtool.core.cpu import int8_target
 
+NOISY = 1.25  # p90 / p50
 WIDE = 0.02  # half an interval of accuracy
 
 
@@ -28,7 +29,7 @@ def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
 
 def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
     """About the clock, the threads, and whether INT8 is worth it here."""
-    noisy = [model.name for model in models if model.latency_ms.noisy]
+    noisy = [model.name for model in models if model.latency_ms.p90 > NOISY * model.latency_ms.p50]
     notes = []
     if noisy:
         notes.append(f"Latency is noisy (p90 over {NOISY:g} × p50): {', '.join(noisy)}.")
@@ -45,3 +46,14 @@ def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
                 "prefer the float model here, unless its size matters."
             )
     return notes
+
+
+def target_notes(targets: Mapping[str, str]) -> list[str]:
+    """About INT8 files that were made for another kind of processor; `targets`: model → kind (see cpu.py)."""
+    here = int8_target()
+    return [
+        f"{name} was quantized for {target}, this machine is {here}: its accuracy and speed may differ. "
+        "Quantize on a machine like this one."
+        for name, target in targets.items()
+        if target != here
+    ]

@@ -1,31 +1,29 @@
-"""The bench stage: bench.json and predictions.csv of a run. The one place that opens the test split."""
+"""The bench stage: bench.json and predictions.csv of a run. The one place that evaluates on the test split;
+the report only shows pictures of it."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from kdtool.bench.accuracy import Answers
-from kdtool.bench.result import SCHEMA, BenchResult
+from kdtool.bench.accuracy import Answered
 from kdtool.bench.subjects import Pictures, Subject, measure_all
+from kdtool.core.benchresult import SCHEMA, BenchResult, read_bench
 from kdtool.core.cpu import processor_name
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, write_json, write_text
+from kdtool.core.lineage import require_current
 from kdtool.core.manifest import Stage
+from kdtool.core.models import present_models, sealed_models
+from kdtool.core.predictions import Answers, Predictions
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import DEVICE, versions_of
+from kdtool.data.reader import SAMPLES_FILE, Prepared, Split
 from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
-
-if TYPE_CHECKING:
-    from kdtool.data.reader import Prepared, Split
 
 # name → role, precision; the order of the table
 MODELS = {
@@ -44,20 +42,26 @@ def bench_run(
     screen: Screen,
     *,
     always: bool = False,
+    write: bool = True,
 ) -> BenchResult:
-    """Measure the models of a run on its test split and this machine, and write the result.
+    """Measure the models of a run on its test split and this machine, and (if `write`) write the result.
 
     Args:
         prepared: None where the images are not there, as on a device: latency alone is measured, and
             written only where it replaces no measured accuracy.
         always: measure even if nothing changed since the last time.
+        write: False leaves the run as it is, for one that lies on a read-only medium.
 
     Raises:
-        UsageError: the run has no ONNX models.
+        UsageError: the run has no ONNX models, or some that are outdated.
         ModelFileError: a model is broken or does not belong to the data.
         GateError: a model answers NaN.
     """
-    names = [name for name, which in MODELS.items() if run.onnx_model(*which).is_file()]
+    require_current(run, "bench")
+    sealed = sealed_models(run)
+    for path in (run.onnx_model(*model) for model in present_models(run) if model not in sealed):
+        screen.warn(f"{path} is not what its manifest says, or has none; it is left out. See: kdtool doctor")
+    names = [name for name, which in MODELS.items() if which in sealed]
     if not names:
         raise UsageError(
             f"{run.path} has no exported models.", f"Export them with: kdtool export --onnx {run.path}"
@@ -65,7 +69,7 @@ def bench_run(
     stage = Stage("bench", run.path, _inputs(run, names, prepared, settings), "bench.manifest.json")
     if not always and stage.complete():
         screen.say("bench: complete, skipped")
-        return read_result(run)
+        return read_bench(run.bench)
     split = prepared.split("test") if prepared is not None else None
     with _sessions(run, names, settings.threads) as sessions:
         subjects = [
@@ -73,6 +77,8 @@ def bench_run(
             for name, session in sessions.items()
         ]
         result, answers = measure_all(subjects, settings, screen)
+    if not write:
+        return result
     if prepared is None and _accuracy_was_measured(run):
         screen.warn(f"{run.bench} keeps the accuracies it has; these latencies are not written to it.")
         return result
@@ -80,25 +86,10 @@ def bench_run(
     write_json(run.bench, result.to_json())
     files = [run.bench.name]
     if prepared is not None and split is not None:
-        write_text(run.predictions, _predictions(split, prepared.classes, answers))
+        write_text(run.predictions, _predictions(split, prepared.classes, answers).to_csv())
         files.append(run.predictions.name)
     stage.seal(files, {"verdict": result.claim.verdict}, versions_of(DEVICE))
     return result
-
-
-def read_result(run: RunFolder) -> BenchResult:
-    """The bench.json of a run.
-
-    Raises:
-        UsageError: there is none, or it is not one of this version.
-    """
-    try:
-        return BenchResult.from_json(json.loads(run.bench.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{run.bench} is not a result of bench ({type(error).__name__}: {error}).",
-            f"Measure again with: kdtool bench {run.path}",
-        ) from error
 
 
 @contextlib.contextmanager
@@ -121,6 +112,10 @@ def _inputs(
         "settings": settings.model_dump(mode="json"),
         "models": {name: sha256_file(run.onnx_model(*MODELS[name])) for name in names},
         "data": prepared.digest if prepared is not None else None,
+        "samples": sha256_file(prepared.folder / SAMPLES_FILE)
+        if prepared is not None
+        else None,  # their names
+        "versions": versions_of(("onnxruntime",)),
         "processor": processor_name(),
         "usable": usable_threads(),
     }
@@ -141,23 +136,17 @@ def _pictures(session: Session, prepared: Prepared | None, split: Split | None) 
 
 def _accuracy_was_measured(run: RunFolder) -> bool:
     try:
-        return any(model.accuracy is not None for model in read_result(run).models)
+        return any(model.accuracy is not None for model in read_bench(run.bench).models)
     except UsageError:
         return False
 
 
-def _predictions(split: Split, classes: tuple[str, ...], answers: Mapping[str, Answers]) -> str:
-    """path,label, then each model's predicted class and its probability."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["path", "label", *(column for name in answers for column in (name, f"{name}_probability"))]
+def _predictions(split: Split, classes: tuple[str, ...], answered: Mapping[str, Answered]) -> Predictions:
+    return Predictions(
+        split.paths,
+        tuple(classes[label] for label in split.labels),
+        {
+            name: Answers(tuple(classes[index] for index in given.predicted), tuple(given.probability))
+            for name, given in answered.items()
+        },
     )
-    for row, (path, label) in enumerate(zip(split.paths, split.labels, strict=True)):
-        cells = (
-            cell
-            for given in answers.values()
-            for cell in (classes[given.predicted[row]], f"{given.probability[row]:.6f}")
-        )
-        writer.writerow([path, classes[label], *cells])
-    return stream.getvalue()

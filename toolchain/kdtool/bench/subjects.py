@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.bench.accuracy import Answers, answer
+from kdtool.bench.accuracy import Answered, answer
 from kdtool.bench.host import host_notes, read_host, throttling
-from kdtool.bench.latency import Latency, measure
-from kdtool.bench.notes import accuracy_notes, latency_notes
-from kdtool.bench.result import BenchResult, Gain, ModelResult
+from kdtool.bench.latency import measure
+from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
+from kdtool.core.benchresult import BenchResult, Gain, Latency, ModelResult
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.recipe import BenchSettings
@@ -60,7 +60,7 @@ def measure_all(
     settings: BenchSettings,
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
-) -> tuple[BenchResult, Mapping[str, Answers]]:
+) -> tuple[BenchResult, Mapping[str, Answered]]:
     """Accuracy of each model, latency of all in turns, and the verdict on teacher and student.
 
     Args:
@@ -108,6 +108,7 @@ def measure_all(
         ),
         *accuracy_notes(models),
         *latency_notes(models, host.usable),
+        *target_notes(_targets(subjects)),
         *_free_sides(subjects),
     ]
     return BenchResult(host, models, claim, _gain(correct), tuple(notes)), answers
@@ -117,7 +118,7 @@ def _has_pictures(subject: Subject) -> bool:
     return subject.pictures is not None and len(subject.pictures.labels) > 0
 
 
-def _answers(subject: Subject, screen: Screen) -> Answers:
+def _answers(subject: Subject, screen: Screen) -> Answered:
     pictures = subject.pictures
     assert pictures is not None
     return answer(
@@ -199,6 +200,12 @@ def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:
     table = Concordance.of(correct["student"], correct["baseline"])
     b, c = table.student_only, table.teacher_only
     return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
+
+
+def _targets(subjects: Sequence[Subject]) -> dict[str, str]:
+    """INT8 model → the kind of processor its file says it was made for."""
+    infos = {subject.name: subject.session.info for subject in subjects}
+    return {name: info.notes["target"] for name, info in infos.items() if info and "target" in info.notes}
 
 
 def _free_sides(subjects: Sequence[Subject]) -> list[str]:

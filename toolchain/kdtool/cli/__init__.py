@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -54,19 +56,19 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kdtool")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """From a folder of photographs to a small, proven image classifier.
 
     Start with: kdtool run PHOTOGRAPHS. Without photographs it runs on embedded digits.
     """
-    ctx.obj = {"debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `kdtool` command; exits with the code of `kdtool.core.errors`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed on the way out
     try:
         sys.exit(cli.main(arguments, prog_name="kdtool", standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
@@ -82,6 +84,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     except Exception as error:
         sys.exit(_explain(error, debug))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
+    click.echo("Stopped.", err=True)
+    sys.exit(128 + number)
 
 
 def _explain(error: Exception, debug: bool) -> int:
@@ -106,9 +113,10 @@ def _explain(error: Exception, debug: bool) -> int:
         return 5
     if isinstance(error, OSError):
         click.echo(f"Error: {error.filename or 'system'}: {error.strerror or error}.", err=True)
+        click.echo("Next: see that it is there and may be read and written; kdtool doctor RUN", err=True)
         return 5
     click.echo(
         f"Error: kdtool failed ({type(error).__name__}: {error}). This is a defect of kdtool.", err=True
     )
-    click.echo("Next: run the same command with --debug before its name and report what it prints.", err=True)
+    click.echo("Next: run the same command with --debug and report what it prints.", err=True)
     return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtool.cli.options import json_option
-from kdtool.core.errors import GateError, ModelFileError, UsageError
+from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
 
 if TYPE_CHECKING:
-    from kdtool.bench.result import BenchResult
+    from kdtool.core.benchresult import BenchResult
     from kdtool.core.recipe import BenchSettings
     from kdtool.core.screen import Screen
 
@@ -45,8 +46,9 @@ def command(
     """Measure accuracy, compute and latency, and judge the claim.
 
     Measures the models of a RUN on its test split (by default the newest run under artifacts/) and
-    writes bench.json into it; or any ONNX files, writing nothing. Loose files are measured on the
-    photographs given by --data, which are preprocessed as each file says of itself.
+    writes bench.json into it, if the folder can be written; or any ONNX files, writing nothing. Loose
+    files are measured on the photographs given by --data, which are preprocessed as each file says of
+    itself.
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import RunFolder, newest_run
@@ -85,7 +87,14 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: S
     prepared = open_prepared(run.data) if run.data.is_dir() else None
     if prepared is None:
         screen.warn(f"{run.data} is not here: latency is measured, accuracy is not. Photographs: --data DATA")
-    with run_lock(run.path):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(run.path))
+        except LockedError as error:
+            raise LockedError(error.message, "Wait for it to end.") from error
+        except SetupError as error:
+            screen.warn(f"{error.message} The run is measured, and nothing is written into it.")
+            return bench_run(run, prepared, settings, screen, always=True, write=False)
         return bench_run(run, prepared, settings, screen, always=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kdtool.cli.options import data_argument, json_option, recipe_option, seed_option, set_option
+from kdtool.cli.options import data_argument, json_option, recipe_option, set_option
 
 if TYPE_CHECKING:
     from kdtool.data.overview import Overview
@@ -22,11 +22,24 @@ def command() -> None:
 @data_argument
 @recipe_option
 @set_option
-@seed_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the splits that are carved from train.",
+)
 @click.option("--skip-bad", is_flag=True, help="Count unreadable images as left out, not as findings.")
+@click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits.")
 @json_option
 def check(
-    data: str | None, recipe: str | None, overrides: tuple[str, ...], seed: int, skip_bad: bool, as_json: bool
+    data: str | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    skip_bad: bool,
+    allow_leaks: bool,
+    as_json: bool,
 ) -> None:
     """Decode every photograph and list all findings at once.
 
@@ -36,14 +49,15 @@ def check(
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import DataError
     from kdtool.core.recipe import load_recipe
+    from kdtool.data.findings import ways_out
+    from kdtool.data.notices import tell
     from kdtool.data.overview import overview
-    from kdtool.data.prepare import tell
     from kdtool.data.scan import scan
-    from kdtool.data.sources import load_listing
+    from kdtool.data.sources import default_recipe, load_listing
 
-    name = recipe or ("digits" if data in (None, "digits") else "paper")
-    wanted = [*overrides, *(["data.skip_bad=true"] if skip_bad else [])]
-    settings = load_recipe(name, wanted).data
+    flags = {"data.skip_bad=true": skip_bad, "data.allow_leaks=true": allow_leaks}
+    wanted = [*overrides, *(override for override, given in flags.items() if given)]
+    settings = load_recipe(recipe or default_recipe(data), wanted).data
     screen = open_screen()
     listing = load_listing(data)
     tell(listing, settings, screen)
@@ -54,7 +68,7 @@ def check(
         count = sum(finding.fatal for finding in found.findings)
         raise DataError(
             f"{listing.source}: {count} finding(s) stand in the way of training.",
-            "Repair the photographs; unreadable ones are left out with --skip-bad.",
+            ways_out(found.findings),
         )
 
 

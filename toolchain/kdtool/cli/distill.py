@@ -20,7 +20,7 @@ def command(**options: Any) -> None:
     manifest, or the name of a data set such as imagenette.
 
     Trains the teacher first if the run has none; --teacher FILE brings a trained one. Without
-    DATA, --out and --recipe it goes on with the newest run.
+    DATA it goes on with the run at --out, or the newest, on its photographs as prepared.
     """
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
@@ -29,14 +29,14 @@ def command(**options: Any) -> None:
 
     require_training("distill")
     choice = TrainingOptions(**options)
-    job = open_job(choice, open_screen(), continue_newest=True)
+    job = open_job(choice, open_screen(), student=True, continue_newest=True)
     if choice.dry_run:
         from kdtool.plan import print_plan
 
         print_plan(job, ("teach", "distill"), choice.baseline)
         return
     with run_lock(job.run.path):
-        prepared = pipeline.prepare(job)
+        prepared = pipeline.prepare(job, look_again=choice.data is not None)
         pipeline.teach(job, prepared)
         pipeline.distill(job, prepared, choice.baseline)
     click.echo(job.run.weights("student"))

@@ -31,11 +31,12 @@ def command(run: Path | None, as_json: bool) -> None:
     from kdtool.bench.doctor import examine_installation, examine_machine
     from kdtool.bench.health import examine_run
     from kdtool.bench.host import read_host
+    from kdtool.core.cpu import int8_target
     from kdtool.core.text import printable
-    from kdtool.quant.target import host_target, int8_recipe
+    from kdtool.quant.target import int8_recipe
 
     folder = _folder(run)
-    recipe = int8_recipe(host_target())
+    recipe = int8_recipe(int8_target())
     int8 = f"{recipe} ({recipe.reason})"
     findings = [*examine_installation(), *examine_machine(read_host(), Path(), int8)]
     findings += [*examine_run(folder)] if folder is not None else []

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdtool.core.errors import UsageError
+
 if TYPE_CHECKING:
     from kdtool.core.screen import Screen
     from kdtool.pipeline import Job
@@ -31,10 +33,19 @@ class TrainingOptions:
     baseline: bool = False
 
     def as_overrides(self) -> list[str]:
-        """Each option is short for a field of the recipe; said later, it wins over --set."""
+        """Each option is short for a field of the recipe; said later, it wins over --set.
+
+        Raises:
+            UsageError: a trained teacher together with weights to train one from.
+        """
+        if self.teacher_weights and _teacher_field(self.teacher) == "teacher.trained":
+            raise UsageError(
+                f"--teacher {self.teacher} is a trained teacher, so --teacher-weights has no part.",
+                "Give one of them; weights to start from: --teacher ARCH --teacher-weights FILE",
+            )
         fields: list[tuple[str, str | None]] = [
-            (_teacher_field(self.teacher), _absolute(self.teacher)),
-            ("teacher.weights", _absolute(self.teacher_weights)),
+            (_teacher_field(self.teacher), self.teacher),
+            ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
             ("data.skip_bad", "true" if self.skip_bad else None),
             ("data.allow_leaks", "true" if self.allow_leaks else None),
@@ -42,16 +53,24 @@ class TrainingOptions:
         return [*self.overrides, *(f"{field}={value}" for field, value in fields if value)]
 
 
-def open_job(options: TrainingOptions, screen: Screen, continue_newest: bool = False) -> Job:
-    """The job that the options describe.
+def open_job(options: TrainingOptions, screen: Screen, student: bool, continue_newest: bool = False) -> Job:
+    """The job that the options describe, its networks and loss checked.
 
     Args:
+        student: a student will be trained, not a teacher alone.
         continue_newest: without DATA, --out and --recipe, take the newest run and say which.
     """
-    from kdtool.core.errors import UsageError
-    from kdtool.core.run import newest_run
+    from kdtool.pipeline import check
+
+    return check(_find_job(options, screen, continue_newest), student)
+
+
+def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -> Job:
+    from kdtool.core.run import RunFolder, newest_run
     from kdtool.pipeline import resume, start
 
+    if continue_newest and options.out and not options.data:
+        RunFolder(options.out).read_record()  # a mistyped --out is not a wish for the digits
     if continue_newest and not (options.data or options.out or options.recipe):
         try:
             run = newest_run()
@@ -68,21 +87,18 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
     """The job of a finished run, named or the newest, with its folder locked."""
     from kdtool.core.lock import run_lock
     from kdtool.core.run import RunFolder, newest_run
-    from kdtool.pipeline import resume
+    from kdtool.pipeline import record_settings, resume
 
     folder = RunFolder(run) if run else newest_run()
     if run is None:
         screen.say(f"Newest run: {folder.path}.")
     folder.read_record()  # before the lock, which would make the folder
     with run_lock(folder.path):
-        yield resume(folder, overrides, screen)
+        job = resume(folder, overrides, screen)
+        record_settings(job)
+        yield job
 
 
 def _teacher_field(value: str | None) -> str:
     is_file = value is not None and (value.endswith(".safetensors") or Path(value).is_file())
     return "teacher.trained" if is_file else "teacher.arch"
-
-
-def _absolute(value: str | None) -> str | None:
-    """Paths are recorded absolute, so that the same run goes on from any folder."""
-    return str(Path(value).resolve()) if value and Path(value).is_file() else value

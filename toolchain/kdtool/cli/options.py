@@ -32,7 +32,9 @@ set_option = click.option(
     help="Change a field of the recipe; may be repeated.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(0), help="Seed of splits, weights and order.  [default: the run's, or 0]"
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of splits, weights and order.  [default: the run's, or 0]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 dry_run_option = click.option(

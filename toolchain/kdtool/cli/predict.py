@@ -30,7 +30,8 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
     """Classify photographs with an exported model.
 
     IMAGE is a file or a folder, which is searched at any depth. Prints path, class and probability.
-    A photograph that cannot be read is reported, the others are done, and the exit code is 3.
+    What cannot be read, or a folder without pictures, is reported; the others are done, and the exit code
+    is 3.
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import newest_run
@@ -62,7 +63,10 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
     if as_json:
         click.echo(json.dumps(found, indent=2))
     if bad:
-        raise DataError(f"{bad} photograph(s) cannot be read; the others are done.", "Repair or remove them.")
+        raise DataError(
+            f"{bad} photograph(s) or folder(s) cannot be read; the others are done.",
+            "Repair them, or leave them out.",
+        )
 
 
 def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
@@ -74,9 +78,7 @@ def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
             yield path
             continue
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-        if not inside:
-            raise DataError(f"{path}: no pictures in this folder.", "Name a photograph, or a folder of them.")
-        yield from inside
+        yield from inside or [path]  # a folder without any cannot be read as a picture, and is reported so
 
 
 def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]:
@@ -84,14 +86,15 @@ def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]
     import numpy as np
 
     from kdtool.core.errors import GateError
-    from kdtool.core.preprocess import decode
 
     info: Any = session.info
+    if path.is_dir():
+        raise DataError(f"{path}: no pictures in this folder.")
     try:
         payload = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    pixels = info.preprocess.pixels(decode(payload, str(path)))
+    pixels = info.preprocess.read(payload, str(path))
     logits = session.run(info.preprocess.normalize(pixels[None]))[0].astype(np.float64)
     if len(logits) != len(info.classes):
         raise ModelFileError(

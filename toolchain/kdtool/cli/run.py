@@ -28,7 +28,7 @@ def command(check: bool, **options: Any) -> None:
 
     require_training("run")
     choice = TrainingOptions(**options)
-    job = open_job(choice, open_screen())
+    job = open_job(choice, open_screen(), student=True)
     if choice.dry_run:
         from kdtool.plan import print_plan
 

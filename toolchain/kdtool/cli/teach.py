@@ -28,7 +28,7 @@ def command(**options: Any) -> None:
 
     require_training("teach")
     choice = TrainingOptions(**options)
-    job = open_job(choice, open_screen())
+    job = open_job(choice, open_screen(), student=False)
     if choice.dry_run:
         from kdtool.plan import print_plan
 

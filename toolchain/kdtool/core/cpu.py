@@ -14,12 +14,28 @@ INTERESTING = (
     "avx", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8",
     "asimd", "asimddp", "asimdhp", "i8mm", "sve", "sve2",
 )  # fmt: skip
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+DOT_PRODUCT = "asimddp"
+ARM = ("aarch64", "arm64", "armv7l", "armv8l")
 
 
 def cpu_flags(proc: Path = PROC) -> tuple[str, ...]:
     """Those of `INTERESTING` that the processor has, in that order."""
     words = set(" ".join(_values(proc, ("flags", "features"))).split())
     return tuple(flag for flag in INTERESTING if flag in words)
+
+
+def int8_target(proc: Path = PROC, machine: str = "") -> str:
+    """The kind of processor by its 8-bit arithmetic: `x86`, `x86-vnni`, `arm` or `arm-dotprod`.
+
+    One that does not tell its features is taken for the one without; Apple's all have the dot product.
+    """
+    machine = (machine or platform.machine()).lower()
+    flags = set(cpu_flags(proc))
+    if machine in ARM:
+        silent_apple = machine == "arm64" and not (proc / "cpuinfo").exists()
+        return "arm-dotprod" if DOT_PRODUCT in flags or silent_apple else "arm"
+    return "x86-vnni" if flags & VNNI else "x86"
 
 
 def processor_name(proc: Path = PROC) -> str:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtool.core.errors import LockedError, SetupError
+from kdtool.core.files import remove_partial
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold `folder/.lock` (flock) for the time of the block; the system frees it if we die.
+
+    Unfinished files of processes that died are removed first.
 
     Raises:
         LockedError: another process holds it; the message names it.
@@ -41,6 +44,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         stream.truncate()
         json.dump({"pid": os.getpid(), "host": platform.node()}, stream)
         stream.flush()
+        remove_partial(folder)
         yield
 
 

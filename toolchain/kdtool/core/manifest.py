@@ -6,7 +6,6 @@ its payload and then, last, its manifest. A valid manifest with the same inputs 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any
 
 from kdtool import __version__
 from kdtool.core.files import sha256_file, sha256_json, write_json
+from kdtool.core.typed import parse_record
 
 SCHEMA = 1
 
@@ -84,13 +84,10 @@ class Stage:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """The manifest at `path`, or None where there is none or it cannot be read."""
+    """The manifest at `path`, or None where there is none or it is not one of ours."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if content.pop("schema") != SCHEMA:
-            return None
-        return Manifest(**content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return parse_record(Manifest, path.read_bytes(), SCHEMA)
+    except (OSError, ValueError):
         return None
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.typed import parse_record
 
 METADATA_KEY = "kdtool"
 SCHEMA = 1
+MOST = (1 << 63) - 1  # parameters or MACs
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class ModelInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a number is out of its range."""
+        for name, count in (("params", self.params), ("macs", self.macs)):
+            if not 0 <= count <= MOST:
+                raise ValueError(f"{name} is {count}, allowed is 0 to 2^63 - 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 1")
+
     def to_metadata(self) -> dict[str, str]:
         content = asdict(self) | {"schema": SCHEMA, "preprocess": self.preprocess.to_json()}
         return {METADATA_KEY: json.dumps(content, sort_keys=True, ensure_ascii=False)}
@@ -59,13 +69,8 @@ class ModelInfo:
         if METADATA_KEY not in metadata:
             return None
         try:
-            content = json.loads(metadata[METADATA_KEY])
-            if content.pop("schema") != SCHEMA:
-                raise ValueError("written by another version of kdtool")
-            content["preprocess"] = Preprocess.from_json(content["preprocess"])
-            content["classes"] = tuple(str(name) for name in content["classes"])
-            return cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return parse_record(cls, metadata[METADATA_KEY], SCHEMA)
+        except ValueError as error:
             raise ModelFileError(
                 f"{path}: its kdtool metadata cannot be read ({error}).",
                 "Export it again with: kdtool export --onnx",

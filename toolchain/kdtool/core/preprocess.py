@@ -27,9 +27,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdtool.core.errors import DataError
+from kdtool.core.typed import typed
 
 DECODE_RULE = 1  # raised whenever steps 1 to 5 give other pixels than before
 PIXEL_LIMIT = 100_000_000
+SIDE_LIMIT = 4096
+SCALE_LIMIT, STD_LEAST = 1e6, 1e-12  # what float32 bears in (x - mean) / std
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -60,10 +63,37 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a value is out of its range."""
+        if not 1 <= self.size <= self.resize <= SIDE_LIMIT:
+            raise ValueError(
+                f"size is {self.size} and resize {self.resize}, allowed is 1 ≤ size ≤ resize ≤ {SIDE_LIMIT}"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {self.interpolation!r}, allowed is one of {', '.join(INTERPOLATIONS)}"
+            )
+        if not all(abs(value) <= SCALE_LIMIT for value in self.mean):
+            raise ValueError(f"mean is {self.mean}, allowed is at most {SCALE_LIMIT:g}")
+        if not all(STD_LEAST <= value <= SCALE_LIMIT for value in self.std):
+            raise ValueError(f"std is {self.std}, allowed is {STD_LEAST:g} to {SCALE_LIMIT:g}")
+
     @property
     def geometry(self) -> tuple[int, int, str]:
         """What decides which pixels are seen; mean and std only scale them."""
         return self.resize, self.size, self.interpolation
+
+    def read(self, payload: bytes, name: str) -> UInt8Array:
+        """An encoded photograph: (size, size, 3) uint8, by steps 1 to 5.
+
+        Raises:
+            DataError: see `decode` and `pixels`; the message begins with `name`.
+        """
+        image = decode(payload, name)
+        try:
+            return self.pixels(image)
+        except DataError as error:
+            raise DataError(f"{name}: {error.message}", error.hint) from error
 
     def pixels(self, image: Image.Image) -> UInt8Array:
         """Resize and crop an RGB image: (size, size, 3) uint8.
@@ -93,12 +123,8 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocess:
-        """Raises TypeError, KeyError or ValueError where the content is not a Preprocess."""
-        mean, std = (tuple(float(v) for v in content[key]) for key in ("mean", "std"))
-        interpolation = str(content["interpolation"])
-        if len(mean) != 3 or len(std) != 3 or interpolation not in INTERPOLATIONS:
-            raise ValueError("not a Preprocess")
-        return cls(int(content["resize"]), int(content["size"]), interpolation, mean, std)
+        """Raises ValueError, naming the fields, where the content is not a Preprocess."""
+        return typed(cls, content)
 
 
 def decode(payload: bytes, name: str) -> Image.Image:

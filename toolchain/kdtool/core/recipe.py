@@ -12,12 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdtool.core.errors import UsageError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -58,17 +59,23 @@ class NetworkSettings(_Section):
     patience: int = Field(
         0, ge=0, description="epochs without a better validation accuracy; 0: no early stop"
     )
-    lr: Positive
+    lr: Rate
     batch_size: int = Field(32, ge=2, description="batch normalization is undefined on one image")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
+
+    @field_validator("weights", "trained", check_fields=False)
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A file is recorded absolute, so that the same run goes on from any folder."""
+        return str(Path(value).resolve()) if value and Path(value).is_file() else value
 
 
 class TeacherSettings(NetworkSettings):
     arch: str = "resnet34"
     weights: str = "imagenet"
     epochs: Count = 20
-    lr: Positive = 1e-4
+    lr: Rate = 1e-4
     trained: str = Field(
         "", description="a trained teacher's model.safetensors to use instead of training one"
     )
@@ -100,7 +107,7 @@ class StudentSettings(NetworkSettings):
     arch: str = "resnet18"
     epochs: Count = 60
     patience: int = Field(10, ge=0)
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     loss: LossSettings = LossSettings()
 
 
@@ -127,7 +134,7 @@ class BenchSettings(_Section):
 class Recipe(_Section):
     """A whole recipe; `name` is that of its file."""
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w .-]*$", description="also that of the run's folder")
     title: str = ""
     data: DataSettings = DataSettings()
     teacher: TeacherSettings = TeacherSettings()
@@ -154,7 +161,7 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     path = _find(name_or_file)
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             f"{path}: not valid TOML ({error}).", "A recipe to start from: kdtool recipes --show paper"
         ) from error
@@ -228,14 +235,17 @@ def _apply(content: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         section = section.setdefault(part, {})
         if not isinstance(section, dict):
-            raise UsageError(f"--set {override}: {part} is a value, not a section.")
+            raise UsageError(
+                f"--set {override}: {part} is a value, not a section.",
+                "All fields with their defaults: kdtool recipes --show paper",
+            )
     section[parts[-1]] = _value(text.strip())
 
 
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text  # a bare word, such as an architecture's name
 
 

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import write_json
 
 SCHEMA = 1
 ARTIFACTS = Path("artifacts")
-EXPORT_MANIFEST = "export.manifest.json"  # in `RunFolder.onnx`, beside that of quantize
 ROLES = ("teacher", "student", "baseline")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json must hold; `data` is the digest of the prepared photographs."""
+
+    schema: int
+    recipe: dict[str, Any]
+    seed: int
+    source: str
+    classes: list[str]
+    data: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,12 @@ class RunFolder:
     def onnx_model(self, role: str, precision: str = "fp32") -> Path:
         return self.onnx / (f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx")
 
+    def export_manifest(self, role: str) -> Path:
+        return self.onnx / f"export.{role}.manifest.json"
+
+    def quantize_manifest(self, role: str) -> Path:
+        return self.onnx / f"quantize.{role}.manifest.json"
+
     def trained_roles(self) -> tuple[str, ...]:
         """The roles whose training is complete, teacher first."""
         return tuple(role for role in ROLES if (self.role(role) / "manifest.json").is_file())
@@ -75,13 +95,18 @@ class RunFolder:
             content = json.loads(self.record.read_text("utf-8"))
             if content["schema"] != SCHEMA:
                 raise ValueError("written by another version of kdtool")
+            TypeAdapter(RunRecord).validate_python(content)
             return dict(content)
         except FileNotFoundError:
             raise UsageError(
                 f"{self.path} is not a run: it has no run.json.", "Start one with: kdtool run DATA"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self.record} cannot be read ({error}).") from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            cause = f"{error.error_count()} wrong field(s)" if isinstance(error, ValidationError) else error
+            raise UsageError(
+                f"{self.record} cannot be read ({cause}).",
+                "Restore it, or start a new run with: kdtool run DATA --out DIR",
+            ) from error
 
     def write_record(self, content: Mapping[str, Any]) -> None:
         write_json(self.record, {"schema": SCHEMA, **content})

@@ -6,6 +6,9 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from kdtool.core.recipe import DataSettings
+from kdtool.data.listing import SPLITS, Listing, Sample
+
 
 def carve(
     labels: Sequence[str], pictures: Sequence[str], fractions: Mapping[str, float], seed: int
@@ -36,6 +39,36 @@ def carve(
             for index in groups[picture]:
                 splits[index] = split
     return splits
+
+
+def assign(
+    listing: Listing, samples: Sequence[Sample], pictures: Sequence[str], settings: DataSettings, seed: int
+) -> list[str]:
+    """The split of each of `samples`: the source's own, or carved out of train.
+
+    Args:
+        samples: those of `listing`, or the readable ones among them.
+        pictures: content hash of each.
+    """
+    splits = [sample.split for sample in samples]
+    train = [index for index, split in enumerate(splits) if split == "train"]
+    fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
+    carved = carve(
+        [samples[index].label for index in train],
+        [pictures[index] for index in train],
+        {split: fractions[split] for split in listing.carve},
+        seed,
+    )
+    for index, split in zip(train, carved, strict=True):
+        splits[index] = split
+    return splits
+
+
+def planned_counts(listing: Listing, settings: DataSettings, seed: int) -> dict[str, int]:
+    """Split → photographs it will have if all are readable and different; nothing is decoded."""
+    names = [str(index) for index in range(len(listing.samples))]
+    held = Counter(assign(listing, listing.samples, names, settings, seed))
+    return {split: held[split] for split in SPLITS}
 
 
 def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from math import sqrt
 
 import numpy as np
 
-from kdtool.core.preprocess import UInt8Array
+from kdtool.core.preprocess import SCALE_LIMIT, UInt8Array
 
 Triple = tuple[float, float, float]
 
@@ -17,7 +17,7 @@ def channel_statistics(images: Iterable[UInt8Array]) -> tuple[Triple, Triple]:
     """mean = Σx / n and std = √(Σx²/n − mean²) of x = v/255, over all pixels, per channel.
 
     Sums are integers, so the result depends neither on the order nor on how many images there are.
-    A constant channel has std 1, so that it can be divided by.
+    A channel that is constant, or as good as, has std 1, so that it can be divided by.
 
     Args:
         images: (H, W, 3) uint8 each; at least one pixel in all.
@@ -36,4 +36,5 @@ def _statistics(histogram: list[int]) -> tuple[float, float]:
     total = sum(value * count for value, count in enumerate(histogram))
     squares = sum(value * value * count for value, count in enumerate(histogram))
     variance = Fraction(n * squares - total * total, (255 * n) ** 2)
-    return float(Fraction(total, 255 * n)), sqrt(variance) or 1.0
+    std = sqrt(variance)
+    return float(Fraction(total, 255 * n)), std if std >= 1 / SCALE_LIMIT else 1.0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from kdtool.core.text import printable
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 LOOK_BITS = 64
 LOOK_DISTANCE = 4  # bits; pictures that differ in more are taken for different ones
+NAMED = 6  # pictures of a group in a message; `Finding.paths` has them all
 SMALLEST_LOOK = 32  # pixels; the hash works on 32 × 32, and says little of a picture blown up to that
 # Of LOOK_DISTANCE + 1 bands, two hashes within the distance have at least one in common.
 _BANDS = [
     (LOOK_BITS * band // (LOOK_DISTANCE + 1), LOOK_BITS * (band + 1) // (LOOK_DISTANCE + 1))
     for band in range(LOOK_DISTANCE + 1)
 ]
+_ONES = np.array([word.bit_count() for word in range(1 << 16)], dtype=np.uint8)
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
@@ -53,56 +56,56 @@ def by_picture(photos: Sequence[Photo]) -> list[list[int]]:
 
 def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: bool) -> Iterator[Finding]:
     """Pictures in more than one split (fatal unless allowed) and under more than one class (a warning)."""
+    labels = [photo.sample.label for photo in photos]
     for group in by_picture(photos):
-        members = [(splits[index], photos[index].sample) for index in group]
-        paths = tuple(sample.path for _, sample in members)
-        if len({split for split, _ in members}) > 1:
-            where = _listed((sample.path, split) for split, sample in members)
-            yield Finding("leak", where, paths, fatal=not allow_leaks)
-        if len({sample.label for _, sample in members}) > 1:
-            where = ", ".join(
-                f"{printable(sample.path)} ({printable(sample.label)})" for _, sample in members
-            )
-            yield Finding("labels", where, paths, fatal=False)
+        if len({splits[index] for index in group}) > 1:
+            yield _finding("leak", photos, group, splits, fatal=not allow_leaks)
+        if len({labels[index] for index in group}) > 1:
+            yield _finding("labels", photos, group, labels, fatal=False)
 
 
 def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Finding]:
-    """Different pictures in two splits or classes whose looks differ in at most `LOOK_DISTANCE` bits."""
-    by_look: dict[int, list[int]] = defaultdict(list)
-    for index, photo in enumerate(photos):
-        if photo.look is not None:
-            by_look[photo.look].append(index)
-    place = [(split, photo.sample.label) for split, photo in zip(splits, photos, strict=True)]
-    pairs = {
-        (min(i, j), max(i, j))
-        for one, other in _close(by_look)
-        for i in by_look[one]
-        for j in by_look[other]
-        if place[i] != place[j] and photos[i].picture != photos[j].picture
-    }
-    for pair in sorted(pairs):
-        where = ", ".join(
-            f"{printable(photos[i].sample.path)} ({printable(', '.join(place[i]))})" for i in pair
-        )
-        yield Finding("near", where, tuple(photos[i].sample.path for i in pair), fatal=False)
+    """Groups of different pictures, in two splits or classes, that look alike.
+
+    Two looks that differ in at most `LOOK_DISTANCE` bits are alike, and so are two that are linked by
+    a chain of such: each picture stands in one group, however many there are.
+    """
+    seen = [index for index, photo in enumerate(photos) if photo.look is not None]
+    places = [f"{split}, {photo.sample.label}" for split, photo in zip(splits, photos, strict=True)]
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, group in zip(seen, _alike([photos[index].look or 0 for index in seen]), strict=True):
+        groups[group].append(index)
+    for members in groups.values():
+        pictures = {photos[index].picture for index in members}
+        if len(pictures) > 1 and len({places[index] for index in members}) > 1:
+            yield _finding("near", photos, members, places, fatal=False)
 
 
-def _close(looks: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
-    """Pairs of looks within the distance, and each look with itself; only those that share a band meet."""
-    yield from ((look, look) for look in looks)
+def _finding(
+    kind: str, photos: Sequence[Photo], members: Sequence[int], places: Sequence[str], fatal: bool
+) -> Finding:
+    """A group in a line: one picture of each place first, then others, at most `NAMED` by name."""
+    first = {places[index]: index for index in reversed(members)}
+    heads = sorted(first.values())
+    named = [*heads, *(index for index in members if first[places[index]] != index)][:NAMED]
+    cases = [printable(f"{photos[index].sample.path} ({places[index]})") for index in sorted(named)]
+    more = [f"… and {len(members) - NAMED:,} more"] if len(members) > NAMED else []
+    return Finding(kind, ", ".join(cases + more), tuple(photos[i].sample.path for i in members), fatal)
+
+
+def _alike(looks: Sequence[int]) -> npt.NDArray[np.intp]:
+    """The group of each look, (N,); only looks that share a band are compared."""
+    bits, own = np.unique(np.array(looks, dtype=np.uint64), return_inverse=True)
+    words = bits.view(np.uint16).reshape(-1, LOOK_BITS // 16)
+    group = np.arange(len(bits))
     for low, high in _BANDS:
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for look in looks:
-            buckets[look >> low & (1 << high - low) - 1].append(look)
-        yield from _within(buckets.values())
-
-
-def _within(buckets: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
-    for bucket in buckets:
-        for one, other in combinations(bucket, 2):
-            if (one ^ other).bit_count() <= LOOK_DISTANCE:
-                yield one, other
-
-
-def _listed(cases: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(printable(f"{path} ({note})") for path, note in cases)
+        band = bits >> np.uint64(low) & np.uint64((1 << high - low) - 1)
+        order = np.argsort(band, kind="stable")
+        for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            for place, one in enumerate(bucket[:-1]):
+                others = bucket[place + 1 :]
+                others = others[group[others] != group[one]]
+                distance = _ONES[words[others] ^ words[one]].sum(axis=1)
+                for other in set(group[others[distance <= LOOK_DISTANCE]].tolist()):
+                    group[group == other] = group[one]
+    return group[own]

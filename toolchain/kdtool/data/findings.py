@@ -11,7 +11,7 @@ from kdtool.core.errors import DataError
 
 SHOWN = 20  # cases of a kind in a message; `data check --json` has them all
 
-# Kind → its heading. The order is that of the message.
+# Kind → its heading. The order is that of the messages.
 KINDS = {
     "classes": "Classes",
     "unreadable": "Pictures that cannot be read",
@@ -20,11 +20,18 @@ KINDS = {
     "labels": "The same picture under two classes",
     "near": "Pictures in two splits or classes that look the same",
 }
+# Kind → the way out of one that is fatal; the options are those of every command that scans.
+WAYS_OUT = {
+    "classes": "Give every split the same classes, two or more, each with pictures",
+    "unreadable": "Leave unreadable pictures out: --skip-bad",
+    "few": "Add pictures, or split them yourself into train, validation and test",
+    "leak": "Accept the same picture in two splits: --allow-leaks",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong.
+    """One thing wrong with the photographs.
 
     Attributes:
         kind: a key of `KINDS`.
@@ -58,12 +65,13 @@ def describe(findings: Iterable[Finding]) -> str:
 def data_error(source: str, findings: Iterable[Finding]) -> DataError:
     """The error that stops training: every fatal finding."""
     fatal = [finding for finding in findings if finding.fatal]
-    ways = [f"All findings: kdtool data check {shlex.quote(source)} --json"]
-    kinds = {finding.kind for finding in fatal}
-    if "unreadable" in kinds:
-        ways.append("Leave unreadable pictures out: --skip-bad")
-    if "leak" in kinds:
-        ways.append("Accept the same picture in two splits: --set data.allow_leaks=true")
     return DataError(
-        f"{source}: {len(fatal)} finding(s) stop the training.\n{describe(fatal)}", "\n".join(ways)
+        f"{source}: {len(fatal)} finding(s) stop the training.\n{describe(fatal)}",
+        f"All findings: kdtool data check {shlex.quote(source)} --json\n{ways_out(fatal)}",
     )
+
+
+def ways_out(findings: Iterable[Finding]) -> str:
+    """What to do about the fatal ones of `findings`, a line a kind."""
+    kinds = {finding.kind for finding in findings if finding.fatal}
+    return "\n".join(way for kind, way in WAYS_OUT.items() if kind in kinds)

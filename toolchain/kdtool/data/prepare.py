@@ -38,6 +38,7 @@ from kdtool.data.channels import channel_statistics
 from kdtool.data.examine import Photo, Unreadable
 from kdtool.data.hashing import hash_samples
 from kdtool.data.listing import SPLITS, Listing
+from kdtool.data.notices import summary, tell, tell_change
 from kdtool.data.reader import (
     COLUMNS,
     DATA_FILE,
@@ -72,7 +73,10 @@ def prepare(
     hashes = hash_samples(listing.samples, screen)
     stage = Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed))
     if stage.complete():
-        return read_prepared(folder), True
+        prepared = read_prepared(folder)
+        screen.say(f"prepare: complete, skipped ({summary(prepared)})")
+        return prepared, True
+    tell_change(stage, screen)
     tell(listing, settings, screen)
     side = settings.size
     with scratch(folder) as pixels:
@@ -95,7 +99,21 @@ def prepare(
         {"digest": prepared.digest, "counts": dict(prepared.counts), "left_out": len(found.unreadable)},
         versions_of(DEVICE),
     )
+    screen.say(f"prepare: {summary(prepared)}")
     return prepared, False
+
+
+def unchanged(source: str | None, settings: DataSettings, seed: int, folder: Path, screen: Screen) -> bool:
+    """Whether `folder` is complete for exactly these photographs: what `prepare` would skip.
+
+    Where the photographs lie has no part in it; their paths below `source` have.
+
+    Raises:
+        UsageError, DataError, SetupError: as `kdtool.data.sources.load_listing`.
+    """
+    listing = load_listing(source)
+    hashes = hash_samples(listing.samples, screen)
+    return Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed)).complete() is not None
 
 
 def stage_inputs(
@@ -116,24 +134,12 @@ def stage_inputs(
     }
 
 
-def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
-    """Say what was decided for the user: which splits are carved, which files are passed over."""
-    for split in listing.carve:
-        fraction = settings.validation_fraction if split == "validation" else settings.test_fraction
-        screen.say(
-            f"{listing.source}: no {split} split; {fraction:.0%} of train becomes it (stratified, seeded)"
-        )
-    if listing.ignored:
-        kinds = ", ".join(f"{count} × {printable(kind)}" for kind, count in listing.ignored.items())
-        screen.say(f"{listing.source}: ignored {kinds}")
-
-
 def _require_unchanged(found: Scan, hashes: Sequence[str]) -> None:
     """The scan must have read the very bytes that the key was made of."""
     outcomes: list[Photo | Unreadable] = [*found.photos, *found.unreadable]
-    read = {outcome.sample.path: outcome.sha256 for outcome in outcomes}
+    read = {outcome.sample: outcome.sha256 for outcome in outcomes}
     for sample, digest in zip(found.listing.samples, hashes, strict=True):
-        if read[sample.path] != digest:
+        if read[sample] != digest:
             raise DataError(
                 f"{found.listing.source}: {printable(sample.path)} changed while it was read.",
                 "Wait until the photographs are all there, then run the command again.",

@@ -65,7 +65,10 @@ class Prepared:
             DataError: no such split.
         """
         if name not in self.counts:
-            raise DataError(f"{self.folder}: no split {name!r}; allowed is one of {', '.join(self.counts)}.")
+            raise DataError(
+                f"{self.folder}: no split {name!r}; allowed is one of {', '.join(self.counts)}.",
+                "Ask for one of these, or make the data again by running the training command.",
+            )
         with (self.folder / SAMPLES_FILE).open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["split"] == name]
         position = {label: index for index, label in enumerate(self.classes)}

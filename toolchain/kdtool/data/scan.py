@@ -9,7 +9,7 @@ from functools import partial
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
-from kdtool.data.carve import carve
+from kdtool.data.carve import assign
 from kdtool.data.duplicates import exact_findings, near_findings
 from kdtool.data.examine import Photo, Unreadable, examine
 from kdtool.data.findings import Finding, data_error, describe
@@ -73,7 +73,8 @@ def scan(
                 if keep and pixels is not None:
                     keep(pixels)
             bar.advance()
-    splits = assign(listing, photos, settings, seed)
+    samples, pictures = [photo.sample for photo in photos], [photo.picture for photo in photos]
+    splits = assign(listing, samples, pictures, settings, seed)
     findings = (
         *class_findings(listing, photos),
         *(Finding("unreadable", bad.reason, (bad.sample.path,), not settings.skip_bad) for bad in unreadable),
@@ -87,19 +88,3 @@ def scan(
 def preprocess_of(settings: DataSettings) -> Preprocess:
     """Resize and crop as the recipe says; mean and std are not known yet."""
     return Preprocess(settings.shortest_side, settings.size, settings.interpolation)
-
-
-def assign(listing: Listing, photos: list[Photo], settings: DataSettings, seed: int) -> list[str]:
-    """The split of each photograph: the source's own, or carved out of train."""
-    splits = [photo.sample.split for photo in photos]
-    train = [index for index, split in enumerate(splits) if split == "train"]
-    fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
-    carved = carve(
-        [photos[index].sample.label for index in train],
-        [photos[index].picture for index in train],
-        {split: fractions[split] for split in listing.carve},
-        seed,
-    )
-    for index, split in zip(train, carved, strict=True):
-        splits[index] = split
-    return splits

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from kdtool.data.examine import Photo
 from kdtool.data.findings import Finding
-from kdtool.data.listing import Listing
+from kdtool.data.listing import LOOSE, Listing
 
 
 def class_findings(listing: Listing, photos: Sequence[Photo]) -> Iterator[Finding]:
@@ -15,10 +15,13 @@ def class_findings(listing: Listing, photos: Sequence[Photo]) -> Iterator[Findin
     classes = listing.classes
     if len(classes) < 2:
         has = f"only the class {classes[0]!r}" if classes else "no class folder"
-        outside = listing.ignored.get("picture outside a class folder", 0)
+        outside = listing.ignored.get(LOOSE, 0)
         loose = f" ({outside} pictures lie outside any class folder)" if outside else ""
         yield Finding("classes", f"train has {has}{loose}; a classifier needs at least 2.")
     for split, declared in listing.classes_by_split.items():
+        for label, count in Counter(declared).items():
+            if count > 1:  # bytes that are not UTF-8 are spelt out, and may then read like another name
+                yield Finding("classes", f"{split} has {count} classes that are written {label!r}.")
         missing, more = sorted(set(classes) - set(declared)), sorted(set(declared) - set(classes))
         if missing:
             yield Finding("classes", f"{split} lacks {_list(missing)}, which train has.")

@@ -12,7 +12,6 @@ from kdtool.arch.network import parameter_count
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.files import durable
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.onnxfile import onnx_bytes
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.recipe import ExportSettings
 from kdtool.core.screen import Screen
@@ -22,6 +21,7 @@ from kdtool.export.crosscheck import thop_macs
 from kdtool.export.onnx import export_network
 from kdtool.export.parity import BATCHES, Parity, check_parity, worst
 from kdtool.export.simplify import SimplifyError, simplify
+from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.runtime.onnxruntime import open_model
 
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxsim")

@@ -8,9 +8,10 @@ from onnx import inliner
 from torch import nn
 
 from kdtool.core.errors import ModelFileError
-from kdtool.core.onnxfile import INPUT, OUTPUT
 from kdtool.core.quiet import quietly
+from kdtool.core.text import cause_of
 from kdtool.export.pooling import use_global_average_pool
+from kdtool.graph.onnxfile import INPUT, OUTPUT
 
 EXAMPLES = 2  # an example of one can freeze the batch at 1
 
@@ -43,9 +44,9 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
             assert program is not None
             model = inliner.inline_local_functions(program.model_proto)
     except Exception as error:  # the exporter's passes raise many kinds
-        cause = (str(error).strip().splitlines() or [""])[0]
         raise ModelFileError(
-            f"{arch} cannot be exported to ONNX with opset {opset} ({type(error).__name__}: {cause}).",
+            f"{arch} cannot be exported to ONNX with opset {opset} "
+            f"({type(error).__name__}: {cause_of(error)}).",
             "Try another operator set, --set export.opset=20, or another network.",
         ) from error
     use_global_average_pool(model)

@@ -5,6 +5,7 @@ Wrong networks have come out of correct-looking exports, so nothing ships before
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 
 BATCHES = (1, 2, 7)
 ROUNDING = 1e-6  # relative: a few units in the last place of float32
+LARGE = 100.0  # up to here the tolerance is absolute
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ def check_parity(
 ) -> tuple[Parity, ...]:
     """Compare torch with a runtime on batches of `BATCHES`, each of other images.
 
-    Passed is a batch with max |Δlogit| ≤ tolerance and the same top-1 for every image. One exception:
+    Passed is a batch with max |Δlogit| ≤ tolerance · max(1, max |logit| / 100) and the same top-1 for every
+    image. Logits up to 100, which is any trained classifier's, meet the tolerance as it stands. Beyond that
+    float32 itself gives out: at 100, 1e-4 is 13 units in the last place. An untrained MobileNetV4 answers
+    up to 355 at 224 pixels, and torch is then 2.3e-4 from its own answer in float64. One exception:
     where torch's own two best logits are equal to the rounding of float32 (`ROUNDING`, relative to the
     larger), either of them is the top-1.
 
@@ -76,10 +81,11 @@ def _compare(expected: FloatArray, given: FloatArray, batch: int, tolerance: flo
             hint,
         )
     difference = float(np.abs(expected.astype(np.float64) - given).max())
-    if not difference <= tolerance:  # NaN must not pass
+    limit = tolerance * max(1.0, float(np.abs(expected).max()) / LARGE)
+    if not (math.isfinite(difference) and difference <= limit):
         raise GateError(
             f"{name}: for a batch of {batch}, max |Δlogit| between torch and ONNX Runtime is "
-            f"{difference:.3g}, allowed is {tolerance:g}.",
+            f"{difference:.3g}, allowed is {limit:.3g}.",
             hint + " The limit is --set export.tolerance=…",
         )
     differ = _other_top1(expected, given)

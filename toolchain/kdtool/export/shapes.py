@@ -10,6 +10,7 @@ import onnxruntime as ort
 from onnx import helper, shape_inference
 
 from kdtool.core.errors import ModelFileError
+from kdtool.core.text import cause_of
 from kdtool.runtime.onnxruntime import PROVIDERS, session_options
 
 Shape = tuple[int, ...]
@@ -77,8 +78,7 @@ def _seen(single: onnx.ModelProto, names: list[str], name: str) -> dict[str, Sha
         }
         return {key: np.shape(value) for key, value in zip(names, session.run(names, zeros), strict=True)}
     except Exception as error:  # onnxruntime's exceptions share no base class
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelFileError(
-            f"{name}: its compute cannot be counted, it does not run ({cause}).",
+            f"{name}: its compute cannot be counted, it does not run ({cause_of(error)}).",
             "Export it again with: kdtool export --onnx",
         ) from error

@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.onnxfile import onnx_bytes
 from kdtool.core.quiet import quietly
 from kdtool.export.pooling import use_global_average_pool
+from kdtool.graph.onnxfile import onnx_bytes
 
 # -P: the current folder must not be able to stand in for a package.
 COMMAND = (sys.executable, "-P", "-m", "kdtool.export.simplify_child")

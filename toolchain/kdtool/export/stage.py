@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kdtool.arch.network import load_network
-from kdtool.core.errors import UsageError
+from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Stage
+from kdtool.core.lineage import require_current
+from kdtool.core.manifest import Stage, read_manifest
 from kdtool.core.recipe import ExportSettings
-from kdtool.core.run import EXPORT_MANIFEST, RunFolder
+from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.export.model import VERSIONS, export_model
 from kdtool.export.parity import parity_images
 
-NAME = "export"
+NAME: Final = "export"
 PRECISIONS = ("fp32", "int8")
+TRAIN = {
+    "teacher": "kdtool teach --out {}",
+    "student": "kdtool distill --out {}",
+    "baseline": "kdtool distill --baseline --out {}",
+}
 
 
 def export_models(
@@ -26,19 +32,32 @@ def export_models(
 ) -> dict[str, Any]:
     """Write `run.onnx_model(role)` of every trained role; returns the facts of each, by role.
 
-    Each file passes the parity gate on images of the validation split, raw and simplified. Skipped if
-    it was done before with the same weights and settings.
+    Each file passes the parity gate on images of the validation split, raw and simplified. A role is
+    skipped if it was done before with the same weights and settings.
 
     Raises:
-        UsageError: nothing is trained yet.
-        ModelFileError: a network cannot be exported.
+        UsageError: nothing is trained yet, or the student is of an older teacher.
+        ModelFileError: weights are damaged, or a network cannot be exported.
         GateError: torch and ONNX Runtime differ; the file is not written.
     """
     roles = run.trained_roles()
     if not roles:
         raise UsageError(
-            f"{run.path} holds no trained network.", "Train first: kdtool teach, or kdtool run DATA"
+            f"{run.path} holds no trained network.", f"Train first: kdtool run DATA --out {run.path}"
         )
+    networks = {role: _sound_weights(run, role) for role in roles}
+    require_current(run, NAME)
+    return {role: _export(run, role, networks[role], prepared, settings, screen) for role in roles}
+
+
+def _export(
+    run: RunFolder,
+    role: str,
+    network_sha256: str,
+    prepared: Prepared,
+    settings: ExportSettings,
+    screen: Screen,
+) -> dict[str, Any]:
     stage = Stage(
         name=NAME,
         folder=run.onnx,
@@ -46,29 +65,40 @@ def export_models(
             "settings": settings.model_dump(mode="json"),
             "data": prepared.digest,
             "versions": versions_of(VERSIONS),  # an exporter that was mended must not be skipped
-            "networks": {role: sha256_file(run.weights(role)) for role in roles},
+            "network": network_sha256,
         },
-        manifest_name=EXPORT_MANIFEST,
+        manifest_name=run.export_manifest(role).name,
     )
     done = stage.complete()
     if done is not None:
-        screen.say(f"{NAME}: complete, skipped")
+        screen.say(f"{NAME}: {role}: complete, skipped")
         return dict(done.result)
     stage.reopen()
-    for role in roles:
-        _remove_outdated(run, role)
-    pixels = prepared.split("validation").images
-    facts: dict[str, Any] = {}
-    for role in roles:
-        network, info = load_network(run.weights(role))
-        info = replace(info, role=role, weights_sha256=sha256_file(run.weights(role)))
-        images = parity_images(pixels, info.preprocess)
-        facts[role] = export_model(run.onnx_model(role), network, info, images, settings, screen)
-    stage.seal((run.onnx_model(role).name for role in roles), facts, versions_of(VERSIONS))
+    _remove_outdated(run, role)
+    network, info = load_network(run.weights(role))
+    info = replace(info, role=role, weights_sha256=network_sha256)
+    images = parity_images(prepared.split("validation").images, info.preprocess)
+    path = run.onnx_model(role)
+    facts = export_model(path, network, info, images, settings, screen)
+    stage.seal([path.name], facts, versions_of(VERSIONS))
     return facts
 
 
+def _sound_weights(run: RunFolder, role: str) -> str:
+    """SHA-256 of the weights, which is the one that training recorded."""
+    path = run.weights(role)
+    manifest = read_manifest(path.parent / "manifest.json")
+    digest = sha256_file(path) if path.is_file() else "missing"
+    if manifest is None or manifest.files.get(path.name) != digest:
+        raise ModelFileError(
+            f"{path.parent}: {path.name} differs from its manifest (damaged or replaced).",
+            f"Train it again with: {TRAIN[role].format(run.path)}",
+        )
+    return digest
+
+
 def _remove_outdated(run: RunFolder, role: str) -> None:
-    """The files about to be made again, and what was derived from them: none may pass for new."""
+    """The file about to be made again, and what was derived from it: none may pass for new."""
+    run.quantize_manifest(role).unlink(missing_ok=True)
     for precision in PRECISIONS:
         run.onnx_model(role, precision).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kdtool.core.errors import UsageError
@@ -64,6 +65,16 @@ def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
     if unknown:
         raise UsageError(
             f"student.loss.{unknown[0]}: the loss {name!r} has no such parameter; allowed: "
-            f"{', '.join(known)}."
+            f"{', '.join(known)}.",
+            f"Leave it out, or choose another loss: {', '.join(LOGIT_LOSSES)}.",
         )
-    return partial(loss, **params)
+    bound = partial(loss, **params)
+    try:
+        bound(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
+    except (TypeError, ValueError, RuntimeError) as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in params.items())
+        raise UsageError(
+            f"student.loss: the loss {name!r} cannot take {given} ({error}).",
+            "Its parameters are numbers, but for standardize, which is true or false.",
+        ) from error
+    return bound

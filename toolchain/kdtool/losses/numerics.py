@@ -18,7 +18,9 @@ def require_positive(**params: float) -> None:
     """Raise UsageError naming the first parameter that is not above 0."""
     for name, value in params.items():
         if not value > 0:
-            raise UsageError(f"student.loss.{name} is {value}; allowed: above 0.")
+            raise UsageError(
+                f"student.loss.{name} is {value}; allowed: above 0.", f"Example: --set student.loss.{name}=2"
+            )
 
 
 def without_target(logits: Tensor, target: Tensor) -> Tensor:

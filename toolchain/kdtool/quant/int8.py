@@ -8,14 +8,19 @@ throws away what it has seen).
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from kdtool.core.errors import ModelFileError
+from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
+from kdtool.core.text import cause_of
 from kdtool.quant.calibrate import CalibrationImages
 from kdtool.quant.target import Int8Recipe
 
@@ -33,12 +38,13 @@ def quantize_to_int8(source: Path, images: CalibrationImages, recipe: Int8Recipe
         ModelFileError: the quantizer cannot handle the graph.
     """
     products_only = any(node.op_type == TRANSFORMER for node in onnx.load(source).graph.node)
-    with tempfile.TemporaryDirectory(prefix="kdtool-int8-") as folder:
-        target = Path(folder) / "int8.onnx"
+    with _workplace(source.parent) as folder:
+        # A copy, since the quantizer writes beside the file that it reads.
+        given, target = Path(shutil.copyfile(source, folder / "float.onnx")), folder / "int8.onnx"
         try:
             with quietly():
                 quantize_static(
-                    source,
+                    given,
                     target,
                     images,
                     quant_format=QuantFormat.QDQ,
@@ -53,9 +59,23 @@ def quantize_to_int8(source: Path, images: CalibrationImages, recipe: Int8Recipe
         except OSError:
             raise
         except Exception as error:  # the quantizer raises whatever the graph leads it to
-            cause = (str(error).strip().splitlines() or [""])[0]
             raise ModelFileError(
-                f"{source}: ONNX Runtime cannot quantize it ({type(error).__name__}: {cause}).",
-                "Ship the float32 model, or try another network.",
+                f"{source}: ONNX Runtime cannot quantize it ({type(error).__name__}: {cause_of(error)}).",
+                "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
             ) from error
         return onnx.load(target)
+
+
+@contextlib.contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    """A folder for all that the quantizer writes, what it would put into the system's own included.
+
+    Its name marks it as unfinished: a process that is killed leaves it to `remove_partial`.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=".int8-", suffix=PARTIAL, dir=parent) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before

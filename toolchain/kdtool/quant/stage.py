@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from kdtool.core.cpu import int8_target
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import durable, sha256_file
-from kdtool.core.manifest import Stage, intact, read_manifest
+from kdtool.core.lineage import require_current
+from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.onnxfile import INPUT, onnx_bytes
+from kdtool.core.models import sealed_models
 from kdtool.core.recipe import QuantizeSettings
-from kdtool.core.run import EXPORT_MANIFEST, RunFolder
+from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.graph.onnxfile import INPUT, onnx_bytes
 from kdtool.quant.accuracy import Accuracy, top1
 from kdtool.quant.calibrate import CalibrationImages, calibration_indices
 from kdtool.quant.int8 import quantize_to_int8
-from kdtool.quant.target import Int8Recipe, host_target, int8_recipe
+from kdtool.quant.target import Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
-NAME = "quantize"
-MANIFEST = "quantize.manifest.json"
+NAME: Final = "quantize"
 ROLES = ("teacher", "student")
 VERSIONS = ("onnx", "onnxruntime")
 PRECISION = "int8"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for every model of a run."""
+
+    run: RunFolder
+    prepared: Prepared
+    settings: QuantizeSettings
+    recipe: Int8Recipe
+    screen: Screen
+
+
+class TooLossyError(Exception):
+    """An INT8 model that must not be written."""
+
+    def __init__(self, path: Path, before: Accuracy, after: Accuracy) -> None:
+        super().__init__(path)
+        self.path, self.before, self.after = path, before, after
+        self.lost = _lost(before, after)
 
 
 def quantize_models(
@@ -36,54 +59,63 @@ def quantize_models(
     """Write `run.onnx_model(role, "int8")` of teacher and student; returns the facts of each, by role.
 
     Calibrated on images of the training split; accuracy before and after is that on the validation
-    split. Skipped if it was done before with the same models, data, settings and kind of processor.
+    split. A model is skipped if it was done before with the same float model, data, settings and kind
+    of processor; one that fails its gate does not cost the other.
 
     Raises:
-        UsageError: the models are not exported yet.
-        GateError: a model loses more accuracy than `settings.max_drop`; its file is not written.
+        UsageError: the models are not exported yet, or are of older weights.
+        GateError: models lose more accuracy than `settings.max_drop` (all are named); their files are
+            not written.
     """
+    require_current(run, NAME)
     roles = _exported_roles(run)
-    recipe = int8_recipe(host_target(), settings.reduce_range)
-    stage = Stage(
-        name=NAME,
-        folder=run.onnx,
-        inputs={
-            "settings": settings.model_dump(mode="json"),
-            "data": prepared.digest,
-            "models": {role: sha256_file(run.onnx_model(role)) for role in roles},
-            "target": recipe.target,
-            "versions": versions_of(VERSIONS),
-        },
-        manifest_name=MANIFEST,
-    )
-    done = stage.complete()
-    if done is not None:
-        screen.say(f"{NAME}: complete, skipped")
-        return dict(done.result)
-    stage.reopen()
-    for role in ROLES:
-        run.onnx_model(role, PRECISION).unlink(missing_ok=True)
-    screen.say(f"{NAME}: {recipe} ({recipe.reason})")
-    facts = {role: _quantize(run, role, prepared, settings, recipe, screen) for role in roles}
-    stage.seal((run.onnx_model(role, PRECISION).name for role in roles), facts, versions_of(VERSIONS))
+    task = Task(run, prepared, settings, int8_recipe(int8_target(), settings.reduce_range), screen)
+    screen.say(f"{NAME}: {task.recipe} ({task.recipe.reason})")
+    facts: dict[str, Any] = {}
+    failed: list[TooLossyError] = []
+    for role in roles:
+        try:
+            facts[role] = _quantize(task, role)
+        except TooLossyError as error:
+            failed.append(error)
+    if failed:
+        raise _gate_error(failed, settings)
     return facts
 
 
-def _quantize(
-    run: RunFolder,
-    role: str,
-    prepared: Prepared,
-    settings: QuantizeSettings,
-    recipe: Int8Recipe,
-    screen: Screen,
-) -> dict[str, Any]:
-    source, target = run.onnx_model(role), run.onnx_model(role, PRECISION)
+def _quantize(task: Task, role: str) -> dict[str, Any]:
+    target = task.run.onnx_model(role, PRECISION)
+    stage = Stage(
+        name=NAME,
+        folder=task.run.onnx,
+        inputs={
+            "settings": task.settings.model_dump(mode="json"),
+            "data": task.prepared.digest,
+            "versions": versions_of(VERSIONS),
+            "model": sha256_file(task.run.onnx_model(role)),
+            "target": task.recipe.target,
+        },
+        manifest_name=task.run.quantize_manifest(role).name,
+    )
+    done = stage.complete()
+    if done is not None:
+        task.screen.say(f"{NAME}: {role}: complete, skipped")
+        return dict(done.result)
+    stage.reopen()
+    target.unlink(missing_ok=True)
+    facts = _write(task, role, target)
+    stage.seal([target.name], facts, versions_of(VERSIONS))
+    return facts
+
+
+def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
+    source, prepared, recipe = task.run.onnx_model(role), task.prepared, task.recipe
     before, info = _accuracy(source, prepared)
     train = prepared.split("train")
     # The subset is a function of the data alone: the digest is the seed.
-    chosen = calibration_indices(train.labels, settings.calibration_images, int(prepared.digest[:8], 16))
+    chosen = calibration_indices(train.labels, task.settings.calibration_images, int(prepared.digest[:8], 16))
     with durable(target) as partial:
-        with screen.bar(f"{NAME} {role}", len(chosen)) as bar:
+        with task.screen.bar(f"{NAME} {role}", len(chosen)) as bar:
             images = CalibrationImages(train.images, chosen, info.preprocess, INPUT, bar)
             model = quantize_to_int8(source, images, recipe)
         info = replace(
@@ -99,8 +131,9 @@ def _quantize(
         )
         partial.write_bytes(onnx_bytes(model, info))
         after, _ = _accuracy(partial, prepared)
-        _gate(target, before, after, settings)
-    screen.say(
+        if _lost(before, after) > task.settings.max_drop:
+            raise TooLossyError(target, before, after)
+    task.screen.say(
         f"{NAME}: {target}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
         f"validation accuracy {before} → {after} ({after.points - before.points:+.2f} points, "
         f"{before.images} images)"
@@ -120,33 +153,49 @@ def _accuracy(path: Path, prepared: Prepared) -> tuple[Accuracy, ModelInfo]:
     try:
         if session.info is None:
             raise ModelFileError(
-                f"{path}: not a model of kdtool.", "Export it again with: kdtool export --onnx"
+                f"{path}: not a model of kdtool.",
+                f"Export it again with: kdtool export --onnx {path.parent.parent}",
             )
         return top1(session, prepared.split("validation"), session.info.preprocess), session.info
     finally:
         session.close()
 
 
-def _gate(path: Path, before: Accuracy, after: Accuracy, settings: QuantizeSettings) -> None:
-    lost = 100 * (before.correct - after.correct) / before.images
-    if lost > settings.max_drop:
-        raise GateError(
-            f"{path}: INT8 loses {lost:.2f} points of validation accuracy ({before} → {after} of "
-            f"{before.images} images), allowed is {settings.max_drop:g} (quantize.max_drop).",
-            "Try more calibration images, --set quantize.calibration_images="
-            f"{2 * settings.calibration_images}; accept the loss, --set quantize.max_drop="
-            f"{math.ceil(10 * lost) / 10:g}; or ship the float32 model.",
-        )
+def _lost(before: Accuracy, after: Accuracy) -> float:
+    """Points; counted in images, so that a limit is met exactly."""
+    return 100 * (before.correct - after.correct) / before.images
+
+
+def _gate_error(failed: Sequence[TooLossyError], settings: QuantizeSettings) -> GateError:
+    """One error for all models that lose too much, worst case in the advice."""
+    lines = [
+        f"{error.path}: INT8 loses {error.lost:.2f} points of validation accuracy "
+        f"({error.before} → {error.after} of {error.before.images} images), "
+        f"allowed is {settings.max_drop:g} (quantize.max_drop)."
+        for error in failed
+    ]
+    return GateError(
+        "\n".join(lines),
+        f"Try more calibration images, --set quantize.calibration_images={2 * settings.calibration_images}; "
+        f"accept the loss, --set quantize.max_drop={math.ceil(10 * max(e.lost for e in failed)) / 10:g}; "
+        "or ship the float32 model.",
+    )
 
 
 def _exported_roles(run: RunFolder) -> tuple[str, ...]:
-    """Of `ROLES`, those whose export is complete."""
-    exported = read_manifest(run.onnx / EXPORT_MANIFEST)
-    if exported is None or not intact(run.onnx, exported):
-        raise UsageError(f"{run.path}: no complete export to quantize.", "Export first: kdtool export --onnx")
-    roles = tuple(role for role in ROLES if run.onnx_model(role).name in exported.files)
+    """Of `ROLES`, those that are exported; one that is trained and not exported is not passed over."""
+    sealed = sealed_models(run)
+    begun = (*run.trained_roles(), *(role for role in ROLES if run.export_manifest(role).is_file()))
+    missing = [role for role in ROLES if role in begun and (role, "fp32") not in sealed]
+    if missing:
+        raise UsageError(
+            f"{run.path}: no complete export of {' and '.join(missing)} to quantize.",
+            f"Export first: kdtool export --onnx {run.path}",
+        )
+    roles = tuple(role for role in ROLES if (role, "fp32") in sealed)
     if not roles:
         raise UsageError(
-            f"{run.path}: neither teacher nor student is exported.", "Train and export first: kdtool run DATA"
+            f"{run.path}: neither teacher nor student is exported.",
+            f"Train and export first: kdtool run DATA --out {run.path}",
         )
     return roles

@@ -8,16 +8,10 @@ Source: ONNX Runtime, "Quantize ONNX models", and the documentation of `quantize
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
-CPUINFO = Path("/proc/cpuinfo")
-VNNI = frozenset({"avx512_vnni", "avx_vnni"})
-DOTPROD = "asimddp"
-ARM_MACHINES = ("aarch64", "arm64", "armv7l", "armv8l")
 IntegerType = Literal["uint8", "int8"]
 
 
@@ -26,7 +20,7 @@ class Int8Recipe:
     """How a network is quantized.
 
     Attributes:
-        target: the kind of processor, a key of `TARGETS`.
+        target: the kind of processor, a key of `TARGETS`: what `kdtool.core.cpu.int8_target` answers.
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.
@@ -58,23 +52,6 @@ TARGETS: Mapping[str, Int8Recipe] = {
         Int8Recipe("arm-dotprod", "int8", "int8", True, False, True, "ARM's dot product is signed"),
     )
 }
-
-
-def host_target(machine: str = "", cpuinfo: Path = CPUINFO) -> str:
-    """The key of `TARGETS` for the processor we run on.
-
-    A processor that does not tell its features (no /proc/cpuinfo) is taken for the one without; Apple's
-    all have the dot product.
-    """
-    machine = (machine or platform.machine()).lower()
-    try:
-        text = cpuinfo.read_text("utf-8", errors="replace")
-    except OSError:
-        return "arm-dotprod" if machine == "arm64" else "arm" if machine in ARM_MACHINES else "x86"
-    features = set(text.split())
-    if machine in ARM_MACHINES:
-        return "arm-dotprod" if DOTPROD in features else "arm"
-    return "x86-vnni" if features & VNNI else "x86"
 
 
 def int8_recipe(target: str, reduce_range: bool | Literal["auto"] = "auto") -> Int8Recipe:

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from kdtool.core.errors import DataError
+from kdtool.core.predictions import Answers, Predictions
 from kdtool.core.statistics import wilson
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One model's answer to each test image: the predicted class and its probability."""
-
-    predicted: tuple[str, ...]
-    probability: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """predictions.csv: a row a test image, and each model's answers in that order."""
-
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    models: Mapping[str, Answers]
 
 
 @dataclass(frozen=True)
@@ -70,29 +50,6 @@ class Mistake:
     true: str
     taken_for: str
     probability: float
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv: `path,label`, then `<model>` and `<model>_probability` for each model.
-
-    Raises:
-        DataError: it cannot be read, or a column, a value or every row is missing.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            header, *rows = list(csv.reader(stream)) or [[]]
-        if header[:2] != ["path", "label"] or not rows:
-            raise ValueError("it has no rows, or no columns path and label")
-        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-        models = {
-            name: Answers(columns[name], tuple(float(value) for value in columns[f"{name}_probability"]))
-            for name in header[2::2]
-        }
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise DataError(
-            f"{path} is not a table of predictions ({error}).", "Write it again with: kdtool bench RUN"
-        ) from error
-    return Predictions(columns["path"], columns["label"], models)
 
 
 def classes_of(predictions: Predictions, answers: Answers) -> tuple[str, ...]:

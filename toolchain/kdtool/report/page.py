@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from kdtool.core.benchresult import ModelResult, read_bench
 from kdtool.core.history import read_history
+from kdtool.core.predictions import read_predictions
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.report.charts import Chart, curves
 from kdtool.report.facts import Facts, facts_of
-from kdtool.report.measured import ModelRow, read_measured
 from kdtool.report.mistakes import (
     Cell,
     ClassScore,
@@ -19,7 +20,6 @@ from kdtool.report.mistakes import (
     classes_of,
     confusion,
     most_confused,
-    read_predictions,
     worst_mistakes,
 )
 from kdtool.report.pictures import Picture, pictures_of
@@ -76,7 +76,7 @@ class Page:
     plumbing: bool
     verdict: Wording
     notes: tuple[str, ...]
-    models: tuple[ModelRow, ...]
+    models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
     errors: Errors | None
@@ -87,10 +87,10 @@ def gather(run: RunFolder, screen: Screen) -> Page:
     """Read what the run has.
 
     Raises:
-        UsageError: it is not a run.
-        DataError: one of its files is broken.
+        UsageError: it is not a run, or its bench.json is broken.
+        DataError: a history or predictions.csv is broken.
     """
-    bench = read_measured(run.bench) if run.bench.exists() else None
+    bench = read_bench(run.bench) if run.bench.exists() else None
     # A device may hold no more of a run than its models and what bench wrote about them.
     record = {} if bench and not run.record.exists() else run.read_record()
     recipe = record.get("recipe", {})
@@ -99,13 +99,13 @@ def gather(run: RunFolder, screen: Screen) -> Page:
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
         plumbing=record.get("source") == "digits",
-        verdict=in_words(bench.claim, bench.gain) if bench else NOT_JUDGED,
+        verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models if bench else ()),
         trainings=tuple(_training(run, role) for role in roles),
         errors=_errors(run, screen) if run.predictions.is_file() else None,
-        facts=facts_of(record, bench.host if bench else {}, baseline="baseline" in roles),
+        facts=facts_of(record, asdict(bench.host) if bench else {}, baseline="baseline" in roles),
     )
 
 
@@ -126,8 +126,8 @@ def _training(run: RunFolder, role: str) -> Training:
     )
 
 
-def _trade_offs(models: Sequence[ModelRow]) -> tuple[Chart, ...]:
-    latencies = [(model, model.latency_ms.p50 if model.latency_ms else None) for model in models]
+def _trade_offs(models: Sequence[ModelResult]) -> tuple[Chart, ...]:
+    latencies = [(model, model.latency_ms.p50) for model in models]
     computes = [(model, model.macs / 1e9 if model.macs else None) for model in models]
     charts = []
     for title, x_name, costs in (

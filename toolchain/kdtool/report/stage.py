@@ -22,8 +22,8 @@ def write_report(run: RunFolder, screen: Screen) -> Path:
     images: no clock, no network. Parts that are not there are left out, and the page says so.
 
     Raises:
-        UsageError: the folder is not a run.
-        DataError: one of its files is broken.
+        UsageError: the folder is not a run, or its bench.json is broken.
+        DataError: a history or predictions.csv is broken.
         SetupError: the page cannot be written.
     """
     stage = Stage("report", run.path, _inputs(run), manifest_name="report.manifest.json")

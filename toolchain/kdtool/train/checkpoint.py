@@ -72,8 +72,11 @@ class Checkpoints:
         payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
         total = f"{progress.epoch:05d}-{progress.step:07d}"
         write_bytes(self._folder / f"{total}-{sha256_bytes(payload)[:16]}.safetensors", payload)
-        for old in self._all()[KEPT:]:
-            old.unlink()
+        self._keep(KEPT)
+
+    def settle(self) -> None:
+        """Training is over: keep the newest alone, from which it can be extended."""
+        self._keep(1)
 
     def load(
         self, network: nn.Module, optimizer: torch.optim.Optimizer
@@ -100,6 +103,10 @@ class Checkpoints:
             _restore_optimizer(optimizer, _under(tensors, OPTIMIZER))
             return Progress(**json.loads(metadata["progress"])), _under(tensors, BEST)
         return None
+
+    def _keep(self, number: int) -> None:
+        for old in self._all()[number:]:
+            old.unlink()
 
     def _all(self) -> list[Path]:
         return sorted(self._folder.glob("*.safetensors"), reverse=True)

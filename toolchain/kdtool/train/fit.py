@@ -21,7 +21,7 @@ from kdtool.core.screen import Bar, Screen
 from kdtool.data.reader import Split
 from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.order import Indices, batches, reseed
-from kdtool.train.signals import StopRequest, graceful_stop
+from kdtool.train.signals import graceful_stop
 
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_BATCH = 64
@@ -127,23 +127,30 @@ def fit(
                 loss = train.objective(logits, target, indices, progress.epoch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                _require_finite(title, loss, network, progress, train.split, indices)
+                _require_finite(title, settings, loss, network, progress, train.split, indices)
                 optimizer.step()
                 _count(progress, loss, logits, target, time.perf_counter() - started)
                 _show(bar, progress, settings)
-                if stop.signal_number or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                asked = stop.signal_number  # read once: what is raised below has been saved
+                if asked or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     checkpoints.save(progress, network, optimizer, best)
                     saved = time.monotonic()
-                _leave_if_asked(title, stop, progress)
+                _leave_if(asked, title, progress)
             result = evaluate(network, validation, accelerator.device)
+            if not math.isfinite(result.loss):
+                raise GateError(
+                    f"{title}: validation loss {result.loss} after epoch {progress.epoch + 1}.",
+                    _calmer(title, settings),
+                )
             _close_epoch(progress, result, settings)
             if progress.best_epoch == len(progress.rows) - 1:
                 best = {name: value.detach().clone() for name, value in network.state_dict().items()}
             screen.say(epoch_line(title, progress, settings.epochs))
             if stop.signal_number:
                 break
+        asked = stop.signal_number
         checkpoints.save(progress, network, optimizer, best)  # from here the run can be extended
-        _leave_if_asked(title, stop, progress)
+        _leave_if(asked, title, progress)
     return best, progress
 
 
@@ -181,7 +188,13 @@ def _patience_is_over(progress: Progress, settings: NetworkSettings) -> bool:
 
 
 def _require_finite(
-    title: str, loss: Tensor, network: nn.Module, progress: Progress, split: Split, indices: Indices
+    title: str,
+    settings: NetworkSettings,
+    loss: Tensor,
+    network: nn.Module,
+    progress: Progress,
+    split: Split,
+    indices: Indices,
 ) -> None:
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
@@ -191,7 +204,7 @@ def _require_finite(
     raise GateError(
         f"{title}: loss {loss.item()}, gradient norm {norm.item()} in epoch {progress.epoch + 1}, step "
         f"{progress.step + 1}; the step was not applied. Its images: {shown}, … ({len(indices)} in all).",
-        "Lower the learning rate, such as --set student.lr=0.0003 (a new --out), and look at these images.",
+        _calmer(title, settings),
     )
 
 
@@ -232,10 +245,19 @@ def _show(bar: Bar, progress: Progress, settings: NetworkSettings) -> None:
     )
 
 
-def _leave_if_asked(title: str, stop: StopRequest, progress: Progress) -> None:
-    if stop.signal_number:
+def _calmer(title: str, settings: NetworkSettings) -> str:
+    """What to do about a training that diverged; teacher and student have their own section."""
+    section = "teacher" if title == "teacher" else "student"
+    return (
+        f"Lower the learning rate, such as --set {section}.lr={settings.lr / 10:g}, in a new --out; if it is "
+        "not that, look at these images and at the weights it started from."
+    )
+
+
+def _leave_if(asked: int, title: str, progress: Progress) -> None:
+    if asked:
         raise Interrupted(
-            stop.signal_number,
+            asked,
             f"{title}: stopped in epoch {progress.epoch + 1} after step {progress.step}; the state is saved.",
             "The same command goes on from here.",
         )

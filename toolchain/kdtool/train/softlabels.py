@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from kdtool.core.errors import GateError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
@@ -67,6 +68,11 @@ def _answer(teacher: nn.Module, info: ModelInfo, prepared: Prepared, folder: Pat
     accuracies = {}
     for name in SPLITS:
         result = evaluate(teacher, Task(prepared.split(name), objective_ce(0.0), info.preprocess), device)
+        if not np.isfinite(result.logits).all():
+            raise GateError(
+                "label: the teacher answers NaN or infinity; it is no teacher.",
+                "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out.",
+            )
         with durable(folder / f"{name}.npy") as partial, partial.open("wb") as stream:
             np.save(stream, result.logits[:, None, :])
         accuracies[f"{name}_accuracy"] = result.accuracy

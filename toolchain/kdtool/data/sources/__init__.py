@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kdtool.core.errors import UsageError
+from kdtool.core.text import printable
 from kdtool.data.listing import Listing
 from kdtool.data.sources import digits, folder, manifest, torchvision
 
@@ -42,10 +43,36 @@ def load_listing(data: str | None) -> Listing:
         DataError: it is, but its structure is not one we can read.
         SetupError: a package or the network is missing.
     """
+    return _source_of(data).load(data)
+
+
+def resolve(data: str | None) -> str:
+    """DATA as it is recorded: a data set's name as it is, a path made absolute; None is the digits.
+
+    Raises:
+        UsageError: DATA is nothing any source knows.
+    """
+    source = _source_of(data)
+    if data is None:
+        return digits.NAME
+    if source in (digits, torchvision):
+        return data
+    path = str(Path(data).resolve())
+    _require_text(path)
+    return path
+
+
+def default_recipe(data: str | None) -> str:
+    """The recipe that goes with DATA where none is named."""
+    return "digits" if _source_of(data) is digits else "paper"
+
+
+def _source_of(data: str | None) -> Source:
+    _require_text(data or "")
     for source in SOURCES.values():
         if source.handles(data):
-            return source.load(data)
-    names = ("digits", *torchvision.DATASETS)
+            return source
+    names = (digits.NAME, *torchvision.DATASETS)
     close = difflib.get_close_matches(str(data), names, n=1)
     raise UsageError(
         f"DATA {data}: no such folder, no manifest (.csv, .jsonl) and no data set kdtool knows.",
@@ -53,9 +80,12 @@ def load_listing(data: str | None) -> Listing:
     )
 
 
-def resolve(data: str | None) -> str:
-    """DATA as it is recorded: a data set's name as it is, a path made absolute; None is the digits."""
-    if data is None:
-        return "digits"
-    named = digits.handles(data) or torchvision.handles(data)
-    return data if named or not Path(data).exists() else str(Path(data).resolve())
+def _require_text(data: str) -> None:
+    """DATA is recorded in UTF-8 and found again by what was recorded."""
+    try:
+        data.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"DATA {printable(data)}: the path is not UTF-8.",
+            "Rename the folder, or give a link to it: ln -s FOLDER photographs",
+        ) from None

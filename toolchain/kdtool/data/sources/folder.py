@@ -5,30 +5,22 @@
 
 What counts as a picture is decided by the name, so that a broken one is reported and not passed
 over: a file with an extension of `PICTURES`, at any depth in its class folder. Other files are
-ignored and counted by their extension; hidden files and what systems leave behind, as "hidden".
+ignored and counted by their extension; hidden files and what systems leave behind, as "hidden";
+pipes, sockets and devices, which might never end, as "no regular file".
 Whether a picture's extension is the right one does not matter: Pillow goes by the content.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from kdtool.core.errors import DataError, SetupError
-from kdtool.data.listing import SPLITS, Listing, Sample
+from kdtool.data.listing import LOOSE, SPLIT_NAMES, SPLITS, Listing, Sample
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 AMBIGUOUS = "eval"
 # HEIC stands here so that such photographs are reported as unreadable, not passed over.
 # fmt: off
@@ -110,34 +102,43 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 def _pictures(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
     """The pictures in `folder` and below, by name; `visited` folders are not entered again."""
-    inode = _inode(folder)
-    if inode in visited:
-        ignored["link to a folder already seen"] += 1
-        return
-    visited.add(inode)
-    for path in _entries(folder):
-        if _is_hidden(path):
-            ignored["hidden"] += 1
-        elif path.is_dir():
-            yield from _pictures(path, visited, ignored)
-        elif path.suffix.lower() in PICTURES:
+    pending = [folder]
+    while pending:
+        path = pending.pop()
+        reason = _passed_over(path)
+        if reason:
+            ignored[reason] += 1
+        elif not path.is_dir():
             yield path
+        elif (inode := _inode(path)) in visited:
+            ignored["link to a folder already seen"] += 1
         else:
-            ignored[path.suffix.lower() or "no extension"] += 1
+            visited.add(inode)
+            pending += reversed(_entries(path))
 
 
 def _count_loose_files(top: Path, ignored: Counter[str]) -> None:
     """Count the files that lie in no class folder."""
     for path in _entries(top):
-        if _is_hidden(path):
-            ignored["hidden"] += 1
-        elif not path.is_dir():
-            loose = path.suffix.lower() in PICTURES
-            ignored["picture outside a class folder" if loose else path.suffix.lower() or "no extension"] += 1
+        reason = _passed_over(path)
+        if reason or not path.is_dir():
+            ignored[reason or LOOSE] += 1
+
+
+def _passed_over(path: Path) -> str:
+    """As what a file is counted that is ignored; empty for a picture and for a folder to look into."""
+    if path.name.startswith(".") or path.name.lower() in LEFTOVERS:
+        return "hidden"
+    if path.is_dir():
+        return ""
+    if path.suffix.lower() not in PICTURES:
+        return _text(path.suffix.lower()) or "no extension"
+    # A link to nowhere does not exist and remains a picture: it is reported as one that cannot be read.
+    return "no regular file" if path.exists() and not path.is_file() else ""
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_dir() and not _is_hidden(path)]
+    return [path for path in _entries(folder) if path.is_dir() and not _passed_over(path)]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -145,12 +146,9 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise SetupError(
-            f"Cannot read the folder {folder}: {error.strerror}.", "Check its permissions."
+            f"Cannot read the folder {folder}: {error.strerror}.",
+            f"Look at its permissions: ls -ld {shlex.quote(str(folder))}",
         ) from error
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in LEFTOVERS
 
 
 def _inodes(*folders: Path) -> set[tuple[int, int]]:

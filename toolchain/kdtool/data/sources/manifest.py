@@ -7,19 +7,24 @@ with splits, every line has one.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import stat
+import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kdtool.core.errors import DataError
+from kdtool.core.text import printable
 from kdtool.data.findings import SHOWN
-from kdtool.data.listing import SPLITS, Listing, Sample
-from kdtool.data.sources.folder import SPLIT_NAMES
+from kdtool.data.listing import SPLIT_NAMES, SPLITS, Listing, Sample
 
 SUFFIXES = (".csv", ".jsonl")
 FIELDS = ("path", "label", "split")
+FORM = "Each line: path,label or path,label,split; split is train, validation or test."
 
 Row = tuple[int, dict[str, Any]]
 
@@ -39,7 +44,9 @@ def load(data: str | None) -> Listing:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         cause = (error.strerror or error) if isinstance(error, OSError) else "not UTF-8"
-        raise DataError(f"{path}: the manifest cannot be read ({cause}).") from error
+        raise DataError(
+            f"{path}: the manifest cannot be read ({cause}).", f"Write it anew, as UTF-8. {FORM}"
+        ) from error
     problems: list[str] = []
     read = _csv_rows if path.suffix.lower() == ".csv" else _jsonl_rows
     rows = list(read(text, problems))
@@ -56,7 +63,7 @@ def load(data: str | None) -> Listing:
             "\n".join(
                 [f"{path}: {len(problems)} line(s) are wrong.", *map("  {}".format, problems[:SHOWN]), *more]
             ),
-            "Each line: path,label or path,label,split; split is train, validation or test.",
+            FORM,
         )
     present = {sample.split for sample in samples} | {"train"}
     classes = {
@@ -90,7 +97,7 @@ def _jsonl_rows(text: str, problems: list[str]) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(f"line {number}: not JSON ({error}).")
             continue
         if not isinstance(row, dict):
@@ -105,21 +112,43 @@ def _check_fields(line: int, fields: list[str], problems: list[str]) -> bool:
     for field in missing:
         problems.append(f"line {line}: the field '{field}' is missing.")
     for field in unknown:
-        problems.append(f"line {line}: the field '{field}' is unknown; allowed are {', '.join(FIELDS)}.")
+        problems.append(
+            f"line {line}: the field '{printable(field)}' is unknown; allowed are {', '.join(FIELDS)}."
+        )
     return not missing and not unknown
 
 
 def _sample(folder: Path, row: Row, problems: list[str]) -> Sample | None:
     line, fields = row
-    empty = [field for field in FIELDS[:2] if fields[field] in (None, "")]
-    for field in empty:
-        problems.append(f"line {line}: the field '{field}' is empty.")
-    split = SPLIT_NAMES.get(str(fields.get("split") or "train").lower())
+    wrong = [
+        f"line {line}: the field '{field}' {fault}."
+        for field in fields
+        if (fault := _fault(field, fields[field]))
+    ]
+    split = None if wrong else SPLIT_NAMES.get((fields.get("split") or "train").lower())
     if split is None:
-        problems.append(
-            f"line {line}: split is {fields['split']!r}; allowed is one of {', '.join(SPLIT_NAMES)}."
-        )
-    if empty or split is None:
+        allowed = ", ".join(SPLIT_NAMES)
+        problems += wrong or [f"line {line}: split is {fields['split']!r}; allowed is one of {allowed}."]
         return None
-    path = str(fields["path"])
-    return Sample(path, str(fields["label"]), split, (folder / path).read_bytes)
+    path = folder / fields["path"]
+    return Sample(fields["path"], str(fields["label"]), split, partial(_read, path))
+
+
+def _fault(field: str, value: Any) -> str:
+    """What keeps `value` from being a path, a label or a split; empty where nothing does."""
+    if value in (None, ""):
+        return "" if field == "split" else "is empty"
+    if isinstance(value, int | float) and field == "label":
+        return ""
+    if not isinstance(value, str):
+        return "is not text"
+    if "\0" in value or any(unicodedata.category(char) == "Cs" for char in value):
+        return "holds a NUL or half of a surrogate pair, which no file's name can"
+    return ""
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file; a pipe or a device might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes()

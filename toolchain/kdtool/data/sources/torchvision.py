@@ -6,7 +6,9 @@ is complete. The cache is $KDTOOL_CACHE/datasets, by default ~/.cache/kdtool/dat
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kdtool.core.errors import SetupError, missing_extra
+from kdtool.core.errors import LockedError, SetupError, missing_extra
 from kdtool.core.lock import run_lock
+from kdtool.core.text import cause_of
 from kdtool.data.listing import SPLITS, Listing, Sample
 from kdtool.data.sources.encode import png_of_image
 
@@ -76,7 +79,9 @@ def load(data: str | None) -> Listing:
     """Download where needed, and list.
 
     Raises:
-        SetupError: torchvision is missing, there is no network, or the checksum does not fit.
+        SetupError: torchvision is missing, there is no network, the checksum does not fit, or what is
+            in the cache is damaged.
+        LockedError: another process is downloading the data set.
     """
     name = str(data)
     dataset = DATASETS[name]
@@ -87,12 +92,13 @@ def load(data: str | None) -> Listing:
     kind = getattr(datasets, dataset.kind)
     root = cache_folder() / name
     if not root.is_dir():
-        with run_lock(root.with_name(f".{name}.lock")):
-            _download(kind, dataset, name, root)
+        with _only_one(name, root):
+            if not root.is_dir():  # else another process was faster
+                _download(kind, dataset, name, root)
     samples: list[Sample] = []
     classes_by_split = {}
     for split, arguments in dataset.splits.items():
-        opened = kind(root=root, **arguments)
+        opened = _open(kind, name, root, arguments)
         classes = tuple(_class_name(entry) for entry in opened.classes)
         classes_by_split[split] = classes
         items = _files(opened, root) if dataset.files else _pictures(opened, split)
@@ -107,6 +113,32 @@ def cache_folder() -> Path:
     return Path(cache) / "datasets"
 
 
+@contextlib.contextmanager
+def _only_one(name: str, root: Path) -> Iterator[None]:
+    """One process at a time downloads a data set."""
+    try:
+        with run_lock(root.with_name(f".{name}.lock")):
+            yield
+    except LockedError as error:
+        raise LockedError(
+            f"The data set '{name}' is being downloaded: {error.message}",
+            "Wait for that to end, then run the same command again.",
+        ) from error
+
+
+def _open(kind: Callable[..., Any], name: str, root: Path, arguments: Arguments) -> Any:
+    try:
+        return kind(root=root, **arguments)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each data set has its own way to stumble over a damaged file
+        raise SetupError(
+            f"The data set '{name}' in {root} is incomplete or damaged ({cause_of(error)}).",
+            f"Delete that folder and run the same command again, which downloads it: "
+            f"rm -r {shlex.quote(str(root))}",
+        ) from error
+
+
 def _download(kind: Callable[..., Any], dataset: Dataset, name: str, root: Path) -> None:
     partial_root = root.with_name(f".{name}.partial")
     try:
@@ -114,10 +146,11 @@ def _download(kind: Callable[..., Any], dataset: Dataset, name: str, root: Path)
         partial_root.mkdir(parents=True)
         for arguments in dataset.splits.values():
             kind(root=partial_root, download=True, **arguments)
+        os.sync()  # the thousands of files first, at once; then the name that says they are all there
         partial_root.rename(root)
     except (OSError, RuntimeError) as error:  # torchvision says RuntimeError where the checksum is wrong
         raise SetupError(
-            f"The data set '{name}' could not be downloaded ({error}); nothing of it was kept.",
+            f"The data set '{name}' could not be downloaded ({cause_of(error)}); nothing of it was kept.",
             f"Check the network and the space under {root.parent}, or give a folder of your own as DATA.",
         ) from error
     finally:

@@ -1,0 +1,97 @@
+"""bench.json: typed, there and back, and every wrong field named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult, read_bench
+from kdtool.core.errors import UsageError
+from kdtool.core.statistics import Thresholds, Verdict
+
+HOST = Host("A CPU", "x86_64", ("avx2",), 4, 2, 8, None, 1.5, None, ("throttled",), None, "Linux", {"a": "1"})
+MODEL = ModelResult(
+    "student", "student", "fp32", 0.5, (0.25, 0.75), 8, 1.0, (0.5, 1.5), 10, 20, 30,
+    Latency(1.0, 2.0, (1.0, 2.0), (3.0,), 1), "student.onnx", "00",
+)  # fmt: skip
+CLAIM = Verdict("PASS", 1.0, (0.95, 1.5), 0.5, None, Thresholds())
+RESULT = BenchResult(HOST, (MODEL,), CLAIM, Gain(1.5, 2, 1, 0.25), ("a note",))
+
+
+def changed(key: str, value: Any) -> str:
+    """bench.json with one value, named by its path, replaced."""
+    content: Any = RESULT.to_json()
+    *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    place = content
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    return json.dumps(content)
+
+
+def test_there_and_back() -> None:
+    text = json.dumps(RESULT.to_json(), allow_nan=False)
+    assert BenchResult.from_json(text) == RESULT
+    row = json.loads(text)["models"][0]
+    assert (json.loads(text)["schema"], row["flops"]) == (1, 40)
+    assert "threads" in row["latency_ms"]
+
+
+def test_a_later_field_does_not_hurt() -> None:
+    assert BenchResult.from_json(changed("models.0.energy_mj", 1.5)) == RESULT
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("host", {}),
+        ("host.cores", "four"),
+        ("models", {}),
+        ("models.0.accuracy", "0.5"),
+        ("models.0.accuracy_ci", [0.1]),
+        ("models.0.macs", 1.5),
+        ("models.0.latency_ms", None),
+        ("models.0.latency_ms.samples", [None]),
+        ("claim", None),
+        ("claim.verdict", "MAYBE"),
+        ("claim.thresholds", [1]),
+        ("gain", {"points": 1.0}),
+        ("notes", "one"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(changed(field, value))
+    with pytest.raises(UsageError) as error:
+        read_bench(path)
+    assert field in error.value.message
+    assert str(path) in error.value.message
+    assert f"kdtool bench {tmp_path}" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("torn", "Expecting value"),
+        ("[]", "another version"),
+        ("{}", "another version"),
+        (changed("schema", 2), "another version"),
+        ("[" * 100_000, "nested too deeply"),
+        (changed("models.0.accuracy", float("nan")), "not JSON compliant"),
+        (changed("models.0.accuracy", float("inf")), "not JSON compliant"),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_bench_json(text: str, cause: str, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=cause):
+        read_bench(path)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Is a directory"):
+        read_bench(tmp_path)

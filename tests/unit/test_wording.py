@@ -1,0 +1,77 @@
+"""The verdict in words, as terminal and report both say it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.statistics import Thresholds, Verdict
+from kdtool.core.wording import result_in_words
+from kdtool.report.verdict import in_words
+
+HOST = Host("A CPU", "x86_64", (), 4, 4, None, None, None, None, None, None, "Linux")
+STUDENT = ModelResult(
+    "student", "student", "fp32", None, None, None, None, None, None, None, 1,
+    Latency(1.0, 1.0, (1.0,), (), 1), "student.onnx", "",
+)  # fmt: skip
+
+
+def words(verdict: str, gain: Gain | None = None, **changes: Any) -> tuple[str, ...]:
+    return result_in_words(result(verdict, gain, **changes))
+
+
+def result(verdict: str, gain: Gain | None = None, **changes: Any) -> BenchResult:
+    values = {
+        "verdict": verdict, "retention": 0.95, "retention_ci": (0.93, 0.97), "compute_ratio": 0.495,
+        "params_ratio": 0.536, "thresholds": Thresholds(), "images_needed": 1488,
+    }  # fmt: skip
+    return BenchResult(HOST, (STUDENT,), Verdict(**(values | changes)), gain, ())
+
+
+def test_a_claim_that_holds() -> None:
+    claimed, measured, meaning, _ = words("PASS", retention_ci=(0.941, 0.97), images_needed=None)
+    assert claimed.startswith("Claimed: at least 94 % of the teacher")
+    assert "keeps 95 % of the teacher’s accuracy (95 % interval 94.1 % to 97 %)" in measured
+    assert "49.5 %" in measured
+    assert "53.6 % of its parameters" in measured
+    assert "lower end of the interval reaches 94 %" in meaning
+
+
+def test_a_claim_that_does_not_hold_says_each_reason() -> None:
+    low = words("FAIL", retention_ci=(0.9, 0.93))[2]
+    assert low == "Even the upper end of the interval, 93 %, is under 94 %."
+    both = words("FAIL", retention_ci=(0.9, 0.93), compute_ratio=0.61)[2]
+    assert "upper end" in both
+    assert "the compute, 61 %, is over 50 %" in both
+    dear = words("FAIL", retention=None, retention_ci=None, compute_ratio=0.61)[2]
+    assert dear == "The compute, 61 %, is over 50 %."
+    by_a_hair = words("FAIL", compute_ratio=0.5)[2]  # over by less than a float can show
+    assert by_a_hair == "The compute, 50 %, is over 50 %."
+
+
+def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
+    assert "About 1,488 test images" in words("INCONCLUSIVE")[2]
+    assert "on the limit itself" in words("INCONCLUSIVE", images_needed=None)[2]
+    assert "no retention" in words("INCONCLUSIVE", retention=None, retention_ci=None)[2]
+    assert "compute of the two models is not known" in words("INCONCLUSIVE", compute_ratio=None)[2]
+
+
+def test_what_was_not_measured_is_not_said() -> None:
+    unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio", "params_ratio", "images_needed"))
+    assert not any(sentence.startswith("Measured") for sentence in words("INCONCLUSIVE", **unknown))
+
+
+def test_what_the_teacher_was_good_for() -> None:
+    sure = words("PASS", Gain(3.25, 20, 7, 0.003))[-1]
+    assert "+3.2 points, which chance alone would hardly give" in sure
+    assert "(alone right on 20 and 7 images; McNemar p = 0.003)" in sure
+    assert "-1.0 points, which chance may have given" in words("PASS", Gain(-1, 3, 4, 0.4))[-1]
+    assert "Use --baseline." in words("PASS")[-1]
+
+
+def test_the_report_says_the_same_with_unbreakable_percentages() -> None:
+    given = result("FAIL", Gain(1.0, 3, 2, 0.5), compute_ratio=0.61)
+    made = in_words(given)
+    assert (made.name, made.headline) == ("FAIL", "The claim does not hold.")
+    assert tuple(text.replace("\u00a0", " ") for text in made.sentences) == result_in_words(given)
+    assert not any(" %" in text for text in made.sentences)

@@ -1,0 +1,154 @@
+"""What bench found: bench.json as the code knows it. Keys are a contract; unknown values are null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdtool.core.errors import UsageError
+from kdtool.core.statistics import Interval, Verdict
+from kdtool.core.typed import parse_record
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine a figure was measured on. What could not be read is None.
+
+    Attributes:
+        flags: instructions that matter to INT8.
+        cores: that the machine has; `usable`: that this process may use.
+        load: processors busy in the minute before, on average.
+    """
+
+    processor: str
+    machine: str
+    flags: tuple[str, ...]
+    cores: int
+    usable: int
+    memory_bytes: int | None
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttling: tuple[str, ...] | None
+    load: float | None
+    os: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from calling the runtime to having its answer.
+
+    Attributes:
+        p50, p90: of `samples`.
+        samples: in the order they were taken.
+        warmup: the ones before, which do not count.
+        threads: within an operator.
+    """
+
+    p50: float
+    p90: float
+    samples: tuple[float, ...]
+    warmup: tuple[float, ...]
+    threads: int
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One row of the table.
+
+    Attributes:
+        name: teacher, student, baseline, teacher-int8, student-int8, or that of a foreign file.
+        accuracy, accuracy_ci: top-1 and its Wilson interval.
+        retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
+        params, macs: of the float network, one image; flops = 2 · macs.
+        latency_ms: batch 1.
+        file, sha256: the ONNX file measured.
+    """
+
+    name: str
+    role: str | None
+    precision: str | None
+    accuracy: float | None
+    accuracy_ci: Interval | None
+    n_images: int | None
+    retention: float | None
+    retention_ci: Interval | None
+    params: int | None
+    macs: int | None
+    size_bytes: int
+    latency_ms: Latency
+    file: str
+    sha256: str
+
+    @property
+    def flops(self) -> int | None:
+        return None if self.macs is None else 2 * self.macs
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the teacher was good for: the student against the same student trained without it.
+
+    Attributes:
+        points: difference of top-1, percentage points.
+        student_only, baseline_only: images only one of them answers rightly.
+        p: of the exact McNemar test.
+    """
+
+    points: float
+    student_only: int
+    baseline_only: int
+    p: float
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """A whole measurement. `notes` say what makes its figures doubtful."""
+
+    host: Host
+    models: tuple[ModelResult, ...]
+    claim: Verdict
+    gain: Gain | None
+    notes: tuple[str, ...]
+
+    def model(self, name: str) -> ModelResult | None:
+        return next((model for model in self.models if model.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for bench.json."""
+        content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
+        for row, model in zip(content["models"], self.models, strict=True):
+            row["flops"] = model.flops
+        return content
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> BenchResult:
+        """Raises ValueError, naming every wrong field, where `text` is not a bench.json of this version."""
+        return parse_record(cls, text, SCHEMA)
+
+
+def read_bench(path: Path) -> BenchResult:
+    """The measurement in the file `path`.
+
+    Raises:
+        UsageError: there is none, or it is not one of this version.
+    """
+    try:
+        return BenchResult.from_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"{path} is not a result of bench ({cause}).", f"Measure again with: kdtool bench {path.parent}"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

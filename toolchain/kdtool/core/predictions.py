@@ -1,0 +1,64 @@
+"""predictions.csv: what each model answered to each test image. Bench writes it, the report reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdtool.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One model's answer to each test image: the class, and its probability in [0, 1]."""
+
+    predicted: tuple[str, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A row a test image; each model's answers are in that order."""
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    models: Mapping[str, Answers]
+
+    def to_csv(self) -> str:
+        """Columns `path,label`, then `<model>` and `<model>_probability` for each model."""
+        columns: dict[str, tuple[str, ...]] = {"path": self.paths, "label": self.labels}
+        for name, answers in self.models.items():
+            columns[name] = answers.predicted
+            columns[f"{name}_probability"] = tuple(f"{value:.6f}" for value in answers.probability)
+        stream = io.StringIO(newline="")
+        csv.writer(stream, lineterminator="\n").writerows(
+            [columns, *zip(*columns.values(), strict=True)],
+        )
+        return stream.getvalue()
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.csv.
+
+    Raises:
+        DataError: it cannot be read, or a column, a value or every row is missing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *rows = list(csv.reader(stream)) or [[]]
+        if header[:2] != ["path", "label"] or not rows:
+            raise ValueError("it has no rows, or no columns path and label")
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+        models = {
+            name: Answers(columns[name], tuple(float(value) for value in columns[f"{name}_probability"]))
+            for name in header[2::2]
+        }
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"{path} is not a table of predictions ({error}).",
+            f"Write it again with: kdtool bench {path.parent}",
+        ) from error
+    return Predictions(columns["path"], columns["label"], models)

@@ -1,0 +1,39 @@
+"""What `prepare` tells its user, a line each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from kdtool.core.manifest import Stage, read_manifest
+from kdtool.core.recipe import DataSettings
+from kdtool.core.screen import Screen
+from kdtool.core.text import printable
+from kdtool.data.listing import Listing
+from kdtool.data.reader import Prepared
+
+
+def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
+    """Say what was decided for the user: which splits are carved, which files are passed over."""
+    for split in listing.carve:
+        fraction = settings.validation_fraction if split == "validation" else settings.test_fraction
+        screen.say(
+            f"{listing.source}: no {split} split; {fraction:.0%} of train becomes it (stratified, seeded)"
+        )
+    if listing.ignored:
+        kinds = ", ".join(f"{count} × {printable(kind)}" for kind, count in listing.ignored.items())
+        screen.say(f"{listing.source}: ignored {kinds}")
+
+
+def summary(prepared: Prepared) -> str:
+    """Classes, images of each split and their size."""
+    counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
+    side = prepared.preprocess.size
+    return f"{len(prepared.classes)} classes; {counts} images of {side} × {side}"
+
+
+def tell_change(stage: Stage, screen: Screen) -> None:
+    """Say so where data that was prepared from other photographs is about to be replaced."""
+    before = read_manifest(stage.manifest_path)
+    if before and before.stage == stage.name and before.inputs.get("content") != stage.inputs["content"]:
+        when = datetime.fromtimestamp(stage.manifest_path.stat().st_mtime).astimezone()
+        screen.say(f"prepare: the photographs changed since {when:%Y-%m-%d %H:%M}; preparing again")

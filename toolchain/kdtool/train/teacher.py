@@ -1,0 +1,57 @@
+"""The teacher: trained here, or brought."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from kdtool.arch.network import load_network, save_network
+from kdtool.core.files import sha256_file
+from kdtool.core.manifest import Manifest, Stage, intact, read_manifest
+from kdtool.core.recipe import TeacherSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import Screen
+from kdtool.core.versions import versions_of
+from kdtool.data.reader import Prepared
+from kdtool.train.fit import objective_ce
+from kdtool.train.stage import WEIGHTS, Training, require_fit, train
+
+
+def teach(
+    run: RunFolder, prepared: Prepared, settings: TeacherSettings, seed: int, screen: Screen
+) -> Manifest:
+    """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
+    if settings.trained:
+        return bring_teacher(run, prepared, Path(settings.trained), screen)
+    objective = objective_ce(settings.label_smoothing)
+    objectives = {"train": objective, "validation": objective}
+    return train(run, prepared, Training("teacher", settings, seed, objectives), screen)
+
+
+def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
+    """Use a trained teacher from elsewhere; the run keeps a copy, so that `file` may go.
+
+    Raises:
+        ModelFileError: not a kdtool model, or made for other classes or another input.
+    """
+    brought = _brought_before(run, prepared, file)
+    if brought is not None:
+        screen.say("teacher: complete, skipped (brought).")
+        return brought
+    network, info = load_network(file)
+    require_fit(info, prepared, file)
+    stage = Stage("teach", run.role("teacher"), {"file": sha256_file(file), "data": prepared.digest})
+    stage.reopen()
+    save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
+    screen.say(f"teacher: {info.arch} taken from {file}.")
+    return stage.seal([WEIGHTS], {"arch": info.arch, "brought": True}, versions_of())
+
+
+def _brought_before(run: RunFolder, prepared: Prepared, file: Path) -> Manifest | None:
+    """The manifest of the copy, if it is of this very file (or of one that is gone) and whole."""
+    folder = run.role("teacher")
+    manifest = read_manifest(folder / "manifest.json")
+    if manifest is None or "file" not in manifest.inputs or not intact(folder, manifest):
+        return None
+    same = manifest.inputs["data"] == prepared.digest
+    return manifest if same and (not file.is_file() or sha256_file(file) == manifest.inputs["file"]) else None
