@@ -218,7 +218,7 @@ def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | No
         quantize(job, prepared)
     except GateError as error:
         failed = error
-        job.screen.warn(f"{error.message} The run goes on without the INT8 models.")
+        job.screen.warn(f"{error.message}\nThe run goes on without what failed.")
     result = bench(job, prepared)
     return result, report(job), failed
 

@@ -112,5 +112,5 @@ def _fsync(path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> SetupError:
     return SetupError(
         f"Cannot write {path}: {error.strerror or error}.",
-        "Free some space or choose another place with --out DIR; what was complete before is untouched.",
+        "Free some space or mend the permission; what was complete before is untouched.",
     )

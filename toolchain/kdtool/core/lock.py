@@ -29,7 +29,8 @@ def run_lock(folder: Path) -> Iterator[None]:
         stream = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise SetupError(
-            f"Cannot write in {folder}: {error.strerror or error}.", "Choose another place with --out DIR."
+            f"Cannot write in {folder}: {error.strerror or error}.",
+            "Mend the permission, or work in another folder.",
         ) from error
     with stream:
         try:
@@ -38,7 +39,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             stream.seek(0)
             raise LockedError(
                 f"{folder} is in use by {_holder(stream.read())}.",
-                "Wait for it to end, or choose another place with --out DIR.",
+                "Wait for it to end, or work in another folder.",
             ) from error
         stream.seek(0)
         stream.truncate()

@@ -15,6 +15,7 @@ import onnxruntime as ort
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
+from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
 
@@ -54,7 +55,7 @@ def open_model(path: Path, threads: int = 0) -> OnnxSession:
         session = ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
-            f"{path}: onnxruntime {version()} cannot load it ({_cause(error)}).",
+            f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).",
             "Export it again with: kdtool export --onnx",
         ) from error
     input_name, shape = _only_input(path, session)
@@ -90,7 +91,7 @@ class OnnxSession:
             (logits,) = self._session.run([self._output], {self._input: images})
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelFileError(
-                f"{self.path}: fails on images of shape {images.shape} ({_cause(error)}).",
+                f"{self.path}: fails on images of shape {images.shape} ({cause_of(error)}).",
                 "Check that its preprocessing is that of the model, or export it again with: "
                 "kdtool export --onnx",
             ) from error
@@ -126,9 +127,3 @@ def _output_name(path: Path, session: Any) -> str:
         f"{path}: its outputs are {', '.join(names)}; allowed is one, or one called {LOGITS!r}.",
         "Export it with a single output.",
     )
-
-
-def _cause(error: Exception) -> str:
-    """The first line of the library's message, shortened."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= 300 else lines[0][:300] + "…"

@@ -18,6 +18,7 @@ from torch import nn
 
 from kdtool.core.errors import GateError
 from kdtool.core.files import durable, sha256_file
+from kdtool.core.lineage import soft_labels_digest
 from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
@@ -59,7 +60,7 @@ def label(
     else:
         screen.say("label: complete, skipped.")
     logits = {split: np.load(folder / f"{split}.npy") for split in SPLITS}
-    return SoftLabels(logits, digest="".join(manifest.files[f"{split}.npy"][:16] for split in SPLITS))
+    return SoftLabels(logits, soft_labels_digest(manifest))
 
 
 def _answer(teacher: nn.Module, info: ModelInfo, prepared: Prepared, folder: Path) -> dict[str, float]:
