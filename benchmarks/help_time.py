@@ -6,11 +6,13 @@ python benchmarks/help_time.py
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
+
+from kdtool.core.cpu import processor_name
+from kdtool.core.versions import versions_of
 
 PAIRS = 31
 
@@ -32,8 +34,8 @@ def main() -> None:
         "ratio_min": round(min(counted), 2),
         "ratio_max": round(max(counted), 2),
         "pairs": PAIRS,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        "processor": processor_name(),
+        "versions": versions_of(("click",)),
     }
     print(json.dumps(result, indent=2))
 

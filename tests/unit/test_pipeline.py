@@ -95,6 +95,17 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         resume(RunFolder(tmp_path / "run"), [change], QUIET)
 
 
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """Its recipe has not the fields that came later; their defaults are what it was trained with."""
+    job = start(None, tmp_path / "run", "paper", (), 1, QUIET)
+    record(job, "teacher", "student")
+    content = job.run.read_record()
+    del content["recipe"]["student"]["loss"]["warmup_epochs"]
+    del content["recipe"]["teacher"]["weight_decay"]
+    job.run.write_record(content)
+    assert start(None, tmp_path / "run", None, (), None, QUIET).recipe == job.recipe
+
+
 def test_another_seed_wants_another_folder(tmp_path: Path) -> None:
     record(start(None, tmp_path / "run", "paper", (), 1, QUIET), "teacher")
     with pytest.raises(UsageError, match=r"seed: 1 in the run, 2 asked for"):

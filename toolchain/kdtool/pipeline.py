@@ -255,7 +255,8 @@ def _require_apart(job: Job) -> None:
 
 def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     """A trained network may be trained for longer; anything else wants a folder of its own."""
-    old = flatten(record["recipe"]) | {"seed": record["seed"]}
+    recorded = parse_recipe(record["recipe"], str(job.run.record))  # fields that are newer have their default
+    old = flatten(recorded.to_json()) | {"seed": record["seed"]}
     new = flatten(job.recipe.to_json()) | {"seed": job.seed}
     changed = [
         f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"

@@ -52,8 +52,12 @@ class Training:
 
 
 def own_settings(settings: NetworkSettings) -> dict[str, Any]:
-    """The settings as part of a stage's inputs; a file of weights stands for its content."""
-    own = settings.model_dump(mode="json", exclude={"loss", "trained"})
+    """The settings as part of a stage's inputs; a file of weights stands for its content.
+
+    Defaults are left out, so that a field that a later version adds, its default being what was done
+    before, does not make networks train anew. Therefore a default must never change.
+    """
+    own = settings.model_dump(mode="json", exclude={"loss", "trained"}, exclude_defaults=True)
     if settings.weights not in (IMAGENET, SCRATCH):
         file = Path(settings.weights)
         own["weights"] = sha256_file(file) if file.is_file() else "missing"

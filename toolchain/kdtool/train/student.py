@@ -46,7 +46,10 @@ def distill(
         screen.warn(advice)
     soft_labels = label(teacher, info, run.weights("teacher"), prepared, run.soft_labels, screen)
     objectives = {split: _objective(settings, soft_labels, split) for split in ("train", "validation")}
-    parents = {"soft_labels": soft_labels.digest, "loss": settings.loss.model_dump(mode="json")}
+    parents = {
+        "soft_labels": soft_labels.digest,
+        "loss": settings.loss.model_dump(mode="json", exclude_defaults=True),
+    }
     return train(run, prepared, Training("student", settings, seed, objectives, parents), screen)
 
 
