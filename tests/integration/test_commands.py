@@ -204,8 +204,22 @@ def test_dry_run_writes_nothing(tmp_path: Path, source: Path, capsys: pytest.Cap
 def test_a_trained_teacher_from_elsewhere(tmp_path: Path, source: Path) -> None:
     assert kdtool("teach", source, "--out", tmp_path / "one", *SETTINGS) == 0
     file = tmp_path / "one/teacher/model.safetensors"
-    assert kdtool("distill", source, "--out", tmp_path / "two", "--teacher", file, *SETTINGS) == 0
-    assert (tmp_path / "two/student/model.safetensors").is_file()
+    command = (
+        "distill",
+        source,
+        "--out",
+        tmp_path / "two",
+        "--recipe",
+        "paper",
+        "--teacher",
+        file,
+        *SETTINGS,
+    )
+    assert kdtool(*command) == 0
+    before = hashes(tmp_path / "two")
+    assert set(before) == {"teacher/model.safetensors", "student/model.safetensors"}
+    assert kdtool(*command) == 0, "the same command again"
+    assert hashes(tmp_path / "two") == before
 
 
 def test_a_failed_int8_gate_does_not_cost_the_rest(

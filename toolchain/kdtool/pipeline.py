@@ -261,7 +261,7 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     changed = [
         f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and _is_frozen(job.run, key, old.get(key), new.get(key))
+        if old.get(key) != new.get(key) and _is_frozen(job, key, old.get(key), new.get(key))
     ]
     if changed:
         raise UsageError(
@@ -270,10 +270,12 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
         )
 
 
-def _is_frozen(run: RunFolder, key: str, old: Any, new: Any) -> bool:
+def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
     section, _, field = key.partition(".")
+    if section == "teacher" and job.recipe.teacher.trained and field != "trained":
+        return False  # how a brought teacher would have been trained has no part in it
     longer = field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old
-    return not longer and _begun(run, TRAINED_SECTIONS.get(section, ()))
+    return not longer and _begun(job.run, TRAINED_SECTIONS.get(section, ()))
 
 
 def _begun(run: RunFolder, roles: Iterable[str]) -> bool:
