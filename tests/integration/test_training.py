@@ -140,6 +140,17 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
 
 
+def test_a_teacher_that_answers_nan_is_no_teacher(
+    taught: RunFolder, prepared: Prepared, tmp_path: Path
+) -> None:
+    teacher, info = load_network(taught.weights("teacher"))
+    with torch.no_grad():
+        next(teacher.parameters()).fill_(float("nan"))
+    with pytest.raises(GateError, match="the teacher answers NaN or infinity"):
+        label(teacher, info, taught.weights("teacher"), prepared, tmp_path / "soft", QUIET)
+    assert not (tmp_path / "soft" / "manifest.json").exists()
+
+
 def test_a_smoothed_teacher_and_a_high_temperature_are_warned_of(tmp_path: Path, prepared: Prepared) -> None:
     run = RunFolder(tmp_path / "run")
     teach(run, prepared, TEACHER.model_copy(update={"label_smoothing": 0.1, "epochs": 1}), 0, QUIET)

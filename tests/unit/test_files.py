@@ -117,6 +117,18 @@ def test_the_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
         pass
 
 
+def test_what_killed_processes_left_is_swept_under_the_lock(tmp_path: Path) -> None:
+    left = [tmp_path / ".run.json.7.partial", tmp_path / "onnx" / ".student.onnx.7.partial"]
+    folder = tmp_path / "onnx" / ".int8-x.partial"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_text("half")
+    for path in left:
+        path.write_text("half")
+    (tmp_path / "onnx" / "student.onnx").write_text("whole")
+    with run_lock(tmp_path):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "onnx", "student.onnx"]
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="Cannot write in"), run_lock(tmp_path / "file" / "run"):

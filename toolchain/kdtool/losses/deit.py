@@ -43,7 +43,7 @@ def deit_hard_loss(
 def deit_soft_loss(
     student_logits: Tensor,
     teacher_logits: Tensor,
-    target: Tensor,  # noqa: ARG001
+    target: Tensor,  # noqa: ARG001 (every logit loss has the same arguments)
     *,
     temperature: float = 3.0,
 ) -> Tensor:

@@ -157,7 +157,12 @@ def fit(
 def objective_ce(label_smoothing: float) -> Objective:
     """Cross-entropy with targets (1 − ε)·onehot + ε/K (Szegedy et al. 2016, arXiv:1512.00567)."""
 
-    def objective(logits: Tensor, target: Tensor, indices: Indices, epoch: int) -> Tensor:  # noqa: ARG001
+    def objective(
+        logits: Tensor,
+        target: Tensor,
+        indices: Indices,  # noqa: ARG001 (an Objective's arguments)
+        epoch: int,  # noqa: ARG001
+    ) -> Tensor:
         return F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
 
     return objective
