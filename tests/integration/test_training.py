@@ -26,6 +26,7 @@ from kdtool.data.reader import Prepared
 from kdtool.train import fit
 from kdtool.train.checkpoint import Checkpoints
 from kdtool.train.softlabels import label
+from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teacher import bring_teacher, teach
 
@@ -80,7 +81,7 @@ def test_a_teacher_learns_and_keeps_its_best_epoch(taught: RunFolder, prepared: 
 
 def test_student_and_baseline_share_all_but_the_teacher(taught: RunFolder, prepared: Prepared) -> None:
     distill(taught, prepared, STUDENT, 0, QUIET)
-    train_baseline(taught, prepared, STUDENT, 0, QUIET)
+    train_baseline(taught.role("baseline"), prepared, STUDENT, 0, QUIET)
     assert taught.trained_roles() == ("teacher", "student", "baseline")
     assert sha256_file(taught.weights("student")) != sha256_file(taught.weights("baseline"))
     alone = StudentSettings(
@@ -130,7 +131,7 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     teacher, info = load_network(taught.weights("teacher"))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     folder = tmp_path / "soft"
-    soft = label(teacher, info, taught.weights("teacher"), prepared, folder, QUIET)
+    soft = label(teacher, info, taught.weights("teacher"), prepared, training_task(prepared, STUDENT, 0), folder, QUIET)
     assert set(soft.logits) == {"train", "validation"}
     assert not (folder / "test.npy").exists()
     split = prepared.split("train")
@@ -147,7 +148,7 @@ def test_a_teacher_that_answers_nan_is_no_teacher(
     with torch.no_grad():
         next(teacher.parameters()).fill_(float("nan"))
     with pytest.raises(GateError, match="the teacher answers NaN or infinity"):
-        label(teacher, info, taught.weights("teacher"), prepared, tmp_path / "soft", QUIET)
+        label(teacher, info, taught.weights("teacher"), prepared, training_task(prepared, STUDENT, 0), tmp_path / "soft", QUIET)
     assert not (tmp_path / "soft" / "manifest.json").exists()
 
 

@@ -172,7 +172,7 @@ def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
 
     train_student(job.run, prepared, job.recipe.student, job.seed, job.screen)
     if baseline or "baseline" in job.run.trained_roles():
-        train_baseline(job.run, prepared, job.recipe.student, job.seed, job.screen)
+        train_baseline(job.run.role("baseline"), prepared, job.recipe.student, job.seed, job.screen)
 
 
 def export(job: Job, prepared: Prepared) -> None:

@@ -42,6 +42,9 @@ def family_of(arch: str) -> Any:
 def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.Module:
     """A network for `num_classes` with a new head.
 
+    On weights that are brought the new head starts at zero: its first gradients then do not carry the
+    noise of random directions into features that are good already.
+
     Args:
         weights: `none` (random, from torch's generator), `imagenet`, or a file of weights of the
             same network whose head may have any number of classes.
@@ -62,7 +65,7 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
         source, state = weights, read_weights(Path(weights))[0]
     head = _head(family, arch, num_classes, size)
     fresh = network.state_dict()
-    merged = {name: fresh[name] if name in head else state.get(name) for name in fresh}
+    merged = {name: torch.zeros_like(fresh[name]) if name in head else state.get(name) for name in fresh}
     body = {name: value for name, value in merged.items() if value is not None}
     extra = {name: value for name, value in state.items() if name not in fresh and not _auxiliary(name)}
     load_exactly(network, body | extra, source)
@@ -155,6 +158,22 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
     load_exactly(network, state, str(path))
     return network.eval(), info
+
+
+def two_heads(network: nn.Module) -> bool:
+    """Have a transformer with a distillation token answer with both of its heads while it trains.
+
+    Without this timm's average them in training too, and the token learns nothing of its own. In eval
+    mode, and so in every export, the answer is their mean.
+
+    Returns:
+        Whether the network has such a token.
+    """
+    switch: Any = getattr(network, "set_distilled_training", None)
+    if switch is None:
+        return False
+    switch(True)
+    return True
 
 
 def parameter_count(network: nn.Module) -> int:

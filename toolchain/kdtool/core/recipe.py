@@ -50,6 +50,32 @@ class DataSettings(_Section):
         return self.resize or self.size
 
 
+class AugmentSettings(_Section):
+    """What training changes in a picture; the defaults change nothing. Teacher and student see the same.
+
+    Without any of it every epoch shows the picture as prepared.
+    """
+
+    crop: float = Field(
+        1.0, gt=0, le=1, description="smallest share of the area a random crop keeps; 1: none"
+    )
+    flip: bool = Field(False, description="mirror every second picture, left to right")
+    randaugment: int = Field(0, ge=0, le=10, description="RandAugment's operations a picture; 0: none")
+    magnitude: int = Field(9, ge=0, le=30, description="RandAugment's strength")
+    mixup: float = Field(0.0, ge=0, le=10, description="α of mixup's Beta(α, α); 0: none")
+    cutmix: float = Field(0.0, ge=0, le=10, description="α of cutmix's Beta(α, α); 0: none")
+
+    @property
+    def active(self) -> bool:
+        """Whether epochs differ in their pixels."""
+        return self.crop < 1 or self.flip or self.mixes or self.randaugment > 0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether two pictures become one, with two labels."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
 class NetworkSettings(_Section):
     """How one network is built and trained. `patience` 0 never stops early."""
 
@@ -63,6 +89,12 @@ class NetworkSettings(_Section):
     batch_size: int = Field(32, ge=2, description="batch normalization is undefined on one image")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine falls to 0 over `epochs`")
+    warmup_epochs: int = Field(0, ge=0, description="epochs over which the learning rate rises to `lr`")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the arithmetic in training")
+    augment: AugmentSettings = AugmentSettings()
 
     @field_validator("weights", "trained", check_fields=False)
     @classmethod
@@ -81,6 +113,11 @@ class TeacherSettings(NetworkSettings):
     )
 
 
+def warm(epoch: int, warmup_epochs: int) -> float:
+    """min(1, (epoch + 1) / warmup_epochs) for epochs from 0: the first is never silent; 1 without warm-up."""
+    return min(1.0, (epoch + 1) / warmup_epochs) if warmup_epochs else 1.0
+
+
 class LossSettings(BaseModel):
     """`ce_weight · CE(s, y) + weight · warm(epoch) · loss(s, t, y)`; further keys are the loss's own.
 
@@ -95,8 +132,32 @@ class LossSettings(BaseModel):
     warmup_epochs: int = Field(0, ge=0)
 
     def warm(self, epoch: int) -> float:
-        """The factor of the distillation loss in `epoch`, counted from 0: the first is never silent."""
-        return min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
+        """The factor of the distillation loss in `epoch`, counted from 0."""
+        return warm(epoch, self.warmup_epochs)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class FeatureSettings(BaseModel):
+    """A loss on what lies between input and logits, added to `student.loss`; further keys are its own.
+
+    `stages` are names of modules, such as "layer3" or "blocks.11", paired in order; empty: the loss's
+    choice. warm(e) is as in `LossSettings`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str = Field("", description="none where empty")
+    weight: float = Field(1.0, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+    student_stages: tuple[str, ...] = ()
+    teacher_stages: tuple[str, ...] = ()
+
+    def warm(self, epoch: int) -> float:
+        """The factor of the loss in `epoch`, counted from 0."""
+        return warm(epoch, self.warmup_epochs)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -108,7 +169,11 @@ class StudentSettings(NetworkSettings):
     epochs: Count = 60
     patience: int = Field(10, ge=0)
     lr: Rate = 1e-3
+    views: int = Field(
+        0, ge=0, description="augmented views of each picture that the teacher answers once; 0: one an epoch"
+    )
     loss: LossSettings = LossSettings()
+    features: FeatureSettings = FeatureSettings()
 
 
 class ExportSettings(_Section):

@@ -1,4 +1,4 @@
-"""Distillation losses by name. A new method is one file here and one line in `LOGIT_LOSSES`.
+"""Distillation losses by name. A new method is one file here and one line in a table below.
 
 A logit loss is a pure function
 
@@ -6,26 +6,50 @@ A logit loss is a pure function
 
 of (B, K) logits and (B,) class indices, mean over the batch, cross-entropy with the hard labels
 excluded, without gradient to the teacher. Its keyword arguments are the recipe's parameters.
+
+A feature loss is a module with its own helper layers, which train with the student,
+
+    loss = Loss(student_shapes, teacher_shapes, **params)
+    loss(student_features, teacher_features) -> scalar tensor
+
+of one shape and one feature a stage: (C, H, W) and (B, C, H, W) of maps, (N, D) and (B, N, D) of patch
+tokens. `Loss.choose(student_stages, teacher_stages)` pairs the stages it compares by default.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdtool.core.errors import UsageError
+from kdtool.core.stageoutput import StageOutput
+from kdtool.losses.attention_transfer import AttentionTransfer
+from kdtool.losses.binding import bind, elsewhere
 from kdtool.losses.deit import deit_hard_loss, deit_soft_loss
 from kdtool.losses.dist import dist_loss
 from kdtool.losses.dkd import dkd_loss
+from kdtool.losses.fitnet import FitNet
 from kdtool.losses.kd import kd_loss
 from kdtool.losses.nkd import nkd_loss
+from kdtool.losses.reviewkd import ReviewKD
+from kdtool.losses.stages import Pairs, Shapes, select
+from kdtool.losses.vitkd import ViTKD
 
 LogitLoss = Callable[..., Tensor]
+
+
+class FeatureLoss(Protocol):
+    """The class of a feature loss; `EXAMPLE` are shapes of stages that it takes."""
+
+    EXAMPLE: Shapes
+
+    def __call__(self, *args: Any, **kwargs: Any) -> nn.Module: ...
+
+    def choose(self, student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs: ...
+
 
 LOGIT_LOSSES: dict[str, LogitLoss] = {
     "kd": kd_loss,
@@ -36,16 +60,27 @@ LOGIT_LOSSES: dict[str, LogitLoss] = {
     "deit_soft": deit_soft_loss,
 }
 
+FEATURE_LOSSES: dict[str, FeatureLoss] = {
+    "fitnet": FitNet,
+    "attention_transfer": AttentionTransfer,
+    "reviewkd": ReviewKD,
+    "vitkd": ViTKD,
+}
+
 __all__ = [
+    "FEATURE_LOSSES",
     "LOGIT_LOSSES",
+    "FeatureLoss",
     "LogitLoss",
     "deit_hard_loss",
     "deit_soft_loss",
     "dist_loss",
     "dkd_loss",
+    "feature_loss",
     "kd_loss",
     "logit_loss",
     "nkd_loss",
+    "pair_stages",
 ]
 
 
@@ -53,28 +88,51 @@ def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
     """The loss `name` with its parameters bound: a function of (student, teacher, target).
 
     Raises:
-        UsageError: unknown name, or parameters the loss does not have.
+        UsageError: unknown name, or parameters the loss does not have or cannot take.
     """
-    if name not in LOGIT_LOSSES:
+
+    def trial(loss: LogitLoss) -> None:
+        loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
+
+    others = elsewhere("student.features", "feature", FEATURE_LOSSES)
+    return bind("student.loss", LOGIT_LOSSES, others, name, params, trial)
+
+
+def feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """The loss `name` with its parameters bound: makes a module of (student_shapes, teacher_shapes).
+
+    Raises:
+        UsageError: unknown name, or parameters the loss does not have or cannot take.
+    """
+
+    def trial(loss: Callable[..., nn.Module]) -> None:
+        with torch.device("meta"):  # nothing is initialized, no random number drawn
+            loss(FEATURE_LOSSES[name].EXAMPLE, FEATURE_LOSSES[name].EXAMPLE)
+
+    others = elsewhere("student.loss", "logit", LOGIT_LOSSES)
+    return bind("student.features", FEATURE_LOSSES, others, name, params, trial)
+
+
+def pair_stages(
+    name: str,
+    student: Sequence[StageOutput],
+    teacher: Sequence[StageOutput],
+    student_names: Sequence[str] = (),
+    teacher_names: Sequence[str] = (),
+) -> Pairs:
+    """The stages the feature loss `name` compares: those of these names, in order, or its own choice.
+
+    Raises:
+        UsageError: names of no stage, more of one network than of the other, or no stages that fit.
+    """
+    if not student_names and not teacher_names:
+        return FEATURE_LOSSES[name].choose(student, teacher)
+    if len(student_names) != len(teacher_names):
         raise UsageError(
-            f"student.loss.name is {name!r}; allowed: {', '.join(LOGIT_LOSSES)}.", "Recipes: kdtool recipes"
+            f"student.features: {len(student_names)} student_stages and {len(teacher_names)} teacher_stages; "
+            "allowed: as many of one as of the other, paired in order.",
+            f"Name both, or leave both out for the choice of {name}.",
         )
-    loss = LOGIT_LOSSES[name]
-    known = list(inspect.signature(loss).parameters)[3:]
-    unknown = [key for key in params if key not in known]
-    if unknown:
-        raise UsageError(
-            f"student.loss.{unknown[0]}: the loss {name!r} has no such parameter; allowed: "
-            f"{', '.join(known)}.",
-            f"Leave it out, or choose another loss: {', '.join(LOGIT_LOSSES)}.",
-        )
-    bound = partial(loss, **params)
-    try:
-        bound(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
-    except (TypeError, ValueError, RuntimeError) as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in params.items())
-        raise UsageError(
-            f"student.loss: the loss {name!r} cannot take {given} ({error}).",
-            "Its parameters are numbers, but for standardize, which is true or false.",
-        ) from error
-    return bound
+    ours = select(student, student_names, "student_stages")
+    theirs = select(teacher, teacher_names, "teacher_stages")
+    return list(zip(ours, theirs, strict=True))

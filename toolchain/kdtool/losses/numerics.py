@@ -1,4 +1,4 @@
-"""What the logit losses share: precision, and the checks of their parameters."""
+"""What the losses share: precision, and the checks of their parameters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from torch import Tensor
 from kdtool.core.errors import UsageError
 
 
-def widened(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float32 at least, the teacher detached: |logit| up to 1e4 overflows in half precision."""
-    dtype = torch.promote_types(student_logits.dtype, torch.float32)
-    return student_logits.to(dtype), teacher_logits.detach().to(dtype)
+def widened(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float32 at least, the teacher detached: values up to 1e4 overflow in half precision."""
+    dtype = torch.promote_types(student.dtype, torch.float32)
+    return student.to(dtype), teacher.detach().to(dtype)
+
+
+def full_precision(feature: Tensor) -> torch.autocast:
+    """Where helper layers work: autocast would take their convolutions back to half precision."""
+    return torch.autocast(feature.device.type, enabled=False)
+
+
+def require(field: str, value: float, holds: bool, allowed: str, *, example: float) -> None:
+    """Raise UsageError naming the recipe's field unless its value `holds`."""
+    if not holds:
+        raise UsageError(f"{field} is {value}; allowed: {allowed}.", f"Example: --set {field}={example:g}")
 
 
 def require_positive(**params: float) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from kdtool.arch.network import build, load_network
 from kdtool.core.recipe import NetworkSettings, Recipe, TeacherSettings
 from kdtool.core.run import RunFolder
-from kdtool.losses import logit_loss
+from kdtool.losses import feature_loss, logit_loss
 
 ANY_NUMBER = 2  # of classes; the real one is known after the scan
 
@@ -31,12 +31,15 @@ def check_teacher(run: RunFolder, recipe: Recipe) -> Recipe:
 
 
 def check_student(run: RunFolder, recipe: Recipe) -> None:
-    """Build the student once and call its loss.
+    """Build the student once and call its losses.
 
     Raises:
         UsageError, ModelFileError, SetupError: no such network or loss, or a parameter it cannot take.
     """
-    logit_loss(recipe.student.loss.name, recipe.student.loss.params)
+    loss, features = recipe.student.loss, recipe.student.features
+    logit_loss(loss.name, loss.params)
+    if features.name:
+        feature_loss(features.name, features.params)
     _check_network(run, "student", recipe.student, recipe.data.size)
 
 

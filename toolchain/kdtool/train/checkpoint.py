@@ -1,8 +1,8 @@
 """Checkpoints of one training, durable and self-verifying.
 
-A checkpoint is one safetensors file: network, optimizer, best weights, and the scalars as JSON in its
-metadata. Its name carries its step and its hash; the newest that verifies is loaded, one that does
-not is set aside as `*.torn`. Two are kept.
+A checkpoint is one safetensors file: network, helper layers, averaged and best weights, optimizer, and
+the scalars as JSON in its metadata. Its name carries its step and its hash; the newest that verifies is
+loaded, one that does not is set aside as `*.torn`. Two are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kdtool.core.files import sha256_bytes, write_bytes
 from kdtool.core.screen import Screen
 
 KEPT = 2
-NETWORK, BEST, OPTIMIZER = "network.", "best.", "optimizer."
+NETWORK, HELPERS, AVERAGE, BEST, OPTIMIZER = "network.", "helpers.", "average.", "best.", "optimizer."
 
 
 @dataclass
@@ -46,6 +46,29 @@ class Progress:
     best_epoch: int = -1
 
 
+@dataclass
+class TrainingState:
+    """All that a training is, between two steps.
+
+    Attributes:
+        helpers: the objective, for the layers of its own that it trains.
+        average: the exponential moving average of the network (timm's), where there is one.
+        best: the weights of the best epoch.
+    """
+
+    network: nn.Module
+    helpers: nn.Module
+    average: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What has weights, by its prefix in a checkpoint."""
+        own = {NETWORK: self.network, HELPERS: self.helpers}
+        return own if self.average is None else {**own, AVERAGE: self.average}
+
+
 class Checkpoints:
     """The checkpoints of one training in one folder.
 
@@ -56,18 +79,19 @@ class Checkpoints:
     def __init__(self, folder: Path, key: str, screen: Screen) -> None:
         self._folder, self._key, self._screen = folder, key, screen
 
-    def save(
-        self,
-        progress: Progress,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        best: Mapping[str, Tensor],
-    ) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write a checkpoint durably and drop all but the last two."""
-        tensors = {NETWORK + name: value for name, value in network.state_dict().items()}
-        tensors |= {BEST + name: value for name, value in best.items()}
-        state = optimizer.state_dict()["state"]
-        tensors |= {f"{OPTIMIZER}{index}.{k}": v for index, entry in state.items() for k, v in entry.items()}
+        tensors = {
+            prefix + name: value
+            for prefix, module in state.modules().items()
+            for name, value in module.state_dict().items()
+        }
+        tensors |= {BEST + name: value for name, value in state.best.items()}
+        moments = state.optimizer.state_dict()["state"]
+        tensors |= {
+            f"{OPTIMIZER}{index}.{k}": v for index, entry in moments.items() for k, v in entry.items()
+        }
+        progress = state.progress
         metadata = {"key": self._key, "progress": json.dumps(progress.__dict__)}
         payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
         total = f"{progress.epoch:05d}-{progress.step:07d}"
@@ -78,14 +102,8 @@ class Checkpoints:
         """Training is over: keep the newest alone, from which it can be extended."""
         self._keep(1)
 
-    def load(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[Progress, dict[str, Tensor]] | None:
-        """Restore the newest checkpoint that verifies into `network` and `optimizer`.
-
-        Returns:
-            How far it was and the best weights; None where there is none of this key.
-        """
+    def load(self, state: TrainingState) -> None:
+        """Restore the newest checkpoint that verifies into `state`; where there is none, leave it."""
         for path in self._all():
             payload = path.read_bytes()
             if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
@@ -99,10 +117,12 @@ class Checkpoints:
                 path.unlink()  # of other data or another teacher: never to be resumed
                 continue
             tensors = load(payload)
-            network.load_state_dict(_under(tensors, NETWORK))
-            _restore_optimizer(optimizer, _under(tensors, OPTIMIZER))
-            return Progress(**json.loads(metadata["progress"])), _under(tensors, BEST)
-        return None
+            for prefix, module in state.modules().items():
+                module.load_state_dict(_under(tensors, prefix))
+            _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
+            state.best = _under(tensors, BEST)
+            state.progress = Progress(**json.loads(metadata["progress"]))
+            return
 
     def _keep(self, number: int) -> None:
         for old in self._all()[number:]:

@@ -4,96 +4,46 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from kdtool.core.errors import GateError, Interrupted
-from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import NetworkSettings
 from kdtool.core.screen import Bar, Screen
-from kdtool.data.reader import Split
-from kdtool.train.checkpoint import Checkpoints, Progress
-from kdtool.train.order import Indices, batches, reseed
+from kdtool.train.batch import Batch, Task
+from kdtool.train.checkpoint import Checkpoints, Progress, TrainingState
+from kdtool.train.evaluate import Evaluation, evaluate
+from kdtool.train.objective import Objective, combined
+from kdtool.train.optimizer import build_optimizer, learning_rate
+from kdtool.train.order import batches, reseed
 from kdtool.train.signals import graceful_stop
 
 CHECKPOINT_SECONDS = 60.0
-EVALUATION_BATCH = 64
-
-FINAL = 1 << 30  # the epoch of an objective that no longer warms up, as validation wants it
-
-# (logits (B, K), target (B,), indices of the batch in its split, epoch from 0) → loss, mean over B
-Objective = Callable[[Tensor, Tensor, Indices, int], Tensor]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One split with the objective on it; `preprocess` is the one of the network that sees it."""
-
-    split: Split
-    objective: Objective
-    preprocess: Preprocess
-
-    def images(self, indices: Indices | slice, device: torch.device) -> Tensor:
-        """The normalized input of some images: (B, 3, S, S) float32, channels last in memory."""
-        return to_input(self.split.images[indices], self.preprocess, device)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean loss, top-1 (0 to 1) and the logits (N, K) of a network over a split."""
-
-    loss: float
-    accuracy: float
-    logits: npt.NDArray[np.float32]
-
-
-def to_input(pixels: npt.NDArray[np.uint8], preprocess: Preprocess, device: torch.device) -> Tensor:
-    """`Preprocess.normalize` on the device: (B, S, S, 3) uint8 → (B, 3, S, S), the same float32 values."""
-    images = torch.from_numpy(np.array(pixels)).to(device).float().div_(255)
-    mean, std = (torch.tensor(values, device=device) for values in (preprocess.mean, preprocess.std))
-    return images.sub_(mean).div_(std).permute(0, 3, 1, 2)  # NHWC in memory is channels last
-
-
-@torch.no_grad()
-def evaluate(network: nn.Module, task: Task, device: torch.device) -> Evaluation:
-    """Run `network` in eval mode over the split, in order; its mode is put back afterwards."""
-    training = network.training
-    network.eval()
-    labels = torch.from_numpy(np.array(task.split.labels))
-    logits, loss_sum = [], 0.0
-    for start in range(0, len(labels), EVALUATION_BATCH):
-        indices = np.arange(start, min(start + EVALUATION_BATCH, len(labels)))
-        output = network(task.images(indices, device))
-        loss_sum += task.objective(output, labels[indices].to(device), indices, FINAL).item() * len(indices)
-        logits.append(output.float().cpu())
-    network.train(training)
-    answers = torch.cat(logits)
-    accuracy = (answers.argmax(1) == labels).double().mean().item()
-    return Evaluation(loss_sum / len(labels), accuracy, answers.numpy())
 
 
 def fit(
     title: str,
     network: nn.Module,
-    train: Task,
-    validation: Task,
+    tasks: Mapping[str, Task],
+    objectives: Mapping[str, Objective],
     settings: NetworkSettings,
     seed: int,
     checkpoints: Checkpoints,
     screen: Screen,
 ) -> tuple[Mapping[str, Tensor], Progress]:
-    """Train with Adam; keep the weights of the best validation accuracy (the earliest of equals).
+    """Train; keep the weights of the best validation accuracy (the earliest of equals).
 
     Stops after `settings.epochs`, or when `settings.patience` epochs brought no better validation
     accuracy. Goes on from the newest checkpoint: the result is the same, to the bit, as without
-    the interruption.
+    the interruption. With `settings.ema` the averaged weights are what is validated and kept.
+
+    Args:
+        tasks, objectives: of the splits train and validation. What the training objective has of
+            parameters trains along, and is not returned.
 
     Returns:
         The best weights, and the progress with one row an epoch.
@@ -103,13 +53,17 @@ def fit(
         Interrupted: SIGTERM or Ctrl-C; a checkpoint holds everything up to the last step.
     """
     accelerator = Accelerator()
+    device, objective = accelerator.device, objectives["train"].to(accelerator.device)
     network = network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    average = ModelEmaV3(network, decay=settings.ema, use_warmup=True).to(device) if settings.ema else None
+    optimizer = build_optimizer(settings, network, objective)
     network, optimizer = accelerator.prepare(network, optimizer)
-    progress, best = checkpoints.load(network, optimizer) or (Progress(), {})
+    state = TrainingState(network, objective, average, optimizer)
+    checkpoints.load(state)
+    progress = state.progress
     if progress.rows or progress.step:
         screen.say(f"{title}: resuming in epoch {progress.epoch + 1}, step {progress.step + 1}.")
-    samples = len(train.split.labels)
+    samples = len(tasks["train"].split.labels)
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
     saved = time.monotonic()
 
@@ -118,25 +72,31 @@ def fit(
         while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
             order = batches(samples, settings.batch_size, seed, progress.epoch)
             network.train()
+            objective.train()
             while progress.step < len(order):
                 started = time.perf_counter()
-                indices = order[progress.step]
+                batch = tasks["train"].batch(order[progress.step], progress.epoch, device)
                 reseed(seed, progress.epoch, progress.step)
-                target = torch.from_numpy(train.split.labels[indices]).to(accelerator.device)
-                logits = network(train.images(indices, accelerator.device))
-                loss = train.objective(logits, target, indices, progress.epoch)
+                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                    output = network(batch.images)
+                loss = objective(output, batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                _require_finite(title, settings, loss, network, progress, train.split, indices)
+                _require_finite(title, settings, loss, optimizer, progress, batch, tasks["train"])
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(settings, progress.epoch + (progress.step + 0.5) / len(order))
                 optimizer.step()
-                _count(progress, loss, logits, target, time.perf_counter() - started)
+                _count(progress, loss, combined(output), batch.target, time.perf_counter() - started)
+                if average is not None:
+                    average.update(network, progress.epoch * steps_per_epoch + progress.step)
                 _show(bar, progress, settings)
                 asked = stop.signal_number  # read once: what is raised below has been saved
                 if asked or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    checkpoints.save(progress, network, optimizer, best)
+                    checkpoints.save(state)
                     saved = time.monotonic()
                 _leave_if(asked, title, progress)
-            result = evaluate(network, validation, accelerator.device)
+            kept = network if average is None else average.module
+            result = evaluate(kept, tasks["validation"], objectives["validation"], device)
             if not math.isfinite(result.loss):
                 raise GateError(
                     f"{title}: validation loss {result.loss} after epoch {progress.epoch + 1}.",
@@ -144,28 +104,14 @@ def fit(
                 )
             _close_epoch(progress, result, settings)
             if progress.best_epoch == len(progress.rows) - 1:
-                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+                state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             screen.say(epoch_line(title, progress, settings.epochs))
             if stop.signal_number:
                 break
         asked = stop.signal_number
-        checkpoints.save(progress, network, optimizer, best)  # from here the run can be extended
+        checkpoints.save(state)  # from here the run can be extended
         _leave_if(asked, title, progress)
-    return best, progress
-
-
-def objective_ce(label_smoothing: float) -> Objective:
-    """Cross-entropy with targets (1 − ε)·onehot + ε/K (Szegedy et al. 2016, arXiv:1512.00567)."""
-
-    def objective(
-        logits: Tensor,
-        target: Tensor,
-        indices: Indices,  # noqa: ARG001 (an Objective's arguments)
-        epoch: int,  # noqa: ARG001
-    ) -> Tensor:
-        return F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
-
-    return objective
+    return state.best, progress
 
 
 def epoch_line(title: str, progress: Progress, epochs: int) -> str:
@@ -196,19 +142,25 @@ def _require_finite(
     title: str,
     settings: NetworkSettings,
     loss: Tensor,
-    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
     progress: Progress,
-    split: Split,
-    indices: Indices,
+    batch: Batch,
+    task: Task,
 ) -> None:
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    gradients = [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
     norm = torch.nn.utils.get_total_norm(gradients)
     if math.isfinite(loss.item()) and math.isfinite(norm.item()):
         return
-    shown = ", ".join(split.paths[index] for index in indices[:5])
+    shown = ", ".join(task.split.paths[index] for index in batch.indices[:5])
     raise GateError(
         f"{title}: loss {loss.item()}, gradient norm {norm.item()} in epoch {progress.epoch + 1}, step "
-        f"{progress.step + 1}; the step was not applied. Its images: {shown}, … ({len(indices)} in all).",
+        f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
+        f"({len(batch.indices)} in all).",
         _calmer(title, settings),
     )
 
@@ -230,7 +182,7 @@ def _close_epoch(progress: Progress, result: Evaluation, settings: NetworkSettin
             "train_accuracy": progress.correct / progress.seen,
             "validation_loss": result.loss,
             "validation_accuracy": result.accuracy,
-            "lr": settings.lr,
+            "lr": learning_rate(settings, progress.epoch + 0.5),
             "images_per_second": progress.seen / progress.seconds,
             "seconds": progress.seconds,
         }

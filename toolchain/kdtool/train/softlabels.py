@@ -1,80 +1,172 @@
 """The teacher's answers, computed once: logits (N, V, K) of N images, V views, K classes.
 
-Without augmentation there is one view, the image itself, and it is exact. Whole logits are stored,
-not probabilities, so that the temperature stays free.
+Without augmentation there is one view, the image itself. With it, each view is a file of its own,
+named by its content, so that an interrupted labelling goes on; the views are a function of the seed
+(`kdtool.train.augment`), so the student sees the very pixels that were answered. Whole logits are
+stored, not probabilities, so that the temperature stays free.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from kdtool.core.errors import GateError
-from kdtool.core.files import durable, sha256_file
+from kdtool.core.files import sha256_bytes, sha256_file, sha256_json, write_bytes
 from kdtool.core.lineage import soft_labels_digest
-from kdtool.core.manifest import Stage
+from kdtool.core.manifest import Manifest, Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.train.fit import Task, evaluate, objective_ce
+from kdtool.train.batch import Batch, Task, plain_task
+from kdtool.train.evaluate import evaluate
+from kdtool.train.objective import Answers, CrossEntropy
 
 SPLITS = ("train", "validation")  # never test
+HASHED = 16  # hexadecimal digits of a hash in a file's name
+DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw other views
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """`logits[split]` is (N, V, K) float32, in the order of the split's images."""
+    """`logits[split]` is (N, V, K) float32, in the order of the split's images and views."""
 
     logits: Mapping[str, npt.NDArray[np.float32]]
     digest: str
 
+    def answers(self, split: str) -> Answers:
+        """The stored logits of a batch of `split`, looked up by image and view."""
+        logits = torch.from_numpy(self.logits[split])
+
+        def stored(batch: Batch) -> Tensor:
+            return logits[batch.indices, batch.view].to(batch.images.device)
+
+        return stored
+
 
 def label(
-    teacher: nn.Module, info: ModelInfo, weights: Path, prepared: Prepared, folder: Path, screen: Screen
+    teacher: nn.Module,
+    info: ModelInfo,
+    weights: Path,
+    prepared: Prepared,
+    task: Task,
+    folder: Path,
+    screen: Screen,
 ) -> SoftLabels:
     """Store the teacher's logits on the training and validation images; skipped when they stand.
 
     Args:
         info: the teacher's record; it sees the images as its own preprocessing says.
         weights: the teacher's file; its hash is part of the key.
+        task: the student's on the training split; each of its views is answered.
+
+    Raises:
+        GateError: the teacher answers NaN or infinity.
     """
-    stage = Stage("label", folder, {"teacher": sha256_file(weights), "data": prepared.digest, "views": 1})
+    views = task.views if task.augment.active else 1
+    stage = Stage("label", folder, {**_key(weights, prepared, task), "views": views})
     manifest = stage.complete()
-    if manifest is None:
-        stage.reopen()
-        accuracies = _answer(teacher, info, prepared, folder)
-        manifest = stage.seal([f"{split}.npy" for split in SPLITS], accuracies, versions_of())
-        answered = sum(prepared.counts[split] for split in SPLITS)
-        accuracy = accuracies["validation_accuracy"]
-        screen.say(
-            f"label: the teacher's answers to {answered:,} images; on validation {accuracy:.2%} right."
-        )
-    else:
+    if manifest is not None:
         screen.say("label: complete, skipped.")
-    logits = {split: np.load(folder / f"{split}.npy") for split in SPLITS}
+        return _opened(folder, manifest)
+    stage.reopen()
+    files = _answer(teacher, info, prepared, task, stage, screen)
+    accuracies = {split: _accuracy(folder / files[split][0], prepared, split) for split in SPLITS}
+    manifest = stage.seal(
+        [file for split in SPLITS for file in files[split]],
+        {f"{split}_accuracy": accuracy for split, accuracy in accuracies.items()},
+        versions_of(),
+    )
+    answered = prepared.counts["train"] * views + prepared.counts["validation"]
+    seen = f", {views} views of each in training" if views > 1 else ""
+    screen.say(
+        f"label: the teacher's answers to {answered:,} images{seen}; on validation "
+        f"{accuracies['validation']:.2%} right."
+    )
+    return _opened(folder, manifest)
+
+
+def _key(weights: Path, prepared: Prepared, task: Task) -> dict[str, Any]:
+    """What the answers to one view are a function of."""
+    key: dict[str, Any] = {"teacher": sha256_file(weights), "data": prepared.digest}
+    if task.augment.active:
+        key["augment"] = task.augment.model_dump(mode="json")
+        key |= {"seed": task.seed, "versions": versions_of(DRAWN_BY)}
+    return key
+
+
+def _answer(
+    teacher: nn.Module, info: ModelInfo, prepared: Prepared, task: Task, stage: Stage, screen: Screen
+) -> dict[str, list[str]]:
+    """The files of each split, a view each; one that is there from before is taken as it is."""
+    device = Accelerator().device
+    teacher = teacher.to(device).to(memory_format=torch.channels_last)
+    views = int(stage.inputs["views"])
+    key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:16]
+    wanted = [("validation", plain_task(prepared, "validation", info.preprocess), 0)]
+    own = replace(task, preprocess=info.preprocess)
+    wanted += [("train", own, view) for view in range(views)]
+    files: dict[str, list[str]] = {split: [] for split in SPLITS}
+    with screen.bar("label", len(wanted)) as bar:
+        for split, part, view in wanted:
+            name = f"{split}-{view:04d}-{key}"
+            files[split].append(
+                _find(stage.folder, name) or _answer_view(teacher, part, view, stage.folder, name, device)
+            )
+            bar.advance(note=f"view {view + 1} of {views}")
+    kept = {name for names in files.values() for name in names}
+    for stale in stage.folder.glob("*.npy"):
+        if stale.name not in kept:
+            stale.unlink()
+    return files
+
+
+def _answer_view(
+    teacher: nn.Module, task: Task, view: int, folder: Path, name: str, device: torch.device
+) -> str:
+    logits = evaluate(teacher, task, CrossEntropy(), device, epoch=view).logits
+    if not np.isfinite(logits).all():
+        raise GateError(
+            "label: the teacher answers NaN or infinity; it is no teacher.",
+            "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out.",
+        )
+    payload = io.BytesIO()
+    np.save(payload, logits[:, None, :])
+    content = payload.getvalue()
+    file = f"{name}-{sha256_bytes(content)[:HASHED]}.npy"
+    write_bytes(folder / file, content)
+    return file
+
+
+def _find(folder: Path, name: str) -> str | None:
+    """The whole file of this name and key, if an earlier labelling left one."""
+    for path in folder.glob(f"{name}-*.npy"):
+        if sha256_file(path)[:HASHED] == path.stem.rsplit("-", 1)[-1]:
+            return path.name
+    return None
+
+
+def _opened(folder: Path, manifest: Manifest) -> SoftLabels:
+    logits = {
+        split: np.concatenate(
+            [np.load(folder / name) for name in sorted(manifest.files) if name.startswith(split)], axis=1
+        )
+        for split in SPLITS
+    }
     return SoftLabels(logits, soft_labels_digest(manifest))
 
 
-def _answer(teacher: nn.Module, info: ModelInfo, prepared: Prepared, folder: Path) -> dict[str, float]:
-    device = Accelerator().device
-    teacher = teacher.to(device).to(memory_format=torch.channels_last)
-    accuracies = {}
-    for name in SPLITS:
-        result = evaluate(teacher, Task(prepared.split(name), objective_ce(0.0), info.preprocess), device)
-        if not np.isfinite(result.logits).all():
-            raise GateError(
-                "label: the teacher answers NaN or infinity; it is no teacher.",
-                "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out.",
-            )
-        with durable(folder / f"{name}.npy") as partial, partial.open("wb") as stream:
-            np.save(stream, result.logits[:, None, :])
-        accuracies[f"{name}_accuracy"] = result.accuracy
-    return accuracies
+def _accuracy(file: Path, prepared: Prepared, split: str) -> float:
+    """The share of pictures whose own label the answers have, in one view."""
+    answers = np.load(file)[:, 0].argmax(axis=1)
+    return float((answers == prepared.split(split).labels).mean())

@@ -4,51 +4,75 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.manifest import Manifest, Stage
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import NetworkSettings
-from kdtool.core.run import RunFolder
+from kdtool.core.recipe import NetworkSettings, StudentSettings
 from kdtool.core.screen import Screen
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.train.batch import Task, plain_task
 from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.curves import curves_png
-from kdtool.train.fit import Objective, Task, fit
+from kdtool.train.fit import fit
+from kdtool.train.objective import CrossEntropy, Objective
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
 NAMES = {"teacher": "teach"}  # role → stage; student and baseline are both distill
 
+# The objectives of the splits train and validation, for a network just built. It may change what the
+# network answers in training, or listen to what goes on inside.
+Objectives = Callable[[nn.Module], Mapping[str, Objective]]
+
 
 @dataclass(frozen=True)
 class Training:
-    """Which network is trained, towards what.
+    """Which network is trained, towards what, and where it is kept.
 
     Attributes:
-        objectives: of the splits train and validation.
+        folder: of the weights.
+        views_seed: of what augmentation draws; students that share soft labels share it.
         parents: what the objectives are a function of, beyond data and settings (JSON).
     """
 
     role: str
+    folder: Path
     settings: NetworkSettings
     seed: int
-    objectives: Mapping[str, Objective]
+    views_seed: int
+    objectives: Objectives
     parents: Mapping[str, Any] = field(default_factory=dict)
 
-    def stage(self, run: RunFolder, prepared: Prepared) -> Stage:
+    def stage(self, prepared: Prepared) -> Stage:
         """The stage, its inputs being all that the weights are a function of."""
         inputs = {"settings": own_settings(self.settings), "seed": self.seed, "data": prepared.digest}
-        return Stage(NAMES.get(self.role, "distill"), run.role(self.role), {**inputs, **self.parents})
+        if self.settings.augment.active and self.views_seed != self.seed:
+            inputs["views_seed"] = self.views_seed
+        return Stage(NAMES.get(self.role, "distill"), self.folder, {**inputs, **self.parents})
+
+
+def cross_entropy(settings: NetworkSettings) -> Objectives:
+    """Learning from the labels alone."""
+    objective = CrossEntropy(settings.label_smoothing)
+    return lambda _: {"train": objective, "validation": objective}
+
+
+def training_task(prepared: Prepared, settings: NetworkSettings, seed: int) -> Task:
+    """The training split as `settings` augment it; a student's views return as often as it says."""
+    views = settings.views if isinstance(settings, StudentSettings) and settings.views else settings.epochs
+    classes = len(prepared.classes)
+    return Task(prepared.split("train"), classes, prepared.preprocess, settings.augment, seed, views)
 
 
 def own_settings(settings: NetworkSettings) -> dict[str, Any]:
@@ -57,21 +81,21 @@ def own_settings(settings: NetworkSettings) -> dict[str, Any]:
     Defaults are left out, so that a field that a later version adds, its default being what was done
     before, does not make networks train anew. Therefore a default must never change.
     """
-    own = settings.model_dump(mode="json", exclude={"loss", "trained"}, exclude_defaults=True)
+    own = settings.model_dump(mode="json", exclude={"loss", "features", "trained"}, exclude_defaults=True)
     if settings.weights not in (IMAGENET, SCRATCH):
         file = Path(settings.weights)
         own["weights"] = sha256_file(file) if file.is_file() else "missing"
     return own
 
 
-def train(run: RunFolder, prepared: Prepared, training: Training, screen: Screen) -> Manifest:
-    """Train a network into `run.role(training.role)`; skipped when it is complete.
+def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
+    """Train a network into `training.folder`; skipped when it is complete.
 
     Raises:
         GateError, Interrupted: as `kdtool.train.fit.fit`; a checkpoint keeps what was done.
     """
     role, settings = training.role, training.settings
-    stage = training.stage(run, prepared)
+    stage = training.stage(prepared)
     manifest = stage.complete()
     if manifest is not None:
         accuracy = manifest.result["validation_accuracy"]
@@ -80,13 +104,14 @@ def train(run: RunFolder, prepared: Prepared, training: Training, screen: Screen
     torch.set_num_threads(usable_threads())
     torch.manual_seed(training.seed)
     network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
+    objectives = training.objectives(network)
     stage.reopen()
-    checkpoints = Checkpoints(stage.folder / "checkpoints", _key_but_epochs(stage), screen)
-    examples, validation = (
-        Task(prepared.split(split), training.objectives[split], prepared.preprocess)
-        for split in ("train", "validation")
-    )
-    best, progress = fit(role, network, examples, validation, settings, training.seed, checkpoints, screen)
+    checkpoints = Checkpoints(stage.folder / "checkpoints", _resumable_key(stage, settings), screen)
+    tasks = {
+        "train": training_task(prepared, settings, training.views_seed),
+        "validation": plain_task(prepared, "validation"),
+    }
+    best, progress = fit(role, network, tasks, objectives, settings, training.seed, checkpoints, screen)
     _write_history(stage.folder / HISTORY, progress)
     curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{role}: {settings.arch}")
     info = ModelInfo(
@@ -131,10 +156,15 @@ def require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
         )
 
 
-def _key_but_epochs(stage: Stage) -> str:
-    """What a checkpoint must share to be resumed: everything but how long to go on."""
-    settings = {name: value for name, value in stage.inputs["settings"].items() if name != "epochs"}
-    return sha256_json({**stage.inputs, "settings": settings})
+def _resumable_key(stage: Stage, settings: NetworkSettings) -> str:
+    """What a checkpoint must share to be resumed: everything but how long to go on.
+
+    Where the learning rate falls towards the last epoch, another last epoch is another training.
+    """
+    inputs = dict(stage.inputs)
+    if settings.schedule == "constant":
+        inputs["settings"] = {name: value for name, value in inputs["settings"].items() if name != "epochs"}
+    return sha256_json(inputs)
 
 
 def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:

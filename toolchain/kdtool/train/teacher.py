@@ -13,8 +13,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.train.fit import objective_ce
-from kdtool.train.stage import WEIGHTS, Training, require_fit, train
+from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
 
 
 def teach(
@@ -23,9 +22,8 @@ def teach(
     """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
     if settings.trained:
         return bring_teacher(run, prepared, Path(settings.trained), screen)
-    objective = objective_ce(settings.label_smoothing)
-    objectives = {"train": objective, "validation": objective}
-    return train(run, prepared, Training("teacher", settings, seed, objectives), screen)
+    training = Training("teacher", run.role("teacher"), settings, seed, seed, cross_entropy(settings))
+    return train(prepared, training, screen)
 
 
 def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:

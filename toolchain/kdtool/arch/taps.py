@@ -1,0 +1,207 @@
+"""Tapping a network: which stages it has, and their outputs in each forward, without editing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import isqrt
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+
+from kdtool.core.errors import UsageError
+from kdtool.core.stageoutput import StageOutput
+
+Shapes = dict[str, tuple[int, ...]]  # module → shape of its output; () if that is no tensor
+
+
+def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
+    """The stages of a network for inputs of `size` × `size`, in the order of the forward.
+
+    Of a CNN: the last module at each resolution, up to the global pooling ("layer1" … "layer4" of a
+    ResNet, after its stem). Of a vision transformer: each block and the final norm.
+
+    One forward of a black image in eval mode; weights, statistics, modes and random state stay as they are.
+
+    Raises:
+        UsageError: the network has neither feature maps nor known patch tokens.
+    """
+    shapes = _output_shapes(network, size)
+    transformer = _transformer(network)
+    found = _tokens(*transformer, shapes, size) if transformer else _maps(network, shapes, size)
+    if not found:
+        raise UsageError(
+            f"student.features: {type(network).__name__} has no stage that kdtool can tap; CNNs and vision "
+            "transformers of torchvision and timm have.",
+            "Distil without features (--set student.features.name='\"\"'), or choose another network.",
+        )
+    return tuple(found)
+
+
+class Taps:
+    """Keeps what some stages put out in each forward of a network.
+
+        with Taps(network, stages) as taps:
+            logits = network(images)
+            features = taps.take()
+
+    Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class
+    and distillation tokens, in the graph if the forward was. Copies, because the next module may work
+    in place. A copy of the network (an average of its weights) is not tapped.
+    """
+
+    def __init__(self, network: nn.Module, stages: Sequence[StageOutput]) -> None:
+        self._stages = tuple(stages)
+        self._outputs: dict[str, Tensor] = {}
+        self._handles = [
+            module.register_forward_hook(self._hook(stage, module))
+            for stage in {stage.name: stage for stage in self._stages}.values()
+            for module in [network.get_submodule(stage.name)]
+        ]
+
+    def take(self) -> list[Tensor]:
+        """The features of the last forward; they are forgotten here.
+
+        Raises:
+            RuntimeError: there was no forward since the last call.
+        """
+        if not self._outputs:
+            raise RuntimeError("Taps.take() before a forward of the network")
+        features = [self._outputs[stage.name] for stage in self._stages]
+        self._outputs.clear()
+        return features
+
+    def close(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+        self._outputs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hook(self, stage: StageOutput, own: nn.Module) -> Callable[..., None]:
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (a hook's arguments)
+            if module is own:  # a deep copy of the network carries this hook along
+                self._outputs[stage.name] = _feature(output, stage).clone()
+
+        return keep
+
+
+def _feature(output: Tensor, stage: StageOutput) -> Tensor:
+    if not stage.is_map:
+        return output[:, stage.prefix_tokens :]
+    return output.permute(0, 3, 1, 2) if stage.channels_last else output
+
+
+def _transformer(network: Any) -> tuple[int, list[str]] | None:
+    """The number of prefix tokens and the names of blocks and final norm, if it is a vision transformer."""
+    if isinstance(network, VisionTransformer):
+        blocks = [f"encoder.layers.{name}" for name, _ in network.encoder.layers.named_children()]
+        return 1, [*blocks, "encoder.ln"]
+    if hasattr(network, "num_prefix_tokens") and hasattr(network, "blocks"):  # timm's
+        blocks = [f"blocks.{name}" for name, _ in network.blocks.named_children()]
+        return network.num_prefix_tokens, [*blocks, "norm"]
+    return None
+
+
+def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[StageOutput]:
+    found = []
+    for name in names:
+        _, tokens, width = shapes[name]
+        patches = tokens - prefix
+        found.append(StageOutput(name, (patches, width), size // isqrt(patches), prefix_tokens=prefix))
+    return found
+
+
+def _maps(network: nn.Module, shapes: Shapes, size: int) -> list[StageOutput]:
+    found: dict[int, str] = {}  # by side; the last module at each wins
+    for name, module in _trunk("", network, shapes):
+        side = _side(shapes[name])
+        if found and (side == 0 or _pools(module, side)):
+            break  # from here on it is the head
+        if side:
+            found[side] = name
+    stages: list[StageOutput] = []
+    channels_last = False
+    for side, name in reversed(found.items()):
+        _, first, _, last = shapes[name]
+        channels_last = last != side or (first == side and channels_last)  # a cube is like the next stage
+        shape = (last if channels_last else first, side, side)
+        stages.insert(0, StageOutput(name, shape, round(size / side), channels_last=channels_last))
+    return stages
+
+
+def _trunk(path: str, module: nn.Module, shapes: Shapes) -> Iterator[tuple[str, nn.Module]]:
+    """The modules one after another: a sequence over more resolutions than a downsampling is opened."""
+    for name, child in _called_children(path, module, shapes):
+        sides = {_side(shapes[inner]) for inner, _ in _called_children(name, child, shapes)} - {0}
+        if isinstance(child, nn.Sequential) and len(sides) > 2:
+            yield from _trunk(name, child, shapes)
+        else:
+            yield name, child
+
+
+def _called_children(path: str, module: nn.Module, shapes: Shapes) -> list[tuple[str, nn.Module]]:
+    """Direct children in the order of the forward; a list of modules stands for what it holds."""
+    children: list[tuple[str, nn.Module]] = []
+    for key, child in module.named_children():
+        name = f"{path}.{key}".removeprefix(".")
+        children += [(name, child)] if name in shapes else _called_children(name, child, shapes)
+    order = {name: place for place, name in enumerate(shapes)}
+    return sorted(children, key=lambda item: order[item[0]])
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    """Side of a square map (1, C, H, H) or (1, H, H, C); 0 of anything else."""
+    if len(shape) != 4:
+        return 0
+    return shape[2] if shape[2] in (shape[1], shape[3]) else 0
+
+
+def _pools(module: nn.Module, side: int) -> bool:
+    """Whether it is, or ends in, the pooling before the head."""
+    *_, last = module.modules()
+    return isinstance(last, nn.AdaptiveAvgPool2d) or (side == 1 and next(module.parameters(), None) is None)
+
+
+def _output_shapes(network: nn.Module, size: int) -> Shapes:
+    """Shapes of what the modules put out, in the order they finish; () of what is no tensor."""
+    shapes: Shapes = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 (a hook's arguments)
+            shapes.pop(name, None)  # a module used twice counts where it is used last
+            shapes[name] = tuple(output.shape) if isinstance(output, Tensor) else ()
+
+        return keep
+
+    handles = [module.register_forward_hook(record(name)) for name, module in network.named_modules()]
+    parameter = next(network.parameters())
+    try:
+        with _evaluating(network), torch.no_grad():
+            network(torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode; afterwards each module is in the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,66 @@
+"""What a teacher that works along offers: its logits, and what it has inside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdtool.arch.taps import Taps, stages
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import FeatureSettings
+from kdtool.losses import feature_loss, pair_stages
+from kdtool.train.batch import Batch, to_input
+from kdtool.train.objective import Output
+
+
+class OnlineTeacher:
+    """Answers batches itself, without gradient, on the very pixels the student sees.
+
+    One forward pass a batch, whoever asks; with taps on it, what the stages gave is there too.
+    """
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        self.network = network.eval().to(memory_format=torch.channels_last)
+        self._preprocess = preprocess
+        self._answered: tuple[Batch, Tensor] | None = None
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        """Logits (B, K)."""
+        if self._answered is None or self._answered[0] is not batch:
+            self.network.to(batch.images.device)
+            logits = self.network(to_input(batch.pixels, self._preprocess, batch.images.device))
+            self._answered = batch, logits.float()
+        return self._answered[1]
+
+
+class FeatureDistillation(nn.Module):
+    """weight · warm(epoch) · loss(student's stages, teacher's stages), of the last forward of the student.
+
+    The helper layers of the loss are the parameters of this module; the teacher's are not among them.
+
+    Args:
+        size: side of the input, pixels.
+
+    Raises:
+        UsageError: stages that a network does not have, or that the loss cannot compare.
+    """
+
+    def __init__(
+        self, settings: FeatureSettings, student: nn.Module, teacher: OnlineTeacher, size: int
+    ) -> None:
+        super().__init__()
+        self._settings, self._teacher = settings, teacher
+        offered = stages(student, size), stages(teacher.network, size)
+        pairs = pair_stages(settings.name, *offered, settings.student_stages, settings.teacher_stages)
+        student_stages, teacher_stages = ([pair[side] for pair in pairs] for side in (0, 1))
+        self._student_taps = Taps(student, student_stages)
+        self._teacher_taps = Taps(teacher.network, teacher_stages)
+        self.loss = feature_loss(settings.name, settings.params)(
+            [stage.shape for stage in student_stages], [stage.shape for stage in teacher_stages]
+        )
+
+    def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
+        self._teacher(batch)
+        loss: Tensor = self.loss(self._student_taps.take(), self._teacher_taps.take())
+        return self._settings.weight * self._settings.warm(batch.epoch) * loss
