@@ -131,7 +131,8 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     teacher, info = load_network(taught.weights("teacher"))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     folder = tmp_path / "soft"
-    soft = label(teacher, info, taught.weights("teacher"), prepared, training_task(prepared, STUDENT, 0), folder, QUIET)
+    task = training_task(prepared, STUDENT, 0)
+    soft = label(teacher, info, taught.weights("teacher"), prepared, task, folder, QUIET)
     assert set(soft.logits) == {"train", "validation"}
     assert not (folder / "test.npy").exists()
     split = prepared.split("train")
@@ -147,8 +148,9 @@ def test_a_teacher_that_answers_nan_is_no_teacher(
     teacher, info = load_network(taught.weights("teacher"))
     with torch.no_grad():
         next(teacher.parameters()).fill_(float("nan"))
+    task = training_task(prepared, STUDENT, 0)
     with pytest.raises(GateError, match="the teacher answers NaN or infinity"):
-        label(teacher, info, taught.weights("teacher"), prepared, training_task(prepared, STUDENT, 0), tmp_path / "soft", QUIET)
+        label(teacher, info, taught.weights("teacher"), prepared, task, tmp_path / "soft", QUIET)
     assert not (tmp_path / "soft" / "manifest.json").exists()
 
 

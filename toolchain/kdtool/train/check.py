@@ -8,6 +8,7 @@ from kdtool.arch.network import build, load_network
 from kdtool.core.recipe import NetworkSettings, Recipe, TeacherSettings
 from kdtool.core.run import RunFolder
 from kdtool.losses import feature_loss, logit_loss
+from kdtool.train.features import compare_features
 
 ANY_NUMBER = 2  # of classes; the real one is known after the scan
 
@@ -31,7 +32,7 @@ def check_teacher(run: RunFolder, recipe: Recipe) -> Recipe:
 
 
 def check_student(run: RunFolder, recipe: Recipe) -> None:
-    """Build the student once and call its losses.
+    """Build the student once and call its losses; where features count, find the stages of both networks.
 
     Raises:
         UsageError, ModelFileError, SetupError: no such network or loss, or a parameter it cannot take.
@@ -39,7 +40,12 @@ def check_student(run: RunFolder, recipe: Recipe) -> None:
     loss, features = recipe.student.loss, recipe.student.features
     logit_loss(loss.name, loss.params)
     if features.name:
-        feature_loss(features.name, features.params)
+        feature_loss(features.name, features.params)  # its name, before networks are built
+        networks = (
+            build(settings.arch, ANY_NUMBER, recipe.data.size)
+            for settings in (recipe.student, recipe.teacher)
+        )
+        compare_features(features, *networks, recipe.data.size)
     _check_network(run, "student", recipe.student, recipe.data.size)
 
 

@@ -9,6 +9,7 @@ from kdtool.arch.taps import Taps, stages
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import FeatureSettings
 from kdtool.losses import feature_loss, pair_stages
+from kdtool.losses.stages import Pairs
 from kdtool.train.batch import Batch, to_input
 from kdtool.train.objective import Output
 
@@ -51,16 +52,25 @@ class FeatureDistillation(nn.Module):
     ) -> None:
         super().__init__()
         self._settings, self._teacher = settings, teacher
-        offered = stages(student, size), stages(teacher.network, size)
-        pairs = pair_stages(settings.name, *offered, settings.student_stages, settings.teacher_stages)
-        student_stages, teacher_stages = ([pair[side] for pair in pairs] for side in (0, 1))
-        self._student_taps = Taps(student, student_stages)
-        self._teacher_taps = Taps(teacher.network, teacher_stages)
-        self.loss = feature_loss(settings.name, settings.params)(
-            [stage.shape for stage in student_stages], [stage.shape for stage in teacher_stages]
-        )
+        self.loss, pairs = compare_features(settings, student, teacher.network, size)
+        self._student_taps = Taps(student, [own for own, _ in pairs])
+        self._teacher_taps = Taps(teacher.network, [wanted for _, wanted in pairs])
 
     def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
         self._teacher(batch)
         loss: Tensor = self.loss(self._student_taps.take(), self._teacher_taps.take())
         return self._settings.weight * self._settings.warm(batch.epoch) * loss
+
+
+def compare_features(
+    settings: FeatureSettings, student: nn.Module, teacher: nn.Module, size: int
+) -> tuple[nn.Module, Pairs]:
+    """The loss with its helper layers, and the stages it compares.
+
+    Raises:
+        UsageError: stages that a network does not have, or that the loss cannot compare.
+    """
+    offered = stages(student, size), stages(teacher, size)
+    pairs = pair_stages(settings.name, *offered, settings.student_stages, settings.teacher_stages)
+    shapes = ([pair[side].shape for pair in pairs] for side in (0, 1))
+    return feature_loss(settings.name, settings.params)(*shapes), pairs

@@ -122,6 +122,8 @@ def _compare_accuracies(run: RunFolder, student: Manifest, classes: int, screen:
 
 def _resolved(settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen) -> LossSettings:
     """The settings with defaults that know the classes and the teacher; says what was chosen and why."""
+    if not settings.weight:
+        return settings
     classes = len(prepared.classes)
     resolved = resolve(settings.name, settings.params, classes, info.label_smoothing)
     for reason in resolved.reasons:

@@ -1,0 +1,463 @@
+"""Every feature loss against its authors' values, and the properties all of them share."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdtool.arch.network import build
+from kdtool.arch.taps import Taps, stages
+from kdtool.core.errors import UsageError
+from kdtool.core.stageoutput import StageOutput
+from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss, pair_stages
+from kdtool.losses.attention_transfer import attention_transfer
+from kdtool.losses.reviewkd import Fusion, hierarchical_context
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+VALUES = np.load(GOLDEN / "losses.npz")
+PRECISIONS = [(torch.float64, 1e-6), (torch.float32, 1e-5)]
+
+SIZE = 64
+MAPS = ([(6, 8, 8), (8, 4, 4)], [(10, 8, 8), (12, 4, 4)])
+TOKENS = ([(16, 8)] * 3, [(16, 12)] * 3)
+SHAPES = {name: MAPS if len(loss.EXAMPLE[0]) == 3 else TOKENS for name, loss in FEATURE_LOSSES.items()}
+
+
+def make(name: str, **params: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return feature_loss(name, params)(*SHAPES[name])
+
+
+def features(name: str, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> list[list[Tensor]]:
+    """The student's and the teacher's, of 3 images."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        [(torch.randn(3, *shape, generator=generator) * scale).to(dtype).requires_grad_() for shape in shapes]
+        for shapes in SHAPES[name]
+    ]
+
+
+def with_noise(name: str, noise: Tensor) -> dict[str, Tensor]:
+    """What makes a loss that draws random numbers repeatable."""
+    return {"noise": noise} if "noise" in inspect.signature(FEATURE_LOSSES[name].forward).parameters else {}
+
+
+def golden_case(method: str) -> tuple[int, dict[str, Any]]:
+    cases = json.loads((GOLDEN / "losses.json").read_text())
+    (case,) = [case for case in cases if case["method"] == method]
+    return case["case"], case
+
+
+def golden(case: int, name: str, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(VALUES[f"{case}/{name}"]).to(dtype)
+
+
+def assert_close(found: Tensor, expected: np.ndarray, tolerance: float) -> None:
+    """Relative to the largest value: some gradients are of the order 1e-6."""
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
+@pytest.mark.parametrize(
+    "method, loss",
+    [("attention_transfer", attention_transfer), ("hierarchical_context", hierarchical_context)],
+)
+def test_value_and_gradient_on_maps_are_the_authors(
+    method: str, loss: Callable[..., Tensor], dtype: torch.dtype, tolerance: float
+) -> None:
+    number, case = golden_case(method)
+    student = golden(number, "student_feature", dtype).requires_grad_()
+    value = loss(student, golden(number, "teacher_feature", dtype), **case["params"])
+    value.backward()
+    assert value.item() == pytest.approx(case["value"], rel=tolerance)
+    assert_close(student.grad, VALUES[f"{number}/grad_student_feature"], tolerance)
+
+
+@pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
+def test_value_and_gradient_of_vitkd_are_the_authors(dtype: torch.dtype, tolerance: float) -> None:
+    number, case = golden_case("vitkd")
+    weights = [name.removeprefix("weight:") for name in case["inputs"] if name.startswith("weight:")]
+    loss = make("vitkd", **case["params"]).to(dtype)
+    loss.load_state_dict({name: golden(number, f"weight:{name}", dtype) for name in weights})
+    deep = golden(number, "student_deep", dtype).requires_grad_()
+    student = [*golden(number, "student_shallow", dtype).unbind(1), deep]
+    teacher = [
+        *golden(number, "teacher_shallow", dtype).unbind(1),
+        golden(number, "teacher_deep", dtype),
+    ]
+    value = loss(student, teacher, noise=golden(number, "noise", dtype))
+    value.backward()
+    assert value.item() == pytest.approx(case["value"], rel=tolerance)
+    assert_close(deep.grad, VALUES[f"{number}/grad_student_deep"], tolerance)
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_cites_its_source(name: str) -> None:
+    assert "arXiv:" in (inspect.getdoc(inspect.getmodule(FEATURE_LOSSES[name])) or "")
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+def test_finite_at_any_activations(name: str, dtype: torch.dtype, scale: float) -> None:
+    loss = make(name)
+    student, teacher = features(name, scale, dtype)
+    value = loss(student, teacher)
+    value.backward()
+    assert value.dtype == torch.float32
+    assert torch.isfinite(value)
+    for feature in student:
+        assert torch.isfinite(feature.grad).all()
+    for parameter in loss.parameters():
+        assert torch.isfinite(parameter.grad).all()
+    assert all(feature.grad is None for feature in teacher), "the teacher must not learn"
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_autocast_changes_nothing(name: str) -> None:
+    loss, noise = make(name), torch.rand(3, 16)
+    student, teacher = features(name)
+    expected = loss(student, teacher, **with_noise(name, noise))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(student, teacher, **with_noise(name, noise))
+    torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_independent_of_the_batch(name: str) -> None:
+    """A mean over the batch: twice the same images are the same loss. Batch statistics are left out."""
+    loss, noise = make(name).double().eval(), torch.rand(3, 16)
+    student, teacher = features(name, dtype=torch.float64)
+    once = loss(student, teacher, **with_noise(name, noise))
+    doubled = (
+        [feature.repeat(2, *[1] * (feature.ndim - 1)) for feature in part] for part in (student, teacher)
+    )
+    twice = loss(*doubled, **with_noise(name, noise.repeat(2, 1)))
+    assert once.item() == pytest.approx(twice.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_training_brings_it_down(name: str) -> None:
+    """Helper layers and the student's features learn: each has a gradient that leads downhill."""
+    loss, noise = make(name), torch.rand(3, 16)
+    student, teacher = features(name)
+    learning = [*student, *loss.parameters()]
+    before = loss(student, teacher, **with_noise(name, noise))
+    before.backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in loss.parameters())
+    assert all(feature.grad.abs().max() > 0 for feature in student)
+    norm = torch.cat([tensor.grad.flatten() for tensor in learning]).norm()
+    with torch.no_grad():
+        for tensor in learning:
+            tensor -= 0.01 * tensor.grad / norm
+    assert loss(student, teacher, **with_noise(name, noise)) < before
+
+
+@pytest.mark.parametrize("loss", [attention_transfer, hierarchical_context])
+@pytest.mark.parametrize("side", [1, 2, 3, 8])
+def test_zero_where_the_student_is_the_teacher(loss: Callable[..., Tensor], side: int) -> None:
+    generator = torch.Generator().manual_seed(2)
+    student, teacher = (torch.randn(3, 5, side, side, generator=generator).double() for _ in range(2))
+    assert loss(teacher, teacher).item() == 0
+    if side > 1:  # where the only place is looked at, attention is 1
+        assert loss(student, teacher).item() > 1e-3
+
+
+def test_attention_is_blind_to_scale_and_takes_any_power() -> None:
+    student, teacher = (part[0] for part in features("attention_transfer", dtype=torch.float64))
+    for p in (1, 3, 4):
+        value = attention_transfer(student, teacher, p)
+        assert attention_transfer(1e3 * student, 1e-3 * teacher, p).item() == pytest.approx(value.item())
+        assert attention_transfer(-student, teacher, p).item() == pytest.approx(value.item())
+    single = attention_transfer(1e4 * student.float(), teacher.float(), 12)  # 1e4 ** 12 overflows
+    assert single.item() == pytest.approx(attention_transfer(student, teacher, 12).item(), rel=1e-4)
+
+
+def test_a_map_of_one_place_has_one_level() -> None:
+    one, other = torch.zeros(2, 3, 1, 1), torch.full((2, 3, 1, 1), 2.0)
+    assert hierarchical_context(one, other).item() == 4.0
+
+
+@pytest.mark.parametrize("side, total", [(8, 1.875), (4, 1.75), (2, 1.5)])
+def test_hierarchical_context_of_a_checkerboard_is_that_of_its_details(side: int, total: float) -> None:
+    """Its averages on every grid are zero, so only the first of the weights 1, 1/2, 1/4, 1/8 counts."""
+    board = torch.ones(1, 1, side, side)
+    board[..., ::2, ::2] = board[..., 1::2, 1::2] = -1
+    assert hierarchical_context(board, torch.zeros_like(board)).item() == pytest.approx(1 / total)
+
+
+def test_a_hint_is_the_mean_squared_error_behind_the_regressor() -> None:
+    """A regressor that only doubles, and batch statistics of mean 0 and variance 1."""
+    loss = feature_loss("fitnet", {})([(1, 4, 4)], [(1, 4, 4)]).eval()
+    convolution, normalization = loss.regressors[0]
+    normalization.eps = 0.0
+    nn.init.constant_(convolution.weight, 2.0)
+    nn.init.zeros_(convolution.bias)
+    student, teacher = torch.full((2, 1, 4, 4), -3.0), torch.ones(2, 1, 4, 4)
+    assert loss([student], [teacher]).item() == 49.0
+
+
+def test_a_fusion_weighs_the_stage_and_the_deeper_ones() -> None:
+    """Convolutions of weight 1 and attention of σ(0) = 1/2 for both: (4 + 2) / 2."""
+    fusion = Fusion(1, 1, 1, deepest=False).eval()
+    for convolution, normalization in (fusion.enter, fusion.leave):
+        nn.init.dirac_(convolution.weight)
+        normalization.eps = 0.0
+    nn.init.zeros_(fusion.attend.weight)
+    nn.init.zeros_(fusion.attend.bias)
+    deeper, size = torch.full((1, 1, 1, 1), 2.0), torch.Size((2, 2))
+    output, residual = fusion(torch.full((1, 1, 2, 2), 4.0), deeper, size)
+    assert torch.equal(output, torch.full((1, 1, 2, 2), 3.0))
+    assert torch.equal(residual, output)
+
+
+def test_a_review_goes_from_deep_to_shallow() -> None:
+    """The last stage is part of every level, the first of its own alone."""
+    loss = make("reviewkd").eval()
+    outputs: dict[int, Tensor] = {}
+    for level, fusion in enumerate(loss.fusions):
+        fusion.register_forward_hook(lambda _, __, output, level=level: outputs.update({level: output[0]}))
+    (first, last), teacher = features("reviewkd")
+    loss([first, last], teacher)
+    before = dict(outputs)
+    loss([first + 1, last], teacher)
+    assert [torch.equal(outputs[level], before[level]) for level in (0, 1, 2)] == [False, True, True]
+    loss([first, last + 1], teacher)
+    assert [torch.equal(outputs[level], before[level]) for level in (0, 1, 2)] == [False, False, False]
+
+
+def test_only_masked_tokens_are_generated() -> None:
+    """Those with the most noise, half of them; a change of the teacher elsewhere is not seen."""
+    loss, noise = make("vitkd", alpha=0.0), torch.arange(16.0).repeat(3, 1)
+    student, (first, second, deep) = features("vitkd")
+    kept, masked = deep.detach().clone(), deep.detach().clone()
+    kept[:, :8] += 1
+    masked[:, 8:] += 1
+    value = loss(student, [first, second, deep], noise).item()
+    assert loss(student, [first, second, kept], noise).item() == value
+    assert loss(student, [first, second, masked], noise).item() != pytest.approx(value, rel=1e-3)
+
+
+def test_the_mask_is_drawn_from_torchs_generator() -> None:
+    loss, (student, teacher) = make("vitkd"), features("vitkd")
+    values = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        values.append(loss(student, teacher).item())
+    assert values[0] == values[2] != values[1]
+
+
+def test_networks_of_one_width_need_no_linear_maps() -> None:
+    loss = feature_loss("vitkd", {})([(16, 8)] * 3, [(16, 8)] * 3)
+    assert [name for name, _ in loss.named_parameters() if "align" in name] == []
+    same = features("vitkd")[0]
+    alone = feature_loss("vitkd", {"beta": 0.0})([(16, 8)] * 3, [(16, 8)] * 3)
+    assert alone(same, same).item() == 0
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_a_trial_draws_no_random_numbers(name: str) -> None:
+    """Else checking a recipe would change the student's initial weights."""
+    before = torch.get_rng_state()
+    feature_loss(name, {})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("side, shape", [(8, (8, 8)), (8, (4, 4)), (7, (4, 4)), (4, (8, 8)), (8, (5, 6))])
+def test_a_hint_fits_maps_of_other_sizes(side: int, shape: tuple[int, int]) -> None:
+    loss = feature_loss("fitnet", {})([(3, side, side)], [(5, *shape)])
+    with torch.no_grad():
+        student, teacher = torch.randn(4, 3, side, side), torch.randn(4, 5, *shape)
+        assert loss.regressors[0](student).shape == teacher.shape
+        assert torch.isfinite(loss([student], [teacher]))
+
+
+# --- with networks
+
+CNN_LOSSES = [name for name in FEATURE_LOSSES if SHAPES[name] is MAPS]
+CNN_PAIRS = [
+    ("resnet18", "resnet34"),
+    ("timm/test_resnet", "timm/test_efficientnet"),
+    ("resnet18", "timm/tf_efficientnet_lite0"),
+]
+VIT_PAIRS = [
+    ("timm/test_vit", "timm/test_vit2"),
+    ("timm/test_vit", "timm/deit_tiny_distilled_patch16_224"),
+    ("timm/test_vit", "timm/test_vit"),
+]
+
+
+def step(name: str, student_arch: str, teacher_arch: str) -> tuple[list[tuple[str, str]], Tensor, nn.Module]:
+    """The chosen names, the loss of one batch after its backward pass, and the student."""
+    torch.manual_seed(0)
+    student, teacher = build(student_arch, 3, SIZE).train(), build(teacher_arch, 3, SIZE).eval()
+    pairs = pair_stages(name, stages(student, SIZE), stages(teacher, SIZE))
+    loss = feature_loss(name, {})([one.shape for one, _ in pairs], [other.shape for _, other in pairs])
+    images = torch.randn(4, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    with (
+        Taps(student, [one for one, _ in pairs]) as ours,
+        Taps(teacher, [other for _, other in pairs]) as theirs,
+    ):
+        student(images)
+        with torch.no_grad():
+            teacher(images)
+        value = loss(ours.take(), theirs.take())
+    value.backward()
+    return [(one.name, other.name) for one, other in pairs], value, student
+
+
+@pytest.mark.parametrize("student, teacher", CNN_PAIRS)
+@pytest.mark.parametrize("name", CNN_LOSSES)
+def test_a_cnn_learns_from_a_cnn(name: str, student: str, teacher: str) -> None:
+    _, value, network = step(name, student, teacher)
+    assert value.item() > 0
+    assert next(network.parameters()).grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("student, teacher", VIT_PAIRS)
+def test_a_transformer_learns_from_a_transformer(student: str, teacher: str) -> None:
+    names, value, network = step("vitkd", student, teacher)
+    assert names == [("blocks.0", "blocks.0"), ("blocks.1", "blocks.1"), ("norm", "norm")]
+    assert value.item() > 0
+    assert network.blocks[-1].mlp.fc1.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "name, chosen",
+    [
+        ("fitnet", [("layer2", "blocks.2")]),
+        (
+            "attention_transfer",
+            list(
+                zip(
+                    ["layer1", "layer2", "layer3", "layer4"],
+                    ["blocks.1", "blocks.2", "blocks.4", "bn2"],
+                    strict=True,
+                )
+            ),
+        ),
+        (
+            "reviewkd",
+            list(
+                zip(
+                    ["layer1", "layer2", "layer3", "layer4"],
+                    ["blocks.1", "blocks.2", "blocks.4", "bn2"],
+                    strict=True,
+                )
+            ),
+        ),
+    ],
+)
+def test_stages_are_chosen_by_resolution(name: str, chosen: list[tuple[str, str]]) -> None:
+    found = [stages(build(arch, 3, SIZE), SIZE) for arch in ("resnet18", "timm/tf_efficientnet_lite0")]
+    assert [(one.name, other.name) for one, other in pair_stages(name, *found)] == chosen
+
+
+def cnn(*sides: int) -> list[StageOutput]:
+    return [StageOutput(f"layer{side}", (8, side, side), SIZE // side) for side in sides]
+
+
+def vit(patches: int = 16) -> list[StageOutput]:
+    return [StageOutput(name, (patches, 8), 16) for name in ("blocks.0", "blocks.1", "norm")]
+
+
+def shapes_of(found: list[StageOutput]) -> list[tuple[int, ...]]:
+    return [stage.shape for stage in found]
+
+
+def test_named_stages_are_paired_in_order() -> None:
+    pairs = pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer8", "layer16"], ["layer16", "layer16"])
+    assert [(one.name, other.name) for one, other in pairs] == [("layer8", "layer16"), ("layer16", "layer16")]
+
+
+# --- mistakes
+
+
+def test_unknown_stage_names_the_known_ones() -> None:
+    with pytest.raises(
+        UsageError, match=r"student_stages: no stage is called 'layer9'; allowed: layer16, layer8"
+    ):
+        pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer9"], ["layer8"])
+    with pytest.raises(
+        UsageError, match=r"teacher_stages: .*'layer9'.*\n.*features\.teacher_stages=\[\"layer8\"\]"
+    ):
+        pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer8"], ["layer9"])
+
+
+def test_as_many_stages_of_one_as_of_the_other() -> None:
+    with pytest.raises(UsageError, match="1 student_stages and 0 teacher_stages; allowed: as many"):
+        pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer8"])
+
+
+@pytest.mark.parametrize("name", CNN_LOSSES)
+def test_maps_are_not_compared_with_patches(name: str) -> None:
+    with pytest.raises(UsageError, match=r"compares feature maps; the teacher is a vision transformer"):
+        pair_stages(name, cnn(16, 8), vit())
+    with pytest.raises(UsageError, match=r"the student is a vision transformer\.\n.*name=vitkd"):
+        feature_loss(name, {})(shapes_of(vit()), shapes_of(vit()))
+
+
+@pytest.mark.parametrize("name", CNN_LOSSES)
+def test_networks_without_a_common_size_say_theirs(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"no feature maps of one size; the student's: layer16 16×16; the teacher's: "
+    ):
+        pair_stages(name, cnn(16), cnn(12, 6))
+
+
+def test_patches_are_not_compared_with_maps() -> None:
+    with pytest.raises(UsageError, match=r"compares patch tokens; the teacher is no vision transformer"):
+        pair_stages("vitkd", vit(), cnn(16))
+    with pytest.raises(UsageError, match=r"the student is no vision transformer\.\n.*name=reviewkd"):
+        feature_loss("vitkd", {})(shapes_of(cnn(16, 8)), shapes_of(vit()[:2]))
+
+
+@pytest.mark.parametrize("patches, others", [(16, 9), (12, 12)])
+def test_patches_must_lie_on_one_square_grid(patches: int, others: int) -> None:
+    with pytest.raises(UsageError, match=rf"{patches} patches, the teacher {others}; allowed"):
+        feature_loss("vitkd", {})(shapes_of(vit(patches)), shapes_of(vit(others)))
+
+
+def test_vitkd_needs_a_shallow_and_a_deep_stage() -> None:
+    with pytest.raises(UsageError, match="shallow stages and a deep one; given: 1; allowed: 2 and more"):
+        feature_loss("vitkd", {})([(16, 8)], [(16, 12)])
+
+
+def test_a_hint_much_larger_than_the_students_map_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"a map of 4×4 cannot be fitted to the teacher's 16×16"):
+        feature_loss("fitnet", {})([(3, 4, 4)], [(5, 16, 16)])
+
+
+@pytest.mark.parametrize(
+    "name, params, message",
+    [
+        ("attention_transfer", {"p": 0.5}, r"student\.features\.p is 0\.5; allowed: 1 and more"),
+        ("reviewkd", {"mid_channels": 0}, r"student\.features\.mid_channels is 0; allowed: 1 and more"),
+        ("vitkd", {"alpha": -1.0}, r"student\.features\.alpha is -1\.0; allowed: 0 and more"),
+        ("vitkd", {"beta": -1.0}, r"student\.features\.beta is -1\.0; allowed: 0 and more"),
+        ("vitkd", {"mask_ratio": 1.0}, r"student\.features\.mask_ratio is 1\.0; allowed: between 0 and 1"),
+        ("vitkd", {"mask_ratio": "half"}, r"the loss 'vitkd' cannot take mask_ratio='half'"),
+        ("reviewkd", {"mid_channels": 1.5}, r"the loss 'reviewkd' cannot take mid_channels=1\.5"),
+        ("vitkd", {"ratio": 0.5}, r"student\.features\.ratio: .* allowed: alpha, beta, mask_ratio"),
+        ("fitnet", {"p": 2}, r"student\.features\.p: the loss 'fitnet' has no such parameter; allowed: none"),
+        ("hint", {}, r"student\.features\.name is 'hint'; allowed: fitnet, attention_transfer"),
+        ("kd", {}, r"student\.features\.name is 'kd'.*\nkd is a logit loss: --set student\.loss\.name=kd"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_name_the_field(name: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        feature_loss(name, params)
+
+
+def test_a_feature_loss_in_place_of_a_logit_loss_says_where_it_belongs() -> None:
+    with pytest.raises(UsageError, match=r"fitnet is a feature loss: --set student\.features\.name=fitnet"):
+        logit_loss("fitnet", {})

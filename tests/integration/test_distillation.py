@@ -1,0 +1,315 @@
+"""What a student can learn from: views, features, a distillation token; on tiny networks, for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kdtool.arch.network import load_network
+from kdtool.core.errors import UsageError
+from kdtool.core.files import sha256_file
+from kdtool.core.manifest import read_manifest
+from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings, shipped_recipes
+from kdtool.core.recipe import load_recipe as load
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.train import fit, softlabels
+from kdtool.train.batch import plain_task
+from kdtool.train.check import check_student
+from kdtool.train.evaluate import evaluate
+from kdtool.train.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.objective import CrossEntropy
+from kdtool.train.stage import training_task
+from kdtool.train.student import distill, train_baseline
+from kdtool.train.teacher import teach
+
+CNN, VIT = "timm/test_resnet", "timm/test_vit"
+CPU = torch.device("cpu")
+AUGMENT = {"crop": 0.5, "flip": True, "randaugment": 1, "mixup": 0.4, "cutmix": 1.0}
+
+
+def student(**fields: Any) -> StudentSettings:
+    given = {"arch": CNN, "epochs": 2, "patience": 0, "lr": 1e-2, "batch_size": 16, **fields}
+    return StudentSettings.model_validate(given)
+
+
+def features(name: str, **fields: Any) -> dict[str, Any]:
+    return {"loss": {"weight": 0.0, "ce_weight": 1.0}, "features": {"name": name, **fields}}
+
+
+@pytest.fixture
+def run(tmp_path: Path, prepared: Prepared) -> RunFolder:
+    """A run with a CNN for a teacher."""
+    folder = RunFolder(tmp_path / "run")
+    teach(
+        folder,
+        prepared,
+        TeacherSettings(arch=CNN, weights="none", epochs=2, lr=1e-2, batch_size=16),
+        0,
+        QUIET,
+    )
+    return folder
+
+
+@pytest.fixture
+def transformer(tmp_path: Path, prepared: Prepared) -> RunFolder:
+    """A run with a transformer for a teacher."""
+    folder = RunFolder(tmp_path / "transformer")
+    teach(
+        folder,
+        prepared,
+        TeacherSettings(arch=VIT, weights="none", epochs=1, lr=1e-3, batch_size=16),
+        0,
+        QUIET,
+    )
+    return folder
+
+
+def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:
+    """Each view: what is looked up is what the teacher says of the pixels of the batch, mixed or not."""
+    teacher, info = load_network(run.weights("teacher"))
+    task = training_task(prepared, student(augment=AUGMENT, views=2), seed=5)
+    soft = softlabels.label(teacher, info, run.weights("teacher"), prepared, task, run.soft_labels, QUIET)
+    assert soft.logits["train"].shape == (24, 2, 3)
+    online = OnlineTeacher(teacher, info.preprocess)
+    for epoch in (0, 1, 3):
+        batch = task.batch(np.array([3, 17, 8]), epoch, CPU)
+        assert batch.view == epoch % 2
+        torch.testing.assert_close(soft.answers("train")(batch), online(batch), atol=1e-5, rtol=1e-5)
+
+
+def test_an_interrupted_labelling_goes_on_view_by_view(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, info = load_network(run.weights("teacher"))
+    asked = []
+
+    def label(views: int, stop_after: int = 99) -> softlabels.SoftLabels:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            if len(asked) == stop_after:
+                raise KeyboardInterrupt
+            asked.append(options)
+            return evaluate(*arguments, **options)
+
+        asked.clear()
+        monkeypatch.setattr(softlabels, "evaluate", counted)
+        task = training_task(prepared, student(augment=AUGMENT, views=views), seed=0)
+        file = run.weights("teacher")
+        return softlabels.label(teacher, info, file, prepared, task, run.soft_labels, QUIET)
+
+    with pytest.raises(KeyboardInterrupt):
+        label(4, stop_after=3)
+    assert read_manifest(run.soft_labels / "manifest.json") is None
+    parts = sorted(run.soft_labels.glob("train-*.npy"))
+    parts[0].write_bytes(parts[0].read_bytes()[:-1])  # torn: answered anew, by its checksum
+    interrupted = label(4)
+    assert len(asked) == 3, "one that was torn, two that were missing"
+    assert label(4).digest == interrupted.digest
+    assert asked == []
+    label(6)
+    assert len(asked) == 2, "more views: the ones that are there stand"
+    assert len(list(run.soft_labels.glob("train-*.npy"))) == 6
+
+
+@pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
+def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
+    def digest(seed: int = 0, views: int = 2, **augment: Any) -> str:
+        teacher, info = load_network(run.weights("teacher"))
+        task = training_task(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
+        file = run.weights("teacher")
+        return softlabels.label(teacher, info, file, prepared, task, run.soft_labels, QUIET).digest
+
+    before = digest()
+    if change.pop("teacher", False):
+        other = TeacherSettings(arch=CNN, weights="none", epochs=1, lr=1e-3, batch_size=16)
+        teach(run, prepared, other, 1, QUIET)
+    assert digest(**change) != before
+
+
+@pytest.mark.parametrize("name", ["fitnet", "attention_transfer", "reviewkd"])
+def test_features_of_a_cnn_change_the_student_and_never_reach_it(
+    run: RunFolder, prepared: Prepared, name: str, tmp_path: Path
+) -> None:
+    settings = student(**features(name))
+    before = sha256_file(run.weights("teacher"))
+    distill(run, prepared, settings, 0, QUIET)
+    train_baseline(run.role("baseline"), prepared, settings, 0, QUIET)
+    taught, alone = load_file(run.weights("student")), load_file(run.weights("baseline"))
+    assert taught.keys() == alone.keys(), "helper layers stay behind"
+    assert any(not torch.equal(taught[key], alone[key]) for key in taught)
+    assert sha256_file(run.weights("teacher")) == before
+    assert not run.soft_labels.exists(), "the teacher works along; nothing is stored"
+    parents = read_manifest(run.role("student") / "manifest.json").inputs
+    assert parents["teacher"] == before
+    assert parents["features"]["name"] == name
+
+
+def test_a_transformer_learns_from_the_features_of_a_transformer(
+    transformer: RunFolder, prepared: Prepared
+) -> None:
+    settings = student(arch=VIT, lr=1e-3, augment=AUGMENT, **features("vitkd", alpha=1e-3, beta=1e-3))
+    distill(transformer, prepared, settings, 0, QUIET)
+    network, _ = load_network(transformer.weights("student"))
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_the_helpers_learn_and_the_teacher_does_not(run: RunFolder, prepared: Prepared) -> None:
+    teacher, info = load_network(run.weights("teacher"))
+    pupil, _ = load_network(run.weights("teacher"))
+    online = OnlineTeacher(teacher, info.preprocess)
+    hint = FeatureDistillation(student(**features("fitnet")).features, pupil, online, 32)
+    batch = plain_task(prepared, "train").batch(np.arange(8), 0, CPU)
+    loss = hint(pupil.train()(batch.images), batch)
+    loss.backward()
+    assert loss > 0
+    assert all(parameter.grad is not None for parameter in hint.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert {id(one) for one in hint.parameters()}.isdisjoint(id(one) for one in teacher.parameters())
+    assert not teacher.training
+
+
+def test_a_distillation_token_learns_from_the_teacher_and_is_exported_as_a_mean(
+    run: RunFolder, prepared: Prepared, tmp_path: Path
+) -> None:
+    settings = student(
+        arch="timm/deit_tiny_distilled_patch16_224",
+        lr=1e-3,
+        augment=AUGMENT,
+        loss={"name": "deit_hard", "weight": 0.5, "ce_weight": 0.5},
+    )
+    distill(run, prepared, settings, 0, QUIET)
+    network, _ = load_network(run.weights("student"))
+    images = torch.randn(2, 3, 32, 32)
+    features_of = network.forward_features(images)
+    mean = (network.head(features_of[:, 0]) + network.head_dist(features_of[:, 1])) / 2
+    torch.testing.assert_close(network(images), mean)
+    heads = load_file(run.weights("student"))
+    assert not torch.equal(heads["head.weight"], heads["head_dist.weight"])
+
+
+EVERYTHING = {
+    "augment": AUGMENT,
+    "ema": 0.9,
+    "schedule": "cosine",
+    "warmup_epochs": 1,
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "precision": "bfloat16",
+    "epochs": 3,
+}
+
+
+@pytest.mark.parametrize("fields", [EVERYTHING, features("fitnet") | {"ema": 0.9}], ids=["views", "features"])
+def test_resuming_brings_back_everything(
+    run: RunFolder,
+    prepared: Prepared,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """Averages, helper layers and moments too: the weights are those of an uninterrupted run."""
+    settings = student(**fields)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    distill(run, prepared, settings, 0, QUIET, folder=whole)
+    count, steps = fit._count, 0
+
+    def killed(*arguments: Any) -> None:
+        nonlocal steps
+        count(*arguments)
+        steps += 1
+        if steps == 3:
+            raise SystemExit
+
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_count", killed)
+        with pytest.raises(SystemExit):
+            distill(run, prepared, settings, 0, QUIET, folder=parts)
+    distill(run, prepared, settings, 0, QUIET, folder=parts)
+    assert sha256_file(parts / "model.safetensors") == sha256_file(whole / "model.safetensors")
+
+
+def test_the_averaged_weights_are_what_is_kept(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
+    """With a decay of almost 1 the average barely leaves the initial weights."""
+    train_baseline(tmp_path / "a", prepared, student(ema=0.5), 0, QUIET)
+    train_baseline(tmp_path / "b", prepared, student(), 0, QUIET)
+    averaged, plain = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
+    assert averaged.keys() == plain.keys()
+    assert any(not torch.equal(averaged[key], plain[key]) for key in plain)
+    network, _ = load_network(tmp_path / "a" / "model.safetensors")
+    result = evaluate(network, plain_task(prepared, "validation"), CrossEntropy(), CPU)
+    stated = read_manifest(tmp_path / "a" / "manifest.json").result["validation_accuracy"]
+    assert result.accuracy == stated
+
+
+def test_a_falling_learning_rate_is_not_extended_but_trained_anew(
+    run: RunFolder, prepared: Prepared, tmp_path: Path
+) -> None:
+    short, long = student(schedule="cosine"), student(schedule="cosine", epochs=3)
+    train_baseline(tmp_path / "grown", prepared, short, 0, QUIET)
+    train_baseline(tmp_path / "grown", prepared, long, 0, QUIET)
+    train_baseline(tmp_path / "fresh", prepared, long, 0, QUIET)
+    grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
+    assert grown == fresh
+
+
+def test_seeds_may_share_the_views(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
+    settings = student(augment=AUGMENT)
+    for seed in (0, 1):
+        distill(run, prepared, settings, seed, QUIET, tmp_path / str(seed), views_seed=7)
+    labels = read_manifest(run.soft_labels / "manifest.json")
+    assert labels.inputs["seed"] == 7
+    digests = {read_manifest(tmp_path / str(seed) / "manifest.json").inputs["soft_labels"] for seed in (0, 1)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (features("vitkd"), "the student is no vision transformer"),
+        (features("reviewkd") | {"arch": VIT}, "the student is a vision transformer"),
+        (features("fitnet", student_stages=["nowhere"], teacher_stages=["layer2"]), "no stage is called"),
+        (features("fitnet", student_stages=["layer2"]), "student_stages"),
+        (features("hints"), "student.features.name is 'hints'; allowed: fitnet"),
+        ({"loss": {"name": "fitnet"}}, "student.loss.name is 'fitnet'"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused_before_any_photograph(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    recipe = Recipe(
+        name="mine",
+        data={"size": 32},
+        teacher={"arch": CNN, "weights": "none"},
+        student=student(**fields).model_dump(),
+    )
+    with pytest.raises(UsageError, match=message):
+        check_student(RunFolder(tmp_path / "run"), recipe)
+
+
+TINY = {"teacher": {"epochs": 1, "weights": "none"}, "student": {"epochs": 1, "batch_size": 16}}
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name != "digits"])
+def test_every_shipped_recipe_trains(name: str, prepared: Prepared, tmp_path: Path) -> None:
+    """With the tiniest network of the kind it names, an epoch each."""
+    recipe = load(name)
+    sections = {
+        section: getattr(recipe, section).model_copy(
+            update={**TINY[section], "arch": VIT if "deit" in getattr(recipe, section).arch else CNN}
+        )
+        for section in TINY
+    }
+    folder = RunFolder(tmp_path / "run")
+    check_student(
+        folder, recipe.model_copy(update={**sections, "data": recipe.data.model_copy(update={"size": 32})})
+    )
+    teach(folder, prepared, sections["teacher"], 0, QUIET)
+    manifest = distill(folder, prepared, sections["student"], 0, QUIET)
+    assert 0 <= manifest.result["validation_accuracy"] <= 1
