@@ -94,6 +94,16 @@ def test_a_student_of_other_soft_labels_is_outdated(run: RunFolder) -> None:
     assert STUDENT in outdated(run, "export")[0]
 
 
+def test_a_student_that_learnt_from_features_is_held_to_the_teacher(run: RunFolder) -> None:
+    """It has no soft labels: the teacher worked along. Labels that lie there are of an earlier student."""
+    features = {"teacher": sha256_file(run.weights("teacher"))}
+    Stage("distill", run.role("student"), features).seal(["model.safetensors"], {}, {})
+    (run.soft_labels / "train.npy").write_text("others")
+    assert outdated(run, "export") == []
+    teach(run, "longer")
+    assert STUDENT in outdated(run, "export")[0]
+
+
 def test_an_export_of_older_weights(run: RunFolder) -> None:
     run.weights("student").write_text("longer")
 

@@ -7,7 +7,7 @@ about two; disk is exact for the data and close for the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.table import Table
@@ -46,8 +46,13 @@ def print_plan(job: Job, stages: Sequence[str], baseline: bool) -> None:
     Raises:
         DataError, UsageError: as the stages themselves would, on finding the photographs.
     """
-    steps = make_plan(job, stages, baseline)
-    table = Table(title=f"Plan for {job.run.path} (recipe {job.recipe.name}, seed {job.seed})")
+    title = f"Plan for {job.run.path} (recipe {job.recipe.name}, seed {job.seed})"
+    print_steps(title, make_plan(job, stages, baseline))
+
+
+def print_steps(title: str, steps: Sequence[Step]) -> None:
+    """Print steps as a table, with the sums of what is to do."""
+    table = Table(title=title)
     for heading in ("stage", "what", "time", "disk", "state"):
         table.add_column(heading, justify="right" if heading in ("time", "disk") else "left")
     for step in steps:
@@ -77,17 +82,34 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
     else:
         steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
-        answers = images["train"] + images["validation"]
-        seconds = answers * _forward(job, recipe.teacher, classes)
-        steps.append(
-            _step(job, "label", "the teacher's answers, once", seconds, answers * classes * FLOAT_BYTES)
-        )
-        steps.append(_training(job, "student", recipe.student, classes, images))
+        if not recipe.student.features.name:
+            steps.append(_labelling(job, classes, images))
+        steps.append(_distillation(job, classes, images))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
         steps += _after_training(job, classes, images)
     return steps
+
+
+def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
+    student = job.recipe.student
+    views = (student.views or student.epochs) if student.augment.active else 1
+    answers = views * images["train"] + images["validation"]
+    what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
+    seconds = answers * _forward(job, job.recipe.teacher, classes)
+    return _step(job, "label", what, seconds, answers * classes * FLOAT_BYTES)
+
+
+def _distillation(job: Job, classes: int, images: Mapping[str, int]) -> Step:
+    """With a loss on features the teacher works along in every step."""
+    student = job.recipe.student
+    step = _training(job, "student", student, classes, images)
+    if not student.features.name:
+        return step
+    answers = student.epochs * (images["train"] + images["validation"])
+    seconds = answers * _forward(job, job.recipe.teacher, classes)
+    return replace(step, what=f"{step.what}, the teacher along", seconds=step.seconds + seconds)
 
 
 def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[Step]:

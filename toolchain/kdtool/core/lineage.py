@@ -1,6 +1,6 @@
 """Whether the parts of a run still belong together: each was made from the one before it.
 
-    teacher → soft labels → student        weights → ONNX file → INT8 file
+    teacher (→ soft labels) → student        weights → ONNX file → INT8 file
 
 Parts that are not there, as on a device, are not asked.
 """
@@ -60,13 +60,17 @@ def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
 
 
 def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
+    """A student learnt from soft labels, or from the teacher itself."""
     student = read_manifest(run.role("student") / "manifest.json")
-    labels = read_manifest(run.soft_labels / "manifest.json")
-    if student is None or labels is None:
+    teacher = digest(run.weights("teacher"))
+    if student is None or teacher is None:
         return
-    answered = labels.inputs.get("teacher") in (None, digest(run.weights("teacher")))
-    learnt = student.inputs.get("soft_labels") in (None, soft_labels_digest(labels))
-    if run.weights("teacher").is_file() and not (answered and learnt):
+    learnt = student.inputs.get("teacher") in (None, teacher)
+    labels = read_manifest(run.soft_labels / "manifest.json")
+    if labels is not None and "soft_labels" in student.inputs:
+        answered = labels.inputs.get("teacher") in (None, teacher)
+        learnt = learnt and answered and student.inputs["soft_labels"] == soft_labels_digest(labels)
+    if not learnt:
         yield (
             f"{run.weights('student')} learnt from another teacher than {run.weights('teacher')}",
             f"kdtool distill --out {run.path}",
