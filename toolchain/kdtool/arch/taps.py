@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
+from kdtool.arch.trunk import Shapes, maps
 from kdtool.core.errors import UsageError
 from kdtool.core.stageoutput import StageOutput
-
-Shapes = dict[str, tuple[int, ...]]  # module → shape of its output; () if that is no tensor
 
 
 def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
@@ -24,19 +23,19 @@ def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
     Of a CNN: the last module at each resolution, up to the global pooling ("layer1" … "layer4" of a
     ResNet, after its stem). Of a vision transformer: each block and the final norm.
 
-    One forward of a black image in eval mode; weights, statistics, modes and random state stay as they are.
+    One forward of a blank image in eval mode; weights, statistics, modes and random state stay as they are.
 
     Raises:
         UsageError: the network has neither feature maps nor known patch tokens.
     """
     shapes = _output_shapes(network, size)
     transformer = _transformer(network)
-    found = _tokens(*transformer, shapes, size) if transformer else _maps(network, shapes, size)
+    found = _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
     if not found:
         raise UsageError(
             f"student.features: {type(network).__name__} has no stage that kdtool can tap; CNNs and vision "
             "transformers of torchvision and timm have.",
-            "Distil without features (--set student.features.name='\"\"'), or choose another network.",
+            "Distil without features (--set student.features.name=), or choose another network.",
         )
     return tuple(found)
 
@@ -114,67 +113,20 @@ def _transformer(network: Any) -> tuple[int, list[str]] | None:
 
 
 def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[StageOutput]:
-    found = []
-    for name in names:
-        _, tokens, width = shapes[name]
-        patches = tokens - prefix
-        found.append(StageOutput(name, (patches, width), size // isqrt(patches), prefix_tokens=prefix))
-    return found
-
-
-def _maps(network: nn.Module, shapes: Shapes, size: int) -> list[StageOutput]:
-    found: dict[int, str] = {}  # by side; the last module at each wins
-    for name, module in _trunk("", network, shapes):
-        side = _side(shapes[name])
-        if found and (side == 0 or _pools(module, side)):
-            break  # from here on it is the head
-        if side:
-            found[side] = name
-    stages: list[StageOutput] = []
-    channels_last = False
-    for side, name in reversed(found.items()):
-        _, first, _, last = shapes[name]
-        channels_last = last != side or (first == side and channels_last)  # a cube is like the next stage
-        shape = (last if channels_last else first, side, side)
-        stages.insert(0, StageOutput(name, shape, round(size / side), channels_last=channels_last))
-    return stages
-
-
-def _trunk(path: str, module: nn.Module, shapes: Shapes) -> Iterator[tuple[str, nn.Module]]:
-    """The modules one after another: a sequence over more resolutions than a downsampling is opened."""
-    for name, child in _called_children(path, module, shapes):
-        sides = {_side(shapes[inner]) for inner, _ in _called_children(name, child, shapes)} - {0}
-        if isinstance(child, nn.Sequential) and len(sides) > 2:
-            yield from _trunk(name, child, shapes)
-        else:
-            yield name, child
-
-
-def _called_children(path: str, module: nn.Module, shapes: Shapes) -> list[tuple[str, nn.Module]]:
-    """Direct children in the order of the forward; a list of modules stands for what it holds."""
-    children: list[tuple[str, nn.Module]] = []
-    for key, child in module.named_children():
-        name = f"{path}.{key}".removeprefix(".")
-        children += [(name, child)] if name in shapes else _called_children(name, child, shapes)
-    order = {name: place for place, name in enumerate(shapes)}
-    return sorted(children, key=lambda item: order[item[0]])
-
-
-def _side(shape: tuple[int, ...]) -> int:
-    """Side of a square map (1, C, H, H) or (1, H, H, C); 0 of anything else."""
-    if len(shape) != 4:
-        return 0
-    return shape[2] if shape[2] in (shape[1], shape[3]) else 0
-
-
-def _pools(module: nn.Module, side: int) -> bool:
-    """Whether it is, or ends in, the pooling before the head."""
-    *_, last = module.modules()
-    return isinstance(last, nn.AdaptiveAvgPool2d) or (side == 1 and next(module.parameters(), None) is None)
+    """Stages of patch tokens; in some networks (CaiT, XCiT) the class token joins them after the blocks."""
+    tokens = {name: shapes[name][1:] for name in names if len(shapes.get(name, ())) == 3}
+    if not tokens:
+        return []
+    patches = [count for count, _ in tokens.values()][-1] - prefix
+    return [
+        StageOutput(name, (patches, width), size // isqrt(patches), prefix_tokens=count - patches)
+        for name, (count, width) in tokens.items()
+        if count - patches in (0, prefix)
+    ]
 
 
 def _output_shapes(network: nn.Module, size: int) -> Shapes:
-    """Shapes of what the modules put out, in the order they finish; () of what is no tensor."""
+    """Shapes of what all modules put out for a blank image."""
     shapes: Shapes = {}
 
     def record(name: str) -> Callable[..., None]:

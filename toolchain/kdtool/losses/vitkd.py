@@ -75,6 +75,7 @@ class ViTKD(nn.Module):
     @staticmethod
     def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
         """The first two blocks and the final norm."""
+        require_patches([stage.shape for stage in student], [stage.shape for stage in teacher])
         return [(student[place], teacher[place]) for place in (0, 1, -1)]
 
     def forward(
