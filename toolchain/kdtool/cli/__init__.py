@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("kdtool.cli.export", "Export the trained networks, parity proven."),
     "quantize": ("kdtool.cli.quantize", "Quantize the exported models to INT8, accuracy guarded."),
     "bench": ("kdtool.cli.bench", "Measure accuracy, compute and latency, and judge the claim."),
+    "compare": ("kdtool.cli.compare", "Train recipes against one another and say which helps here."),
     "report": ("kdtool.cli.report", "Write the report page of a run."),
     "predict": ("kdtool.cli.predict", "Classify photographs with an exported model."),
     "recipes": ("kdtool.cli.recipes", "List the recipes, or show one."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,39 +42,78 @@ dry_run_option = click.option(
 )
 
 
+teacher_options = (
+    click.option("--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."),
+    click.option(
+        "--teacher-weights",
+        metavar="imagenet|none|FILE",
+        help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
+    ),
+)
+scan_options = (
+    click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
+    click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
+)
+
+
 def training_options(command: Command) -> Command:
     """The options of the commands that read photographs and train: run, teach, distill."""
-    for option in reversed(
-        (
-            data_argument,
-            out_option,
-            recipe_option,
-            set_option,
-            seed_option,
-            click.option(
-                "--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."
-            ),
-            click.option(
-                "--teacher-weights",
-                metavar="imagenet|none|FILE",
-                help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
-            ),
-            click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
-            click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
-            dry_run_option,
-        )
-    ):
-        command = option(command)
-    return command
+    own = (data_argument, out_option, recipe_option, set_option, seed_option)
+    return _with(command, (*own, *teacher_options, *scan_options, dry_run_option))
 
 
 def student_options(command: Command) -> Command:
     """The further options of the commands that train a student: run, distill."""
-    for option in reversed(
-        (
-            click.option("--student", metavar="NAME", help="Network of the student."),
-            click.option("--baseline", is_flag=True, help="Also train the same student without the teacher."),
-        )
-    ):
+    student = click.option("--student", metavar="NAME", help="Network of the student.")
+    baseline = click.option(
+        "--baseline", is_flag=True, help="Also train the same student without the teacher."
+    )
+    return _with(command, (student, baseline))
+
+
+def comparison_options(command: Command) -> Command:
+    """The options of compare, but for --json."""
+    own = (
+        data_argument,
+        click.option(
+            "--recipes",
+            required=True,
+            metavar="NAME|FILE,…",
+            help="Recipes of kdtool or TOML files, with commas between. The first decides on photographs "
+            "and teacher.",
+        ),
+        click.option(
+            "--seeds",
+            type=click.IntRange(1),
+            default=3,
+            show_default=True,
+            help="Trainings of each student. Fewer than 3 are no evidence.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("artifacts") / "compare",
+            show_default=True,
+            help="Folder of the comparison.",
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Change a field of every recipe; may be repeated.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            help="The first seed, also that of splits and teacher.  [default: the folder's, or 0]",
+        ),
+    )
+    return _with(command, (*own, *teacher_options, *scan_options, dry_run_option))
+
+
+def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """The command with `options`, listed in this order."""
+    for option in reversed(options):
         command = option(command)
     return command

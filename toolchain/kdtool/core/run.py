@@ -65,6 +65,11 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    @property
+    def students_record(self) -> Path:
+        """Of a comparison alone, which has many students."""
+        return self.path / "students.json"
+
     def role(self, role: str) -> Path:
         """The folder of a trained network: teacher, student or baseline."""
         return self.path / role
@@ -113,12 +118,13 @@ class RunFolder:
 
 
 def newest_run(artifacts: Path = ARTIFACTS) -> RunFolder:
-    """The run under `artifacts` whose run.json is the youngest.
+    """The run under `artifacts` whose run.json is the youngest; a comparison is none.
 
     Raises:
         UsageError: there is none.
     """
-    records = sorted(artifacts.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not records:
+    runs = [RunFolder(path.parent) for path in artifacts.glob("*/run.json")]
+    runs = [run for run in runs if not run.students_record.is_file()]
+    if not runs:
         raise UsageError(f"No run under {artifacts}/.", "Start one with: kdtool run DATA, or name it.")
-    return RunFolder(records[-1].parent)
+    return max(runs, key=lambda run: run.record.stat().st_mtime)

@@ -1,0 +1,321 @@
+"""`kdtool compare` as a user gives it, on a few tiny photographs: what it trains, shares and leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdtool.cli import main
+from kdtool.compare import trainings
+from kdtool.core.files import sha256_file
+from kdtool.core.lock import run_lock
+from kdtool.data.reader import Prepared, Split
+from kdtool.train import fit
+
+RECIPE = """
+[data]
+size = 32
+
+[teacher]
+arch = "timm/test_resnet"
+weights = "none"
+epochs = 2
+lr = 0.01
+batch_size = 16
+
+[student]
+arch = "timm/test_resnet"
+epochs = 2
+lr = 0.002
+batch_size = 16
+"""
+KD = '[student.loss]\nname = "kd"\ntemperature = 2.0\n'
+DKD = '[student.loss]\nname = "dkd"\nweight = 1.0\nce_weight = 1.0\n'
+NKD = '[student.loss]\nname = "nkd"\n'
+
+
+def kdtool(*arguments: str | Path) -> int:
+    """Run a command in this process; its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture
+def source(photos: Callable[..., Path]) -> Path:
+    return photos(splits={"train": 8, "validation": 4, "test": 4})
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe file: recipe(name, text)."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(RECIPE + text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def two(recipe: Callable[..., Path]) -> str:
+    return f"{recipe('kd', KD)},{recipe('dkd', DKD)}"
+
+
+def files(folder: Path) -> dict[str, tuple[str, int]]:
+    """Hash and time of every file but the lock."""
+    return {
+        str(path.relative_to(folder)): (sha256_file(path), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """compare.csv without the times."""
+    with (folder / "compare.csv").open() as stream:
+        return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
+
+
+def test_two_recipes_on_two_seeds(
+    tmp_path: Path, source: Path, two: str, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "artifacts" / "compare"
+    command = ("compare", source, "--out", out, "--seeds", "2")
+    assert kdtool(*command, "--recipes", two) == 0
+    printed = capsys.readouterr()
+    for word in ("teacher", "baseline", "kd", "dkd", "vs baseline", "vs kd", "Best on validation"):
+        assert word in printed.out
+    assert "2 seed(s) are no evidence" in printed.out
+    assert "[6/6] student of dkd, seed 1" in printed.err
+
+    content = json.loads((out / "compare.json").read_text())
+    assert content["schema"] == 1
+    assert content["seeds"] == [0, 1]
+    assert content["plain_kd"] == "kd"
+    assert content["test_images"] == 12
+    assert content["host"]["processor"] and content["versions"]["torch"]
+    assert {row["name"] for row in content["recipes"]} == {"kd", "dkd"}
+    means = [row["validation"]["mean"] for row in content["recipes"]]
+    assert means == sorted(means, reverse=True)
+    assert len(content["baselines"]) == 1, "one student, one budget"
+    (baseline,) = content["baselines"]
+    for row in content["recipes"]:
+        assert row["baseline"] == row["gain"]["than"] == baseline["name"]
+        differences = [
+            100 * (run["test"] - alone["test"])
+            for run, alone in zip(row["runs"], baseline["runs"], strict=True)
+        ]
+        assert row["gain"]["points"] == pytest.approx(sum(differences) / 2)
+        low, high = row["gain"]["seeds_ci"]
+        assert low <= row["gain"]["points"] <= high
+
+    rows = table(out)
+    assert [row["role"] for row in rows] == ["teacher", "baseline", "baseline", *["student"] * 4]
+    with (out / "test" / "predictions.csv").open() as stream:
+        answers = list(csv.DictReader(stream))
+    right = sum(answer["student/dkd/seed-1"] == answer["label"] for answer in answers) / len(answers)
+    (last,) = [row for row in rows if (row["name"], row["seed"]) == ("dkd", "1")]
+    assert float(last["test_accuracy"]) == pytest.approx(right, abs=1e-6)
+    assert (out / "students.json").is_file()
+    assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in (out / "softlabels").iterdir()] == ["plain"], "answered once"
+
+    before = files(out)
+    assert kdtool(*command, "--recipes", two) == 0
+    again = capsys.readouterr()
+    assert again.out == printed.out
+    assert again.err.count("complete, skipped") >= 8
+    assert files(out) == before, "nothing is done twice"
+
+    more = f"{two},{recipe('nkd', NKD)}"
+    assert kdtool(*command, "--recipes", more) == 0
+    after = files(out)
+    assert all(after[name] == before[name] for name in before if name.startswith(("students/", "teacher/")))
+    assert len(table(out)) == len(rows) + 2
+
+    assert kdtool("doctor", out) == 0
+    capsys.readouterr()
+    assert kdtool(*command, "--recipes", more, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "compare.json").read_text())
+
+
+def test_the_test_split_is_opened_after_every_training(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    split, distill, train_baseline = Prepared.split, trainings.distill, trainings.train_baseline
+
+    def spied_split(self: Prepared, name: str) -> Split:
+        events.append(name)
+        return split(self, name)
+
+    def spied(train: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*arguments: object, **named: object) -> object:
+            manifest = train(*arguments, **named)
+            events.append("trained")
+            return manifest
+
+        return wrapped
+
+    monkeypatch.setattr(Prepared, "split", spied_split)
+    monkeypatch.setattr(trainings, "distill", spied(distill))
+    monkeypatch.setattr(trainings, "train_baseline", spied(train_baseline))
+    assert (
+        kdtool("compare", source, "--out", tmp_path / "out", "--seeds", "2", "--recipes", recipe("kd", KD))
+        == 0
+    )
+    assert events.count("trained") == 4
+    last = len(events) - 1 - events[::-1].index("trained")
+    assert "test" not in events[:last]
+    assert "test" in events[last:]
+    assert "train" not in events[last:]
+
+
+def test_stopped_in_the_middle_it_goes_on_to_the_same_result(
+    tmp_path: Path,
+    source: Path,
+    two: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert kdtool("compare", source, "--out", whole, "--seeds", "1", "--recipes", two) == 0
+    count, steps = fit._count, []
+
+    def counted(*arguments: object) -> None:
+        count(*arguments)  # type: ignore[arg-type]
+        steps.append(1)
+        if len(steps) == 11:  # two steps an epoch, two epochs a training: in the third
+            signal.raise_signal(signal.SIGTERM)
+
+    command = ("compare", source, "--out", out, "--seeds", "1", "--recipes", two)
+    monkeypatch.setattr(fit, "_count", counted)
+    assert kdtool(*command) == 143
+    assert "The same command goes on from here" in capsys.readouterr().err
+    assert not (out / "test").exists()
+    assert not (out / "compare.json").exists()
+    monkeypatch.undo()
+    assert kdtool(*command) == 0
+    assert "resuming in epoch" in capsys.readouterr().err
+    assert table(out) == table(whole)
+
+
+def test_a_student_that_diverges_does_not_cost_the_others(
+    tmp_path: Path, source: Path, two: str, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, bad = tmp_path / "out", recipe("bad", '[student.loss]\nname = "dist"\nweight = 1e39\n')
+    assert kdtool("compare", source, "--out", out, "--seeds", "1", "--recipes", f"{bad},{two}") == 6
+    printed = capsys.readouterr()
+    assert "failed" in printed.out
+    assert "Trainings of bad failed" in printed.err
+    content = json.loads((out / "compare.json").read_text())
+    assert [row["name"] for row in content["recipes"]][-1] == "bad"
+    last = content["recipes"][-1]
+    assert "the step was not applied" in last["runs"][0]["failed"]
+    assert (last["test"], last["gain"], last["best"]) == (None, None, False)
+    assert all(row["test"] for row in content["recipes"][:-1])
+    (row,) = [row for row in table(out) if row["name"] == "bad"]
+    assert (row["test_accuracy"], row["failed"]) == ("", last["runs"][0]["failed"])
+
+
+def test_equal_views_are_answered_once_for_all_seeds(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path]
+) -> None:
+    out, flip = tmp_path / "out", "[student.augment]\nflip = true\n"
+    recipes = (recipe("kd", KD + flip), recipe("dkd", DKD + flip))
+    command = ("compare", source, "--out", out, "--seeds", "2", "--seed", "5")
+    assert kdtool(*command, "--recipes", ",".join(map(str, recipes))) == 0
+    (answered,) = (out / "softlabels").glob("*/manifest.json")
+    inputs = json.loads(answered.read_text())["inputs"]
+    assert inputs["seed"] == 5, "the views are those of the first seed"
+    assert inputs["views"] == 2, "one an epoch"
+    content = json.loads((out / "compare.json").read_text())
+    assert content["seeds"] == [5, 6]
+    assert len(content["baselines"]) == 1
+
+
+def test_a_teacher_that_is_brought(tmp_path: Path, source: Path, recipe: Callable[..., Path]) -> None:
+    first, out = tmp_path / "first", tmp_path / "out"
+    command = ("compare", source, "--seeds", "1", "--recipes", recipe("kd", KD))
+    assert kdtool(*command, "--out", first) == 0
+    teacher = first / "teacher" / "model.safetensors"
+    assert kdtool(*command, "--out", out, "--teacher", teacher) == 0
+    assert sha256_file(out / "teacher" / "model.safetensors") == sha256_file(teacher)
+    assert table(out) == table(first), "its accuracies on validation and test among them"
+
+
+def test_dry_run_counts_the_trainings_and_writes_nothing(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, hints = tmp_path / "out", recipe("fitnet", KD + '[student.features]\nname = "fitnet"\n')
+    command = ("compare", source, "--out", out, "--recipes", f"{recipe('kd', KD)},{hints}")
+    assert kdtool(*command, "--dry-run") == 0
+    printed = " ".join(capsys.readouterr().out.split())  # the title is folded
+    assert "9 trainings" in printed
+    for word in ("prepare", "teacher", "label plain", "kd", "fitnet", "baseline", "3 ×"):
+        assert word in printed
+    assert not out.exists()
+    assert kdtool(*command, "--seeds", "1") == 0
+    capsys.readouterr()
+    assert kdtool(*command, "--seeds", "1", "--dry-run") == 0
+    planned = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert not [line for line in planned if "to do" in line]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("no-such", "neither a recipe of kdtool"),
+        ("kd.toml", "kd named more than once"),
+        ("vitkd.toml", "vitkd: student.features"),
+        ("arch.toml", "arch: No network is called 'resnet1'"),
+        ("loss.toml", "loss: student.loss"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_photograph_is_decoded(
+    tmp_path: Path,
+    source: Path,
+    two: str,
+    recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    extra: str,
+    message: str,
+) -> None:
+    recipe("vitkd", '[student.features]\nname = "vitkd"\n')
+    recipe("loss", '[student.loss]\nname = "kd"\nbeta = 1.0\n')
+    unknown = RECIPE.replace('[student]\narch = "timm/test_resnet"', '[student]\narch = "resnet1"')
+    (tmp_path / "arch.toml").write_text(unknown)
+    last = tmp_path / extra if extra.endswith(".toml") else extra
+    assert kdtool("compare", source, "--out", tmp_path / "out", "--recipes", f"{two},{last}") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_recipe_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("compare", "--recipes", " , ") == 2
+    assert "--recipes names no recipe" in capsys.readouterr().err
+
+
+def test_other_settings_want_another_folder(
+    tmp_path: Path, source: Path, two: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("compare", source, "--out", out, "--seeds", "1", "--recipes", two)
+    assert kdtool(*command) == 0
+    before = files(out)
+    assert kdtool(*command, "--set", "student.lr=0.5") == 2
+    assert "kd: lr: 0.002 in the folder, 0.5 asked for" in capsys.readouterr().err
+    assert kdtool(*command, "--set", "teacher.lr=0.5") == 2
+    assert "teacher.lr" in capsys.readouterr().err
+    assert files(out) == before
+    with run_lock(out):
+        assert kdtool(*command) == 7
+    source.rename(tmp_path / "moved")
+    assert kdtool("compare", *command[2:]) == 0, "the photographs are needed no more"

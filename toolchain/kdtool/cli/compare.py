@@ -1,0 +1,66 @@
+"""`kdtool compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kdtool.cli.job import TrainingOptions
+from kdtool.cli.options import comparison_options, json_option
+
+
+@click.command()
+@comparison_options
+@json_option
+def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
+    """Train recipes against one another and say which helps here.
+
+    DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
+    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+
+    All students learn from one teacher, that of the first recipe, with the same seeds; each has a
+    baseline, the same student on the same budget without a teacher. The best is chosen on
+    validation; the test split is opened once, after every training. Writes compare.json,
+    compare.csv and compare.png. The same command goes on where it was interrupted.
+    """
+    from kdtool.cli.screen import open_screen
+    from kdtool.core.errors import GateError, UsageError
+    from kdtool.core.extras import require_training
+    from kdtool.core.lock import run_lock
+
+    require_training("compare")
+    names = [name.strip() for name in recipes.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--recipes names no recipe.", "List them with: kdtool recipes")
+    choice = TrainingOptions(recipe=names[0], **options)
+
+    from kdtool import pipeline
+    from kdtool.compare.entries import check_entries, load_entries
+    from kdtool.compare.stage import RESULT, compare
+    from kdtool.compare.table import print_comparison
+
+    screen, overrides = open_screen(), choice.as_overrides()
+    job = pipeline.start(choice.data, choice.out, names[0], overrides, choice.seed, screen)
+    job = pipeline.check(job, student=False)
+    entries = load_entries(job.recipe, names, overrides, screen)
+    check_entries(job.run, entries)
+    wanted = range(job.seed, job.seed + seeds)
+    if choice.dry_run:
+        from kdtool.compare.plan import print_comparison_plan
+
+        print_comparison_plan(job, entries, wanted)
+        return
+    with run_lock(job.run.path):
+        result = compare(job, entries, wanted, look_again=choice.data is not None)
+    if as_json:
+        click.echo((job.run.path / RESULT).read_text("utf-8"), nl=False)
+    else:
+        print_comparison(result)
+        click.echo(f"Written: {job.run.path / RESULT}, with the same in .csv and .png")
+    failed = [row.name for row in (*result.recipes, *result.baselines) if row.failed]
+    if failed:
+        raise GateError(
+            f"Trainings of {', '.join(failed)} failed.",
+            "Why stands above. Mend the recipe in a copy of another name, or leave it out of --recipes.",
+        )

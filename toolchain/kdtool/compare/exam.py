@@ -1,0 +1,98 @@
+"""The test split, opened once: after every training, for every network that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+
+from kdtool.arch.network import load_network
+from kdtool.core.files import sha256_file, write_text
+from kdtool.core.manifest import Stage
+from kdtool.core.predictions import Answers, Predictions, read_predictions
+from kdtool.core.screen import Screen
+from kdtool.core.threads import usable_threads
+from kdtool.core.versions import versions_of
+from kdtool.data.reader import Prepared
+from kdtool.train.batch import plain_task
+from kdtool.train.evaluate import Evaluation, evaluate
+from kdtool.train.objective import CrossEntropy
+
+PREDICTIONS = "predictions.csv"
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What each network answered.
+
+    Attributes:
+        correct: key of a network → (N,) whether it answers each test image rightly.
+        teacher_validation: the teacher's accuracy on the validation images, in [0, 1].
+    """
+
+    correct: Mapping[str, npt.NDArray[np.bool_]]
+    teacher_validation: float
+
+    def accuracy(self, key: str) -> float:
+        """In [0, 1]."""
+        return float(self.correct[key].mean())
+
+
+def examine(folder: Path, prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -> Exam:
+    """Have every network answer the test images; skipped when these networks have answered them.
+
+    Args:
+        networks: key → file of weights; that of the teacher is `TEACHER`.
+    """
+    inputs = {
+        "data": prepared.digest,
+        "networks": {key: sha256_file(path) for key, path in networks.items()},
+    }
+    stage = Stage("test", folder, inputs)
+    manifest = stage.complete()
+    if manifest is None:
+        torch.set_num_threads(usable_threads())
+        stage.reopen()
+        validation = _answers(networks[TEACHER], prepared, "validation").accuracy
+        write_text(folder / PREDICTIONS, _predict(prepared, networks, screen).to_csv())
+        manifest = stage.seal([PREDICTIONS], {"teacher_validation": validation}, versions_of())
+    else:
+        screen.say("test: complete, skipped.")
+    predictions = read_predictions(folder / PREDICTIONS)
+    labels = np.array(predictions.labels)
+    return Exam(
+        {key: np.array(answers.predicted) == labels for key, answers in predictions.models.items()},
+        float(manifest.result["teacher_validation"]),
+    )
+
+
+def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -> Predictions:
+    models = {}
+    with screen.bar("test", len(networks)) as bar:
+        for key, path in networks.items():
+            models[key] = _named(_answers(path, prepared, "test").logits, prepared.classes)
+            bar.advance(note=key)
+    split = prepared.split("test")
+    return Predictions(split.paths, tuple(prepared.classes[label] for label in split.labels), models)
+
+
+def _answers(path: Path, prepared: Prepared, split: str) -> Evaluation:
+    network, info = load_network(path)
+    device = Accelerator().device
+    return evaluate(network.to(device), plain_task(prepared, split, info.preprocess), CrossEntropy(), device)
+
+
+def _named(logits: npt.NDArray[np.float32], classes: tuple[str, ...]) -> Answers:
+    """The class of the largest logit, and its softmax."""
+    wide = logits.astype(np.float64)
+    shares = np.exp(wide - wide.max(axis=1, keepdims=True))
+    probability = shares.max(axis=1) / shares.sum(axis=1)
+    return Answers(
+        tuple(classes[index] for index in wide.argmax(axis=1)), tuple(float(value) for value in probability)
+    )

@@ -1,0 +1,87 @@
+"""A comparison, in order: the photographs, the teacher, every training, then the test split, once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from kdtool import pipeline
+from kdtool.bench.host import read_host
+from kdtool.compare.entries import Entry
+from kdtool.compare.exam import TEACHER, examine
+from kdtool.compare.figure import comparison_png
+from kdtool.compare.record import record_students, require_same_students
+from kdtool.compare.result import Comparison
+from kdtool.compare.summary import summarize
+from kdtool.compare.trainings import train_all
+from kdtool.core.files import sha256_json, write_json, write_text
+from kdtool.core.manifest import Stage
+from kdtool.core.versions import versions_of
+from kdtool.pipeline import Job
+
+RESULT, TABLE, FIGURE = "compare.json", "compare.csv", "compare.png"
+COLUMNS = (
+    "role", "name", "seed", "validation_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds",
+    "failed",
+)  # fmt: skip
+
+
+def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again: bool = True) -> Comparison:
+    """Train, examine and write compare.json, compare.csv and compare.png into the folder of `job`.
+
+    Whatever is complete is skipped. Seed, photographs and teacher are the job's; `seeds` are the students'.
+
+    Args:
+        look_again: as of `pipeline.prepare`.
+
+    Raises:
+        UsageError: the folder's students were trained otherwise.
+        GateError: the teacher diverged; a student that does is a failure in the result.
+        Interrupted: the same command goes on from there.
+    """
+    require_same_students(job.run, entries)
+    prepared = pipeline.prepare(job, look_again)
+    pipeline.teach(job, prepared)
+    record_students(job.run, entries)
+    trained = train_all(job, prepared, entries, seeds)
+    networks = {TEACHER: job.run.weights("teacher")}
+    networks |= {one.key: one.weights for one in trained if not one.failed}
+    exam = examine(job.run.path / "test", prepared, networks, job.screen)
+    result = summarize(job, prepared, entries, trained, exam)
+    _write(job, result)
+    return result
+
+
+def _write(job: Job, result: Comparison) -> None:
+    """The files, written anew only where the figures are others than before."""
+    content, folder = result.to_json(), job.run.path
+    stage = Stage("compare", folder, {"figures": sha256_json(content)}, "compare.manifest.json")
+    if stage.complete() is not None:
+        job.screen.say("compare: nothing is new.")
+        return
+    stage.reopen()
+    write_json(folder / RESULT, {**content, "host": read_host().__dict__, "versions": versions_of()})
+    write_text(folder / TABLE, to_csv(result))
+    comparison_png(result, folder / FIGURE)
+    stage.seal([RESULT, TABLE, FIGURE], {}, versions_of())
+
+
+def to_csv(result: Comparison) -> str:
+    """A row a training; the first is the teacher's. Accuracies are fractions."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
+    writer.writerow([TEACHER, result.teacher_arch, None, *shares, *[None] * 4])
+    for row in (*result.baselines, *result.recipes):
+        for run in row.runs:
+            shares = [_decimals(value, 6) for value in (run.validation, run.test)]
+            figures = (run.best_epoch, run.epochs, _decimals(run.seconds, 1), run.failed)
+            writer.writerow([row.role, row.name, run.seed, *shares, *figures])
+    return stream.getvalue()
+
+
+def _decimals(value: float | None, places: int) -> str | None:
+    """A cell; the csv module leaves None empty."""
+    return None if value is None else f"{value:.{places}f}"

@@ -1,0 +1,86 @@
+"""The comparison on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kdtool.compare.result import Comparison, Difference, Figure, Row
+from kdtool.core.text import printable
+
+PLAIN_WIDTH = 150  # of an output that is no terminal
+MISSING = "–"
+
+
+def print_comparison(result: Comparison, console: Console | None = None) -> None:
+    """Print teacher, baselines and recipes, what is best on validation, and the notes to standard output."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    console.print(_table(result))
+    best = [row for row in result.recipes if row.best]
+    for row in best:
+        equal = " (equal)" if len(best) > 1 else ""
+        gained = "" if row.gain is None else f" Against its baseline: {_points(row.gain)} points on test."
+        console.print(
+            f"Best on validation{equal}: [bold green]{_shown(row.name)}[/].{gained}", highlight=False
+        )
+    for note in result.notes:
+        console.print(f"[yellow]Note:[/] {_shown(note)}", highlight=False)
+
+
+def _table(result: Comparison) -> Table:
+    kd = result.plain_kd
+    seeds = ", ".join(map(str, result.seeds))
+    table = Table(
+        caption=f"seeds {seeds}; {result.test_images:,} test images; ± sample standard deviation over seeds; "
+        "differences in points, paired by seed, with the 95 % interval by Student's t; seconds of a training"
+    )
+    table.add_column("Recipe", overflow="fold")
+    titles = ["Validation %", "Test %", "vs baseline", *([f"vs {kd}"] if kd else []), "Gap closed %"]
+    for title in (*titles, "Seconds", "Epochs"):
+        table.add_column(_shown(title), justify="right", overflow="fold")
+    teacher = [f"{100 * result.teacher_validation:.2f}", f"{100 * result.teacher_test:.2f}"]
+    table.add_row(f"teacher ({_shown(result.teacher_arch)})", *teacher, *[MISSING] * (len(titles)))
+    for row in result.baselines:
+        table.add_row(_shown(result.title(row)), *_cells(row, bool(kd)))
+    table.add_section()
+    for row in result.recipes:
+        name = _shown(row.name)
+        table.add_row(f"[bold]{name} *[/]" if row.best else name, *_cells(row, bool(kd)))
+    return table
+
+
+def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
+    failed = sum(1 for run in row.runs if run.failed)
+    lost = f" ({failed} of {len(row.runs)} failed)" if failed else ""
+    return (
+        _figure(row.validation),
+        _figure(row.test) + lost if row.test else "failed",
+        _points(row.gain),
+        *([_points(row.over_kd)] if has_kd else []),
+        MISSING if row.gap_closed is None else f"{100 * row.gap_closed:.0f}",
+        MISSING if row.seconds is None else f"{row.seconds:.1f}",
+        str(row.budget),
+    )
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return MISSING
+    spread = "" if figure.sd is None else f" ± {100 * figure.sd:.2f}"
+    return f"{100 * figure.mean:.2f}{spread}"
+
+
+def _points(difference: Difference | None) -> str:
+    if difference is None:
+        return MISSING
+    if difference.seeds_ci is None:
+        return f"{difference.points:+.2f}"
+    low, high = difference.seeds_ci
+    return f"{difference.points:+.2f} ({low:+.1f} to {high:+.1f})"
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))
