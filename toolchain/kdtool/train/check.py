@@ -41,11 +41,9 @@ def check_student(run: RunFolder, recipe: Recipe) -> None:
     logit_loss(loss.name, loss.params)
     if features.name:
         feature_loss(features.name, features.params)  # its name, before networks are built
-        networks = (
-            build(settings.arch, ANY_NUMBER, recipe.data.size)
-            for settings in (recipe.student, recipe.teacher)
-        )
-        compare_features(features, *networks, recipe.data.size)
+        size = recipe.data.size
+        student, teacher = (build(own.arch, ANY_NUMBER, size) for own in (recipe.student, recipe.teacher))
+        compare_features(features, student, teacher, size)
     _check_network(run, "student", recipe.student, recipe.data.size)
 
 
