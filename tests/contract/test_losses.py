@@ -161,3 +161,36 @@ def test_temperature_must_be_positive() -> None:
     student, teacher, target = random_logits(10, 1.0, torch.float32)
     with pytest.raises(UsageError, match=r"temperature is 0; allowed: above 0"):
         logit_loss("kd", {"temperature": 0})(student, teacher, target)
+
+
+@pytest.mark.parametrize(
+    "name, params, message",
+    [
+        ("kd", {"standardize": "False"}, r"standardize is 'False'; allowed: true or false\.\n.*=false"),
+        ("kd", {"standardize": 0}, r"standardize is 0; allowed: true or false"),
+        ("kd", {"temperature": True}, r"temperature is True; allowed: a finite number\.\n.*temperature=4\.0"),
+        ("kd", {"temperature": "warm"}, r"temperature is 'warm'; allowed: a finite number"),
+        ("kd", {"temperature": float("inf")}, r"temperature is inf; allowed: a finite number"),
+        ("kd", {"temperature": 10**400}, r"temperature is 10+; allowed: a finite number"),
+        ("kd", {"temperature": 1e300}, r"'kd' cannot take temperature=1e\+300 \(.*out of range"),
+        ("kd", {"temperature": 1e30}, r"'kd' cannot take temperature=1e\+30 \(the loss is (nan|inf)\)"),
+        ("dkd", {"beta": float("nan")}, r"student\.loss\.beta is nan; allowed: a finite number"),
+        ("dkd", {"alpha": -1}, r"student\.loss\.alpha is -1; allowed: 0 and more"),
+        ("dkd", {"beta": -8.0}, r"student\.loss\.beta is -8\.0; allowed: 0 and more"),
+        ("nkd", {"gamma": float("inf")}, r"student\.loss\.gamma is inf; allowed: a finite number"),
+        ("nkd", {"gamma": -0.1}, r"student\.loss\.gamma is -0\.1; allowed: 0 and more"),
+        ("dist", {"beta": -1.0}, r"student\.loss\.beta is -1\.0; allowed: 0 and more"),
+        ("dist", {"gamma": -1.0}, r"student\.loss\.gamma is -1\.0; allowed: 0 and more"),
+    ],
+)  # fmt: skip
+def test_wrong_parameters_are_refused_before_training(name: str, params: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        logit_loss(name, params)
+
+
+@pytest.mark.parametrize("name", LOGIT_LOSSES)
+def test_every_parameter_has_a_default_of_the_type_it_takes(name: str) -> None:
+    parameters = inspect.signature(LOGIT_LOSSES[name]).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    assert {type(value) for value in defaults.values()} <= {bool, int, float}
+    logit_loss(name, defaults)

@@ -98,7 +98,7 @@ def test_two_recipes_on_two_seeds(
     content = json.loads((out / "compare.json").read_text())
     assert content["schema"] == 1
     assert content["seeds"] == [0, 1]
-    assert content["plain_kd"] == "kd"
+    assert content["plain_kd"] == ["kd"]
     assert content["test_images"] == 12
     assert content["host"]["processor"] and content["versions"]["torch"]
     assert {row["name"] for row in content["recipes"]} == {"kd", "dkd"}
@@ -241,6 +241,122 @@ def test_equal_views_are_answered_once_for_all_seeds(
     assert len(content["baselines"]) == 1
 
 
+def test_more_epochs_go_on_from_what_is_there(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip = "[student.augment]\nflip = true\n"
+    command = ("compare", source, "--seeds", "1", "--recipes", recipe("kd", KD + flip))
+    longer = (*command, "--set", "student.epochs=3")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert kdtool(*longer, "--out", whole) == 0
+    assert kdtool(*command, "--out", out) == 0
+    before = files(out)
+    capsys.readouterr()
+    assert kdtool(*longer, "--out", out, "--dry-run") == 0
+    assert "label" in "".join(line for line in capsys.readouterr().out.splitlines() if "to do" in line)
+    assert kdtool(*longer, "--out", out) == 0
+    assert capsys.readouterr().err.count("resuming in epoch 3, step 1") == 2, "student and baseline"
+    assert table(out) == table(whole)
+    after = files(out)
+    answers = [name for name in before if name.startswith("softlabels/") and name.endswith(".npy")]
+    assert len(answers) == 3, "validation and two views"
+    assert [after[name] for name in answers] == [before[name] for name in answers]
+    assert len(list((out / "softlabels").iterdir())) == 1
+
+
+def test_a_baseline_has_the_epochs_of_its_recipe(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    recipe("short", KD)
+    text = (tmp_path / "short.toml").read_text()
+    (tmp_path / "long.toml").write_text(
+        text.replace('resnet"\nepochs = 2\nlr = 0.002', 'resnet"\nepochs = 3\nlr = 0.002')
+    )
+    both = [str(tmp_path / f"{name}.toml") for name in ("short", "long")]
+    for recipes in (both[1:], both):  # the longer first: it must not be where the shorter begins
+        assert kdtool("compare", source, "--out", out, "--seeds", "1", "--recipes", ",".join(recipes)) == 0
+        content = json.loads((out / "compare.json").read_text())
+        budgets = {row["name"]: row["runs"][0]["epochs"] for row in content["baselines"]}
+        for row in content["recipes"]:
+            assert budgets[row["baseline"]] == row["runs"][0]["epochs"] == row["budget"]
+            assert row["over_kd"] is None
+
+
+def test_a_folder_holds_a_run_or_a_comparison(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out, kd = tmp_path / "run", tmp_path / "out", recipe("kd", KD)
+    assert kdtool("teach", source, "--out", run, "--recipe", kd) == 0
+    assert kdtool("compare", source, "--out", out, "--seeds", "1", "--recipes", kd) == 0
+    before = files(run), files(out)
+    teacher = run / "teacher" / "model.safetensors"
+    for extra in ((), ("--dry-run",)):
+        capsys.readouterr()
+        assert kdtool("compare", source, "--out", run, "--recipes", kd, *extra) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "is a run of its own, and no comparison" in said
+        assert f"--out DIR --teacher {teacher}" in said
+    for command in (
+        *((name, source, "--out", out, "--recipe", kd) for name in ("run", "teach", "distill")),
+        ("distill", "--out", out),
+        ("export", "--onnx", out),
+        *((name, out) for name in ("quantize", "bench", "report")),
+    ):
+        capsys.readouterr()
+        assert kdtool(*command) == 2, command
+        assert "is a comparison, which has many students" in " ".join(capsys.readouterr().err.split())
+    assert (files(run), files(out)) == before
+
+
+def test_a_comparison_whose_teacher_was_not_finished_goes_on(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, steps = fit._count, []
+
+    def stopped(*arguments: object) -> None:
+        count(*arguments)  # type: ignore[arg-type]
+        steps.append(1)
+        if len(steps) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(fit, "_count", stopped)
+    out = tmp_path / "out"
+    command = ("compare", source, "--out", out, "--seeds", "1", "--recipes", recipe("kd", KD))
+    assert kdtool(*command) == 143
+    assert kdtool("distill", "--out", out) == 2
+    assert kdtool(*command) == 0
+
+
+def test_doctor_looks_at_every_student(
+    tmp_path: Path, source: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    # of three classes, standardized: at this temperature none is ever likelier than a half
+    flat = '[student.loss]\nname = "{}"\nstandardize = true\ntemperature = 9.0\n'
+    recipes = [recipe(f"{name}-flat", flat.format(name)) for name in ("kd", "dkd")]
+    listed = ",".join(map(str, [recipe("kd", KD), *recipes]))
+    assert kdtool("compare", source, "--out", out, "--seeds", "1", "--recipes", listed) == 0
+    capsys.readouterr()
+    assert kdtool("doctor", out, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (advice,) = [one for one in found if "highest probability" in one["text"]]
+    assert (advice["level"], advice["about"]) == ("warning", "recipe (kd-flat, dkd-flat)")
+    assert "kdtool compare DATA" in advice["fix"]
+    (baseline,) = (out / "baselines").glob("*/seed-0/history.csv")
+    torn = [out / "students/dkd-flat/seed-0/model.safetensors", baseline]
+    torn += list((out / "softlabels" / "plain").glob("train*.npy"))
+    for path in torn:
+        path.write_text("torn")
+    assert kdtool("doctor", out, "--json") == 5
+    broken = [one for one in json.loads(capsys.readouterr().out) if one["level"] == "broken"]
+    assert {one["about"] for one in broken} == {str(path.parent / "manifest.json") for path in torn}
+    (out / "students.json").write_text("{")
+    assert kdtool("doctor", out, "--json") == 5
+    about = [one["about"] for one in json.loads(capsys.readouterr().out) if one["level"] == "broken"]
+    assert str(out / "students.json") in about
+
+
 def test_a_teacher_that_is_brought(tmp_path: Path, source: Path, recipe: Callable[..., Path]) -> None:
     first, out = tmp_path / "first", tmp_path / "out"
     command = ("compare", source, "--seeds", "1", "--recipes", recipe("kd", KD))
@@ -272,7 +388,8 @@ def test_dry_run_counts_the_trainings_and_writes_nothing(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("no-such", "neither a recipe of kdtool"),
+        ("no-such", "--recipes: 'no-such': neither a recipe of kdtool"),
+        ("a path, with a comma.toml", "Commas separate recipes"),
         ("kd.toml", "kd named more than once"),
         ("vitkd.toml", "vitkd: student.features"),
         ("arch.toml", "arch: No network is called 'resnet1'"),
@@ -310,8 +427,9 @@ def test_other_settings_want_another_folder(
     command = ("compare", source, "--out", out, "--seeds", "1", "--recipes", two)
     assert kdtool(*command) == 0
     before = files(out)
-    assert kdtool(*command, "--set", "student.lr=0.5") == 2
-    assert "kd: lr: 0.002 in the folder, 0.5 asked for" in capsys.readouterr().err
+    for extra in ((), ("--dry-run",)):
+        assert kdtool(*command, "--set", "student.lr=0.5", *extra) == 2
+        assert "kd: lr: 0.002 in the folder, 0.5 asked for" in capsys.readouterr().err
     assert kdtool(*command, "--set", "teacher.lr=0.5") == 2
     assert "teacher.lr" in capsys.readouterr().err
     assert files(out) == before

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdtool.arch.network import load_network
+from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings, shipped_recipes
+from kdtool.core.recipe import ExportSettings, Recipe, StudentSettings, TeacherSettings, shipped_recipes
 from kdtool.core.recipe import load_recipe as load
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.export.stage import export_models
 from kdtool.train import fit, softlabels
 from kdtool.train.batch import plain_task
-from kdtool.train.check import check_student
-from kdtool.train.evaluate import evaluate
+from kdtool.train.check import check_student, check_teacher
+from kdtool.train.evaluate import Evaluation, evaluate
 from kdtool.train.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.objective import CrossEntropy
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teacher import teach
+from kdtool.train.teacher import open_teacher, teach
 
 CNN, VIT = "timm/test_resnet", "timm/test_vit"
 CPU = torch.device("cpu")
@@ -41,6 +45,21 @@ def student(**fields: Any) -> StudentSettings:
 
 def features(name: str, **fields: Any) -> dict[str, Any]:
     return {"loss": {"weight": 0.0, "ce_weight": 1.0}, "features": {"name": name, **fields}}
+
+
+class Recorder:
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(f"warning: {text}")
+
+    bar = staticmethod(QUIET.bar)
 
 
 @pytest.fixture
@@ -73,21 +92,40 @@ def transformer(tmp_path: Path, prepared: Prepared) -> RunFolder:
 
 def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:
     """Each view: what is looked up is what the teacher says of the pixels of the batch, mixed or not."""
-    teacher, info = load_network(run.weights("teacher"))
-    task = training_task(prepared, student(augment=AUGMENT, views=2), seed=5)
-    soft = softlabels.label(teacher, info, run.weights("teacher"), prepared, task, run.soft_labels, QUIET)
+    teacher = open_teacher(run, prepared)
+    task = training_task(prepared, student(epochs=4, augment=AUGMENT, views=2), seed=5)
+    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
     assert soft.logits["train"].shape == (24, 2, 3)
-    online = OnlineTeacher(teacher, info.preprocess)
+    online = OnlineTeacher(teacher.network, teacher.info.preprocess)
     for epoch in (0, 1, 3):
         batch = task.batch(np.array([3, 17, 8]), epoch, CPU)
         assert batch.view == epoch % 2
         torch.testing.assert_close(soft.answers("train")(batch), online(batch), atol=1e-5, rtol=1e-5)
 
 
+def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared: Prepared) -> None:
+    """A teacher from elsewhere has a mean and std of its own, stored or working along."""
+    network, info = load_network(run.weights("teacher"))
+    other = dataclasses.replace(info.preprocess, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    brought = RunFolder(run.path.parent / "brought")
+    save_network(
+        brought.weights("teacher"), network.state_dict(), dataclasses.replace(info, preprocess=other)
+    )
+    teacher = open_teacher(brought, prepared)
+    task = training_task(prepared, student(augment=AUGMENT), seed=0)
+    batch = task.batch(np.arange(6), 1, CPU)
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(other.normalize(batch.pixels)))
+    soft = softlabels.label(teacher, prepared, task, brought.soft_labels, QUIET)
+    torch.testing.assert_close(soft.answers("train")(batch), expected, atol=1e-4, rtol=1e-4)
+    online = OnlineTeacher(teacher.network, teacher.info.preprocess)
+    torch.testing.assert_close(online(batch), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_an_interrupted_labelling_goes_on_view_by_view(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teacher, info = load_network(run.weights("teacher"))
+    teacher = open_teacher(run, prepared)
     asked = []
 
     def label(views: int, stop_after: int = 99) -> softlabels.SoftLabels:
@@ -99,9 +137,8 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
 
         asked.clear()
         monkeypatch.setattr(softlabels, "evaluate", counted)
-        task = training_task(prepared, student(augment=AUGMENT, views=views), seed=0)
-        file = run.weights("teacher")
-        return softlabels.label(teacher, info, file, prepared, task, run.soft_labels, QUIET)
+        task = training_task(prepared, student(epochs=9, augment=AUGMENT, views=views), seed=0)
+        return softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
 
     with pytest.raises(KeyboardInterrupt):
         label(4, stop_after=3)
@@ -112,18 +149,114 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
     assert len(asked) == 3, "one that was torn, two that were missing"
     assert label(4).digest == interrupted.digest
     assert asked == []
-    label(6)
+    more = label(6)
     assert len(asked) == 2, "more views: the ones that are there stand"
     assert len(list(run.soft_labels.glob("train-*.npy"))) == 6
+    assert more.digest != interrupted.digest
+    assert more.origin == interrupted.origin
+    fewer = label(4)
+    assert asked == [], "fewer views: the first of them"
+    assert fewer.digest == interrupted.digest
+    np.testing.assert_array_equal(fewer.logits["train"], more.logits["train"][:, :4])
+
+
+def test_views_keep_their_order_beyond_ten_thousand(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their numbers then have five digits, and names sort otherwise."""
+    counted = iter(range(99))
+
+    def numbered(_: Any, task: Any, *__: Any, epoch: int) -> Any:
+        next(counted)
+        return Evaluation(0.0, 0.0, np.full((len(task.split.labels), 3), epoch, np.float32))
+
+    monkeypatch.setattr(softlabels, "evaluate", numbered)
+    monkeypatch.setattr(softlabels, "range", lambda views: [*range(9_998, 9_998 + views)], raising=False)
+    task = training_task(prepared, student(epochs=4, augment=AUGMENT), seed=0)
+    soft = softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    assert soft.logits["train"][0, :, 0].tolist() == [9_998, 9_999, 10_000, 10_001]
+
+
+def test_no_more_views_are_answered_than_are_seen(prepared: Prepared) -> None:
+    assert training_task(prepared, student(epochs=2, augment=AUGMENT, views=100), 0).views == 2
+    assert training_task(prepared, student(epochs=9, augment=AUGMENT, views=4), 0).views == 4
+    assert training_task(prepared, student(epochs=9, augment=AUGMENT), 0).views == 9
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_an_augmented_student_is_extended_to_what_it_would_have_been(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, views: int
+) -> None:
+    short, long = (student(epochs=epochs, augment=AUGMENT, views=views) for epochs in (2, 4))
+    screen = Recorder()
+    distill(run, prepared, short, 0, QUIET, tmp_path / "grown", tmp_path / "answers")
+    distill(run, prepared, long, 0, screen, tmp_path / "grown", tmp_path / "answers")
+    assert any("resuming in epoch 3" in line for line in screen.lines)
+    distill(run, prepared, long, 0, QUIET, tmp_path / "fresh", tmp_path / "others")
+    grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
+    assert grown == fresh
+
+
+def test_a_teacher_worse_than_its_student_is_said(run: RunFolder, prepared: Prepared) -> None:
+    manifest = json.loads((run.role("teacher") / "manifest.json").read_text())
+    manifest["result"]["validation_accuracy"] = 0.01
+    (run.role("teacher") / "manifest.json").write_text(json.dumps(manifest))
+    screen = Recorder()
+    distill(run, prepared, student(epochs=1), 0, screen)
+    assert any("warning: The teacher is" in line for line in screen.lines)
+
+
+def test_a_loss_on_features_is_weighed_and_warms_up(run: RunFolder, prepared: Prepared) -> None:
+    def loss(weight: float, warmup_epochs: int, epoch: int) -> float:
+        torch.manual_seed(0)
+        network, info = load_network(run.weights("teacher"))
+        pupil, _ = load_network(run.weights("teacher"))
+        settings = student(**features("fitnet", weight=weight, warmup_epochs=warmup_epochs)).features
+        hint = FeatureDistillation(settings, pupil, OnlineTeacher(network, info.preprocess), 32).eval()
+        batch = plain_task(prepared, "train").batch(np.arange(8), epoch, CPU)
+        return hint(pupil(batch.images), batch).item()
+
+    raw = loss(1.0, 0, 0)
+    assert raw > 0
+    assert loss(100.0, 4, 0) == pytest.approx(25 * raw, rel=1e-5)
+    assert loss(100.0, 4, 3) == pytest.approx(100 * raw, rel=1e-5)
+
+
+def test_the_average_is_timms_over_all_steps(prepared: Prepared, tmp_path: Path) -> None:
+    """By hand, from the weights after each step: decay min(0.9, 1 − (1 + n)^(−2/3)), n from all epochs."""
+    settings = student(ema=0.9, epochs=2)
+    seen: list[dict[str, torch.Tensor]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        step = torch.optim.Adam.step
+
+        def recorded(self: Any, *arguments: Any, **options: Any) -> Any:
+            result = step(self, *arguments, **options)
+            seen.append([one.detach().clone() for group in self.param_groups for one in group["params"]])
+            return result
+
+        patch.setattr(torch.optim.Adam, "step", recorded)
+        train_baseline(tmp_path, prepared, settings, 0, QUIET)
+    assert len(seen) == 4
+    best = read_manifest(tmp_path / "manifest.json").result["best_epoch"]
+    average = None
+    for number, weights in enumerate(seen[: 2 * best], 1):
+        n = max(0, number - 1)
+        decay = min(0.9, 1 - (1 + n) ** (-2 / 3)) if n else 0.0
+        average = (
+            weights
+            if average is None
+            else [decay * old + (1 - decay) * new for old, new in zip(average, weights, strict=True)]
+        )
+    network, _ = load_network(tmp_path / "model.safetensors")
+    for kept, expected in zip(network.parameters(), average, strict=True):
+        torch.testing.assert_close(kept, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
 def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
     def digest(seed: int = 0, views: int = 2, **augment: Any) -> str:
-        teacher, info = load_network(run.weights("teacher"))
         task = training_task(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
-        file = run.weights("teacher")
-        return softlabels.label(teacher, info, file, prepared, task, run.soft_labels, QUIET).digest
+        return softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET).digest
 
     before = digest()
     if change.pop("teacher", False):
@@ -175,7 +308,7 @@ def test_the_helpers_learn_and_the_teacher_does_not(run: RunFolder, prepared: Pr
 
 
 def test_a_distillation_token_learns_from_the_teacher_and_is_exported_as_a_mean(
-    run: RunFolder, prepared: Prepared, tmp_path: Path
+    run: RunFolder, prepared: Prepared
 ) -> None:
     settings = student(
         arch="timm/deit_tiny_distilled_patch16_224",
@@ -191,6 +324,10 @@ def test_a_distillation_token_learns_from_the_teacher_and_is_exported_as_a_mean(
     torch.testing.assert_close(network(images), mean)
     heads = load_file(run.weights("student"))
     assert not torch.equal(heads["head.weight"], heads["head_dist.weight"])
+    export_models(run, prepared, ExportSettings(), QUIET)  # parity with torch is its gate
+    session = onnxruntime.InferenceSession(run.onnx_model("student"))
+    (exported,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(exported), mean.detach(), atol=1e-4, rtol=1e-4)
 
 
 EVERYTHING = {
@@ -235,28 +372,28 @@ def test_resuming_brings_back_everything(
     assert sha256_file(parts / "model.safetensors") == sha256_file(whole / "model.safetensors")
 
 
-def test_the_averaged_weights_are_what_is_kept(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
-    """With a decay of almost 1 the average barely leaves the initial weights."""
-    train_baseline(tmp_path / "a", prepared, student(ema=0.5), 0, QUIET)
-    train_baseline(tmp_path / "b", prepared, student(), 0, QUIET)
-    averaged, plain = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
-    assert averaged.keys() == plain.keys()
-    assert any(not torch.equal(averaged[key], plain[key]) for key in plain)
-    network, _ = load_network(tmp_path / "a" / "model.safetensors")
+def test_the_averaged_weights_are_what_is_validated(prepared: Prepared, tmp_path: Path) -> None:
+    train_baseline(tmp_path, prepared, student(ema=0.5), 0, QUIET)
+    network, _ = load_network(tmp_path / "model.safetensors")
     result = evaluate(network, plain_task(prepared, "validation"), CrossEntropy(), CPU)
-    stated = read_manifest(tmp_path / "a" / "manifest.json").result["validation_accuracy"]
-    assert result.accuracy == stated
+    assert result.accuracy == read_manifest(tmp_path / "manifest.json").result["validation_accuracy"]
 
 
-def test_a_falling_learning_rate_is_not_extended_but_trained_anew(
-    run: RunFolder, prepared: Prepared, tmp_path: Path
-) -> None:
+def test_a_falling_learning_rate_is_not_extended_but_trained_anew(prepared: Prepared, tmp_path: Path) -> None:
     short, long = student(schedule="cosine"), student(schedule="cosine", epochs=3)
+    screen = Recorder()
     train_baseline(tmp_path / "grown", prepared, short, 0, QUIET)
-    train_baseline(tmp_path / "grown", prepared, long, 0, QUIET)
+    train_baseline(tmp_path / "grown", prepared, long, 0, screen)
+    assert any("baseline: trained anew" in line for line in screen.lines)
     train_baseline(tmp_path / "fresh", prepared, long, 0, QUIET)
     grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
     assert grown == fresh
+
+
+def test_patience_before_the_learning_rate_has_fallen_is_said(prepared: Prepared, tmp_path: Path) -> None:
+    screen = Recorder()
+    train_baseline(tmp_path, prepared, student(schedule="cosine", patience=1), 0, screen)
+    assert any("warning:" in line and "student.patience" in line for line in screen.lines)
 
 
 def test_seeds_may_share_the_views(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
@@ -278,6 +415,18 @@ def test_seeds_may_share_the_views(run: RunFolder, prepared: Prepared, tmp_path:
         (features("fitnet", student_stages=["layer2"]), "student_stages"),
         (features("hints"), "student.features.name is 'hints'; allowed: fitnet"),
         ({"loss": {"name": "fitnet"}}, "student.loss.name is 'fitnet'"),
+        ({"features": {"nmae": "fitnet"}}, "student.features.nmae is 'fitnet', but .* allowed: with a name"),
+        (features("", student_stages=["layer2"]), r"features.student_stages is \('layer2',\), but"),
+        ({"features": {"weight": 100.0}}, "student.features.weight is 100.0, but student.features.name is"),
+        ({"features": {"warmup_epochs": 1}}, "student.features.warmup_epochs is 1, but"),
+        (features("fitnet", weight=0.0), "student.features.weight is 0, so fitnet .* allowed: above 0"),
+        (features(""), r"nothing is learnt from the teacher; .*\n.*loss.weight=0.5; .* by --baseline"),
+        ({"views": 3}, "student.views is 3 without augmentation, .* allowed: 0"),
+        ({"warmup_epochs": 2}, r"student.warmup_epochs is 2, student.epochs is 2.* allowed: 0 to 1\.\n.*=4"),
+        ({"loss": {"warmup_epochs": 5}}, "student.loss.warmup_epochs is 5, student.epochs is 2"),
+        (features("fitnet", warmup_epochs=2), "student.features.warmup_epochs is 2, student.epochs is 2"),
+        ({"augment": {"flip": True, "magnitude": 5}}, "student.augment.magnitude is 5 without RandAugment"),
+        ({"loss": {"standardize": "no"}}, "student.loss.standardize is 'no'; allowed: true or false"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused_before_any_photograph(
@@ -293,23 +442,24 @@ def test_what_cannot_be_learnt_is_refused_before_any_photograph(
         check_student(RunFolder(tmp_path / "run"), recipe)
 
 
-TINY = {"teacher": {"epochs": 1, "weights": "none"}, "student": {"epochs": 1, "batch_size": 16}}
+TINY = {"teacher": {"epochs": 1}, "student": {"epochs": 1, "batch_size": 16}}
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if name != "digits"])
 def test_every_shipped_recipe_trains(name: str, prepared: Prepared, tmp_path: Path) -> None:
     """With the tiniest network of the kind it names, an epoch each."""
     recipe = load(name)
-    sections = {
+    networks = {
         section: getattr(recipe, section).model_copy(
-            update={**TINY[section], "arch": VIT if "deit" in getattr(recipe, section).arch else CNN}
+            update={"arch": VIT if "deit" in getattr(recipe, section).arch else CNN, "weights": "none"}
         )
         for section in TINY
     }
     folder = RunFolder(tmp_path / "run")
-    check_student(
-        folder, recipe.model_copy(update={**sections, "data": recipe.data.model_copy(update={"size": 32})})
-    )
+    small = recipe.model_copy(update={**networks, "data": recipe.data.model_copy(update={"size": 32})})
+    check_teacher(folder, small)
+    check_student(folder, small)
+    sections = {section: networks[section].model_copy(update=TINY[section]) for section in TINY}
     teach(folder, prepared, sections["teacher"], 0, QUIET)
     manifest = distill(folder, prepared, sections["student"], 0, QUIET)
     assert 0 <= manifest.result["validation_accuracy"] <= 1

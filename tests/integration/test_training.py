@@ -28,7 +28,7 @@ from kdtool.train.checkpoint import Checkpoints
 from kdtool.train.softlabels import label
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teacher import bring_teacher, teach
+from kdtool.train.teacher import Teacher, bring_teacher, teach
 
 ARCH = "timm/test_resnet"
 TEACHER = TeacherSettings(arch=ARCH, weights="none", epochs=3, lr=1e-2, batch_size=16)
@@ -132,7 +132,7 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     folder = tmp_path / "soft"
     task = training_task(prepared, STUDENT, 0)
-    soft = label(teacher, info, taught.weights("teacher"), prepared, task, folder, QUIET)
+    soft = label(Teacher(taught.weights("teacher"), teacher, info), prepared, task, folder, QUIET)
     assert set(soft.logits) == {"train", "validation"}
     assert not (folder / "test.npy").exists()
     split = prepared.split("train")
@@ -150,7 +150,7 @@ def test_a_teacher_that_answers_nan_is_no_teacher(
         next(teacher.parameters()).fill_(float("nan"))
     task = training_task(prepared, STUDENT, 0)
     with pytest.raises(GateError, match="the teacher answers NaN or infinity"):
-        label(teacher, info, taught.weights("teacher"), prepared, task, tmp_path / "soft", QUIET)
+        label(Teacher(taught.weights("teacher"), teacher, info), prepared, task, tmp_path / "soft", QUIET)
     assert not (tmp_path / "soft" / "manifest.json").exists()
 
 

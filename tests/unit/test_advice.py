@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtool.core.advice import advise, advise_accuracies, smoothed_teacher, worse_teacher
+from kdtool.bench.setup import examine_recipe
+from kdtool.core.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
 from kdtool.core.recipe import Recipe, override_recipe
+from kdtool.core.run import RunFolder
 
 STANDARDIZED = {"standardize": True}
 
@@ -117,3 +120,29 @@ def test_a_teacher_that_guesses() -> None:
     assert "right on 11.0% of the validation images, guessing among 10 classes on 10.0%" in advice
     assert advise_accuracies(0.112, None, 10) == []
     assert len(advise_accuracies(0.5, None, 2)) == 1
+
+
+def test_patience_ends_a_falling_learning_rate_early() -> None:
+    advice = advise_patience("student", "cosine", 10, 60) or ""
+    assert "student.patience is 10 with the schedule cosine" in advice
+    assert "--set student.patience=0" in advice
+    assert advise_patience("student", "constant", 10, 60) is None
+    assert advise_patience("student", "cosine", 0, 60) is None
+    assert advise_patience("student", "cosine", 60, 60) is None, "it cannot stop before the last epoch"
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        (["student.schedule=cosine"], ["student.patience is 10"]),
+        (["teacher.schedule=cosine", "teacher.patience=3"], ["teacher.patience is 3"]),
+        (["teacher.schedule=cosine", "teacher.patience=3", "teacher.trained=other"], []),
+        (["student.loss.name=dkd"], ["dkd with 2 classes"]),
+        (["student.loss.name=dkd", "student.loss.weight=0", "student.features.name=fitnet"], []),
+    ],
+)
+def test_doctor_speaks_of_what_counts(tmp_path: Path, overrides: list[str], said: list[str]) -> None:
+    """Not of a loss without weight, nor of how a teacher from elsewhere would have been trained."""
+    recipe = override_recipe(Recipe(name="tiny"), overrides)
+    found = [finding.text for finding in examine_recipe(RunFolder(tmp_path), recipe, ["cat", "dog"])]
+    assert [advice[: len(part)] for advice, part in zip(found, said, strict=True)] == said

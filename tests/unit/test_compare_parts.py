@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdtool.compare.entries import Entry, baselines_of, load_entries
+from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
 from kdtool.compare.exam import Exam
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.paired import gap_closed, images_interval, seeds_interval, spread
@@ -23,6 +23,7 @@ from kdtool.compare.summary import summarize
 from kdtool.compare.table import print_comparison
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
 from kdtool.core.errors import UsageError
+from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import Recipe, override_recipe
 from kdtool.core.run import RunFolder, newest_run
@@ -100,12 +101,47 @@ def test_recipes_share_a_baseline_where_student_and_budget_are_equal() -> None:
     assert baselines_of([dkd, kd]) == {kd.baseline: dkd}
 
 
-def test_recipes_share_answers_where_the_views_are_equal() -> None:
+def test_where_epochs_can_be_added_they_stand_apart_in_the_name_of_a_baseline() -> None:
+    settings = {"lr": 0.1, "schedule": "cosine", "epochs": 9}
+    cosine = entry("a", *(f"student.{key}={value}" for key, value in settings.items()))
+    assert cosine.baseline == sha256_json({"settings": settings})[:8], "as ever"
+    own = sha256_json({"settings": {"lr": 0.1}})[:8]
+    for epochs in (9, 60):  # the latter is the default
+        assert entry("a", "student.lr=0.1", f"student.epochs={epochs}").baseline == f"{own}-{epochs}"
+
+
+def test_recipes_share_answers_where_the_augmentation_is_equal() -> None:
     assert entry("a").soft_labels == entry("b", "student.epochs=9").soft_labels == "plain"
-    flipped = entry("a", "student.augment.flip=true", "student.epochs=9")
-    assert flipped.soft_labels == entry("b", "student.augment.flip=true", "student.views=9").soft_labels
-    assert flipped.soft_labels != entry("b", "student.augment.flip=true", "student.views=8").soft_labels
-    assert flipped.soft_labels != entry("b", "student.augment.crop=0.5", "student.views=9").soft_labels
+    flip = "student.augment.flip=true"
+    flipped = entry("a", flip, "student.epochs=9")
+    assert flipped.soft_labels == entry("b", flip, "student.views=8").soft_labels
+    assert flipped.soft_labels == entry("b", flip, "student.epochs=8").soft_labels
+    assert flipped.soft_labels != entry("b", "student.augment.crop=0.5", "student.epochs=9").soft_labels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "views"),
+    [
+        (("student.epochs=9",), 1),
+        (("student.epochs=9", "student.augment.flip=true"), 9),
+        (("student.epochs=9", "student.augment.flip=true", "student.views=4"), 4),
+        (("student.epochs=4", "student.augment.flip=true", "student.views=9"), 4),
+    ],
+)
+def test_the_views_that_the_teacher_answers(overrides: tuple[str, ...], views: int) -> None:
+    assert entry("a", *overrides).views == views
+
+
+def test_plain_kd_is_that_of_the_same_student_and_budget() -> None:
+    kd, dkd = entry("kd"), entry("dkd", "student.loss.name=dkd")
+    longer = entry("longer", "student.loss.name=dkd", "student.epochs=99")
+    flipped = [
+        entry("kd-flipped", "student.augment.flip=true"),
+        entry("nkd-flipped", "student.augment.flip=true", "student.loss.name=nkd"),
+    ]
+    entries = [flipped[0], dkd, kd, longer, flipped[1]]
+    found = {one.name: plain.name for one in entries if (plain := plain_kd_of(one, entries))}
+    assert found == {"kd": "kd", "dkd": "kd", "kd-flipped": "kd-flipped", "nkd-flipped": "kd-flipped"}
 
 
 @pytest.mark.parametrize(
@@ -191,16 +227,24 @@ def trained(role: str, name: str, seed: int, validation: float | None) -> Traine
     return Trained(role, name, seed, folder, validation, best_epoch=2, epochs=3, seconds=10.0 + seed)
 
 
-def comparison(source: str = "/photos", seeds: tuple[int, ...] = (0, 1)) -> Comparison:
-    base = ENTRIES[0].baseline
+def of_99_epochs(name: str) -> Entry:
+    return entry(name, "student.epochs=99")
+
+
+def comparison(
+    source: str = "/photos", seeds: tuple[int, ...] = (0, 1), entries: tuple[Entry, ...] = ENTRIES
+) -> Comparison:
+    bases = baselines_of(entries)
     trainings = [
-        *(trained(BASELINE, base, seed, 0.5) for seed in seeds),
+        *(trained(BASELINE, base, seed, 0.5) for base in bases for seed in seeds),
         *(trained(STUDENT, name, seed, VALIDATION[name][seed]) for seed in seeds for name in VALIDATION),
     ]
-    right = RIGHT | {f"baseline/{base}/seed-{seed}": answers for seed, answers in BASE.items()}
+    right = RIGHT | {
+        f"baseline/{base}/seed-{seed}": answers for base in bases for seed, answers in BASE.items()
+    }
     exam = Exam({key: np.array(answers, bool) for key, answers in right.items()}, 0.95)
     job = Job(RunFolder(Path("out")), ENTRIES[0].recipe, 0, source, QUIET)
-    return summarize(job, PREPARED, ENTRIES, trainings, exam)
+    return summarize(job, PREPARED, entries, trainings, exam)
 
 
 PREPARED = Prepared(
@@ -216,7 +260,7 @@ def test_recipes_are_in_the_order_of_validation() -> None:
     found = comparison()
     assert [one.name for one in found.recipes] == ["dkd", "kd", "nkd"], "a failure is last, whatever it has"
     assert [one.best for one in found.recipes] == [True, False, False]
-    assert found.plain_kd == "kd"
+    assert found.plain_kd == ("kd",)
 
 
 def test_the_figures_of_a_recipe() -> None:
@@ -275,7 +319,14 @@ def test_equals_share_the_first_place() -> None:
 
 def test_a_table_without_plain_kd_has_no_column_for_it() -> None:
     assert "vs kd" in shown(comparison())
-    assert "vs kd" not in shown(replace(comparison(), plain_kd=None))
+    assert "vs kd" not in shown(comparison(entries=(of_99_epochs("kd"), *ENTRIES[1:])))
+
+
+def test_without_plain_kd_of_its_budget_a_recipe_is_held_against_none() -> None:
+    found = comparison(entries=(of_99_epochs("kd"), *ENTRIES[1:]))
+    assert found.plain_kd == ()
+    assert [one.over_kd for one in found.recipes] == [None] * 3
+    assert len(found.baselines) == 2
 
 
 def test_baselines_are_called_by_their_recipes_where_there_are_several() -> None:

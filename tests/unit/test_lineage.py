@@ -30,7 +30,7 @@ def label(run: RunFolder) -> str:
     for split in ("train", "validation"):
         (run.soft_labels / f"{split}.npy").write_text(f"{split} {teacher}")
     stage = Stage("label", run.soft_labels, {"teacher": teacher})
-    return soft_labels_digest(stage.seal(["train.npy", "validation.npy"], {}, {}))
+    return soft_labels_digest(stage.seal(["train.npy", "validation.npy"], {}, {}).files)
 
 
 def distill(run: RunFolder) -> None:

@@ -48,6 +48,42 @@ def test_a_head_of_the_same_size_is_new_too(tmp_path: Path) -> None:
     assert not torch.equal(network.state_dict()["fc.weight"], source.state_dict()["fc.weight"])
 
 
+def test_a_new_head_on_brought_weights_starts_at_zero(tmp_path: Path) -> None:
+    """So the first gradients reach the head alone, and no feature is spoilt by a random one."""
+    torch.manual_seed(0)
+    save_file(build("timm/test_resnet", 7, 32).state_dict(), tmp_path / "weights.safetensors")
+    network = build("timm/test_resnet", 3, 32, str(tmp_path / "weights.safetensors"))
+    logits = network(torch.randn(2, 3, 32, 32))
+    assert logits.eq(0).all()
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    moved = {name for name, weight in network.named_parameters() if weight.grad.any()}
+    assert moved == {"fc.weight", "fc.bias"}
+    assert build("timm/test_resnet", 3, 32).get_classifier().weight.any(), "from scratch it is drawn"
+
+
+@pytest.mark.parametrize(
+    "arch, name, sizes, prefix",
+    [
+        ("timm/deit_tiny_patch16_224", "pos_embed", (64, 32), 1),
+        ("timm/deit_tiny_distilled_patch16_224", "pos_embed", (32, 64), 2),
+        ("vit_b_32", "encoder.pos_embedding", (64, 96), 1),
+    ],
+)
+def test_a_transformers_weights_fit_another_input_size(
+    tmp_path: Path, arch: str, name: str, sizes: tuple[int, int], prefix: int
+) -> None:
+    """Its position embeddings are interpolated, those of class and distillation tokens kept."""
+    state = build(arch, 3, sizes[0]).state_dict()
+    state[name] = torch.full_like(state[name], 0.25)  # interpolated, a constant stays one
+    state[name][:, :prefix] = 0.75
+    save_file(state, tmp_path / "weights.safetensors")
+    network = build(arch, 3, sizes[1], str(tmp_path / "weights.safetensors"))
+    positions = network.state_dict()[name]
+    assert positions.shape != state[name].shape
+    assert positions[:, :prefix].eq(0.75).all()
+    torch.testing.assert_close(positions[:, prefix:], torch.full_like(positions[:, prefix:], 0.25))
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
 def test_a_plain_pickle_of_tensors_is_read(tmp_path: Path, suffix: str) -> None:
     source = build(ARCH, 3, 32)

@@ -140,7 +140,7 @@ def test_one_process_is_what_this_version_trains_in(tmp_path: Path, monkeypatch:
     [
         ("student.arch=nosuch", "No network is called 'nosuch'"),
         ("student.loss.name=foo", "student.loss.name is 'foo'"),
-        ("student.loss.temperature=abc", "the loss 'kd' cannot take temperature='abc'"),
+        ("student.loss.temperature=abc", "student.loss.temperature is 'abc'; allowed: a finite number"),
         ("student.loss.temperature=0", "temperature is 0"),
         ("teacher.arch=nosuch", "No network is called 'nosuch'"),
         ("teacher.weights=nosuch.pt", "nosuch.pt: no such file"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdtool.core.comparison import require_comparison, require_run
 from kdtool.core.errors import GateError, SetupError, UsageError
 from kdtool.core.recipe import Recipe, flatten, load_recipe, override_recipe, parse_recipe
 from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
@@ -57,18 +58,24 @@ def start(
     overrides: Iterable[str],
     seed: int | None,
     screen: Screen,
+    comparison: bool = False,
 ) -> Job:
     """A job on `source`, in a new run or in the one that already lies at `out`.
 
     Where `source`, `recipe_name` or `seed` is None, the one of the run at `out` is meant; where there
     is none either, the digits, the recipe that goes with the source, and 0.
 
+    Args:
+        comparison: the job is a comparison's; a folder holds a run or a comparison, never both.
+
     Raises:
         UsageError: the run at `out` was trained with settings that this job would change, or it would
-            lie among the photographs.
+            lie among the photographs, or the folder is one of the other kind.
     """
     name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
+    require_kind = require_comparison if comparison else require_run
+    require_kind(run)
     record = run.read_record() if run.record.is_file() else None
     if record is None:
         job = Job(run, load_recipe(name, overrides), seed or 0, resolve(source), screen)
@@ -88,6 +95,7 @@ def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int |
     Raises:
         UsageError: not a run, or the overrides change what it was trained with.
     """
+    require_run(run)
     record = run.read_record()
     recipe = override_recipe(parse_recipe(record["recipe"], str(run.record)), overrides)
     job = Job(run, recipe, int(record["seed"]) if seed is None else seed, str(record["source"]), screen)

@@ -18,7 +18,7 @@ from kdtool.core.recipe import NetworkSettings
 from kdtool.data.carve import planned_counts
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
-from kdtool.train.estimate import seconds_per_image
+from kdtool.train.estimate import seconds_per_image, seconds_per_view
 from kdtool.train.fit import clock
 from kdtool.train.stage import own_settings
 
@@ -94,10 +94,11 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
 
 def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     student = job.recipe.student
-    views = (student.views or student.epochs) if student.augment.active else 1
+    views = min(student.views or student.epochs, student.epochs) if student.augment.active else 1
     answers = views * images["train"] + images["validation"]
     what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
     seconds = answers * _forward(job, job.recipe.teacher, classes)
+    seconds += views * images["train"] * _view(job, student, classes)
     return _step(job, "label", what, seconds, answers * classes * FLOAT_BYTES)
 
 
@@ -136,6 +137,7 @@ def _training(
     job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
 ) -> Step:
     step = seconds_per_image(settings.arch, classes, job.recipe.data.size, training=True)
+    step += _view(job, settings, classes)
     seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
     size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
@@ -144,6 +146,10 @@ def _training(
 
 def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
     return seconds_per_image(settings.arch, classes, job.recipe.data.size, training=False)
+
+
+def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
+    return seconds_per_view(settings.augment, classes, job.recipe.data.size)
 
 
 def _step(job: Job, name: str, what: str, seconds: float, size: float) -> Step:

@@ -6,6 +6,7 @@ A family is a module with
     names() -> list[str]                             what it can build
     build(name, num_classes, size) -> nn.Module      initialized at random from torch's generator
     pretrained(name) -> dict[str, Tensor]            its ImageNet weights (may need the network)
+    resized(network, state) -> dict[str, Tensor]     weights made for another input size, for this one's
 """
 
 from __future__ import annotations

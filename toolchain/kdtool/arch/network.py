@@ -47,7 +47,8 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
 
     Args:
         weights: `none` (random, from torch's generator), `imagenet`, or a file of weights of the
-            same network whose head may have any number of classes.
+            same network whose head may have any number of classes, and whose input any size: the
+            position embeddings of a transformer are interpolated.
 
     Returns:
         logits = network(images): (B, 3, size, size) float → (B, num_classes).
@@ -63,6 +64,7 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
         source, state = f"the ImageNet weights of {arch}", family.pretrained(arch)
     else:
         source, state = weights, read_weights(Path(weights))[0]
+    state = family.resized(network, state)
     head = _head(family, arch, num_classes, size)
     fresh = network.state_dict()
     merged = {name: torch.zeros_like(fresh[name]) if name in head else state.get(name) for name in fresh}

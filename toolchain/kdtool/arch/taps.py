@@ -35,7 +35,7 @@ def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
         raise UsageError(
             f"student.features: {type(network).__name__} has no stage that kdtool can tap; CNNs and vision "
             "transformers of torchvision and timm have.",
-            "Distil without features (--set student.features.name=), or choose another network.",
+            "Choose another network, or a recipe without student.features: kdtool recipes",
         )
     return tuple(found)
 

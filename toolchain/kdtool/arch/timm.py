@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import timm
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
 
 PREFIX = "timm/"
+POSITIONS = "pos_embed"
 
 
 def handles(name: str) -> bool:
@@ -44,6 +47,18 @@ def pretrained(name: str) -> dict[str, Tensor]:
             "Go online once, bring a file with --teacher-weights FILE, or train from scratch with "
             "--teacher-weights none.",
         ) from error
+
+
+def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Position embeddings of a transformer interpolated to the network's grid of patches."""
+    own = network.state_dict().get(POSITIONS)
+    given = state.get(POSITIONS)
+    if own is None or given is None or own.shape == given.shape or own.shape[-1] != given.shape[-1]:
+        return dict(state)
+    body: Any = network
+    prefix = 0 if getattr(body, "no_embed_class", False) else body.num_prefix_tokens
+    positions = resample_abs_pos_embed(given, body.patch_embed.grid_size, num_prefix_tokens=prefix)
+    return {**state, POSITIONS: positions}
 
 
 def _create(bare: str, num_classes: int | None, **arguments: Any) -> nn.Module:

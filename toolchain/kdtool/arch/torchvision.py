@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
+
+POSITIONS = "encoder.pos_embedding"
 
 
 def handles(name: str) -> bool:
@@ -46,6 +51,13 @@ def pretrained(name: str) -> dict[str, Tensor]:
             "--teacher-weights none.",
         ) from error
     return state
+
+
+def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Position embeddings of a transformer interpolated to the network's grid of patches."""
+    if not isinstance(network, VisionTransformer) or POSITIONS not in state:
+        return dict(state)
+    return dict(interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(state)))
 
 
 def _arguments(name: str, size: int) -> dict[str, Any]:

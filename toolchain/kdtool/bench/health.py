@@ -1,14 +1,16 @@
-"""Whether a run is whole: its record, its manifests, its models, its measurements."""
+"""Whether a run, or a comparison, is whole: its record, its manifests, its models, its measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdtool.bench.doctor import Finding
 from kdtool.bench.setup import examine_models, examine_recipe, teacher_finding
 from kdtool.core.advice import worse_teacher
 from kdtool.core.benchresult import read_bench
+from kdtool.core.comparison import read_students
 from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, sha256_file
 from kdtool.core.lineage import outdated
@@ -31,9 +33,9 @@ def examine_run(run: RunFolder) -> Iterator[Finding]:
         yield Finding("warning" if device else "broken", str(run.path), error.message, fix)
     else:
         yield Finding("ok", "run", str(run.path))
-        yield from examine_recipe(run, recipe, classes)
-    manifests = sorted({*run.path.glob("*manifest.json"), *run.path.glob("*/*manifest.json")})
-    for path in manifests:
+        examine = _examine_students if run.is_comparison else examine_recipe
+        yield from examine(run, recipe, classes)
+    for path in sorted(run.path.rglob("*manifest.json")):  # those of a comparison lie deep
         yield from _manifest(run, path)
     for old in outdated(run):
         yield Finding("warning", "outdated", old, "Run the command named, then what follows it.")
@@ -51,6 +53,26 @@ def _record(run: RunFolder) -> tuple[Recipe, list[str]]:
     """Recipe and classes of run.json."""
     record = run.read_record()
     return parse_recipe(record["recipe"], str(run.record)), record["classes"]
+
+
+def _examine_students(run: RunFolder, first: Recipe, classes: Sequence[str]) -> Iterator[Finding]:
+    """What is said of the recipes of a comparison, each finding once, with the names of its recipes.
+
+    Args:
+        first: whose teacher they all have.
+    """
+    names: dict[Finding, list[str]] = {}
+    try:
+        for name, student in read_students(run).items():
+            own = parse_recipe({"name": name, "student": student}, f"{run.students_record}: {name}")
+            recipe = first.model_copy(update={"student": own.student})
+            for finding in examine_recipe(run, recipe, classes):
+                names.setdefault(finding, []).append(name)
+    except UsageError as error:
+        yield Finding("broken", str(run.students_record), error.message, error.hint)
+    fix = "In another folder: kdtool compare DATA --recipes … --out DIR --set …"
+    for finding, of in names.items():
+        yield replace(finding, about=f"{finding.about} ({', '.join(of)})", fix=fix)
 
 
 def _manifest(run: RunFolder, path: Path) -> Iterator[Finding]:

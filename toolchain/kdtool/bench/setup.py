@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kdtool.bench.doctor import Finding
-from kdtool.core.advice import advise, advise_accuracies
+from kdtool.core.advice import advise, advise_accuracies, advise_patience
 from kdtool.core.errors import ModelFileError
 from kdtool.core.manifest import read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import Recipe
+from kdtool.core.recipe import NetworkSettings, Recipe
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.runtime.stated import stated_by_onnx, stated_by_weights
 
@@ -22,7 +22,14 @@ def examine_recipe(run: RunFolder, recipe: Recipe, classes: Sequence[str]) -> It
     smoothing = _smoothing(run, recipe)
     loss = recipe.student.loss
     another = f"In another folder: kdtool distill DATA --out DIR --teacher {run.weights('teacher')} --set …"
-    for advice in advise(loss.name, loss.params, len(classes), smoothing):
+    said = advise(loss.name, loss.params, len(classes), smoothing) if loss.weight else []
+    trained: dict[str, NetworkSettings] = {"student": recipe.student}
+    if not recipe.teacher.trained:
+        trained["teacher"] = recipe.teacher
+    for section, own in trained.items():
+        stops = advise_patience(section, own.schedule, own.patience, own.epochs)
+        said += [stops] if stops else []
+    for advice in said:
         yield Finding("warning", "recipe", advice, another)
     teacher, student = (_validation_accuracy(run, role) for role in ("teacher", "student"))
     if teacher is not None and classes:

@@ -77,9 +77,11 @@ def command(
 
 def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: Screen) -> BenchResult:
     from kdtool.bench.stage import MODELS, bench_run
+    from kdtool.core.comparison import require_run
     from kdtool.core.lock import run_lock
     from kdtool.data.reader import open_prepared
 
+    require_run(run)
     settings = _settings(run, changes)
     if data is not None:
         models = [run.onnx_model(*which) for which in MODELS.values()]

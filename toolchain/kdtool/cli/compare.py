@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,26 +26,26 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
     compare.csv and compare.png. The same command goes on where it was interrupted.
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.core.errors import GateError, UsageError
+    from kdtool.core.errors import GateError
     from kdtool.core.extras import require_training
     from kdtool.core.lock import run_lock
 
     require_training("compare")
-    names = [name.strip() for name in recipes.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--recipes names no recipe.", "List them with: kdtool recipes")
+    names = _names(recipes)
     choice = TrainingOptions(recipe=names[0], **options)
 
     from kdtool import pipeline
     from kdtool.compare.entries import check_entries, load_entries
+    from kdtool.compare.record import require_same_students
     from kdtool.compare.stage import RESULT, compare
     from kdtool.compare.table import print_comparison
 
     screen, overrides = open_screen(), choice.as_overrides()
-    job = pipeline.start(choice.data, choice.out, names[0], overrides, choice.seed, screen)
+    job = pipeline.start(choice.data, choice.out, names[0], overrides, choice.seed, screen, comparison=True)
     job = pipeline.check(job, student=False)
     entries = load_entries(job.recipe, names, overrides, screen)
     check_entries(job.run, entries)
+    require_same_students(job.run, entries)
     wanted = range(job.seed, job.seed + seeds)
     if choice.dry_run:
         from kdtool.compare.plan import print_comparison_plan
@@ -64,3 +65,22 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
             f"Trainings of {', '.join(failed)} failed.",
             "Why stands above. Mend the recipe in a copy of another name, or leave it out of --recipes.",
         )
+
+
+def _names(recipes: str) -> list[str]:
+    """The recipes that --recipes lists, each of which there is."""
+    from kdtool.core.errors import UsageError
+    from kdtool.core.recipe import shipped_recipes
+
+    names = [name.strip() for name in recipes.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--recipes names no recipe.", "List them with: kdtool recipes")
+    shipped = shipped_recipes()
+    unknown = [repr(name) for name in names if name not in shipped and not Path(name).is_file()]
+    if unknown:
+        raise UsageError(
+            f"--recipes: {', '.join(unknown)}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file. "
+            "Commas separate recipes, so the path of a file must not hold one.",
+            "List them with: kdtool recipes",
+        )
+    return names

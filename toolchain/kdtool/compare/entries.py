@@ -39,17 +39,30 @@ class Entry:
 
     @property
     def baseline(self) -> str:
-        """Names `alone`: recipes with equal students and budgets share their baseline."""
-        return _short({"settings": own_settings(self.alone)})
+        """Names `alone`: recipes with equal students and budgets share their baseline.
+
+        At a constant learning rate the epochs stand apart, `<hash>-<epochs>`: a baseline of more of them
+        begins where one of fewer ends (`kdtool.compare.trainings`).
+        """
+        own = own_settings(self.alone)
+        if self.alone.schedule != "constant":
+            return _short({"settings": own})
+        own.pop("epochs", None)  # a default is left out
+        return f"{_short({'settings': own})}-{self.alone.epochs}"
 
     @property
     def soft_labels(self) -> str:
-        """Names the teacher's answers: recipes that show it the same views share them."""
+        """Names the teacher's answers: recipes of one augmentation share them, as far as views go."""
         augment = self.student.augment
         if not augment.active:
             return "plain"
-        views = self.student.views or self.student.epochs
-        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True), "views": views})
+        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True)})
+
+    @property
+    def views(self) -> int:
+        """How many views of each picture the teacher answers."""
+        student = self.student
+        return min(student.views or student.epochs, student.epochs) if student.augment.active else 1
 
     @property
     def is_plain_kd(self) -> bool:
@@ -65,6 +78,11 @@ def baselines_of(entries: Sequence[Entry]) -> dict[str, Entry]:
     for entry in entries:
         first.setdefault(entry.baseline, entry)
     return first
+
+
+def plain_kd_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The first plain KD of the same student, augmentation and budget; it may be `entry` itself."""
+    return next((one for one in entries if one.is_plain_kd and one.baseline == entry.baseline), None)
 
 
 def load_entries(

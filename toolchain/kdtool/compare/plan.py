@@ -24,19 +24,28 @@ def print_comparison_plan(job: Job, entries: Sequence[Entry], seeds: Sequence[in
 def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list[Step]:
     """The photographs, the teacher, and for each recipe its answers, its students, its baselines."""
     steps: dict[str, Step] = {}
+    most: dict[str, int] = {}  # views that any of the recipes wants of the answers that they share
+    for entry in entries:
+        if not entry.student.features.name:
+            most[entry.soft_labels] = max(entry.views, most.get(entry.soft_labels, 0))
     for entry in entries:
         single = make_plan(replace(job, recipe=entry.recipe), ("teach", "distill"), baseline=True)
         one = {step.name: step for step in single}
         steps |= {name: one[name] for name in ("prepare", "teacher") if name not in steps}
-        if "label" in one:
+        if "label" in one and entry.views == most[entry.soft_labels]:
             name = f"label {entry.soft_labels}"
-            there = read_manifest(job.run.soft_labels / entry.soft_labels / "manifest.json") is not None
-            steps[name] = replace(one["label"], name=name, done=there)
+            steps[name] = replace(one["label"], name=name, done=_answered(job, entry))
         students = students_folder(job.run.path, entry.name)
         steps[entry.name] = _each(one["student"], entry.name, students, entry.student, seeds)
         name, baselines = f"baseline {entry.baseline}", baselines_folder(job.run.path, entry.baseline)
         steps[name] = _each(one["baseline"], name, baselines, entry.alone, seeds)
     return list(steps.values())
+
+
+def _answered(job: Job, entry: Entry) -> bool:
+    """Whether the teacher has answered as many views, or more."""
+    manifest = read_manifest(job.run.soft_labels / entry.soft_labels / "manifest.json")
+    return manifest is not None and int(manifest.inputs.get("views", 1)) >= entry.views
 
 
 def _each(one: Step, name: str, folder: Path, settings: StudentSettings, seeds: Sequence[int]) -> Step:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdtool.compare.entries import Entry
 from kdtool.compare.trainings import students_folder
+from kdtool.core.comparison import read_students, write_students
 from kdtool.core.errors import UsageError
-from kdtool.core.files import write_json
 from kdtool.core.recipe import flatten, parse_recipe
 from kdtool.core.run import RunFolder
-
-SCHEMA = 1
 
 
 def require_same_students(run: RunFolder, entries: Sequence[Entry]) -> None:
@@ -22,7 +19,7 @@ def require_same_students(run: RunFolder, entries: Sequence[Entry]) -> None:
     Raises:
         UsageError: names every setting that differs, or the record cannot be read.
     """
-    recorded = _read(run)
+    recorded = read_students(run)
     changed = [
         f"  {entry.name}: {key}: {old!r} in the folder, {new!r} asked for"
         for entry in entries
@@ -38,10 +35,10 @@ def require_same_students(run: RunFolder, entries: Sequence[Entry]) -> None:
 
 def record_students(run: RunFolder, entries: Sequence[Entry]) -> None:
     """Write the settings of `entries` beside those that are there."""
-    before = _read(run)
+    before = read_students(run)
     students = before | {entry.name: entry.student.model_dump(mode="json") for entry in entries}
     if students != before:
-        write_json(run.students_record, {"schema": SCHEMA, "students": students})
+        write_students(run, students)
 
 
 def _changes(recorded: Mapping[str, Any], entry: Entry) -> list[tuple[str, Any, Any]]:
@@ -53,17 +50,3 @@ def _changes(recorded: Mapping[str, Any], entry: Entry) -> list[tuple[str, Any, 
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and not (key == "epochs" and new[key] > old[key])
     ]
-
-
-def _read(run: RunFolder) -> dict[str, Any]:
-    try:
-        content = json.loads(run.students_record.read_text("utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError("written by another version of kdtool")
-        return dict(content["students"])
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(
-            f"{run.students_record} cannot be read ({error}).", "Restore it, or choose another --out DIR."
-        ) from error

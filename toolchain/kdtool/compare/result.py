@@ -65,7 +65,7 @@ class Row:
         name: of the recipe; of a baseline, the part of its folder's name.
         budget: epochs at most; `student`: the settings of the student.
         baseline: name of the recipe's; None of a baseline itself.
-        gain, over_kd: against the baseline, and against plain KD.
+        gain, over_kd: against the baseline, and against plain KD of the same student and budget.
         gap_closed: (student − baseline) / (teacher − baseline), of mean test accuracies.
         best: of all recipes without a failure, the highest mean validation accuracy; equals share it.
     """
@@ -95,7 +95,8 @@ class Comparison:
     """The whole. Recipes are in the order of mean validation accuracy, those with a failure last.
 
     Attributes:
-        plain_kd: the recipe that `over_kd` is against; None where none is plain KD.
+        plain_kd: the recipes that `over_kd` is against, one a student and budget; empty where none is plain
+            KD, or none has another to be held against.
         test_images: how many; notes: what makes the figures doubtful.
     """
 
@@ -106,7 +107,7 @@ class Comparison:
     teacher_arch: str
     teacher_validation: float
     teacher_test: float
-    plain_kd: str | None
+    plain_kd: tuple[str, ...]
     recipes: tuple[Row, ...]
     baselines: tuple[Row, ...]
     notes: tuple[str, ...]

@@ -15,6 +15,7 @@ from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison
 from kdtool.compare.summary import summarize
 from kdtool.compare.trainings import train_all
+from kdtool.core.comparison import write_students
 from kdtool.core.files import sha256_json, write_json, write_text
 from kdtool.core.manifest import Stage
 from kdtool.core.versions import versions_of
@@ -41,6 +42,8 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
         Interrupted: the same command goes on from there.
     """
     require_same_students(job.run, entries)
+    if not job.run.is_comparison:
+        write_students(job.run, {})  # from its first file on the folder is a comparison's
     prepared = pipeline.prepare(job, look_again)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from kdtool.compare.entries import Entry, baselines_of
+from kdtool.compare.entries import Entry, baselines_of, plain_kd_of
 from kdtool.compare.exam import TEACHER, Exam
 from kdtool.compare.paired import gap_closed, images_interval, seeds_interval
 from kdtool.compare.result import Comparison, Difference, Figure, Row, Run
@@ -24,8 +24,8 @@ def summarize(
     job: Job, prepared: Prepared, entries: Sequence[Entry], trained: Sequence[Trained], exam: Exam
 ) -> Comparison:
     """All rows, the recipes by mean validation accuracy: the test accuracy has no part in their order."""
-    plain = next((entry for entry in entries if entry.is_plain_kd), None)
-    recipes = [_recipe(entry, plain, trained, exam) for entry in entries]
+    plain = {entry.name: kd for entry in entries if (kd := plain_kd_of(entry, entries)) not in (None, entry)}
+    recipes = [_recipe(entry, plain.get(entry.name), trained, exam) for entry in entries]
     recipes.sort(key=_place)
     recipes = [replace(row, best=not row.failed and _place(row) == _place(recipes[0])) for row in recipes]
     baselines = [
@@ -40,7 +40,7 @@ def summarize(
         teacher_arch=job.recipe.teacher.arch,
         teacher_validation=exam.teacher_validation,
         teacher_test=exam.accuracy(TEACHER),
-        plain_kd=plain.name if plain else None,
+        plain_kd=tuple(dict.fromkeys(kd.name for kd in plain.values())),
         recipes=tuple(recipes),
         baselines=tuple(baselines),
         notes=(),
@@ -72,7 +72,7 @@ def _place(row: Row) -> tuple[bool, float]:
 
 def _recipe(entry: Entry, plain: Entry | None, trained: Sequence[Trained], exam: Exam) -> Row:
     ours, alone = _of(trained, STUDENT, entry.name), _of(trained, BASELINE, entry.baseline)
-    kd = _of(trained, STUDENT, plain.name) if plain and plain is not entry else []
+    kd = _of(trained, STUDENT, plain.name) if plain else []
     pairs = _pairs(ours, alone)
     gap = None
     if pairs:

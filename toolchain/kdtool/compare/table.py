@@ -38,7 +38,13 @@ def _table(result: Comparison) -> Table:
         "differences in points, paired by seed, with the 95 % interval by Student's t; seconds of a training"
     )
     table.add_column("Recipe", overflow="fold")
-    titles = ["Validation %", "Test %", "vs baseline", *([f"vs {kd}"] if kd else []), "Gap closed %"]
+    titles = [
+        "Validation %",
+        "Test %",
+        "vs baseline",
+        *([f"vs {', '.join(kd)}"] if kd else []),
+        "Gap closed %",
+    ]
     for title in (*titles, "Seconds", "Epochs"):
         table.add_column(_shown(title), justify="right", overflow="fold")
     teacher = [f"{100 * result.teacher_validation:.2f}", f"{100 * result.teacher_test:.2f}"]

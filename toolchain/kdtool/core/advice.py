@@ -63,6 +63,21 @@ def worse_teacher(teacher: float, student: float, split: str) -> str | None:
     )
 
 
+def advise_patience(section: str, schedule: str, patience: int, epochs: int) -> str | None:
+    """Advice where early stopping can end a training before its learning rate has fallen, else None.
+
+    Args:
+        section: of the recipe, teacher or student; the others are its settings.
+    """
+    if schedule == "constant" or not 0 < patience < epochs:
+        return None
+    return (
+        f"{section}.patience is {patience} with the schedule {schedule}: training may stop before the "
+        f"learning rate has fallen, where the best weights come. Train every epoch: "
+        f"--set {section}.patience=0"
+    )
+
+
 def smoothed_teacher(label_smoothing: float, temperature: float, lower: float = 1.0) -> str | None:
     """Advice where a teacher trained with label smoothing meets a temperature above 2, else None.
 

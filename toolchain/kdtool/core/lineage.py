@@ -8,13 +8,13 @@ Parts that are not there, as on a device, are not asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Manifest, read_manifest
+from kdtool.core.manifest import read_manifest
 from kdtool.core.run import ROLES, RunFolder
 
 Step = Literal["export", "quantize", "bench"]
@@ -44,9 +44,9 @@ def require_current(run: RunFolder, upto: Step) -> None:
         )
 
 
-def soft_labels_digest(labels: Manifest) -> str:
-    """What a student's manifest calls the soft labels it learnt from."""
-    return "".join(labels.files[name][:16] for name in sorted(labels.files))
+def soft_labels_digest(files: Mapping[str, str]) -> str:
+    """What a student's manifest calls the soft labels it learnt from: names and hashes of their files."""
+    return "".join(files[name][:16] for name in sorted(files))
 
 
 def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
@@ -69,7 +69,7 @@ def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
     labels = read_manifest(run.soft_labels / "manifest.json")
     if labels is not None and "soft_labels" in student.inputs:
         answered = labels.inputs.get("teacher") in (None, teacher)
-        learnt = learnt and answered and student.inputs["soft_labels"] == soft_labels_digest(labels)
+        learnt = learnt and answered and student.inputs["soft_labels"] == soft_labels_digest(labels.files)
     if not learnt:
         yield (
             f"{run.weights('student')} learnt from another teacher than {run.weights('teacher')}",

@@ -20,6 +20,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
+NAME_BYTES = 100  # folders are called by a recipe's name, and file systems take 255 bytes
 
 
 class _Section(BaseModel):
@@ -113,55 +114,46 @@ class TeacherSettings(NetworkSettings):
     )
 
 
-def warm(epoch: int, warmup_epochs: int) -> float:
-    """min(1, (epoch + 1) / warmup_epochs) for epochs from 0: the first is never silent; 1 without warm-up."""
-    return min(1.0, (epoch + 1) / warmup_epochs) if warmup_epochs else 1.0
-
-
-class LossSettings(BaseModel):
-    """`ce_weight · CE(s, y) + weight · warm(epoch) · loss(s, t, y)`; further keys are the loss's own.
-
-    warm(e) = min(1, e / warmup_epochs) for e = 1, 2, …; without warm-up it is 1.
-    """
+class _TermSettings(BaseModel):
+    """One term of the student's loss, which may warm up; further keys are the parameters of its loss."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str
+    weight: float
+    warmup_epochs: int = Field(0, ge=0)
+
+    def warm(self, epoch: int) -> float:
+        """The factor of the term in `epoch`, counted from 0: min(1, (epoch + 1) / warmup_epochs).
+
+        The first epoch is never silent; without warm-up it is 1.
+        """
+        return min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LossSettings(_TermSettings):
+    """`ce_weight · CE(s, y) + weight · warm(epoch) · loss(s, t, y)`."""
 
     name: str = "kd"
     weight: float = Field(0.5, ge=0)
     ce_weight: float = Field(0.5, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
-
-    def warm(self, epoch: int) -> float:
-        """The factor of the distillation loss in `epoch`, counted from 0."""
-        return warm(epoch, self.warmup_epochs)
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
-class FeatureSettings(BaseModel):
-    """A loss on what lies between input and logits, added to `student.loss`; further keys are its own.
+class FeatureSettings(_TermSettings):
+    """A loss on what lies between input and logits, added to `student.loss`.
 
     `stages` are names of modules, such as "layer3" or "blocks.11", paired in order; empty: the loss's
-    choice. warm(e) is as in `LossSettings`.
+    choice.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     name: str = Field("", description="none where empty")
     weight: float = Field(1.0, ge=0)
-    warmup_epochs: int = Field(0, ge=0)
     student_stages: tuple[str, ...] = ()
     teacher_stages: tuple[str, ...] = ()
-
-    def warm(self, epoch: int) -> float:
-        """The factor of the loss in `epoch`, counted from 0."""
-        return warm(epoch, self.warmup_epochs)
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 class StudentSettings(NetworkSettings):
@@ -207,6 +199,13 @@ class Recipe(_Section):
     export: ExportSettings = ExportSettings()
     quantize: QuantizeSettings = QuantizeSettings()
     bench: BenchSettings = BenchSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if len(value.encode()) > NAME_BYTES:
+            raise ValueError(f"{len(value.encode())} bytes long, allowed are {NAME_BYTES}")
+        return value
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -70,6 +70,11 @@ class RunFolder:
         """Of a comparison alone, which has many students."""
         return self.path / "students.json"
 
+    @property
+    def is_comparison(self) -> bool:
+        """Whether `kdtool compare` works in this folder."""
+        return self.students_record.is_file()
+
     def role(self, role: str) -> Path:
         """The folder of a trained network: teacher, student or baseline."""
         return self.path / role
@@ -124,7 +129,7 @@ def newest_run(artifacts: Path = ARTIFACTS) -> RunFolder:
         UsageError: there is none.
     """
     runs = [RunFolder(path.parent) for path in artifacts.glob("*/run.json")]
-    runs = [run for run in runs if not run.students_record.is_file()]
+    runs = [run for run in runs if not run.is_comparison]
     if not runs:
         raise UsageError(f"No run under {artifacts}/.", "Start one with: kdtool run DATA, or name it.")
     return max(runs, key=lambda run: run.record.stat().st_mtime)

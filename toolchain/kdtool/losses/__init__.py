@@ -92,7 +92,10 @@ def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
     """
 
     def trial(loss: LogitLoss) -> None:
-        loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
+        logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0]])
+        value = loss(logits, logits.flip(1), torch.tensor([0, 1]))
+        if not torch.isfinite(value):
+            raise ValueError(f"the loss is {value.item()}")
 
     others = elsewhere("student.features", "feature", FEATURE_LOSSES)
     return bind("student.loss", LOGIT_LOSSES, others, name, params, trial)

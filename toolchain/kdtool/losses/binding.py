@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from kdtool.core.errors import UsageError
+
+ALLOWED = {bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 def bind(
@@ -24,7 +27,7 @@ def bind(
         section: of the recipe, as messages name it.
         others: losses that another section takes, name → its hint.
         params: keyword arguments of the loss alone.
-        trial: calls the bound loss on a small example.
+        trial: calls the bound loss on a small example; raises ValueError where the result is no number.
 
     Raises:
         UsageError: unknown name, or parameters the loss does not have or cannot take.
@@ -32,7 +35,7 @@ def bind(
     if name not in table:
         hint = others.get(name, "Recipes: kdtool recipes")
         raise UsageError(f"{section}.name is {name!r}; allowed: {', '.join(table)}.", hint)
-    known = list(_parameters(table[name]))
+    known = _defaults(table[name])
     unknown = [key for key in params if key not in known]
     if unknown:
         raise UsageError(
@@ -40,14 +43,21 @@ def bind(
             f"{', '.join(known) or 'none'}.",
             f"Leave it out, or choose another loss: {', '.join(table)}.",
         )
+    for key, value in params.items():
+        kind = type(known[key])
+        if not _is(kind, value):
+            raise UsageError(
+                f"{section}.{key} is {value!r}; allowed: {ALLOWED[kind]}.",
+                f"Its default: --set {section}.{key}={str(known[key]).lower()}",
+            )
     bound = partial(table[name], **params)
     try:
         trial(bound)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in params.items())
         raise UsageError(
             f"{section}: the loss {name!r} cannot take {given} ({error}).",
-            "Parameters are numbers, but for standardize, which is true or false.",
+            f"Leave it out for the default of the loss, or choose another: {', '.join(table)}.",
         ) from error
     return bound
 
@@ -57,6 +67,17 @@ def elsewhere(section: str, kind: str, names: Iterable[str]) -> dict[str, str]:
     return {name: f"{name} is a {kind} loss: --set {section}.name={name}" for name in names}
 
 
-def _parameters(loss: Callable[..., Any]) -> Iterable[str]:
+def _defaults(loss: Callable[..., Any]) -> dict[str, bool | int | float]:
+    """The parameters of a loss with their defaults, whose types are the ones they take."""
     signature = inspect.signature(loss)
-    return (key for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY)
+    return {
+        key: value.default for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY
+    }
+
+
+def _is(kind: type, value: object) -> bool:
+    """Whether a parameter of `kind` takes the value: true is no number, 2 is a float, 2.0 no integer."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    numbers = (int, float) if kind is float else (int,)
+    return isinstance(value, numbers) and abs(value) <= sys.float_info.max  # neither NaN nor infinite

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdtool.losses.numerics import require_positive, widened
+from kdtool.losses.numerics import require_not_negative, require_positive, widened
 
 EPSILON = 1e-8  # as published; it counts where a class has next to no probability in the whole batch
 CONSTANT = 1e-6  # below this norm rounding alone is left, and the published gradient is of order 1/EPSILON
@@ -33,9 +33,10 @@ def dist_loss(
         temperature: T > 0.
 
     Raises:
-        UsageError: T is not positive.
+        UsageError: T is not positive, or a weight is negative.
     """
     require_positive(temperature=temperature)
+    require_not_negative(beta=beta, gamma=gamma)
     student, teacher = (
         F.softmax(logits / temperature, dim=1) for logits in widened(student_logits, teacher_logits)
     )

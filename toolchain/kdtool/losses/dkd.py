@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdtool.losses.numerics import require_positive, widened, without_target
+from kdtool.losses.numerics import require_not_negative, require_positive, widened, without_target
 from kdtool.losses.standardize import standardize as standardized
 
 
@@ -38,9 +38,10 @@ def dkd_loss(
         standardize: logit standardization of both (`kdtool.losses.standardize`).
 
     Raises:
-        UsageError: T is not positive.
+        UsageError: T is not positive, or a weight is negative.
     """
     require_positive(temperature=temperature)
+    require_not_negative(alpha=alpha, beta=beta)
     student, teacher = widened(student_logits, teacher_logits)
     if standardize:
         student, teacher = standardized(student), standardized(teacher)

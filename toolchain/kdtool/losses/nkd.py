@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdtool.losses.numerics import require_positive, widened, without_target
+from kdtool.losses.numerics import require_not_negative, require_positive, widened, without_target
 
 
 def nkd_loss(
@@ -28,9 +28,10 @@ def nkd_loss(
         temperature: T > 0.
 
     Raises:
-        UsageError: T is not positive.
+        UsageError: T is not positive, or a weight is negative.
     """
     require_positive(temperature=temperature)
+    require_not_negative(gamma=gamma)
     student, teacher = widened(student_logits, teacher_logits)
     column = target[:, None]
     teacher_target = F.softmax(teacher, dim=1).gather(1, column)

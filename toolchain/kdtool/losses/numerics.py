@@ -34,6 +34,12 @@ def require_positive(**params: float) -> None:
             )
 
 
+def require_not_negative(**params: float) -> None:
+    """Raise UsageError naming the first parameter that is below 0."""
+    for name, value in params.items():
+        require(f"student.loss.{name}", value, value >= 0, "0 and more", example=1)
+
+
 def without_target(logits: Tensor, target: Tensor) -> Tensor:
     """The logits of the other classes, in order: (B, K), (B,) → (B, K − 1)."""
     others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, target[:, None], False)

@@ -73,7 +73,7 @@ class Checkpoints:
     """The checkpoints of one training in one folder.
 
     Args:
-        key: hash of everything but the number of epochs; a checkpoint of another key is not used.
+        key: hash of what must be the same for a training to go on; a checkpoint of another is not used.
     """
 
     def __init__(self, folder: Path, key: str, screen: Screen) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from kdtool.arch.network import build
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import AugmentSettings
 from kdtool.core.threads import usable_threads
+from kdtool.data.reader import Split
+from kdtool.train.batch import Task
 
 BATCH = 8
 STEPS = 3
@@ -27,5 +33,26 @@ def seconds_per_image(arch: str, num_classes: int, size: int, training: bool) ->
                 output.square().mean().backward()
         return time.perf_counter() - started
 
+    return _least(step)
+
+
+def seconds_per_view(augment: AugmentSettings, num_classes: int, size: int) -> float:
+    """Seconds it costs this machine to read one picture as `augment` shows it, of pictures of noise."""
+    torch.set_num_threads(usable_threads())
+    indices = np.arange(BATCH)
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
+    split = Split("train", images, indices % num_classes, ("",) * BATCH, ("",) * BATCH)
+    task = Task(split, num_classes, Preprocess(size, size), augment)
+
+    def step() -> float:
+        started = time.perf_counter()
+        task.batch(indices, 0, torch.device("cpu"))
+        return time.perf_counter() - started
+
+    return _least(step)
+
+
+def _least(step: Callable[[], float]) -> float:
+    """Seconds an image, after one warm-up step: of the step least disturbed by whatever else runs here."""
     step()
-    return min(step() for _ in range(STEPS)) / BATCH  # the least disturbed by whatever else runs here
+    return min(step() for _ in range(STEPS)) / BATCH

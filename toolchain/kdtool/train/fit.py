@@ -39,7 +39,9 @@ def fit(
 
     Stops after `settings.epochs`, or when `settings.patience` epochs brought no better validation
     accuracy. Goes on from the newest checkpoint: the result is the same, to the bit, as without
-    the interruption. With `settings.ema` the averaged weights are what is validated and kept.
+    the interruption. With `settings.ema` d, what is validated and kept is the average a of the weights w,
+    a ← d_n a + (1 − d_n) w after step n with d_n = min(d, 1 − n^(−2/3)): timm's `ModelEmaV3`, whose rise
+    lets a short training forget where it began.
 
     Args:
         tasks, objectives: of the splits train and validation. What the training objective has of

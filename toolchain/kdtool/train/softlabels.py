@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from kdtool.core.errors import GateError
 from kdtool.core.files import sha256_bytes, sha256_file, sha256_json, write_bytes
 from kdtool.core.lineage import soft_labels_digest
-from kdtool.core.manifest import Manifest, Stage
-from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.train.batch import Batch, Task, plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.objective import Answers, CrossEntropy
+from kdtool.train.teacher import Teacher
 
 SPLITS = ("train", "validation")  # never test
 HASHED = 16  # hexadecimal digits of a hash in a file's name
@@ -39,10 +39,17 @@ DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw ot
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """`logits[split]` is (N, V, K) float32, in the order of the split's images and views."""
+    """The teacher's answers.
+
+    Attributes:
+        logits: split → (N, V, K) float32, in the order of the split's images and views.
+        digest: of all of them; origin: of validation and the first view, whose content changes with
+            all that the answers are a function of, but not with the number of views.
+    """
 
     logits: Mapping[str, npt.NDArray[np.float32]]
     digest: str
+    origin: str
 
     def answers(self, split: str) -> Answers:
         """The stored logits of a batch of `split`, looked up by image and view."""
@@ -54,33 +61,26 @@ class SoftLabels:
         return stored
 
 
-def label(
-    teacher: nn.Module,
-    info: ModelInfo,
-    weights: Path,
-    prepared: Prepared,
-    task: Task,
-    folder: Path,
-    screen: Screen,
-) -> SoftLabels:
+def label(teacher: Teacher, prepared: Prepared, task: Task, folder: Path, screen: Screen) -> SoftLabels:
     """Store the teacher's logits on the training and validation images; skipped when they stand.
 
+    Where more views stand than are wanted, the first of them are taken; where fewer do, they are added to.
+
     Args:
-        info: the teacher's record; it sees the images as its own preprocessing says.
-        weights: the teacher's file; its hash is part of the key.
+        teacher: it sees the images as its own preprocessing says.
         task: the student's on the training split; each of its views is answered.
 
     Raises:
         GateError: the teacher answers NaN or infinity.
     """
     views = task.views if task.augment.active else 1
-    stage = Stage("label", folder, {**_key(weights, prepared, task), "views": views})
-    manifest = stage.complete()
+    stage = Stage("label", folder, {**_key(teacher, prepared, task), "views": views})
+    manifest = _standing(stage, views)
     if manifest is not None:
         screen.say("label: complete, skipped.")
-        return _opened(folder, manifest)
+        return _opened(folder, manifest, views)
     stage.reopen()
-    files = _answer(teacher, info, prepared, task, stage, screen)
+    files = _answer(teacher, prepared, task, stage, screen)
     accuracies = {split: _accuracy(folder / files[split][0], prepared, split) for split in SPLITS}
     manifest = stage.seal(
         [file for split in SPLITS for file in files[split]],
@@ -93,35 +93,42 @@ def label(
         f"label: the teacher's answers to {answered:,} images{seen}; on validation "
         f"{accuracies['validation']:.2%} right."
     )
-    return _opened(folder, manifest)
+    return _opened(folder, manifest, views)
 
 
-def _key(weights: Path, prepared: Prepared, task: Task) -> dict[str, Any]:
+def _key(teacher: Teacher, prepared: Prepared, task: Task) -> dict[str, Any]:
     """What the answers to one view are a function of."""
-    key: dict[str, Any] = {"teacher": sha256_file(weights), "data": prepared.digest}
+    key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest}
     if task.augment.active:
         key["augment"] = task.augment.model_dump(mode="json")
         key |= {"seed": task.seed, "versions": versions_of(DRAWN_BY)}
     return key
 
 
+def _standing(stage: Stage, views: int) -> Manifest | None:
+    """The manifest of a complete set of the same answers with this many views, or more."""
+    manifest = read_manifest(stage.manifest_path)
+    stood = manifest.inputs.get("views", 0) if manifest else 0
+    return replace(stage, inputs={**stage.inputs, "views": max(views, stood)}).complete()
+
+
 def _answer(
-    teacher: nn.Module, info: ModelInfo, prepared: Prepared, task: Task, stage: Stage, screen: Screen
+    teacher: Teacher, prepared: Prepared, task: Task, stage: Stage, screen: Screen
 ) -> dict[str, list[str]]:
     """The files of each split, a view each; one that is there from before is taken as it is."""
     device = Accelerator().device
-    teacher = teacher.to(device).to(memory_format=torch.channels_last)
+    network = teacher.network.to(device).to(memory_format=torch.channels_last)
+    own = replace(task, preprocess=teacher.info.preprocess)
     views = int(stage.inputs["views"])
-    key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:16]
-    wanted = [("validation", plain_task(prepared, "validation", info.preprocess), 0)]
-    own = replace(task, preprocess=info.preprocess)
+    wanted = [("validation", plain_task(prepared, "validation", own.preprocess), 0)]
     wanted += [("train", own, view) for view in range(views)]
+    key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:HASHED]
     files: dict[str, list[str]] = {split: [] for split in SPLITS}
     with screen.bar("label", len(wanted)) as bar:
         for split, part, view in wanted:
             name = f"{split}-{view:04d}-{key}"
             files[split].append(
-                _find(stage.folder, name) or _answer_view(teacher, part, view, stage.folder, name, device)
+                _find(stage.folder, name) or _answer_view(network, part, view, stage.folder, name, device)
             )
             bar.advance(note=f"view {view + 1} of {views}")
     kept = {name for names in files.values() for name in names}
@@ -132,9 +139,9 @@ def _answer(
 
 
 def _answer_view(
-    teacher: nn.Module, task: Task, view: int, folder: Path, name: str, device: torch.device
+    network: nn.Module, task: Task, view: int, folder: Path, name: str, device: torch.device
 ) -> str:
-    logits = evaluate(teacher, task, CrossEntropy(), device, epoch=view).logits
+    logits = evaluate(network, task, CrossEntropy(), device, epoch=view).logits
     if not np.isfinite(logits).all():
         raise GateError(
             "label: the teacher answers NaN or infinity; it is no teacher.",
@@ -156,14 +163,20 @@ def _find(folder: Path, name: str) -> str | None:
     return None
 
 
-def _opened(folder: Path, manifest: Manifest) -> SoftLabels:
+def _opened(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
+    """The first `views` views; their names sort by length, then by number."""
+    names = sorted(manifest.files, key=lambda name: (len(name), name))
+    by_split = {split: [name for name in names if name.startswith(split)][:views] for split in SPLITS}
     logits = {
-        split: np.concatenate(
-            [np.load(folder / name) for name in sorted(manifest.files) if name.startswith(split)], axis=1
-        )
-        for split in SPLITS
+        split: np.concatenate([np.load(folder / name) for name in files], axis=1)
+        for split, files in by_split.items()
     }
-    return SoftLabels(logits, soft_labels_digest(manifest))
+    train, validation = by_split["train"], by_split["validation"]
+    digest, origin = (
+        soft_labels_digest({name: manifest.files[name] for name in (*chosen, *validation)})
+        for chosen in (train, train[:1])
+    )
+    return SoftLabels(logits, digest, origin)
 
 
 def _accuracy(file: Path, prepared: Prepared, split: str) -> float:

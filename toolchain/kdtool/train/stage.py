@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
+from kdtool.core.advice import advise_patience
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file, sha256_json, write_text
-from kdtool.core.manifest import Manifest, Stage
+from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.recipe import NetworkSettings, StudentSettings
 from kdtool.core.screen import Screen
@@ -44,6 +45,8 @@ class Training:
         folder: of the weights.
         views_seed: of what augmentation draws; students that share soft labels share it.
         parents: what the objectives are a function of, beyond data and settings (JSON).
+        lasting: what stands for those parents that grow with the number of epochs, so that a training
+            can be extended.
     """
 
     role: str
@@ -53,6 +56,7 @@ class Training:
     views_seed: int
     objectives: Objectives
     parents: Mapping[str, Any] = field(default_factory=dict)
+    lasting: Mapping[str, Any] = field(default_factory=dict)
 
     def stage(self, prepared: Prepared) -> Stage:
         """The stage, its inputs being all that the weights are a function of."""
@@ -69,8 +73,10 @@ def cross_entropy(settings: NetworkSettings) -> Objectives:
 
 
 def training_task(prepared: Prepared, settings: NetworkSettings, seed: int) -> Task:
-    """The training split as `settings` augment it; a student's views return as often as it says."""
-    views = settings.views if isinstance(settings, StudentSettings) and settings.views else settings.epochs
+    """The training split as `settings` augment it; where a student says so, its views return."""
+    views = settings.epochs
+    if isinstance(settings, StudentSettings) and settings.views:
+        views = min(views, settings.views)
     classes = len(prepared.classes)
     return Task(prepared.split("train"), classes, prepared.preprocess, settings.augment, seed, views)
 
@@ -101,12 +107,17 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
         accuracy = manifest.result["validation_accuracy"]
         screen.say(f"{role}: complete, skipped ({settings.arch}, validation accuracy {accuracy:.2%}).")
         return manifest
+    section = "teacher" if role == "teacher" else "student"  # a baseline has the student's
+    advice = advise_patience(section, settings.schedule, settings.patience, settings.epochs)
+    if advice:
+        screen.warn(advice)
     torch.set_num_threads(usable_threads())
     torch.manual_seed(training.seed)
     network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
     objectives = training.objectives(network)
+    _say_if_anew(stage, training, screen)
     stage.reopen()
-    checkpoints = Checkpoints(stage.folder / "checkpoints", _resumable_key(stage, settings), screen)
+    checkpoints = Checkpoints(stage.folder / "checkpoints", _resumable_key(stage, training), screen)
     tasks = {
         "train": training_task(prepared, settings, training.views_seed),
         "validation": plain_task(prepared, "validation"),
@@ -156,15 +167,25 @@ def require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
         )
 
 
-def _resumable_key(stage: Stage, settings: NetworkSettings) -> str:
+def _resumable_key(stage: Stage, training: Training) -> str:
     """What a checkpoint must share to be resumed: everything but how long to go on.
 
     Where the learning rate falls towards the last epoch, another last epoch is another training.
     """
-    inputs = dict(stage.inputs)
-    if settings.schedule == "constant":
+    inputs = {**stage.inputs, **training.lasting}
+    if training.settings.schedule == "constant":
         inputs["settings"] = {name: value for name, value in inputs["settings"].items() if name != "epochs"}
     return sha256_json(inputs)
+
+
+def _say_if_anew(stage: Stage, training: Training, screen: Screen) -> None:
+    """A finished network of other epochs is not extended where the learning rate has fallen to its end."""
+    finished = read_manifest(stage.manifest_path)
+    if finished is not None and training.settings.schedule != "constant":
+        screen.say(
+            f"{training.role}: trained anew; a learning rate that falls towards the last epoch cannot go on "
+            "from there."
+        )
 
 
 def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from kdtool.arch.network import load_network, two_heads
+from kdtool.arch.network import two_heads
 from kdtool.core.advice import advise, advise_accuracies
-from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Manifest, read_manifest
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.recipe import LossSettings, StudentSettings
@@ -22,7 +21,8 @@ from kdtool.losses.defaults import resolve
 from kdtool.train.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.objective import Answers, Distillation, Objective, Sum
 from kdtool.train.softlabels import SPLITS, label
-from kdtool.train.stage import Objectives, Training, cross_entropy, require_fit, train, training_task
+from kdtool.train.stage import Objectives, Training, cross_entropy, train, training_task
+from kdtool.train.teacher import Teacher, open_teacher
 
 
 def train_baseline(
@@ -33,9 +33,13 @@ def train_baseline(
     screen: Screen,
     views_seed: int | None = None,
 ) -> Manifest:
-    """The student's network, initial weights, order, views and budget, with cross-entropy alone."""
+    """The student's network, initial weights, order and budget, with cross-entropy alone.
+
+    Without a teacher who answers each view once, no view needs to return: each epoch has its own.
+    """
     views_seed = seed if views_seed is None else views_seed
-    training = Training("baseline", folder, settings, seed, views_seed, cross_entropy(settings))
+    alone = settings.model_copy(update={"views": 0})
+    training = Training("baseline", folder, alone, seed, views_seed, cross_entropy(alone))
     return train(prepared, training, screen)
 
 
@@ -62,24 +66,24 @@ def distill(
         ModelFileError: the teacher is damaged, or not one for this data.
         UsageError: stages that the networks do not have, or that the loss cannot compare.
     """
-    file = run.weights("teacher")
-    teacher, info = load_network(file)
-    require_fit(info, prepared, file)
-    loss = _resolved(settings.loss, prepared, info, screen)
+    teacher = open_teacher(run, prepared)
+    loss = _resolved(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
     parents: dict[str, Any] = {"loss": loss.model_dump(mode="json", exclude_defaults=True)}
+    lasting = {}
     if settings.features.name:
-        parents |= {"teacher": sha256_file(file), "features": settings.features.model_dump(mode="json")}
-        objectives = _online(teacher, info, settings, loss, prepared.preprocess.size)
+        parents |= {"teacher": teacher.digest, "features": settings.features.model_dump(mode="json")}
+        objectives = _online(teacher, settings, loss, prepared.preprocess.size)
     else:
         task = training_task(prepared, settings, views_seed)
-        answers = label(teacher, info, file, prepared, task, soft_labels or run.soft_labels, screen)
-        parents["soft_labels"] = answers.digest
+        answers = label(teacher, prepared, task, soft_labels or run.soft_labels, screen)
+        parents["soft_labels"], lasting["soft_labels"] = answers.digest, answers.origin
         objectives = _stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
     place = folder or run.role("student")
-    return train(
-        prepared, Training("student", place, settings, seed, views_seed, objectives, parents), screen
-    )
+    training = Training("student", place, settings, seed, views_seed, objectives, parents, lasting)
+    manifest = train(prepared, training, screen)
+    _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
+    return manifest
 
 
 def _stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
@@ -95,24 +99,22 @@ def _stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str,
     return objectives
 
 
-def _online(
-    network: nn.Module, info: ModelInfo, settings: StudentSettings, loss: LossSettings, size: int
-) -> Objectives:
+def _online(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Objectives:
     """Objectives that ask the teacher in every step; features count in training alone."""
     bound = logit_loss(loss.name, loss.params)
 
     def objectives(student: nn.Module) -> Mapping[str, Objective]:
         two_heads(student)
-        teacher = OnlineTeacher(network, info.preprocess)
-        logits = Distillation(loss, settings.label_smoothing, bound, teacher)
-        hints = FeatureDistillation(settings.features, student, teacher, size)
+        online = OnlineTeacher(teacher.network, teacher.info.preprocess)
+        logits = Distillation(loss, settings.label_smoothing, bound, online)
+        hints = FeatureDistillation(settings.features, student, online, size)
         return {"train": Sum(logits, hints), "validation": logits}
 
     return objectives
 
 
-def _compare_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:
-    """Warn of a teacher that is no better than its student; of one that was brought nothing is known."""
+def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:
+    """Warn of a teacher that guesses or is worse than its student; of a brought one nothing is known."""
     teacher = read_manifest(run.role("teacher") / "manifest.json")
     accuracy = teacher.result.get("validation_accuracy") if teacher else None
     if accuracy is not None:

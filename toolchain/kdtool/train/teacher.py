@@ -1,19 +1,49 @@
-"""The teacher: trained here, or brought."""
+"""The teacher: trained here, or brought; and opened, to teach."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+
+from torch import nn
 
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Manifest, Stage, intact, read_manifest
+from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.recipe import TeacherSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher: its file, its network in eval mode, and its record."""
+
+    file: Path
+    network: nn.Module
+    info: ModelInfo
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return sha256_file(self.file)
+
+
+def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
+    """The run's teacher.
+
+    Raises:
+        ModelFileError: it is damaged, or not one for this data.
+    """
+    file = run.weights("teacher")
+    network, info = load_network(file)
+    require_fit(info, prepared, file)
+    return Teacher(file, network, info)
 
 
 def teach(
