@@ -190,7 +190,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_result(
     count, steps = fit._count, []
 
     def counted(*arguments: object) -> None:
-        count(*arguments)  # type: ignore[arg-type]
+        count(*arguments)  # type: ignore[arg-type]  # the real one's arguments, passed on
         steps.append(1)
         if len(steps) == 11:  # two steps an epoch, two epochs a training: in the third
             signal.raise_signal(signal.SIGTERM)
@@ -315,7 +315,7 @@ def test_a_comparison_whose_teacher_was_not_finished_goes_on(
     count, steps = fit._count, []
 
     def stopped(*arguments: object) -> None:
-        count(*arguments)  # type: ignore[arg-type]
+        count(*arguments)  # type: ignore[arg-type]  # the real one's arguments, passed on
         steps.append(1)
         if len(steps) == 1:
             signal.raise_signal(signal.SIGTERM)
