@@ -21,6 +21,7 @@ from kdtool.train.objective import Objective, combined
 from kdtool.train.optimizer import build_optimizer, learning_rate
 from kdtool.train.order import batches, reseed
 from kdtool.train.signals import graceful_stop
+from kdtool.train.smallmaps import speed_up_small_maps
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -57,6 +58,7 @@ def fit(
     accelerator = Accelerator()
     device, objective = accelerator.device, objectives["train"].to(accelerator.device)
     network = network.to(memory_format=torch.channels_last)
+    speed_up_small_maps(network)
     average = ModelEmaV3(network, decay=settings.ema, use_warmup=True).to(device) if settings.ema else None
     optimizer = build_optimizer(settings, network, objective)
     network, optimizer = accelerator.prepare(network, optimizer)

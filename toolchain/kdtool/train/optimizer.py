@@ -25,7 +25,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training that
 
 
 def build_optimizer(settings: NetworkSettings, *modules: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over the parameters of `modules`; biases and norms do not decay."""
+    """The optimizer over the parameters of `modules`, fused; biases and norms do not decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if settings.weight_decay:
@@ -34,7 +34,9 @@ def build_optimizer(settings: NetworkSettings, *modules: nn.Module) -> torch.opt
             {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
-    return OPTIMIZERS[settings.optimizer](groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    return OPTIMIZERS[settings.optimizer](
+        groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
 
 
 def learning_rate(settings: NetworkSettings, epochs: float) -> float:

@@ -17,6 +17,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.train.smallmaps import speed_up_small_maps
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
 
 
@@ -43,6 +44,7 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
     file = run.weights("teacher")
     network, info = load_network(file)
     require_fit(info, prepared, file)
+    speed_up_small_maps(network)
     return Teacher(file, network, info)
 
 

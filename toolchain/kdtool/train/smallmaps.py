@@ -1,0 +1,60 @@
+"""Convolutions on small maps as one matrix product.
+
+On a map of a few pixels a convolution does little arithmetic with many weights, and the library behind
+torch on a processor spends its time on bringing those weights into its own layout, forward and twice
+backward. Unfolding the map costs nothing there. See `benchmarks/small_maps.py` for the ratios.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LARGEST = 9  # output positions, 3 × 3; from 4 × 4 the library's convolution is faster
+
+
+class SmallMapConv2d(nn.Conv2d):
+    """A convolution that multiplies the unfolded map by the weights when its output is small, on a processor.
+
+    y[b, o, p] = Σ_(c, i, j) w[o, c, i, j] · x[b, c, s·p + (i, j) − padding], the same sum as
+    `nn.Conv2d`'s in another order of additions.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows, columns = self._output(input.shape[2], 0), self._output(input.shape[3], 1)
+        if input.device.type != "cpu" or not 0 < rows * columns <= LARGEST:
+            plain: Tensor = super()._conv_forward(input, weight, bias)
+            return plain
+        (high, wide), (down, right), padding = self.kernel_size, self.stride, self.padding
+        padded = F.pad(input, (padding[1], padding[1], padding[0], padding[0]))  # type: ignore[arg-type]
+        patches = padded.unfold(2, high, down).unfold(3, wide, right).permute(0, 2, 3, 4, 5, 1)
+        batch, length = input.shape[0], high * wide * input.shape[1]
+        flat = patches.reshape(batch * rows * columns, length)  # (B·P, h·w·C), as channels-last weights lie
+        product = F.linear(flat, weight.permute(0, 2, 3, 1).reshape(-1, length), bias)
+        return product.view(batch, rows, columns, -1).permute(0, 3, 1, 2)
+
+    def _output(self, size: int, axis: int) -> int:
+        return (size + 2 * int(self.padding[axis]) - self.kernel_size[axis]) // self.stride[axis] + 1
+
+
+def speed_up_small_maps(network: nn.Module) -> None:
+    """Have the network's convolutions work as `SmallMapConv2d`; weights, names and copies stay as they are.
+
+    For training and for a teacher's answers. What is exported is built anew, of plain convolutions.
+    """
+    for module in network.modules():
+        if type(module) is nn.Conv2d and _gains(module):
+            module.__class__ = SmallMapConv2d
+
+
+def _gains(convolution: Any) -> bool:
+    """Dense kernels over several pixels; with zeros around, and no holes in the kernel."""
+    return (
+        convolution.groups == 1
+        and convolution.kernel_size != (1, 1)
+        and convolution.padding_mode == "zeros"
+        and convolution.dilation == (1, 1)
+        and not isinstance(convolution.padding, str)
+    )
