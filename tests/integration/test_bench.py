@@ -185,6 +185,49 @@ def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     assert claim.images_needed > 30
 
 
+def test_a_claim_of_ones_own(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = "macs<=0.5,accuracy>=0.85,size_mb<=1"
+    assert kdtool("bench", run.path, "--claim", claim, "--check", "--json") == 0
+    content = json.loads(capsys.readouterr().out)["claim"]
+    assert [(part["measure"], part["verdict"]) for part in content["bounds"]] == [
+        ("macs", "PASS"),
+        ("accuracy", "PASS"),
+        ("size_mb", "PASS"),
+    ]
+    assert content["thresholds"] == {"min_retention": None, "max_compute": 0.5, "confidence": 0.95}
+    assert kdtool("bench", run.path, "--claim", "latency<=0.001", "--judge", "student-int8", "--check") == 6
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Claimed for student-int8: at most 0.1 % of the teacher’s median latency" in out
+
+
+def test_a_claim_on_files_without_roles(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for path in files:
+        path.write_bytes(classifier(None))
+    names = ("--judge", files[0], "--against", files[1])
+    assert kdtool("bench", *files, "--claim", "size<=1", *names, "--check", "--json") == 0
+    claim = json.loads(capsys.readouterr().out)["claim"]
+    assert (claim["judged"], claim["reference"]) == (str(files[0]), str(files[1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        (("--claim", "speed<=1"), "'speed<=1' is no bound"),
+        (("--judge", "abacus"), "'abacus', which is not measured; allowed: teacher, student"),
+        (("--against", "abacus"), "'abacus', which is not measured"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged(
+    run: RunFolder, options: tuple[str, str], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kdtool("bench", run.path, *options) == 2
+    assert cause in " ".join(capsys.readouterr().err.split())
+    assert not run.bench.exists()
+
+
 def test_a_useless_student_fails(run: RunFolder, prepared: Prepared) -> None:
     give(run, "student", BLIND)
     assert bench_run(run, prepared, SETTINGS, QUIET).claim.verdict == "FAIL"

@@ -19,10 +19,10 @@ from kdtool.bench.latency import measure
 from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.claim import Judged, Thresholds, Verdict
 from kdtool.core.cpu import cpu_flags, int8_target, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
-from kdtool.core.statistics import Thresholds, Verdict
 from kdtool.core.text import printable
 
 X86 = "processor : 0\nmodel name\t: A CPU\nflags\t\t: fpu avx avx2 avx512_vnni\n"
@@ -189,6 +189,7 @@ def verdict(name: str = "PASS", **changes: object) -> Verdict:
     values = {
         "verdict": name, "retention": 0.97, "retention_ci": (0.95, 0.99), "compute_ratio": 0.4951,
         "params_ratio": 0.536, "thresholds": Thresholds(),
+        "bounds": (Judged("retention", True, 0.94, name, 0.97, (0.95, 0.99), None, "test images"),),
     }  # fmt: skip
     return Verdict(**(values | changes))
 

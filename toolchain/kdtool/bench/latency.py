@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from kdtool.core.benchresult import Latency
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import p50, p90
+from kdtool.core.statistics import quantile
 from kdtool.runtime.session import Session
 
 CHECK_EVERY = 8  # rounds between looks at the machine, which cost a Raspberry Pi some milliseconds
@@ -48,8 +48,8 @@ def measure(
             bar.advance()
     return [
         Latency(
-            p50(all_[warmup:]),
-            p90(all_[warmup:]),
+            quantile(all_[warmup:], 0.5),
+            quantile(all_[warmup:], 0.9),
             tuple(all_[warmup:]),
             tuple(all_[:warmup]),
             session.threads,

@@ -14,19 +14,14 @@ from kdtool.bench.host import host_notes, read_host, throttling
 from kdtool.bench.latency import measure
 from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
 from kdtool.core.benchresult import BenchResult, Gain, Latency, ModelResult
+from kdtool.core.claim import Verdict, judge
+from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
+from kdtool.core.measures import Resampling, Side
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import (
-    BoolArray,
-    Concordance,
-    Thresholds,
-    judge,
-    mcnemar_exact,
-    paired_bootstrap,
-    wilson,
-)
+from kdtool.core.statistics import BoolArray, Concordance, mcnemar_exact, paired_bootstrap, wilson
 from kdtool.runtime.session import Session, input_size
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
@@ -69,6 +64,7 @@ def measure_all(
     Returns:
         The result, and name → answers to the pictures.
     """
+    _require_names(subjects, settings)
     host = read_host()
     slowed: set[str] = set(host.throttling or ())
     answers = {subject.name: _answers(subject, screen) for subject in subjects if _has_pictures(subject)}
@@ -90,16 +86,7 @@ def measure_all(
         _result(subject, correct, costs[subject.name], latency, settings)
         for subject, latency in zip(subjects, latencies, strict=True)
     )
-    teacher, student = correct.get("teacher"), correct.get("student")
-    claim = judge(
-        student,
-        teacher,
-        costs.get("student"),
-        costs.get("teacher"),
-        Thresholds(settings.min_retention, settings.max_compute),
-        settings.resamples,
-        SEED,
-    )
+    claim = _claim(models, correct, settings)
     notes = [
         *host_notes(host),
         *(
@@ -167,13 +154,13 @@ def _result(
     latency: Latency,
     settings: BenchSettings,
 ) -> ModelResult:
-    own, teacher = correct.get(subject.name), correct.get("teacher")
+    own, teacher = correct.get(subject.name), correct.get(settings.reference)
     right, images = (int(own.sum()), len(own)) if own is not None else (0, 0)
     retention = retention_ci = None
     if own is not None and teacher is not None:
         retention = Concordance.of(own, teacher).retention
         retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
-    if subject.name == "teacher" and retention is not None:
+    if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
     path = subject.session.path
     return ModelResult(
@@ -192,6 +179,36 @@ def _result(
         file=path.name,
         sha256=sha256_file(path),
     )
+
+
+def _claim(
+    models: Sequence[ModelResult], correct: Mapping[str, BoolArray], settings: BenchSettings
+) -> Verdict:
+    """The verdict on the model that the claim is about."""
+    sides = {
+        model.name: Side(
+            correct.get(model.name), model.params, model.macs, model.size_bytes, model.latency_ms.samples
+        )
+        for model in models
+    }
+    names = (settings.judged, settings.reference)
+    how = Resampling(settings.resamples, SEED)
+    return judge(settings.bounds, sides.get(names[0]), sides.get(names[1]), how, names)
+
+
+def _require_names(subjects: Sequence[Subject], settings: BenchSettings) -> None:
+    """Raises UsageError where the claim is about a model that somebody named and that is not here."""
+    known = [subject.name for subject in subjects]
+    usual = BenchSettings()
+    for option, name, default in (
+        ("judge", settings.judged, usual.judged),
+        ("against", settings.reference, usual.reference),
+    ):
+        if name not in known and name != default:
+            raise UsageError(
+                f"The claim is about {name!r}, which is not measured; allowed: {', '.join(known)}.",
+                f"Name one of them: kdtool bench --{option} NAME",
+            )
 
 
 def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:

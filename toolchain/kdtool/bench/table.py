@@ -25,7 +25,7 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
-        console.print(sentence, markup=False, highlight=False)
+        console.print(printable(sentence), markup=False, highlight=False)
     for note in result.notes:
         console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
 

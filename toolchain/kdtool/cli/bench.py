@@ -30,6 +30,14 @@ MOST_THREADS = 1024
 )
 @click.option("--runs", type=click.IntRange(64), help="Latency samples a model.  [default: bench.runs]")
 @click.option(
+    "--claim",
+    metavar="BOUNDS",
+    help='What to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed below.  '
+    "[default: the recipe's]",
+)
+@click.option("--judge", metavar="NAME", help="The model that the claim is about.  [default: student]")
+@click.option("--against", metavar="NAME", help="The model it is held against.  [default: teacher]")
+@click.option(
     "--data",
     metavar="DATA",
     help="Photographs with labels to measure accuracy on, instead of the run's own test split.",
@@ -40,6 +48,9 @@ def command(
     check: bool,
     threads: int | None,
     runs: int | None,
+    claim: str | None,
+    judge: str | None,
+    against: str | None,
     data: str | None,
     as_json: bool,
 ) -> None:
@@ -49,12 +60,23 @@ def command(
     writes bench.json into it, if the folder can be written; or any ONNX files, writing nothing. Loose
     files are measured on the photographs given by --data, which are preprocessed as each file says of
     itself.
+
+    \b
+    A claim is a list of bounds, all of which must hold. Measures:
+      retention drop accuracy              of the test images; drop in points
+      macs params size latency throughput  as a share of the reference's
+      size_mb p50_ms p90_ms p99_ms         as they are
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import RunFolder, newest_run
 
     screen = open_screen()
-    changes = {key: value for key, value in (("threads", threads), ("runs", runs)) if value is not None}
+    given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
+    changes = {key: value for key, value in given.items() if value is not None}
+    if claim is not None:
+        from kdtool.core.claim import parse_claim
+
+        parse_claim(claim)
     if not targets:
         targets = (newest_run().path,)
         screen.say(f"Newest run: {targets[0]}.")
@@ -75,7 +97,7 @@ def command(
         raise GateError(f"The verdict is {result.claim.verdict}.", "The figures above say by how much.")
 
 
-def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: Screen) -> BenchResult:
+def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: Screen) -> BenchResult:
     from kdtool.bench.stage import MODELS, bench_run
     from kdtool.core.comparison import require_run
     from kdtool.core.lock import run_lock
@@ -100,7 +122,7 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: S
         return bench_run(run, prepared, settings, screen, always=True)
 
 
-def _settings(run: Any, changes: dict[str, int]) -> BenchSettings:
+def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
     """Those of the run's recipe; a device may have no more than the models, without run.json."""
     from kdtool.core.recipe import BenchSettings, parse_recipe
 

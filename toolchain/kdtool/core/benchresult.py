@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kdtool.core.claim import Judged, Outcome, Verdict, usual_claim
 from kdtool.core.errors import UsageError
-from kdtool.core.statistics import Interval, Verdict
-from kdtool.core.typed import parse_record
+from kdtool.core.measures import IMAGES
+from kdtool.core.statistics import Interval
+from kdtool.core.typed import OtherVersionError, parse_record
 
-SCHEMA = 1
+SCHEMA = 2
+FIRST_SCHEMA = 1  # knew the usual claim alone, and one number of threads
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,12 @@ class BenchResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """Raises ValueError, naming every wrong field, where `text` is not a bench.json of this version."""
-        return parse_record(cls, text, SCHEMA)
+        """Raises ValueError, naming every wrong field, where `text` is no bench.json of this version or 1."""
+        try:
+            old = parse_record(cls, text, FIRST_SCHEMA)
+        except OtherVersionError:
+            return parse_record(cls, text, SCHEMA)
+        return replace(old, claim=replace(old.claim, bounds=_bounds_of(old.claim)))
 
 
 def read_bench(path: Path) -> BenchResult:
@@ -145,6 +152,30 @@ def read_bench(path: Path) -> BenchResult:
         raise UsageError(
             f"{path} is not a result of bench ({cause}).", f"Measure again with: kdtool bench {path.parent}"
         ) from error
+
+
+def _bounds_of(claim: Verdict) -> tuple[Judged, ...]:
+    """The two bounds of the usual claim, as a file of the first version has them."""
+    limits = claim.thresholds
+    assert limits.min_retention is not None and limits.max_compute is not None
+    retention, compute = usual_claim(limits.min_retention, limits.max_compute)
+    kept: Outcome = "INCONCLUSIVE"
+    if claim.retention_ci is not None and claim.retention_ci[0] >= retention.limit:
+        kept = "PASS"
+    elif claim.retention_ci is not None and claim.retention_ci[1] < retention.limit:
+        kept = "FAIL"
+    ratio = claim.compute_ratio
+    spent: Outcome = "INCONCLUSIVE"
+    if ratio is not None:
+        over = ratio > compute.limit or (claim.verdict == "FAIL" and kept != "FAIL")  # by less than shows
+        spent = "FAIL" if over else "PASS"
+    return (
+        Judged(
+            retention.measure, True, retention.limit, kept, claim.retention, claim.retention_ci,
+            claim.images_needed, IMAGES if claim.retention_ci else None,
+        ),
+        Judged(compute.measure, False, compute.limit, spent, ratio),
+    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kdtool.core.claim import Bound, parse_claim, usual_claim
 from kdtool.core.errors import UsageError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -185,7 +186,23 @@ class BenchSettings(_Section):
     runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples
     max_compute: Positive = Field(0.50, description="student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="student accuracy / teacher accuracy, at least")
+    claim: str = Field("", description="bounds such as 'size<=0.3,drop<=1', instead of the two above")
+    judged: str = Field("student", description="the model that the claim is about")
+    reference: str = Field("teacher", description="the model that it is held against")
     resamples: Annotated[int, Field(ge=1000)] = 10_000
+
+    @field_validator("claim")
+    @classmethod
+    def _has_bounds(cls, value: str) -> str:
+        try:
+            return ",".join(map(str, parse_claim(value))) if value else value
+        except UsageError as error:
+            raise ValueError(error.message) from error
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What is claimed."""
+        return parse_claim(self.claim) if self.claim else usual_claim(self.min_retention, self.max_compute)
 
 
 class Recipe(_Section):
