@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kdtool.core.screen import Screen
 
 MOST_THREADS = 1024
+QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
 @click.command()
@@ -26,9 +27,22 @@ MOST_THREADS = 1024
 @click.option(
     "--threads",
     type=click.IntRange(0, MOST_THREADS),
-    help="Threads of the runtime; 0 is every processor this process may use.  [default: bench.threads]",
+    help="Threads of the runtime; 0 is every processor this process may use.  "
+    "[default: bench.threads, and one]",
 )
 @click.option("--runs", type=click.IntRange(64), help="Latency samples a model.  [default: bench.runs]")
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help="What runs the models: onnxruntime, openvino; may be repeated.  [default: onnxruntime]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Latency alone: no cold start, memory, throughput, minimum duration, second number of threads.",
+)
 @click.option(
     "--claim",
     metavar="BOUNDS",
@@ -48,6 +62,8 @@ def command(
     check: bool,
     threads: int | None,
     runs: int | None,
+    runtimes: tuple[str, ...],
+    quick: bool,
     claim: str | None,
     judge: str | None,
     against: str | None,
@@ -72,7 +88,13 @@ def command(
 
     screen = open_screen()
     given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if threads is not None:
+        changes["single_thread"] = False
+    if runtimes:
+        changes["runtimes"] = runtimes
+    if quick:
+        changes |= QUICK
     if claim is not None:
         from kdtool.core.claim import parse_claim
 
@@ -93,6 +115,11 @@ def command(
 
         result = _bench_files(targets, data, BenchSettings(**changes), screen)
     _print(result, as_json)
+    if check and result.void:
+        raise GateError(
+            f"The latencies are void ({', '.join(result.void)}).",
+            "Measure again on a machine that is real, cool, and fed by the power supply made for it.",
+        )
     if check and result.claim.verdict != "PASS":
         raise GateError(f"The verdict is {result.claim.verdict}.", "The figures above say by how much.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kdtool.core.claim import Judged, Outcome, Verdict, usual_claim
 from kdtool.core.errors import UsageError
@@ -43,13 +43,27 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What of the machine changes while it works. What could not be read is None."""
+
+    when: Literal["before", "during", "after"]
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttling: tuple[str, ...] | None
+    load: float | None
+
+
+@dataclass(frozen=True)
 class Latency:
-    """Milliseconds from calling the runtime to having its answer.
+    """Milliseconds from calling the runtime to having its answer to one image.
 
     Attributes:
-        p50, p90: of `samples`.
+        p50, p90, p99: of `samples`; p99 is None of fewer than 662.
+        p50_ci, p90_ci, p99_ci: their 95 % intervals.
         samples: in the order they were taken.
         warmup: the ones before, which do not count.
+        steady: whether warming up ended in a steady state; None where it was too short to tell.
         threads: within an operator.
     """
 
@@ -58,6 +72,48 @@ class Latency:
     samples: tuple[float, ...]
     warmup: tuple[float, ...]
     threads: int
+    p99: float | None = None
+    p50_ci: Interval | None = None
+    p90_ci: Interval | None = None
+    p99_ci: Interval | None = None
+    steady: bool | None = None
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Offline: batches one after the other.
+
+    Attributes:
+        images_per_s, images_per_s_ci: of the median batch, and its 95 % interval.
+        batch_ms, warmup: milliseconds a batch.
+        energy_mj: millijoules an image of the whole processor, idling included; None where it is not counted.
+    """
+
+    batch: int
+    threads: int
+    images_per_s: float
+    images_per_s_ci: Interval | None
+    batch_ms: tuple[float, ...]
+    warmup: tuple[float, ...]
+    energy_mj: float | None = None
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """What a process that has nothing but this model takes. One sample a process.
+
+    Attributes:
+        cold_start_ms: median of load + first.
+        load_ms, first_ms: from the file to a session; its first answer.
+        peak_bytes: largest peak of the memory in use, Python and the runtime included.
+        empty_bytes: the peak before the model was opened.
+    """
+
+    cold_start_ms: float
+    load_ms: tuple[float, ...]
+    first_ms: tuple[float, ...]
+    peak_bytes: int
+    empty_bytes: int
 
 
 @dataclass(frozen=True)
@@ -69,8 +125,10 @@ class ModelResult:
         accuracy, accuracy_ci: top-1 and its Wilson interval.
         retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
         params, macs: of the float network, one image; flops = 2 · macs.
-        latency_ms: batch 1.
+        latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
+        latency_ratio, latency_ratio_ci: median latency / the reference's, of the same rounds.
         file, sha256: the ONNX file measured.
+        runtime: what ran it.
     """
 
     name: str
@@ -87,6 +145,12 @@ class ModelResult:
     latency_ms: Latency
     file: str
     sha256: str
+    runtime: str = "onnxruntime"
+    latency_ratio: float | None = None
+    latency_ratio_ci: Interval | None = None
+    other_threads: tuple[Latency, ...] = ()
+    throughput: Throughput | None = None
+    own_process: OwnProcess | None = None
 
     @property
     def flops(self) -> int | None:
@@ -111,13 +175,23 @@ class Gain:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A whole measurement. `notes` say what makes its figures doubtful."""
+    """A whole measurement.
+
+    Attributes:
+        notes: sentences on what makes its figures doubtful.
+        moments: the machine before, during and after.
+        unstable: reasons why latencies may be unstable.
+        void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
+    """
 
     host: Host
     models: tuple[ModelResult, ...]
     claim: Verdict
     gain: Gain | None
     notes: tuple[str, ...]
+    moments: tuple[Moment, ...] = ()
+    unstable: tuple[str, ...] = ()
+    void: tuple[str, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
         return next((model for model in self.models if model.name == name), None)

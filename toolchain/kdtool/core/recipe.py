@@ -182,8 +182,16 @@ class QuantizeSettings(_Section):
 
 class BenchSettings(_Section):
     threads: int = Field(0, ge=0, description="0: every processor this process may use")
-    warmup: Count = 10
-    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples
+    runtimes: tuple[str, ...] = Field(("onnxruntime",), min_length=1, description="what runs the models")
+    single_thread: bool = Field(True, description="measure latency with one thread as well")
+    warmup: Count = 10  # at least; it goes on until times are steady
+    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples, a p99 662
+    seconds: float = Field(2.0, ge=0, le=3600, description="latency is measured for at least this long")
+    batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
+    batches: Annotated[int, Field(ge=6)] = 20  # the median of fewer has no interval
+    cold_starts: int = Field(
+        3, ge=0, le=100, description="processes a model for cold start and memory; 0: not measured"
+    )
     max_compute: Positive = Field(0.50, description="student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="student accuracy / teacher accuracy, at least")
     claim: str = Field("", description="bounds such as 'size<=0.3,drop<=1', instead of the two above")
