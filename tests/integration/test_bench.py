@@ -237,6 +237,59 @@ def test_another_runtime_beside_the_first(run: RunFolder, capsys: pytest.Capture
     assert "named twice" in capsys.readouterr().err
 
 
+def test_machines_side_by_side(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench_run(run, prepared, SETTINGS, QUIET)
+    other = json.loads(run.bench.read_text())
+    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64"}
+    rows = {model["name"]: model for model in other["models"]}
+    rows["student"]["latency_ms"] |= {
+        key: rows["student"]["latency_ms"][key] * 2 for key in ("p50", "p90")
+    } | {"p50_ci": [2 * end for end in rows["student"]["latency_ms"]["p50_ci"]]}
+    rows["student-int8"]["accuracy"] = 0.9
+    rows["teacher"]["sha256"] = "0" * 64
+    del other["models"][2]  # the baseline
+    old = other | {"schema": 1, "void": ["throttled"], "notes": ["Latencies are void (throttled)."]}
+    (tmp_path / "pi.json").write_text(json.dumps(other))
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    files = (run.path, tmp_path / "pi.json", tmp_path / "old.json")
+    assert kdtool("bench", "--compare", *files, "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [Path(machine["file"]).name for machine in content["machines"]] == [
+        "bench.json",
+        "pi.json",
+        "old.json",
+    ]
+    found = {(row["model"], row["machine"]): row for row in content["rows"]}
+    assert len(found) == 5 + 4 + 4
+    student = found["student", 2]
+    assert (student["to_first"], student["same_file"]) == (pytest.approx(2), True)
+    assert student["to_first_ci"][0] <= 2 <= student["to_first_ci"][1]
+    assert (found["student", 1]["to_first"], found["student", 3]["p50_ms"]) == (None, None)
+    assert (found["teacher", 2]["same_file"], found["teacher", 2]["to_first"]) == (False, None)
+    notes = " ".join(content["notes"])
+    assert "teacher: 2 measured another file than 1." in notes
+    assert "student-int8: the same file has 90.00 % top-1 on 2 and 100.00 % on 1" in notes
+    assert "3: Latencies are void" in notes
+    assert kdtool("bench", "--compare", *files) == 0
+    out = capsys.readouterr().out
+    assert "A Pi" in out
+    assert "void" in out
+    assert "\x1b[31m" not in out
+
+
+def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, cause in (
+        ((), "wants bench.json files"),
+        ((run.path,), "is not a result of bench"),
+        ((run.record, run.record), "named twice"),
+        ((run.record, "--quick", "--claim", "macs<=1"), "--quick, --claim: without effect"),
+    ):
+        assert kdtool("bench", "--compare", *arguments) == 2
+        assert cause in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_throttled_pi_voids_latencies_and_is_measured_again(
     run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -33,12 +33,12 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
 
 
 def _models(result: BenchResult) -> Table:
-    table = _table("Model", "Top-1 %", "Retention %", "Params M", "GMACs", "GFLOPs", "MB")
+    table = plain_table("Model", "Top-1 %", "Retention %", "Params M", "GMACs", "GFLOPs", "MB")
     for model in result.models:
         table.add_row(
             escape(printable(model.name)),
-            _with_range(model.accuracy, model.accuracy_ci),
-            _with_range(model.retention, model.retention_ci),
+            share_cell(model.accuracy, model.accuracy_ci),
+            share_cell(model.retention, model.retention_ci),
             _scaled(model.params, 1e6),
             _scaled(model.macs, 1e9),
             _scaled(model.flops, 1e9),
@@ -68,7 +68,7 @@ def _speed(result: BenchResult) -> Table:
         for index in range(len(titles))
         if index < 4 or any(row[index] not in (MISSING, "") for row in rows)
     ]
-    table = _table(*(titles[index] for index in kept))
+    table = plain_table(*(titles[index] for index in kept))
     batches = sorted({model.throughput.batch for model in result.models if model.throughput})
     table.caption = "latency of one image, 95 % intervals in parentheses" + (
         f"; images/s in batches of {' or '.join(map(str, batches))}" if batches else ""
@@ -78,7 +78,7 @@ def _speed(result: BenchResult) -> Table:
     return table
 
 
-def _table(first: str, *titles: str) -> Table:
+def plain_table(first: str, *titles: str) -> Table:
     table = Table()
     table.add_column(first, overflow="fold")
     for title in titles:
@@ -90,7 +90,7 @@ def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple
     offline, own = model.throughput, model.own_process
     ratio = MISSING
     if model.latency_ratio is not None and not void:
-        ratio = _with_range(model.latency_ratio, model.latency_ratio_ci)
+        ratio = share_cell(model.latency_ratio, model.latency_ratio_ci)
     return (
         escape(printable(model.name)),
         *_times(latency, void=void),
@@ -110,10 +110,10 @@ def _times(latency: Latency, *, void: bool) -> tuple[str, ...]:
     if void:
         return str(latency.threads), VOID, VOID, VOID if latency.p99 is not None else MISSING
     pairs = ((latency.p50, latency.p50_ci), (latency.p90, latency.p90_ci), (latency.p99, latency.p99_ci))
-    return str(latency.threads), *(_milliseconds(*pair) for pair in pairs)
+    return str(latency.threads), *(milliseconds_cell(*pair) for pair in pairs)
 
 
-def _milliseconds(value: float | None, interval: Interval | None) -> str:
+def milliseconds_cell(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return MISSING
     if interval is None:
@@ -121,7 +121,7 @@ def _milliseconds(value: float | None, interval: Interval | None) -> str:
     return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
 
 
-def _with_range(value: float | None, interval: Interval | None) -> str:
+def share_cell(value: float | None, interval: Interval | None) -> str:
     if value is None:
         return MISSING
     if interval is None or interval[0] == interval[1]:  # the teacher's retention of itself

@@ -22,7 +22,12 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[RUN | MODEL.onnx ...]", type=click.Path(path_type=Path))
+@click.argument(
+    "targets", nargs=-1, metavar="[RUN | MODEL.onnx … | BENCH.json …]", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--compare", is_flag=True, help="Measure nothing: set bench.json files of several machines side by side."
+)
 @click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
 @click.option(
     "--threads",
@@ -59,6 +64,7 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 @json_option
 def command(
     targets: tuple[Path, ...],
+    compare: bool,
     check: bool,
     threads: int | None,
     runs: int | None,
@@ -75,7 +81,7 @@ def command(
     Measures the models of a RUN on its test split (by default the newest run under artifacts/) and
     writes bench.json into it, if the folder can be written; or any ONNX files, writing nothing. Loose
     files are measured on the photographs given by --data, which are preprocessed as each file says of
-    itself.
+    itself. With --compare: earlier results, also of other machines.
 
     \b
     A claim is a list of bounds, all of which must hold. Measures:
@@ -86,6 +92,9 @@ def command(
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import RunFolder, newest_run
 
+    if compare:
+        _compare(targets, as_json, measuring=_measuring_options())
+        return
     screen = open_screen()
     given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -122,6 +131,33 @@ def command(
         )
     if check and result.claim.verdict != "PASS":
         raise GateError(f"The verdict is {result.claim.verdict}.", "The figures above say by how much.")
+
+
+def _measuring_options() -> list[str]:
+    """Those given that have no effect where nothing is measured."""
+    context = click.get_current_context()
+    kept = ("targets", "compare", "as_json")
+    return [
+        f"--{parameter.name}"
+        for parameter in context.command.params
+        if parameter.name not in kept
+        and context.get_parameter_source(str(parameter.name)) is not click.core.ParameterSource.DEFAULT
+    ]
+
+
+def _compare(targets: tuple[Path, ...], as_json: bool, measuring: list[str]) -> None:
+    from kdtool.bench.machines import print_machines, read_machines
+
+    if measuring:
+        raise UsageError(
+            f"{', '.join(measuring)}: without effect beside --compare, which measures nothing.",
+            "Leave it away.",
+        )
+    machines = read_machines(targets)
+    if as_json:
+        click.echo(json.dumps(machines.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_machines(machines)
 
 
 def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: Screen) -> BenchResult:
