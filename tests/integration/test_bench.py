@@ -34,7 +34,9 @@ from kdtool.data.sources import load_listing
 SIDE = 8
 MACHINE = ("packages: ", "power: ", "heat: ", "disk: ")  # findings that are none of the run's
 CLASSES = ("blue", "green", "red")
-SETTINGS = BenchSettings(runs=64, warmup=1, threads=1, resamples=1000)
+SETTINGS = BenchSettings(
+    runs=64, warmup=1, threads=1, resamples=1000, single_thread=False, seconds=0, batch=0, cold_starts=0
+)
 COSTS = {"teacher": (100, 1000), "student": (50, 500), "baseline": (50, 500)}
 KEYS = {
     "name", "role", "precision", "accuracy", "accuracy_ci", "n_images", "retention", "retention_ci", "params",
@@ -185,6 +187,171 @@ def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     assert claim.images_needed > 30
 
 
+def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtool.core.threads._asked_for", lambda: 2)
+    for name in ("baseline", "teacher-int8", "student-int8"):
+        run.onnx_model(*MODELS[name]).unlink()
+    settings = BenchSettings(
+        runs=64, warmup=8, threads=2, resamples=1000, seconds=0.1, batch=4, batches=6, cold_starts=2
+    )
+    result = bench_run(run, prepared, settings, QUIET)
+    assert read_bench(run.bench) == result
+    assert [moment.when for moment in result.moments][:: len(result.moments) - 1] == ["before", "after"]
+    assert result.void == ()
+    for model in result.models:
+        (one,) = model.other_threads
+        assert (model.latency_ms.threads, one.threads) == (2, 1)
+        assert len(one.samples) >= 64
+        assert (len(one.warmup) >= 8, one.steady is None) == (True, False)
+        assert (model.throughput.batch, len(model.throughput.batch_ms)) == (4, 6)
+        assert model.throughput.images_per_s > 0
+        own = model.own_process
+        assert (len(own.load_ms), len(own.first_ms)) == (2, 2)
+        assert min(own.load_ms) < own.cold_start_ms
+        assert 10**7 < own.empty_bytes <= own.peak_bytes < 10**9
+        assert model.latency_ratio_ci[0] <= model.latency_ratio <= model.latency_ratio_ci[1]
+    assert result.model("teacher").latency_ratio_ci == (1.0, 1.0)
+
+
+def test_another_runtime_beside_the_first(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("baseline", "teacher-int8", "student-int8"):
+        run.onnx_model(*MODELS[name]).unlink()
+    both = ("--runtime", "onnxruntime", "--runtime", "openvino")
+    claim = ("--claim", "accuracy>=0.85,macs<=0.5", "--judge", "student@openvino")
+    assert kdtool("bench", run.path, *both, *claim, "--quick", "--check", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    rows = [(model["name"], model["runtime"], model["accuracy"]) for model in content["models"]]
+    assert rows == [
+        ("teacher", "onnxruntime", 1.0),
+        ("student", "onnxruntime", 1.0),
+        ("teacher@openvino", "openvino", 1.0),
+        ("student@openvino", "openvino", 1.0),
+    ]
+    assert content["host"]["versions"].keys() >= {"onnxruntime", "openvino"}
+    file = run.onnx_model("student")
+    assert kdtool("bench", file, "--runtime", "openvino", "--quick", "--json") == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert (model["name"], model["runtime"]) == ("student", "openvino")
+    assert kdtool("bench", file, "--runtime", "abacus") == 2
+    assert kdtool("bench", file, "--runtime", "openvino", "--runtime", "openvino") == 2
+    assert "named twice" in capsys.readouterr().err
+
+
+def test_machines_side_by_side(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench_run(run, prepared, SETTINGS, QUIET)
+    other = json.loads(run.bench.read_text())
+    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64"}
+    rows = {model["name"]: model for model in other["models"]}
+    rows["student"]["latency_ms"] |= {
+        key: rows["student"]["latency_ms"][key] * 2 for key in ("p50", "p90")
+    } | {"p50_ci": [2 * end for end in rows["student"]["latency_ms"]["p50_ci"]]}
+    rows["student-int8"]["accuracy"] = 0.9
+    rows["teacher"]["sha256"] = "0" * 64
+    del other["models"][2]  # the baseline
+    old = other | {"schema": 1, "void": ["throttled"], "notes": ["Latencies are void (throttled)."]}
+    (tmp_path / "pi.json").write_text(json.dumps(other))
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    files = (run.path, tmp_path / "pi.json", tmp_path / "old.json")
+    assert kdtool("bench", "--compare", *files, "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [Path(machine["file"]).name for machine in content["machines"]] == [
+        "bench.json",
+        "pi.json",
+        "old.json",
+    ]
+    found = {(row["model"], row["machine"]): row for row in content["rows"]}
+    assert len(found) == 5 + 4 + 4
+    student = found["student", 2]
+    assert (student["to_first"], student["same_file"]) == (pytest.approx(2), True)
+    assert student["to_first_ci"][0] <= 2 <= student["to_first_ci"][1]
+    assert (found["student", 1]["to_first"], found["student", 3]["p50_ms"]) == (None, None)
+    assert (found["teacher", 2]["same_file"], found["teacher", 2]["to_first"]) == (False, None)
+    notes = " ".join(content["notes"])
+    assert "teacher: 2 measured another file than 1." in notes
+    assert "student-int8: the same file has 90.00 % top-1 on 2 and 100.00 % on 1" in notes
+    assert "3: Latencies are void" in notes
+    assert kdtool("bench", "--compare", *files) == 0
+    out = capsys.readouterr().out
+    assert "A Pi" in out
+    assert "void" in out
+    assert "\x1b[31m" not in out
+
+
+def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, cause in (
+        ((), "wants bench.json files"),
+        ((run.path,), "is not a result of bench"),
+        ((run.record, run.record), "named twice"),
+        ((run.record, "--quick", "--claim", "macs<=1"), "--quick, --claim: without effect"),
+    ):
+        assert kdtool("bench", "--compare", *arguments) == 2
+        assert cause in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_throttled_pi_voids_latencies_and_is_measured_again(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    program = tmp_path / "vcgencmd"
+    program.write_text("#!/bin/sh\necho throttled=0x4\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kdtool("bench", run.path, "--claim", "latency<=9", "--check") == 6
+    out, err = capsys.readouterr()
+    assert "The latencies are void (throttled)." in " ".join(err.split())
+    assert "void" in out
+    void = read_bench(run.bench)
+    assert (void.void, void.claim.verdict) == (("throttled",), "INCONCLUSIVE")
+    assert len(void.model("student").latency_ms.samples) == 64
+    program.unlink()
+    assert bench_run(run, prepared, SETTINGS, QUIET).void == ()
+
+
+def test_a_claim_of_ones_own(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = "macs<=0.5,accuracy>=0.85,size_mb<=1"
+    assert kdtool("bench", run.path, "--claim", claim, "--check", "--json") == 0
+    content = json.loads(capsys.readouterr().out)["claim"]
+    assert [(part["measure"], part["verdict"]) for part in content["bounds"]] == [
+        ("macs", "PASS"),
+        ("accuracy", "PASS"),
+        ("size_mb", "PASS"),
+    ]
+    assert content["thresholds"] == {"min_retention": None, "max_compute": 0.5, "confidence": 0.95}
+    assert kdtool("bench", run.path, "--claim", "latency<=0.001", "--judge", "student-int8", "--check") == 6
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Claimed for student-int8: at most 0.1 % of the teacher’s median latency" in out
+
+
+def test_a_claim_on_files_without_roles(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for path in files:
+        path.write_bytes(classifier(None))
+    names = ("--judge", files[0], "--against", files[1])
+    assert kdtool("bench", *files, "--quick", "--claim", "size<=1", *names, "--check", "--json") == 0
+    claim = json.loads(capsys.readouterr().out)["claim"]
+    assert (claim["judged"], claim["reference"]) == (str(files[0]), str(files[1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        (("--claim", "speed<=1"), "'speed<=1' is no bound"),
+        (("--judge", "abacus"), "'abacus', which is not measured; allowed: teacher, student"),
+        (("--against", "abacus"), "'abacus', which is not measured"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged(
+    run: RunFolder, options: tuple[str, str], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kdtool("bench", run.path, *options) == 2
+    assert cause in " ".join(capsys.readouterr().err.split())
+    assert not run.bench.exists()
+
+
 def test_a_useless_student_fails(run: RunFolder, prepared: Prepared) -> None:
     give(run, "student", BLIND)
     assert bench_run(run, prepared, SETTINGS, QUIET).claim.verdict == "FAIL"
@@ -275,7 +442,7 @@ def test_a_model_that_answers_nan_fails_the_gate(run: RunFolder, prepared: Prepa
 
 
 def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert kdtool("bench", "--threads", 1, "--runs", 64) == 0
+    assert kdtool("bench", "--threads", 1, "--runs", 64, "--quick") == 0
     out, err = capsys.readouterr()
     assert "Newest run: artifacts/run" in err
     for word in (
@@ -309,7 +476,7 @@ def test_command_on_a_device_that_has_models_alone(
 ) -> None:
     shutil.rmtree(run.data)
     run.record.unlink()
-    assert kdtool("bench", run.path, "--runs", 64) == 0
+    assert kdtool("bench", run.path, "--quick", "--runs", 64) == 0
     out, err = capsys.readouterr()
     assert "accuracy is not" in err
     assert "student" in out
@@ -323,7 +490,7 @@ def unwritable(run: RunFolder) -> None:
 def test_command_on_a_run_that_cannot_be_written(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     unwritable(run)
     before = set(run.path.rglob("*"))
-    assert kdtool("bench", run.path, "--json", "--runs", 64) == 0
+    assert kdtool("bench", run.path, "--json", "--quick", "--runs", 64) == 0
     out, err = capsys.readouterr()
     assert {model["accuracy"] for model in json.loads(out)["models"]} == {1.0, 1 / 3}
     assert "nothing is written into it" in " ".join(err.split())
@@ -361,7 +528,7 @@ def test_command_on_a_folder_and_a_file(run: RunFolder, capsys: pytest.CaptureFi
 
 def test_command_on_files_with_data(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     files = [run.onnx_model("teacher"), run.onnx_model("student")]
-    assert kdtool("bench", *files, "--data", source_of(run), "--json", "--runs", 64) == 0
+    assert kdtool("bench", *files, "--data", source_of(run), "--json", "--quick", "--runs", 64) == 0
     content = json.loads(capsys.readouterr().out)
     assert [model["accuracy"] for model in content["models"]] == [1.0, 1.0]
     assert content["models"][0]["n_images"] == 30  # the test split alone
@@ -372,7 +539,7 @@ def test_command_on_a_run_with_other_data(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photographs(tmp_path / "flat", 2, offset=9)
-    assert kdtool("bench", run.path, "--data", tmp_path / "flat", "--json", "--runs", 64) == 0
+    assert kdtool("bench", run.path, "--data", tmp_path / "flat", "--json", "--quick", "--runs", 64) == 0
     out, err = capsys.readouterr()
     assert {model["n_images"] for model in json.loads(out)["models"]} == {6}
     assert "no test split" in err

@@ -26,6 +26,10 @@ TINY = {
     "student.batch_size": "16",
     "quantize.max_drop": "100",
     "bench.runs": "64",
+    "bench.seconds": "0",
+    "bench.cold_starts": "0",
+    "bench.batch": "2",
+    "bench.batches": "6",
     "bench.resamples": "1000",
 }
 SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]

@@ -112,6 +112,7 @@ def workshop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture.save(folder / "photos" / split / name / f"{number}.png")
     run = RunFolder(folder / "run")
     changes = [f"data.size={SIDE}", "quantize.max_drop=100", "quantize.calibration_images=8", "bench.runs=64"]
+    changes += ["bench.seconds=0", "bench.cold_starts=0", "bench.batch=0"]
     recipe = load_recipe("digits", [*changes, *(f"{role}.arch={ARCH}" for role in ("teacher", "student"))])
     prepared, _ = prepare(str(folder / "photos"), recipe.data, 0, run.data, QUIET)
     for seed, role in enumerate(("teacher", "student")):
@@ -174,11 +175,12 @@ def test_help_recipes_and_doctor_work_on_the_device(device: Path, tmp_path: Path
 
 
 def test_bench_measures_a_model_on_the_device(device: Path, model: Path, tmp_path: Path) -> None:
-    assert "student" in kdtool(device, "bench", model, cwd=tmp_path).stdout
+    assert "student" in kdtool(device, "bench", model, "--quick", cwd=tmp_path).stdout
     measured = json.loads(kdtool(device, "bench", model, "--json", cwd=tmp_path).stdout)
     (row,) = measured["models"]
     assert (row["role"], row["precision"]) == ("student", "fp32")
     assert row["latency_ms"]["p50"] > 0
+    assert row["own_process"]["peak_bytes"] > 10**7  # the child process finds the installed package
     assert len(row["latency_ms"]["samples"]) >= 64
 
 
@@ -197,7 +199,7 @@ def test_report_is_written_on_the_device(device: Path, model: Path, tmp_path: Pa
     (run / "onnx" / "student.onnx").write_bytes(model.read_bytes())
     record = {"schema": 1, "recipe": load_recipe("paper").to_json(), "seed": 0, "source": "/photographs"}
     (run / "run.json").write_text(json.dumps(record | {"classes": CLASSES, "data": "", "versions": {}}))
-    kdtool(device, "bench", run, cwd=tmp_path)
+    kdtool(device, "bench", run, "--quick", cwd=tmp_path)
     said = kdtool(device, "report", run, cwd=tmp_path).stdout
     assert "report.html" in said
     page = (run / "report.html").read_text("utf-8")
@@ -211,7 +213,7 @@ def test_a_real_export_works_on_the_device(device: Path, workshop_run: Path, tmp
     shutil.copytree(workshop_run / "onnx", run.onnx)
     shutil.copytree(workshop_run / "data", run.data)
     shutil.copy(workshop_run / "run.json", run.record)
-    measured = json.loads(kdtool(device, "bench", run.path, "--json", cwd=tmp_path).stdout)
+    measured = json.loads(kdtool(device, "bench", run.path, "--json", "--quick", cwd=tmp_path).stdout)
     assert [model["name"] for model in measured["models"]] == MODELS
     assert {model["n_images"] for model in measured["models"]} == {10}
     assert all(model["macs"] > 0 and model["accuracy_ci"] for model in measured["models"])

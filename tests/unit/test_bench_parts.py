@@ -13,16 +13,18 @@ from rich.console import Console
 
 from kdtool.bench import doctor
 from kdtool.bench.accuracy import _answers
+from kdtool.bench.conditions import Watch, latency_reasons
 from kdtool.bench.doctor import examine_installation, examine_machine
-from kdtool.bench.host import host_notes, read_host, temperature, throttling
-from kdtool.bench.latency import measure
-from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
+from kdtool.bench.energy import open_meter
+from kdtool.bench.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
+from kdtool.bench.latency import Plan, latency_of, measure, settled, throughput_of
+from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
-from kdtool.core.cpu import cpu_flags, int8_target, processor_name
+from kdtool.core.claim import Judged, Thresholds, Verdict
+from kdtool.core.cpu import cpu_flags, int8_target, is_emulated, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
-from kdtool.core.statistics import Thresholds, Verdict
 from kdtool.core.text import printable
 
 X86 = "processor : 0\nmodel name\t: A CPU\nflags\t\t: fpu avx avx2 avx512_vnni\n"
@@ -51,6 +53,16 @@ def test_processor(tmp_path: Path, files: dict[str, str], name: str, flags: tupl
     assert flags is None or cpu_flags(proc) == flags
 
 
+def test_an_emulated_processor_is_told_by_its_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x86 = write(tmp_path / "x86", {"cpuinfo": "vendor_id : GenuineIntel\n" + X86})
+    arm = write(tmp_path / "arm", {"cpuinfo": PI})
+    assert is_emulated(x86, "aarch64")
+    assert not is_emulated(x86, "x86_64")
+    assert not is_emulated(arm, "aarch64")
+    monkeypatch.setattr("kdtool.core.cpu.platform.machine", lambda: "aarch64")
+    assert Watch(x86, tmp_path).void() == ("emulated processor",)
+
+
 def test_processor_of_a_system_without_proc(tmp_path: Path) -> None:
     assert processor_name(tmp_path)
     assert cpu_flags(tmp_path) == ()
@@ -73,35 +85,141 @@ def test_every_fact_of_the_host_is_read(tmp_path: Path) -> None:
     host = read_host(proc, sys)
     assert (host.memory_bytes, host.load, host.governor) == (4096, 1.5, "ondemand")
     assert (host.frequency_mhz, host.temperature_c) == (1500.0, 45.5)
-    notes = " ".join(host_notes(host))
-    assert "load 1.5" in notes
-    assert "'ondemand'" in notes
+    reasons = " ".join(Watch(proc, sys).reasons(host))
+    assert "load 1.5" in reasons
+    assert "'ondemand'" in reasons
 
 
 def test_facts_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     host = read_host(tmp_path, tmp_path)
     assert (host.memory_bytes, host.load, host.governor, host.frequency_mhz) == (None, None, None, None)
     assert temperature(tmp_path) is None
-    assert host_notes(host) == []
+    watch = Watch(tmp_path, tmp_path)
+    watch.end()
+    assert (watch.reasons(host), watch.void()) == ([], ())
+    assert [moment.when for moment in watch.moments] == ["before", "after"]
+    assert slowdowns(tmp_path) == 0
+
+
+def pi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A Raspberry Pi that answers so."""
+    program = folder / "vcgencmd"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(folder))
 
 
 @pytest.mark.parametrize(
-    ("script", "expected"),
+    ("script", "expected", "ever"),
     [
-        ("echo throttled=0x0", ()),
-        ("echo throttled=0x50005", ("under-voltage", "throttled")),
-        ("echo garbage", None),
-        ("exit 3", None),
+        ("echo throttled=0x0", (), ()),
+        ("echo throttled=0x50005", ("under-voltage", "throttled"), ("under-voltage", "throttled")),
+        ("echo throttled=0x20000", (), ("frequency capped",)),
+        ("echo garbage", None, ()),
+        ("exit 3", None, ()),
     ],
 )
 def test_throttling(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: tuple[str, ...] | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    expected: tuple[str, ...] | None,
+    ever: tuple[str, ...],
 ) -> None:
-    program = tmp_path / "vcgencmd"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    pi(tmp_path, monkeypatch, script)
     assert throttling() == expected
+    assert throttled_since_boot() == ever
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "after", "void"),
+    [
+        ("0x0", "0x0", "0x0", ()),
+        ("0x40000", "0x40000", "0x40000", ()),  # throttled before, since it was started
+        ("0x0", "0x40004", "0x40000", ("throttled",)),
+        ("0x0", "0x0", "0x80000", ("soft temperature limit",)),  # between two looks
+        ("0x1", "0x0", "0x0", ("under-voltage",)),
+    ],
+)
+def test_a_pi_that_was_slowed_down_voids_latencies(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    meanwhile: str,
+    after: str,
+    void: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("kdtool.bench.conditions.EVERY", 0)
+    pi(tmp_path, monkeypatch, f"echo throttled={before}")
+    watch = Watch(tmp_path, tmp_path)
+    pi(tmp_path, monkeypatch, f"echo throttled={meanwhile}")
+    watch.look()
+    pi(tmp_path, monkeypatch, f"echo throttled={after}")
+    watch.end()
+    assert watch.void() == void
+    assert [moment.when for moment in watch.moments] == ["before", "during", "after"]
+
+
+def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = "devices/system/cpu/cpu0/"
+    files = {
+        cpu + "cpufreq/scaling_cur_freq": "2000000",
+        "class/thermal/thermal_zone0/temp": "81000",
+        cpu + "thermal_throttle/core_throttle_count": "3",
+        "stat": "cpu 100 0 100 900 0 0 0 0 0 0\n",
+    }
+    monkeypatch.setattr("kdtool.bench.conditions.os.cpu_count", lambda: 1)
+    root = write(tmp_path, files)
+    watch = Watch(root, root)
+    busy = "cpu 1000000 0 100 900 0 0 0 1000000 0 0\n"
+    changed = {cpu + "cpufreq/scaling_cur_freq": "1000000", "stat": busy}
+    write(root, changed | {cpu + "thermal_throttle/core_throttle_count": "5"})
+    watch.end()
+    reasons = watch.reasons(MACHINE)
+    for part in (
+        "other programs kept",
+        "hypervisor took",
+        "from 1000 to 2000 MHz",
+        "81 °C",
+        "down 2 time(s)",
+    ):
+        assert sum(part in reason for reason in reasons) == 1
+    assert "unstable: other programs" in stability_notes((), reasons)[0]
+    assert "Latencies are void (hot): they mean nothing." in stability_notes(("hot",), ())[0]
+
+
+@pytest.mark.parametrize("latency", [Latency(1.0, 1.2, (1.0,) * 64, (), 1, steady=True)])
+def test_steady_samples_raise_no_doubt(latency: Latency) -> None:
+    assert latency_reasons([("student", latency)]) == []
+
+
+def test_samples_that_raise_doubt() -> None:
+    drifting = Latency(1.0, 1.2, (1.0,) * 32 + (1.2,) * 32, (), 1, steady=False)
+    noisy = Latency(1.0, 1.3, (1.0,) * 64, (), 1, steady=True)
+    reasons = latency_reasons([("a", drifting), ("b", noisy)])
+    assert reasons == [
+        "latency is noisy (p90 over 1.25 × p50): b",
+        "warming up did not end in a steady state: a",
+        "the two halves of the samples differ: a",
+    ]
+
+
+def test_energy_is_counted_across_packages_and_the_end_of_the_counter(tmp_path: Path) -> None:
+    zones = {
+        f"class/powercap/intel-rapl:{number}/{name}": text
+        for number, zone in enumerate(("package-0", "package-1", "psys"))
+        for name, text in (("name", zone), ("energy_uj", "900000"), ("max_energy_range_uj", "1000000"))
+    }
+    root = write(tmp_path, zones)
+    meter = open_meter(root)
+    start = meter.joules()
+    write(root, {"class/powercap/intel-rapl:0/energy_uj": "100000"})  # 0.2 J later, it began again
+    assert meter.joules() - start == pytest.approx(0.2)
+    write(root, {"class/powercap/intel-rapl:1/energy_uj": "950000"})
+    assert meter.joules() - start == pytest.approx(0.25)
+    (root / "class/powercap/intel-rapl:1/energy_uj").unlink()
+    assert open_meter(root) is None
+    assert open_meter(tmp_path / "absent") is None
 
 
 def test_no_vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,18 +247,105 @@ def test_models_are_taken_in_turns_forwards_and_backwards() -> None:
     looks: list[int] = []
     sessions = [Recorder("A", calls), Recorder("B", calls)]
     image = np.zeros((1, 3, 4, 4), np.float32)
-    first, second = measure(sessions, [image, image], 2, 64, QUIET, lambda: looks.append(len(calls)))
+    first, second = measure(sessions, [image, image], Plan(2, 64), QUIET, lambda: looks.append(len(calls)))
     assert "".join(calls) == "ABBA" * 33
-    assert (len(first.samples), len(second.samples), len(first.warmup), first.threads) == (64, 64, 2, 3)
-    assert first.p50 <= first.p90 <= max(first.samples)
+    assert (len(first.samples), len(second.samples), len(first.warmup), first.steady) == (64, 64, 2, None)
+    latency = latency_of(first, 3)
+    assert latency.p50 <= latency.p90 <= max(first.samples)
+    assert latency.p50_ci[0] <= latency.p50 <= latency.p50_ci[1]
+    assert (latency.threads, latency.p99, latency.p99_ci) == (3, None, None)
     assert len(looks) == 9
     assert gc.isenabled()
 
 
+IMAGE = np.zeros((1, 3, 4, 4), np.float32)
+
+
 def test_too_few_runs_are_refused() -> None:
+    (timed,) = measure([Recorder("A", [])], [IMAGE], Plan(1, 63), QUIET)
     with pytest.raises(UsageError, match="p90 of 63 samples"):
-        measure([Recorder("A", [])], [np.zeros((1, 3, 4, 4), np.float32)], 1, 63, QUIET)
-    assert gc.isenabled()
+        latency_of(timed, 1)
+
+
+def test_a_p99_wants_662_samples() -> None:
+    (timed,) = measure([Recorder("A", [])], [IMAGE], Plan(1, 662), QUIET)
+    latency = latency_of(timed, 1)
+    assert latency.p99_ci[0] <= latency.p99 <= latency.p99_ci[1]
+
+
+class Clock:
+    """The time as `kdtool.bench.latency` sees it; it goes on by what the models say they take."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter_ns(self) -> int:
+        return round(1e9 * self.now)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("kdtool.bench.latency.time", clock)
+    return clock
+
+
+class Slow:
+    """A session that takes as long as it is told: `times` first, and the last of them from then on."""
+
+    threads = 1
+
+    def __init__(self, clock: Clock, *times: float) -> None:
+        self.clock, self.times = clock, list(times)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        self.clock.now += self.times.pop(0) if len(self.times) > 1 else self.times[0]
+        return np.zeros((1, 2), np.float32)
+
+
+def test_warming_up_goes_on_until_times_are_steady(clock: Clock) -> None:
+    slow = Slow(clock, *[0.002] * 4, *[0.001] * 4, 0.0005)
+    (timed,) = measure([slow], [IMAGE], Plan(8, 64), QUIET)
+    assert len(timed.warmup) == 15  # of the last eight one is slow, which no median shows
+    assert (len(timed.samples), timed.steady) == (64, True)
+
+
+def test_warming_up_ends_where_times_never_settle(clock: Clock) -> None:
+    falling = [0.004 * 0.9**number for number in range(60)]
+    (timed,) = measure([Slow(clock, *falling)], [IMAGE], Plan(8, 64), QUIET)
+    assert (len(timed.warmup), timed.steady) == (40, False)
+    assert settled(timed.warmup) is False
+
+
+def test_measuring_goes_on_for_as_long_as_asked(clock: Clock) -> None:
+    (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=0.1), QUIET)
+    assert len(timed.samples) == pytest.approx(200, abs=1)
+    (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=9), QUIET)
+    assert len(timed.samples) == 5000  # no more are kept
+
+
+def test_throughput_counts_images_and_their_energy(tmp_path: Path, clock: Clock) -> None:
+    folder = "class/powercap/intel-rapl:0/"
+    root = write(
+        tmp_path,
+        {folder + "name": "package-0", folder + "energy_uj": "0", folder + "max_energy_range_uj": "9000000"},
+    )
+
+    class Burning(Slow):
+        def run(self, images: np.ndarray) -> np.ndarray:
+            path = root / folder / "energy_uj"
+            path.write_text(str(int(path.read_text()) + 4000))
+            return super().run(images)
+
+    (timed,) = measure([Burning(clock, 0.001)], [IMAGE], Plan(2, 20), QUIET, meter=open_meter(root))
+    offline = throughput_of(timed, 4, 1)
+    assert offline.energy_mj == pytest.approx(1.0)  # 4 mJ a batch of 4
+    assert offline.images_per_s == pytest.approx(4000 / float(np.median(timed.samples)))
+    assert offline.images_per_s_ci[0] <= offline.images_per_s <= offline.images_per_s_ci[1]
+    assert (offline.batch, offline.threads, len(offline.batch_ms), len(offline.warmup)) == (4, 1, 20, 2)
 
 
 def test_answers_are_the_softmax_at_the_largest_logit() -> None:
@@ -171,10 +376,10 @@ def test_notes_on_accuracy() -> None:
 
 def test_notes_on_latency() -> None:
     quick, slow = model("student-int8", 5), model("student-int8", 12)
-    assert latency_notes([model("student"), quick], 2) == [
-        "Latency is noisy (p90 over 1.25 × p50): student-int8."
-    ]
-    assert "student-int8 is not faster than student" in latency_notes([model("student"), slow], 2)[0]
+    assert latency_notes([model("student"), quick], 2) == []
+    note = latency_notes([model("student"), slow], 2)[0]
+    assert "student-int8 is not at least 1.1 × as fast as student" in note
+    assert "not at least 1.1 ×" in latency_notes([model("student"), model("student-int8", 9.5)], 2)[0]
     assert "2 threads shared the 1 processors" in latency_notes([model("student")], 1)[0]
 
 
@@ -189,6 +394,7 @@ def verdict(name: str = "PASS", **changes: object) -> Verdict:
     values = {
         "verdict": name, "retention": 0.97, "retention_ci": (0.95, 0.99), "compute_ratio": 0.4951,
         "params_ratio": 0.536, "thresholds": Thresholds(),
+        "bounds": (Judged("retention", True, 0.94, name, 0.97, (0.95, 0.99), None, "test images"),),
     }  # fmt: skip
     return Verdict(**(values | changes))
 
@@ -208,7 +414,8 @@ def test_the_table_names_units_and_hides_escapes() -> None:
         "46.80",
         "90.00 (89.0–91.0)",
         "a [note]",
-        "2 thread(s)",
+        "Threads",
+        "10.00",
     ):
         assert part in out
     assert "\x1b" not in out

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult, read_bench
+from kdtool.core.claim import Judged, Thresholds, Verdict
 from kdtool.core.errors import UsageError
-from kdtool.core.statistics import Thresholds, Verdict
+from kdtool.core.wording import result_in_words
 
 HOST = Host("A CPU", "x86_64", ("avx2",), 4, 2, 8, None, 1.5, None, ("throttled",), None, "Linux", {"a": "1"})
 MODEL = ModelResult(
     "student", "student", "fp32", 0.5, (0.25, 0.75), 8, 1.0, (0.5, 1.5), 10, 20, 30,
     Latency(1.0, 2.0, (1.0, 2.0), (3.0,), 1), "student.onnx", "00",
 )  # fmt: skip
-CLAIM = Verdict("PASS", 1.0, (0.95, 1.5), 0.5, None, Thresholds())
+BOUNDS = (
+    Judged("retention", True, 0.94, "PASS", 1.0, (0.95, 1.5), None, "test images"),
+    Judged("macs", False, 0.5, "PASS", 0.5),
+)
+CLAIM = Verdict("PASS", 1.0, (0.95, 1.5), 0.5, None, Thresholds(), None, BOUNDS)
 RESULT = BenchResult(HOST, (MODEL,), CLAIM, Gain(1.5, 2, 1, 0.25), ("a note",))
 
 
@@ -36,12 +41,43 @@ def test_there_and_back() -> None:
     text = json.dumps(RESULT.to_json(), allow_nan=False)
     assert BenchResult.from_json(text) == RESULT
     row = json.loads(text)["models"][0]
-    assert (json.loads(text)["schema"], row["flops"]) == (1, 40)
+    assert (json.loads(text)["schema"], row["flops"]) == (2, 40)
     assert "threads" in row["latency_ms"]
 
 
 def test_a_later_field_does_not_hurt() -> None:
     assert BenchResult.from_json(changed("models.0.energy_mj", 1.5)) == RESULT
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcomes"),
+    [
+        ({}, ["PASS", "PASS"]),
+        ({"retention_ci": [0.9, 0.93], "verdict": "FAIL"}, ["FAIL", "PASS"]),
+        ({"compute_ratio": 0.5, "verdict": "FAIL"}, ["PASS", "FAIL"]),  # over by less than a float shows
+        (
+            {"retention_ci": [0.9, 0.99], "images_needed": 9, "verdict": "INCONCLUSIVE"},
+            ["INCONCLUSIVE", "PASS"],
+        ),
+        (
+            dict.fromkeys(("retention", "retention_ci", "compute_ratio")) | {"verdict": "INCONCLUSIVE"},
+            ["INCONCLUSIVE"] * 2,
+        ),
+    ],
+)
+def test_a_file_of_the_first_version_is_read(changes: dict[str, Any], outcomes: list[str]) -> None:
+    old: Any = json.loads(changed("schema", 1))
+    for key in ("bounds", "judged", "reference"):
+        del old["claim"][key]
+    old["claim"] |= changes
+    result = BenchResult.from_json(json.dumps(old))
+    assert [bound.verdict for bound in result.claim.bounds] == outcomes
+    assert [bound.measure for bound in result.claim.bounds] == ["retention", "macs"]
+    assert (result.claim.verdict, result.claim.bounds[0].needed) == (
+        changes.get("verdict", "PASS"),
+        changes.get("images_needed"),
+    )
+    assert result_in_words(result)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +94,7 @@ def test_a_later_field_does_not_hurt() -> None:
         ("claim", None),
         ("claim.verdict", "MAYBE"),
         ("claim.thresholds", [1]),
+        ("claim.bounds.0", {"measure": "speed"}),
         ("gain", {"points": 1.0}),
         ("notes", "one"),
     ],
@@ -78,7 +115,7 @@ def test_a_wrong_field_is_named(field: str, value: Any, tmp_path: Path) -> None:
         ("torn", "Expecting value"),
         ("[]", "another version"),
         ("{}", "another version"),
-        (changed("schema", 2), "another version"),
+        (changed("schema", 3), "another version"),
         ("[" * 100_000, "nested too deeply"),
         (changed("models.0.accuracy", float("nan")), "not JSON compliant"),
         (changed("models.0.accuracy", float("inf")), "not JSON compliant"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.runtime import RUNTIMES, load_runtime
@@ -138,11 +139,41 @@ def test_options_are_explicit() -> None:
     options = session_options(3)
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
     assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 def test_an_unknown_runtime_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="allowed: onnxruntime"):
+    with pytest.raises(UsageError, match="allowed: onnxruntime, openvino"):
         load_runtime("tflite")
+
+
+def test_a_runtime_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "kdtool.runtime.openvino", raising=False)
+    with pytest.raises(SetupError, match="'openvino', which is not installed") as error:
+        load_runtime("openvino")
+    assert error.value.hint == 'Install it: pip install "kdtool[openvino]"'
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (model(("N", 3, 4)), "its inputs are"),
+        (model(("N", 2, 4, 4)), "its input is"),
+        (model(dtype=TensorProto.INT8), "its inputs are"),
+        (model(outputs=("a", "b")), "its outputs are a, b; allowed is one"),
+        (b"junk" * 50, "not an intact ONNX file"),
+    ],
+    ids=range(5),
+)
+def test_every_runtime_refuses_what_is_no_classifier(
+    name: str, content: ModelProto | bytes, cause: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    with pytest.raises(ModelFileError, match=cause):
+        load_runtime(name).open_model(path)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
@@ -150,9 +181,19 @@ def test_every_runtime_keeps_the_contract(name: str, tmp_path: Path) -> None:
     runtime = load_runtime(name)
     assert runtime.version()
     session = runtime.open_model(saved(tmp_path, model()), 1)
-    logits = session.run(np.zeros((2, 3, 4, 4), np.float32))
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    logits = session.run(images)
     assert (logits.shape, logits.dtype) == ((2, 2), np.float32)
+    assert logits == pytest.approx(images.mean((2, 3))[:, :2], abs=1e-6)
+    session.run(images + 1)
+    assert logits == pytest.approx(images.mean((2, 3))[:, :2], abs=1e-6)  # not overwritten
+    fixed = runtime.open_model(saved(tmp_path, model((1, 3, 4, 4))), 1)
+    assert fixed.run(images) == pytest.approx(logits, abs=1e-6)
+    with pytest.raises(ModelFileError, match="fails on images of shape"):
+        fixed.run(np.zeros((1, 3, 5, 5), np.float32))
     assert (session.info, session.input_shape, session.threads) == (INFO, (None, 3, 4, 4), 1)
     session.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        session.run(images)
     with pytest.raises(ModelFileError, match="no such file"):
         runtime.open_model(tmp_path / "absent.onnx")

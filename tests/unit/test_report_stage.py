@@ -307,6 +307,18 @@ def test_a_missing_part_is_left_out_and_said(run: RunFolder, missing: str, said:
     assert "Fig. 3." not in "".join(outline.text) or missing not in ("baseline", "teacher")
 
 
+def test_void_latencies_are_not_shown(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    make_bench(run, 36)
+    content = json.loads(run.bench.read_text())
+    run.bench.write_text(json.dumps(content | {"void": ["throttled"]}))
+    _, outline = page_of(run)
+    text = " ".join("".join(outline.text).split())
+    assert "void" in text
+    assert "12.50" not in text
+    assert "Accuracy and latency" not in text
+
+
 def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     make_bench(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
-from kdtool.core.statistics import Thresholds, Verdict
+from kdtool.core.claim import Judged, Thresholds, Verdict
 from kdtool.core.wording import result_in_words
 from kdtool.report.verdict import in_words
 
@@ -25,7 +25,26 @@ def result(verdict: str, gain: Gain | None = None, **changes: Any) -> BenchResul
         "verdict": verdict, "retention": 0.95, "retention_ci": (0.93, 0.97), "compute_ratio": 0.495,
         "params_ratio": 0.536, "thresholds": Thresholds(), "images_needed": 1488,
     }  # fmt: skip
-    return BenchResult(HOST, (STUDENT,), Verdict(**(values | changes)), gain, ())
+    values |= changes
+    interval, ratio = values["retention_ci"], values["compute_ratio"]
+    values.setdefault(
+        "bounds",
+        (
+            Judged(
+                "retention", True, 0.94,
+                outcome(interval, interval and interval[0] >= 0.94, interval and interval[1] < 0.94),
+                values["retention"], interval, values["images_needed"], "test images",
+            ),
+            Judged("macs", False, 0.5, outcome(ratio, ratio and ratio < 0.5, ratio and ratio >= 0.5), ratio),
+        ),
+    )  # fmt: skip
+    return BenchResult(HOST, (STUDENT,), Verdict(**values), gain, ())
+
+
+def outcome(measured: object, inside: object, outside: object) -> str:
+    if measured is None:
+        return "INCONCLUSIVE"
+    return "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
 
 
 def test_a_claim_that_holds() -> None:
@@ -54,6 +73,34 @@ def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
     assert "on the limit itself" in words("INCONCLUSIVE", images_needed=None)[2]
     assert "no retention" in words("INCONCLUSIVE", retention=None, retention_ci=None)[2]
     assert "compute of the two models is not known" in words("INCONCLUSIVE", compute_ratio=None)[2]
+
+
+def test_a_claim_on_other_measures() -> None:
+    bounds = (
+        Judged("latency", False, 0.3, "PASS", 0.28, (0.27, 0.29), None, "latency samples"),
+        Judged("drop", False, 1.0, "INCONCLUSIVE", 0.5, (-0.5, 1.5), 400, "test images"),
+        Judged("size_mb", False, 12.0, "PASS", 11.3),
+        Judged("p99_ms", False, 9.0, "INCONCLUSIVE"),
+    )
+    changes = {"bounds": bounds, "judged": "student-int8"}
+    claimed, measured, meaning, _ = words("INCONCLUSIVE", **changes)
+    assert claimed == (
+        "Claimed for student-int8: at most 30 % of the teacher’s median latency, at most 1 points under the "
+        "teacher’s accuracy, at most 12 MB of file and at most 9 ms of p99 latency."
+    )
+    assert "median latency / reference's is 28 % (27 % to 29 %)" in measured
+    assert "size of the file is 11.3 MB" in measured
+    assert "from -0.5 points to 1.5 points contains the limit of 1 points" in meaning
+    assert "About 400 test images would decide it" in meaning
+    assert "There is no 99th percentile of latency to judge: it was not measured." in meaning
+    passed = words("PASS", bounds=bounds[:1])[2]
+    assert passed == "Even the upper end of the interval stays within 30 %: chance is no likely explanation."
+    exact = words("PASS", bounds=bounds[2:3])[2]
+    assert exact == "Every bound is exact, and kept."
+    failed = (Judged("latency", False, 0.3, "FAIL", 0.4, (0.37, 0.45), None, "latency samples"),)
+    assert words("FAIL", bounds=failed)[2] == (
+        "Even the lower end of the interval of median latency / reference's, 37 %, is over 30 %."
+    )
 
 
 def test_what_was_not_measured_is_not_said() -> None:

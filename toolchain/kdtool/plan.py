@@ -26,7 +26,7 @@ MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
 FLOAT_BYTES = 4
 CHECKPOINT_COPIES = 8  # two kept, each with weights, best weights and Adam's two moments
-EXPORT_SECONDS, QUANTIZE_IMAGES_SHARE, BENCH_FORWARDS = 20.0, 3, 250
+EXPORT_SECONDS, QUANTIZE_IMAGES_SHARE = 20.0, 3
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     both = sum(_forward(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
-    bench = (images["test"] + BENCH_FORWARDS) * both * 2
+    timed = 2 * (recipe.bench.warmup + recipe.bench.runs) + recipe.bench.batch * recipe.bench.batches
+    bench = (images["test"] + timed) * both * 2
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from kdtool.bench.subjects import Cost, Pictures, Subject, measure_all
+from kdtool.bench.subjects import Cost, Pictures, Subject, called, measure_all, open_all
 from kdtool.core.benchresult import BenchResult
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -17,7 +16,6 @@ from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.data.listing import Listing, Sample
-from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
 
 SHOWN = 10
@@ -44,10 +42,12 @@ def bench_files(
     """
     samples = _test_samples(listing, screen) if listing is not None else None
     pixels: dict[Preprocess, UInt8Array] = {}
-    with _sessions(paths, settings.threads) as sessions:
+    with open_all(paths, settings) as opened:
+        names = _names([one.session for one in opened[: len(paths)]])
         subjects = []
-        for name, session in zip(_names(sessions), sessions, strict=True):
-            info = session.info
+        for one in opened:
+            session, info = one.session, one.session.info
+            name = called(names[one.index], one.runtime, settings)
             pictures = None
             if samples is not None:
                 info = _require_info(session)
@@ -56,19 +56,8 @@ def bench_files(
                     pixels[info.preprocess] = _decode(samples, info.preprocess, screen)
                 pictures = Pictures(pixels[info.preprocess], labels, info.preprocess, len(info.classes))
             role, precision = (info.role, info.precision) if info is not None else (None, None)
-            subjects.append(Subject(name, role, precision, session, pictures))
+            subjects.append(Subject(name, role, precision, session, pictures, one.runtime))
         return measure_all(subjects, settings, screen, count)[0]
-
-
-@contextlib.contextmanager
-def _sessions(paths: Sequence[Path], threads: int) -> Iterator[list[Session]]:
-    runtime = load_runtime()
-    with contextlib.ExitStack() as stack:
-        sessions = []
-        for path in paths:
-            sessions.append(runtime.open_model(path, threads))
-            stack.callback(sessions[-1].close)
-        yield sessions
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:

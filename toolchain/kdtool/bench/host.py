@@ -7,8 +7,9 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
-from kdtool.core.benchresult import Host
+from kdtool.core.benchresult import Host, Moment
 from kdtool.core.cpu import PROC, cpu_flags, processor_name
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import DEVICE, versions_of
@@ -16,7 +17,7 @@ from kdtool.core.versions import DEVICE, versions_of
 SYS = Path("/sys")
 # Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: what is so at this moment.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-BUSY = 0.5  # processors at work for others before we started
+SINCE_BOOT = 16  # the same bits, this much higher: what has been so since the machine was started
 
 
 def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:
@@ -28,8 +29,8 @@ def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:
         cores=os.cpu_count() or 1,
         usable=usable_threads(proc),
         memory_bytes=_memory(proc),
-        governor=_line(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        frequency_mhz=_scaled(sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1000),
+        governor=_governor(sys),
+        frequency_mhz=_frequency(sys),
         temperature_c=temperature(sys),
         throttling=throttling(),
         load=_load(proc),
@@ -44,8 +45,37 @@ def temperature(sys: Path = SYS) -> float | None:
     return max((zone for zone in zones if zone is not None), default=None)
 
 
+def read_moment(when: Literal["before", "during", "after"], proc: Path = PROC, sys: Path = SYS) -> Moment:
+    """What of the machine changes while it works, now."""
+    return Moment(
+        when=when,
+        governor=_governor(sys),
+        frequency_mhz=_frequency(sys),
+        temperature_c=temperature(sys),
+        throttling=throttling(),
+        load=_load(proc),
+    )
+
+
 def throttling() -> tuple[str, ...] | None:
     """What slows a Raspberry Pi down at this moment; None where there is no `vcgencmd`."""
+    bits = _throttled()
+    return None if bits is None else tuple(name for bit, name in THROTTLING.items() if bits >> bit & 1)
+
+
+def throttled_since_boot() -> tuple[str, ...]:
+    """What has slowed a Raspberry Pi down since it was started; nothing where there is no `vcgencmd`."""
+    bits = _throttled() or 0
+    return tuple(name for bit, name in THROTTLING.items() if bits >> (bit + SINCE_BOOT) & 1)
+
+
+def slowdowns(sys: Path = SYS) -> int:
+    """How often an x86 processor has slowed its cores down because of heat; 0 where it does not count."""
+    counters = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
+    return sum(int(_scaled(path, 1) or 0) for path in counters)
+
+
+def _throttled() -> int | None:
     program = shutil.which("vcgencmd")
     if program is None:
         return None
@@ -53,22 +83,17 @@ def throttling() -> tuple[str, ...] | None:
         answer = subprocess.run(  # noqa: S603 (a fixed command, found on the PATH)
             [program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
         ).stdout
-        bits = int(answer.strip().partition("=")[2], 16)
+        return int(answer.strip().partition("=")[2], 16)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return tuple(name for bit, name in THROTTLING.items() if bits >> bit & 1)
 
 
-def host_notes(host: Host) -> list[str]:
-    """What about the machine makes its figures doubtful."""
-    notes = []
-    if host.load is not None and host.load > BUSY:
-        notes.append(
-            f"The machine was busy before the measurement (load {host.load:.1f}); latencies may be too long."
-        )
-    if host.governor not in (None, "performance"):
-        notes.append(f"The frequency governor is '{host.governor}', not 'performance'; latencies may vary.")
-    return notes
+def _governor(sys: Path) -> str | None:
+    return _line(sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
+
+
+def _frequency(sys: Path) -> float | None:
+    return _scaled(sys / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1000)
 
 
 def _memory(proc: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""How long one image takes: single stream, batch 1, models taken in turns.
+"""How long a model takes, models taken in turns.
 
 Models measured one after the other would share the machine's warming up and slowing down unequally,
 so each round visits all of them, forwards and backwards in turn (A B B A). Raw samples are kept.
@@ -10,58 +10,176 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
 
-from kdtool.core.benchresult import Latency
+from kdtool.bench.energy import Meter
+from kdtool.core.benchresult import Latency, Throughput
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import p50, p90
+from kdtool.core.statistics import (
+    P90_SAMPLES,
+    P99_SAMPLES,
+    Interval,
+    quantile,
+    quantile_interval,
+)
 from kdtool.runtime.session import Session
 
-CHECK_EVERY = 8  # rounds between looks at the machine, which cost a Raspberry Pi some milliseconds
+CHECK_EVERY = 8  # rounds between looks at the machine
+STEADY = 0.05  # medians of two halves may differ by this share
+WINDOW = 4  # samples below which halves say nothing
+LONGEST_WARMUP = 5  # times the shortest
+MOST_ROUNDS = 5_000  # whatever the minimum duration: samples are kept one by one
+
+
+@dataclass(frozen=True)
+class Plan:
+    """At least `warmup` rounds to warm up, then at least `runs` rounds and `seconds` of them."""
+
+    warmup: int
+    runs: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One model's milliseconds. `steady` is None where warm-up was too short to tell."""
+
+    samples: tuple[float, ...]
+    warmup: tuple[float, ...]
+    steady: bool | None
+    joules: float | None
 
 
 def measure(
     sessions: Sequence[Session],
     images: Sequence[FloatArray],
-    warmup: int,
-    runs: int,
+    plan: Plan,
     screen: Screen,
     watch: Callable[[], None] = lambda: None,
-) -> list[Latency]:
-    """Time each session on its own image (1, 3, S, S), `warmup` + `runs` times.
+    title: str = "latency",
+    meter: Meter | None = None,
+) -> list[Timed]:
+    """Time each session on its own images (N, 3, S, S).
+
+    Warming up goes on until each model's times are steady (the medians of the two halves of its last
+    `warmup` samples differ by less than a twentieth), or five times as long.
 
     Args:
         watch: called now and then between rounds, outside the timed part.
+        meter: of energy, read before and after each sample; None leaves it out.
 
     Raises:
         ModelFileError: a model fails.
-        UsageError: fewer than 64 runs, too few for a p90.
     """
-    taken: list[list[float]] = [[] for _ in sessions]
-    forwards = range(len(sessions))
-    with _no_garbage_collection(), screen.bar("latency", warmup + runs) as bar:
-        for round_number in range(warmup + runs):
-            for index in forwards if round_number % 2 == 0 else reversed(forwards):
-                taken[index].append(_milliseconds(sessions[index], images[index]))
-            if round_number % CHECK_EVERY == 0:
-                watch()
+    clocks = [_Clock(session, image, meter) for session, image in zip(sessions, images, strict=True)]
+    rounds = count()
+
+    def visit() -> None:
+        number = next(rounds)
+        for clock in clocks if number % 2 == 0 else reversed(clocks):
+            clock.sample()
+        if number % CHECK_EVERY == 0:
+            watch()
+
+    with _no_garbage_collection(), screen.bar(title, plan.warmup + plan.runs) as bar:
+        for _ in range(plan.warmup):
+            visit()
             bar.advance()
-    return [
-        Latency(
-            p50(all_[warmup:]),
-            p90(all_[warmup:]),
-            tuple(all_[warmup:]),
-            tuple(all_[:warmup]),
-            session.threads,
-        )
-        for session, all_ in zip(sessions, taken, strict=True)
-    ]
+        while not all(clock.steady(plan.warmup) for clock in clocks):
+            if len(clocks[0].taken) >= LONGEST_WARMUP * plan.warmup:
+                break
+            visit()
+        for clock in clocks:
+            clock.begin(plan.warmup)
+        started = time.monotonic()
+        for number in range(MOST_ROUNDS):
+            if number >= plan.runs and time.monotonic() - started >= plan.seconds:
+                break
+            visit()
+            bar.advance()
+    return [clock.read() for clock in clocks]
 
 
-def _milliseconds(session: Session, image: FloatArray) -> float:
-    start = time.perf_counter_ns()
-    session.run(image)
-    return (time.perf_counter_ns() - start) / 1e6
+def latency_of(timed: Timed, threads: int) -> Latency:
+    """Percentiles with intervals; a p99 where there are samples enough for one.
+
+    Raises:
+        UsageError: fewer than 64 samples, too few for a p90.
+    """
+    samples = timed.samples
+    enough = len(samples) >= P99_SAMPLES
+    return Latency(
+        p50=quantile(samples, 0.5),
+        p90=quantile(samples, 0.9),
+        samples=samples,
+        warmup=timed.warmup,
+        threads=threads,
+        p99=quantile(samples, 0.99) if enough else None,
+        p50_ci=quantile_interval(samples, 0.5),
+        p90_ci=quantile_interval(samples, 0.9) if len(samples) >= P90_SAMPLES else None,
+        p99_ci=quantile_interval(samples, 0.99) if enough else None,
+        steady=timed.steady,
+    )
+
+
+def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
+    """Images per second of the median batch, and the energy of one image."""
+    interval = quantile_interval(timed.samples, 0.5)
+    per_second: Interval | None = None
+    if interval is not None:
+        per_second = (1000 * batch / interval[1], 1000 * batch / interval[0])
+    images = batch * len(timed.samples)
+    return Throughput(
+        batch=batch,
+        threads=threads,
+        images_per_s=1000 * batch / quantile(timed.samples, 0.5),
+        images_per_s_ci=per_second,
+        batch_ms=timed.samples,
+        warmup=timed.warmup,
+        energy_mj=None if timed.joules is None else 1000 * timed.joules / images,
+    )
+
+
+def settled(samples: Sequence[float]) -> bool | None:
+    """Whether the medians of both halves agree; None of too few samples to tell."""
+    if len(samples) < WINDOW:
+        return None
+    half = len(samples) // 2
+    first, second = median(samples[:half]), median(samples[half:])
+    return abs(second - first) <= STEADY * first
+
+
+class _Clock:
+    """Samples of one model: warm-up first, and from `begin` on those that count."""
+
+    def __init__(self, session: Session, images: FloatArray, meter: Meter | None) -> None:
+        self._session, self._images, self._meter = session, images, meter
+        self.taken: list[float] = []
+        self._warmup: list[float] = []
+        self._joules = 0.0
+        self._steady: bool | None = None
+
+    def sample(self) -> None:
+        before = self._meter.joules() if self._meter else 0.0
+        start = time.perf_counter_ns()
+        self._session.run(self._images)
+        self.taken.append((time.perf_counter_ns() - start) / 1e6)
+        if self._meter:
+            self._joules += self._meter.joules() - before
+
+    def steady(self, window: int) -> bool:
+        return settled(self.taken[-window:]) is not False
+
+    def begin(self, window: int) -> None:
+        self._steady = settled(self.taken[-window:])
+        self._warmup, self.taken, self._joules = self.taken, [], 0.0
+
+    def read(self) -> Timed:
+        joules = self._joules if self._meter else None
+        return Timed(tuple(self.taken), tuple(self._warmup), self._steady, joules)
 
 
 @contextlib.contextmanager

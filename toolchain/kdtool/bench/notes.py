@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from kdtool.core.benchresult import ModelResult
 from kdtool.core.cpu import int8_target
+from kdtool.core.statistics import median_ratio_interval
 
-NOISY = 1.25  # p90 / p50
+WORTH_IT = 1 / 1.1  # of the float model's latency: INT8 that saves less is not worth its lost accuracy
 WIDE = 0.02  # half an interval of accuracy
 
 
@@ -28,23 +29,38 @@ def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
 
 
 def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
-    """About the clock, the threads, and whether INT8 is worth it here."""
-    noisy = [model.name for model in models if model.latency_ms.p90 > NOISY * model.latency_ms.p50]
+    """About the threads, and whether INT8 is worth it here."""
     notes = []
-    if noisy:
-        notes.append(f"Latency is noisy (p90 over {NOISY:g} × p50): {', '.join(noisy)}.")
     threads = max((model.latency_ms.threads for model in models), default=0)
     if threads > usable:
         notes.append(f"{threads} threads shared the {usable} processors this process may use.")
-    floats = {model.role: model for model in models if model.precision == "fp32" and model.role}
+    floats = {
+        (model.role, model.runtime): model for model in models if model.precision == "fp32" and model.role
+    }
     for model in models:
-        twin = floats.get(model.role or "")
-        if model.precision == "int8" and twin and model.latency_ms.p50 >= twin.latency_ms.p50:
+        twin = floats.get((model.role or "", model.runtime))
+        if model.precision != "int8" or twin is None:
+            continue
+        _, high = median_ratio_interval(model.latency_ms.samples, twin.latency_ms.samples)
+        if high > WORTH_IT:
             notes.append(
-                f"{model.name} is not faster than {twin.name} on this machine "
+                f"{model.name} is not at least 1.1 × as fast as {twin.name} on this machine with confidence "
                 f"({model.latency_ms.p50:.2f} against {twin.latency_ms.p50:.2f} ms): "
                 "prefer the float model here, unless its size matters."
             )
+    return notes
+
+
+def stability_notes(void: Sequence[str], unstable: Sequence[str]) -> list[str]:
+    """Whether latencies count at all, and why they may be unstable."""
+    notes = []
+    if void:
+        notes.append(
+            f"Latencies are void ({', '.join(void)}): they mean nothing. Measure again on a machine that is "
+            "real, cool, and fed by the power supply made for it."
+        )
+    if unstable:
+        notes.append(f"The result may be unstable: {'; '.join(unstable)}.")
     return notes
 
 

@@ -3,11 +3,10 @@ the report only shows pictures of it."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from kdtool.bench.accuracy import Answered
-from kdtool.bench.subjects import Pictures, Subject, measure_all
+from kdtool.bench.subjects import Pictures, Subject, called, measure_all, open_all
 from kdtool.core.benchresult import SCHEMA, BenchResult, read_bench
 from kdtool.core.cpu import processor_name
 from kdtool.core.errors import ModelFileError, UsageError
@@ -22,7 +21,6 @@ from kdtool.core.screen import Screen
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import DEVICE, versions_of
 from kdtool.data.reader import SAMPLES_FILE, Prepared, Split
-from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
 
 # name → role, precision; the order of the table
@@ -68,13 +66,22 @@ def bench_run(
         )
     stage = Stage("bench", run.path, _inputs(run, names, prepared, settings), "bench.manifest.json")
     if not always and stage.complete():
-        screen.say("bench: complete, skipped")
-        return read_bench(run.bench)
+        old = read_bench(run.bench)
+        if not old.void:
+            screen.say("bench: complete, skipped")
+            return old
     split = prepared.split("test") if prepared is not None else None
-    with _sessions(run, names, settings.threads) as sessions:
+    paths = [run.onnx_model(*MODELS[name]) for name in names]
+    with open_all(paths, settings) as opened:
         subjects = [
-            Subject(name, *MODELS[name], session, _pictures(session, prepared, split))
-            for name, session in sessions.items()
+            Subject(
+                called(names[one.index], one.runtime, settings),
+                *MODELS[names[one.index]],
+                one.session,
+                _pictures(one.session, prepared, split),
+                one.runtime,
+            )
+            for one in opened
         ]
         result, answers = measure_all(subjects, settings, screen)
     if not write:
@@ -92,18 +99,6 @@ def bench_run(
     return result
 
 
-@contextlib.contextmanager
-def _sessions(run: RunFolder, names: list[str], threads: int) -> Iterator[dict[str, Session]]:
-    """All models at once, since latency takes them in turns."""
-    runtime = load_runtime()
-    with contextlib.ExitStack() as stack:
-        sessions = {}
-        for name in names:
-            sessions[name] = runtime.open_model(run.onnx_model(*MODELS[name]), threads)
-            stack.callback(sessions[name].close)
-        yield sessions
-
-
 def _inputs(
     run: RunFolder, names: list[str], prepared: Prepared | None, settings: BenchSettings
 ) -> dict[str, object]:
@@ -115,7 +110,7 @@ def _inputs(
         "samples": sha256_file(prepared.folder / SAMPLES_FILE)
         if prepared is not None
         else None,  # their names
-        "versions": versions_of(("onnxruntime",)),
+        "versions": versions_of(settings.runtimes),
         "processor": processor_name(),
         "usable": usable_threads(),
     }

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from kdtool.bench.accuracy import Answered, answer
-from kdtool.bench.host import host_notes, read_host, throttling
-from kdtool.bench.latency import measure
-from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
-from kdtool.core.benchresult import BenchResult, Gain, Latency, ModelResult
+from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.host import read_host
+from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
+from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
+from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.claim import Verdict, judge
+from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
+from kdtool.core.measures import Resampling, Side
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
     BoolArray,
     Concordance,
-    Thresholds,
-    judge,
+    Interval,
     mcnemar_exact,
+    median_ratio_interval,
     paired_bootstrap,
     wilson,
 )
+from kdtool.core.versions import versions_of
+from kdtool.runtime import DEFAULT, load_runtime
 from kdtool.runtime.session import Session, input_size
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
@@ -53,6 +60,42 @@ class Subject:
     precision: str | None
     session: Session
     pictures: Pictures | None
+    runtime: str = DEFAULT
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session of the file number `index`."""
+
+    index: int
+    runtime: str
+    session: Session
+
+
+@contextlib.contextmanager
+def open_all(paths: Sequence[Path], settings: BenchSettings) -> Iterator[list[Opened]]:
+    """Every file in every runtime, all at once, since latency takes them in turns.
+
+    Raises:
+        UsageError: a runtime that we do not know, or named twice.
+        SetupError: one that is not installed.
+        ModelFileError: a file that cannot be opened.
+    """
+    if len(set(settings.runtimes)) < len(settings.runtimes):
+        raise UsageError(f"{', '.join(settings.runtimes)}: a runtime is named twice.", "Name each once.")
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for runtime in settings.runtimes:
+            library = load_runtime(runtime)
+            for index, path in enumerate(paths):
+                opened.append(Opened(index, runtime, library.open_model(path, settings.threads)))
+                stack.callback(opened[-1].session.close)
+        yield opened
+
+
+def called(name: str, runtime: str, settings: BenchSettings) -> str:
+    """The plain name in the first runtime, `student@openvino` in a further one."""
+    return name if runtime == settings.runtimes[0] else f"{name}@{runtime}"
 
 
 def measure_all(
@@ -69,49 +112,56 @@ def measure_all(
     Returns:
         The result, and name → answers to the pictures.
     """
-    host = read_host()
-    slowed: set[str] = set(host.throttling or ())
+    _require_names(subjects, settings)
+    host = _host(settings)
     answers = {subject.name: _answers(subject, screen) for subject in subjects if _has_pictures(subject)}
     correct = {
         subject.name: answers[subject.name].correct(subject.pictures.labels)
         for subject in subjects
         if subject.pictures is not None and subject.name in answers
     }
-    latencies = measure(
-        [subject.session for subject in subjects],
-        [_image(subject) for subject in subjects],
-        settings.warmup,
-        settings.runs,
+    watch = Watch()
+    measured = measure_in_turns(
+        [Candidate(subject.runtime, subject.session, _image(subject)) for subject in subjects],
+        settings,
         screen,
-        watch=lambda: slowed.update(throttling() or ()),
+        watch.look,
     )
+    watch.end()
     costs = _costs(subjects, count)
+    clocks = {subject.name: found.latency for subject, found in zip(subjects, measured, strict=True)}
     models = tuple(
-        _result(subject, correct, costs[subject.name], latency, settings)
-        for subject, latency in zip(subjects, latencies, strict=True)
+        _result(subject, correct, costs[subject.name], found, clocks.get(settings.reference), settings)
+        for subject, found in zip(subjects, measured, strict=True)
     )
-    teacher, student = correct.get("teacher"), correct.get("student")
-    claim = judge(
-        student,
-        teacher,
-        costs.get("student"),
-        costs.get("teacher"),
-        Thresholds(settings.min_retention, settings.max_compute),
-        settings.resamples,
-        SEED,
-    )
+    void = watch.void()
+    unstable = (*watch.reasons(host), *latency_reasons(_latencies(models)))
     notes = [
-        *host_notes(host),
-        *(
-            f"The machine was slowed down during the measurement: {cause}. Measure again."
-            for cause in sorted(slowed)
-        ),
+        *stability_notes(void, unstable),
         *accuracy_notes(models),
         *latency_notes(models, host.usable),
         *target_notes(_targets(subjects)),
         *_free_sides(subjects),
     ]
-    return BenchResult(host, models, claim, _gain(correct), tuple(notes)), answers
+    return (
+        BenchResult(
+            host,
+            models,
+            _claim(models, correct, settings, timed=not void),
+            _gain(correct),
+            tuple(notes),
+            tuple(watch.moments),
+            unstable,
+            void,
+        ),
+        answers,
+    )
+
+
+def _host(settings: BenchSettings) -> Host:
+    """With the versions of the runtimes."""
+    host = read_host()
+    return replace(host, versions=dict(host.versions) | versions_of(settings.runtimes))
 
 
 def _has_pictures(subject: Subject) -> bool:
@@ -164,16 +214,17 @@ def _result(
     subject: Subject,
     correct: Mapping[str, BoolArray],
     cost: Cost | None,
-    latency: Latency,
+    found: Measured,
+    reference: Latency | None,
     settings: BenchSettings,
 ) -> ModelResult:
-    own, teacher = correct.get(subject.name), correct.get("teacher")
+    own, teacher = correct.get(subject.name), correct.get(settings.reference)
     right, images = (int(own.sum()), len(own)) if own is not None else (0, 0)
     retention = retention_ci = None
     if own is not None and teacher is not None:
         retention = Concordance.of(own, teacher).retention
         retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
-    if subject.name == "teacher" and retention is not None:
+    if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
     path = subject.session.path
     return ModelResult(
@@ -188,10 +239,61 @@ def _result(
         params=cost[0] if cost else None,
         macs=cost[1] if cost else None,
         size_bytes=path.stat().st_size,
-        latency_ms=latency,
+        latency_ms=found.latency,
         file=path.name,
         sha256=sha256_file(path),
+        runtime=subject.runtime,
+        latency_ratio=found.latency.p50 / reference.p50 if reference else None,
+        latency_ratio_ci=_latency_ratio_ci(found.latency, reference),
+        other_threads=found.other_threads,
+        throughput=found.throughput,
+        own_process=found.own_process,
     )
+
+
+def _latency_ratio_ci(latency: Latency, reference: Latency | None) -> Interval | None:
+    if reference is None:
+        return None
+    return median_ratio_interval(latency.samples, reference.samples, seed=SEED)
+
+
+def _latencies(models: Sequence[ModelResult]) -> list[tuple[str, Latency]]:
+    return [(model.name, latency) for model in models for latency in (model.latency_ms, *model.other_threads)]
+
+
+def _claim(
+    models: Sequence[ModelResult], correct: Mapping[str, BoolArray], settings: BenchSettings, *, timed: bool
+) -> Verdict:
+    """The verdict on the model that the claim is about; without times where they are void."""
+    sides = {
+        model.name: Side(
+            correct.get(model.name),
+            model.params,
+            model.macs,
+            model.size_bytes,
+            model.latency_ms.samples if timed else (),
+            model.throughput.batch_ms if model.throughput and timed else (),
+        )
+        for model in models
+    }
+    names = (settings.judged, settings.reference)
+    how = Resampling(settings.resamples, SEED)
+    return judge(settings.bounds, sides.get(names[0]), sides.get(names[1]), how, names)
+
+
+def _require_names(subjects: Sequence[Subject], settings: BenchSettings) -> None:
+    """Raises UsageError where the claim is about a model that somebody named and that is not here."""
+    known = [subject.name for subject in subjects]
+    usual = BenchSettings()
+    for option, name, default in (
+        ("judge", settings.judged, usual.judged),
+        ("against", settings.reference, usual.reference),
+    ):
+        if name not in known and name != default:
+            raise UsageError(
+                f"The claim is about {name!r}, which is not measured; allowed: {', '.join(known)}.",
+                f"Name one of them: kdtool bench --{option} NAME",
+            )
 
 
 def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:

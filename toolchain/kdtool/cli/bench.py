@@ -18,17 +18,44 @@ if TYPE_CHECKING:
     from kdtool.core.screen import Screen
 
 MOST_THREADS = 1024
+QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[RUN | MODEL.onnx ...]", type=click.Path(path_type=Path))
+@click.argument(
+    "targets", nargs=-1, metavar="[RUN | MODEL.onnx … | BENCH.json …]", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--compare", is_flag=True, help="Measure nothing: set bench.json files of several machines side by side."
+)
 @click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
 @click.option(
     "--threads",
     type=click.IntRange(0, MOST_THREADS),
-    help="Threads of the runtime; 0 is every processor this process may use.  [default: bench.threads]",
+    help="Threads of the runtime; 0 is every processor this process may use.  "
+    "[default: bench.threads, and one]",
 )
 @click.option("--runs", type=click.IntRange(64), help="Latency samples a model.  [default: bench.runs]")
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help="What runs the models: onnxruntime, openvino; may be repeated.  [default: onnxruntime]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Latency alone: no cold start, memory, throughput, minimum duration, second number of threads.",
+)
+@click.option(
+    "--claim",
+    metavar="BOUNDS",
+    help='What to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed below.  '
+    "[default: the recipe's]",
+)
+@click.option("--judge", metavar="NAME", help="The model that the claim is about.  [default: student]")
+@click.option("--against", metavar="NAME", help="The model it is held against.  [default: teacher]")
 @click.option(
     "--data",
     metavar="DATA",
@@ -37,9 +64,15 @@ MOST_THREADS = 1024
 @json_option
 def command(
     targets: tuple[Path, ...],
+    compare: bool,
     check: bool,
     threads: int | None,
     runs: int | None,
+    runtimes: tuple[str, ...],
+    quick: bool,
+    claim: str | None,
+    judge: str | None,
+    against: str | None,
     data: str | None,
     as_json: bool,
 ) -> None:
@@ -48,13 +81,33 @@ def command(
     Measures the models of a RUN on its test split (by default the newest run under artifacts/) and
     writes bench.json into it, if the folder can be written; or any ONNX files, writing nothing. Loose
     files are measured on the photographs given by --data, which are preprocessed as each file says of
-    itself.
+    itself. With --compare: earlier results, also of other machines.
+
+    \b
+    A claim is a list of bounds, all of which must hold. Measures:
+      retention drop accuracy              of the test images; drop in points
+      macs params size latency throughput  as a share of the reference's
+      size_mb p50_ms p90_ms p99_ms         as they are
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import RunFolder, newest_run
 
+    if compare:
+        _compare(targets, as_json, measuring=_measuring_options())
+        return
     screen = open_screen()
-    changes = {key: value for key, value in (("threads", threads), ("runs", runs)) if value is not None}
+    given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if threads is not None:
+        changes["single_thread"] = False
+    if runtimes:
+        changes["runtimes"] = runtimes
+    if quick:
+        changes |= QUICK
+    if claim is not None:
+        from kdtool.core.claim import parse_claim
+
+        parse_claim(claim)
     if not targets:
         targets = (newest_run().path,)
         screen.say(f"Newest run: {targets[0]}.")
@@ -71,11 +124,43 @@ def command(
 
         result = _bench_files(targets, data, BenchSettings(**changes), screen)
     _print(result, as_json)
+    if check and result.void:
+        raise GateError(
+            f"The latencies are void ({', '.join(result.void)}).",
+            "Measure again on a machine that is real, cool, and fed by the power supply made for it.",
+        )
     if check and result.claim.verdict != "PASS":
         raise GateError(f"The verdict is {result.claim.verdict}.", "The figures above say by how much.")
 
 
-def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: Screen) -> BenchResult:
+def _measuring_options() -> list[str]:
+    """Those given that have no effect where nothing is measured."""
+    context = click.get_current_context()
+    kept = ("targets", "compare", "as_json")
+    return [
+        f"--{parameter.name}"
+        for parameter in context.command.params
+        if parameter.name not in kept
+        and context.get_parameter_source(str(parameter.name)) is not click.core.ParameterSource.DEFAULT
+    ]
+
+
+def _compare(targets: tuple[Path, ...], as_json: bool, measuring: list[str]) -> None:
+    from kdtool.bench.machines import print_machines, read_machines
+
+    if measuring:
+        raise UsageError(
+            f"{', '.join(measuring)}: without effect beside --compare, which measures nothing.",
+            "Leave it away.",
+        )
+    machines = read_machines(targets)
+    if as_json:
+        click.echo(json.dumps(machines.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_machines(machines)
+
+
+def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: Screen) -> BenchResult:
     from kdtool.bench.stage import MODELS, bench_run
     from kdtool.core.comparison import require_run
     from kdtool.core.lock import run_lock
@@ -100,7 +185,7 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, int], screen: S
         return bench_run(run, prepared, settings, screen, always=True)
 
 
-def _settings(run: Any, changes: dict[str, int]) -> BenchSettings:
+def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
     """Those of the run's recipe; a device may have no more than the models, without run.json."""
     from kdtool.core.recipe import BenchSettings, parse_recipe
 

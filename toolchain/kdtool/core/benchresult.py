@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from kdtool.core.claim import Judged, Outcome, Verdict, usual_claim
 from kdtool.core.errors import UsageError
-from kdtool.core.statistics import Interval, Verdict
-from kdtool.core.typed import parse_record
+from kdtool.core.measures import IMAGES
+from kdtool.core.statistics import Interval
+from kdtool.core.typed import OtherVersionError, parse_record
 
-SCHEMA = 1
+SCHEMA = 2
+FIRST_SCHEMA = 1  # knew the usual claim alone, and one number of threads
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,27 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What of the machine changes while it works. What could not be read is None."""
+
+    when: Literal["before", "during", "after"]
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttling: tuple[str, ...] | None
+    load: float | None
+
+
+@dataclass(frozen=True)
 class Latency:
-    """Milliseconds from calling the runtime to having its answer.
+    """Milliseconds from calling the runtime to having its answer to one image.
 
     Attributes:
-        p50, p90: of `samples`.
+        p50, p90, p99: of `samples`; p99 is None of fewer than 662.
+        p50_ci, p90_ci, p99_ci: their 95 % intervals.
         samples: in the order they were taken.
         warmup: the ones before, which do not count.
+        steady: whether warming up ended in a steady state; None where it was too short to tell.
         threads: within an operator.
     """
 
@@ -55,6 +72,48 @@ class Latency:
     samples: tuple[float, ...]
     warmup: tuple[float, ...]
     threads: int
+    p99: float | None = None
+    p50_ci: Interval | None = None
+    p90_ci: Interval | None = None
+    p99_ci: Interval | None = None
+    steady: bool | None = None
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Offline: batches one after the other.
+
+    Attributes:
+        images_per_s, images_per_s_ci: of the median batch, and its 95 % interval.
+        batch_ms, warmup: milliseconds a batch.
+        energy_mj: millijoules an image of the whole processor, idling included; None where it is not counted.
+    """
+
+    batch: int
+    threads: int
+    images_per_s: float
+    images_per_s_ci: Interval | None
+    batch_ms: tuple[float, ...]
+    warmup: tuple[float, ...]
+    energy_mj: float | None = None
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """What a process that has nothing but this model takes. One sample a process.
+
+    Attributes:
+        cold_start_ms: median of load + first.
+        load_ms, first_ms: from the file to a session; its first answer.
+        peak_bytes: largest peak of the memory in use, Python and the runtime included.
+        empty_bytes: the peak before the model was opened.
+    """
+
+    cold_start_ms: float
+    load_ms: tuple[float, ...]
+    first_ms: tuple[float, ...]
+    peak_bytes: int
+    empty_bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,8 +125,10 @@ class ModelResult:
         accuracy, accuracy_ci: top-1 and its Wilson interval.
         retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
         params, macs: of the float network, one image; flops = 2 · macs.
-        latency_ms: batch 1.
+        latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
+        latency_ratio, latency_ratio_ci: median latency / the reference's, of the same rounds.
         file, sha256: the ONNX file measured.
+        runtime: what ran it.
     """
 
     name: str
@@ -84,6 +145,12 @@ class ModelResult:
     latency_ms: Latency
     file: str
     sha256: str
+    runtime: str = "onnxruntime"
+    latency_ratio: float | None = None
+    latency_ratio_ci: Interval | None = None
+    other_threads: tuple[Latency, ...] = ()
+    throughput: Throughput | None = None
+    own_process: OwnProcess | None = None
 
     @property
     def flops(self) -> int | None:
@@ -108,13 +175,23 @@ class Gain:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A whole measurement. `notes` say what makes its figures doubtful."""
+    """A whole measurement.
+
+    Attributes:
+        notes: sentences on what makes its figures doubtful.
+        moments: the machine before, during and after.
+        unstable: reasons why latencies may be unstable.
+        void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
+    """
 
     host: Host
     models: tuple[ModelResult, ...]
     claim: Verdict
     gain: Gain | None
     notes: tuple[str, ...]
+    moments: tuple[Moment, ...] = ()
+    unstable: tuple[str, ...] = ()
+    void: tuple[str, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
         return next((model for model in self.models if model.name == name), None)
@@ -128,8 +205,12 @@ class BenchResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """Raises ValueError, naming every wrong field, where `text` is not a bench.json of this version."""
-        return parse_record(cls, text, SCHEMA)
+        """Raises ValueError, naming every wrong field, where `text` is no bench.json of this version or 1."""
+        try:
+            old = parse_record(cls, text, FIRST_SCHEMA)
+        except OtherVersionError:
+            return parse_record(cls, text, SCHEMA)
+        return replace(old, claim=replace(old.claim, bounds=_bounds_of(old.claim)))
 
 
 def read_bench(path: Path) -> BenchResult:
@@ -145,6 +226,30 @@ def read_bench(path: Path) -> BenchResult:
         raise UsageError(
             f"{path} is not a result of bench ({cause}).", f"Measure again with: kdtool bench {path.parent}"
         ) from error
+
+
+def _bounds_of(claim: Verdict) -> tuple[Judged, ...]:
+    """The two bounds of the usual claim, as a file of the first version has them."""
+    limits = claim.thresholds
+    assert limits.min_retention is not None and limits.max_compute is not None
+    retention, compute = usual_claim(limits.min_retention, limits.max_compute)
+    kept: Outcome = "INCONCLUSIVE"
+    if claim.retention_ci is not None and claim.retention_ci[0] >= retention.limit:
+        kept = "PASS"
+    elif claim.retention_ci is not None and claim.retention_ci[1] < retention.limit:
+        kept = "FAIL"
+    ratio = claim.compute_ratio
+    spent: Outcome = "INCONCLUSIVE"
+    if ratio is not None:
+        over = ratio > compute.limit or (claim.verdict == "FAIL" and kept != "FAIL")  # by less than shows
+        spent = "FAIL" if over else "PASS"
+    return (
+        Judged(
+            retention.measure, True, retention.limit, kept, claim.retention, claim.retention_ci,
+            claim.images_needed, IMAGES if claim.retention_ci else None,
+        ),
+        Judged(compute.measure, False, compute.limit, spent, ratio),
+    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,12 @@ def int8_target(proc: Path = PROC, machine: str = "") -> str:
     return "x86-vnni" if flags & VNNI else "x86"
 
 
+def is_emulated(proc: Path = PROC, machine: str = "") -> bool:
+    """Whether a program for ARM runs on an x86 processor, as under qemu: the kernel's cpuinfo tells."""
+    machine = (machine or platform.machine()).lower()
+    return machine in ARM and bool(_values(proc, ("vendor_id",)))
+
+
 def processor_name(proc: Path = PROC) -> str:
     """The board or processor by name, such as `Raspberry Pi 5 Model B Rev 1.0`."""
     board = _text(proc / "device-tree" / "model")

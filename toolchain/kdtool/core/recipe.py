@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kdtool.core.claim import Bound, parse_claim, usual_claim
 from kdtool.core.errors import UsageError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -181,11 +182,35 @@ class QuantizeSettings(_Section):
 
 class BenchSettings(_Section):
     threads: int = Field(0, ge=0, description="0: every processor this process may use")
-    warmup: Count = 10
-    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples
+    runtimes: tuple[str, ...] = Field(("onnxruntime",), min_length=1, description="what runs the models")
+    single_thread: bool = Field(True, description="measure latency with one thread as well")
+    warmup: Count = 10  # at least; it goes on until times are steady
+    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples, a p99 662
+    seconds: float = Field(2.0, ge=0, le=3600, description="latency is measured for at least this long")
+    batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
+    batches: Annotated[int, Field(ge=6)] = 20  # the median of fewer has no interval
+    cold_starts: int = Field(
+        3, ge=0, le=100, description="processes a model for cold start and memory; 0: not measured"
+    )
     max_compute: Positive = Field(0.50, description="student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="student accuracy / teacher accuracy, at least")
+    claim: str = Field("", description="bounds such as 'size<=0.3,drop<=1', instead of the two above")
+    judged: str = Field("student", description="the model that the claim is about")
+    reference: str = Field("teacher", description="the model that it is held against")
     resamples: Annotated[int, Field(ge=1000)] = 10_000
+
+    @field_validator("claim")
+    @classmethod
+    def _has_bounds(cls, value: str) -> str:
+        try:
+            return ",".join(map(str, parse_claim(value))) if value else value
+        except UsageError as error:
+            raise ValueError(error.message) from error
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What is claimed."""
+        return parse_claim(self.claim) if self.claim else usual_claim(self.min_retention, self.max_compute)
 
 
 class Recipe(_Section):

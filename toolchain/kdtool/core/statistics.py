@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +17,8 @@ from kdtool.core.errors import UsageError
 BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 CONFIDENCE = 0.95
-P90_SAMPLES = 64
+P90_SAMPLES, P99_SAMPLES = 64, 662  # MLPerf's
+LEAST_SAMPLES = ((0.99, P99_SAMPLES), (0.90, P90_SAMPLES))
 
 
 @dataclass(frozen=True)
@@ -49,35 +48,6 @@ class Concordance:
         """Student's accuracy / teacher's accuracy; None where the teacher is never right."""
         teacher = self.both + self.teacher_only
         return (self.both + self.student_only) / teacher if teacher else None
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The claim: retention at least, compute at most, at this confidence (two-sided)."""
-
-    min_retention: float = 0.94
-    max_compute: float = 0.50
-    confidence: float = CONFIDENCE
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the claim holds.
-
-    Attributes:
-        retention, retention_ci: student's accuracy / teacher's, and its interval; None if not measured.
-        compute_ratio: student's MACs / teacher's; None if not known.
-        params_ratio: the same of parameters, for information.
-        images_needed: test images that would decide it, where more images would; else None.
-    """
-
-    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
-    retention: float | None
-    retention_ci: Interval | None
-    compute_ratio: float | None
-    params_ratio: float | None
-    thresholds: Thresholds
-    images_needed: int | None = None
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -127,14 +97,10 @@ def paired_bootstrap(
     table = Concordance.of(student_correct, teacher_correct)
     if table.retention is None:
         return None
-    cells = np.array([table.both, table.student_only, table.teacher_only, table.neither]) + 0.5
-    draws = np.random.default_rng(seed).multinomial(table.images, cells / cells.sum(), size=resamples)
+    draws = _resampled(table, resamples, seed)
     student, teacher = draws[:, 0] + draws[:, 1], draws[:, 0] + draws[:, 2]
     defined = teacher > 0  # a resample in which the teacher is never right has no ratio
-    ratios = student[defined] / teacher[defined]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(low), float(high)
+    return _middle(student[defined] / teacher[defined], confidence)
 
 
 def mcnemar_exact(b: int, c: int) -> float:
@@ -154,91 +120,116 @@ def mcnemar_exact(b: int, c: int) -> float:
     return min(1.0, 2 * total / (1 << n))
 
 
-def judge(
-    student_correct: BoolArray | None,
-    teacher_correct: BoolArray | None,
-    student_cost: tuple[int, int] | None,
-    teacher_cost: tuple[int, int] | None,
-    thresholds: Thresholds,
+def difference_bootstrap(
+    student_correct: BoolArray,
+    teacher_correct: BoolArray,
     resamples: int = 10_000,
     seed: int = 0,
-) -> Verdict:
-    """The verdict on "this much of the accuracy at that much of the compute".
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Percentile interval of student's accuracy − teacher's, over resampled images.
 
-    PASS: the lower bound of retention is at least `min_retention` and compute at most `max_compute`.
-    FAIL: the upper bound is below `min_retention`, or compute over `max_compute`. Else INCONCLUSIVE.
-    Compute has no interval: MACs are integers and are compared as fractions.
+    The tables are drawn as `paired_bootstrap` draws them.
 
     Args:
-        student_correct, teacher_correct: (N,) over the same test images; None if not measured.
-        student_cost, teacher_cost: (params, MACs) of the float networks; None, or 0, where not known.
+        student_correct, teacher_correct: (N,) whether each answered image n rightly.
+
+    Returns:
+        (low, high) in [-1, 1].
     """
-    params_ratio, compute_ratio = (_ratio(student_cost, teacher_cost, index) for index in (0, 1))
-    retention, interval, images = None, None, 0
-    if student_correct is not None and teacher_correct is not None and len(teacher_correct):
-        table = Concordance.of(student_correct, teacher_correct)
-        retention, images = table.retention, table.images
-        interval = paired_bootstrap(student_correct, teacher_correct, resamples, seed, thresholds.confidence)
-    affordable = None if compute_ratio is None else compute_ratio <= Fraction(str(thresholds.max_compute))
-    low, high = interval or (-math.inf, math.inf)
-    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"] = "INCONCLUSIVE"
-    if affordable is False or high < thresholds.min_retention:
-        verdict = "FAIL"
-    elif affordable and low >= thresholds.min_retention:
-        verdict = "PASS"
-    undecided = retention is not None and low < thresholds.min_retention <= high and affordable is not False
-    return Verdict(
-        verdict=verdict,
-        retention=retention,
-        retention_ci=interval,
-        compute_ratio=None if compute_ratio is None else float(compute_ratio),
-        params_ratio=None if params_ratio is None else float(params_ratio),
-        thresholds=thresholds,
-        images_needed=images_needed(retention, interval, thresholds.min_retention, images)
-        if undecided
-        else None,
-    )
+    table = Concordance.of(student_correct, teacher_correct)
+    draws = _resampled(table, resamples, seed)
+    return _middle((draws[:, 1] - draws[:, 2]) / table.images, confidence)
 
 
-def images_needed(
-    retention: float | None, interval: Interval | None, min_retention: float, images: int
-) -> int | None:
-    """Images at which the bound between the estimate and the threshold would just reach the threshold.
-
-    A bound's distance from the estimate shrinks as 1/√n: n' = n (distance / gap)². It supposes that the
-    estimate stays where it is. None where it lies on the threshold: no number of images decides that.
-    """
-    if retention is None or interval is None or retention == min_retention:
-        return None
-    bound = interval[0] if retention > min_retention else interval[1]
-    return max(images + 1, math.ceil(images * ((bound - retention) / (retention - min_retention)) ** 2))
-
-
-def p50(samples: npt.ArrayLike) -> float:
-    """The median. Raises UsageError where there is no sample."""
-    return _percentile(samples, 50, 1)
-
-
-def p90(samples: npt.ArrayLike) -> float:
-    """The 90th percentile, linear between samples.
+def quantile(samples: npt.ArrayLike, share: float) -> float:
+    """The value below which `share` of the samples lie, linear between samples.
 
     Raises:
-        UsageError: fewer than 64 samples, which say nothing about a tenth of them (MLPerf's rule).
+        UsageError: too few samples: 64 for a p90 and 662 for a p99, which is MLPerf's rule.
     """
-    return _percentile(samples, 90, P90_SAMPLES)
-
-
-def _percentile(samples: npt.ArrayLike, rank: int, least: int) -> float:
     values = np.asarray(samples, np.float64)
+    least = samples_for(share)
     if values.size < least:
         raise UsageError(
-            f"p{rank} of {values.size} samples: at least {least} are needed.",
-            f"Measure with --runs {P90_SAMPLES}.",
+            f"p{100 * share:g} of {values.size} samples: at least {least} are needed.",
+            f"Measure with --runs {max(least, P90_SAMPLES)}.",
         )
-    return float(np.percentile(values, rank))
+    return float(np.quantile(values, share))
 
 
-def _ratio(student: tuple[int, int] | None, teacher: tuple[int, int] | None, index: int) -> Fraction | None:
-    if student is None or teacher is None or student[index] <= 0 or teacher[index] <= 0:
+def samples_for(share: float) -> int:
+    """How many samples a percentile wants: a rank of 0.9 asks for 64, of 0.99 for 662."""
+    return next((least for rank, least in LEAST_SAMPLES if share >= rank), 1)
+
+
+def quantile_interval(
+    samples: npt.ArrayLike, share: float, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Interval of the quantile q of whatever the samples were drawn from, by their order alone.
+
+    The number of samples below q is binomial, so P(X₍ₗ₎ ≤ q ≤ X₍ᵤ₎) ≥ confidence for ranks l and u with
+    P(B < l) ≤ α/2 and P(B ≥ u) ≤ α/2, B ~ Bin(n, share). No distribution is supposed; independence is.
+    Source: W. R. Thompson, Ann. Math. Statist. 7 (1936) 122.
+
+    Returns:
+        (low, high), or None where n is too small for such ranks to exist.
+    """
+    values = np.sort(np.asarray(samples, np.float64))
+    below = np.cumsum(_binomial(values.size, share))  # [k]: P(B ≤ k)
+    tail = (1 - confidence) / 2
+    low = int(np.searchsorted(below, tail, side="right"))  # the largest l with P(B ≤ l − 1) ≤ α/2
+    high = (
+        int(np.searchsorted(below, 1 - tail, side="left")) + 1
+    )  # the smallest u with P(B ≤ u − 1) ≥ 1 − α/2
+    if low < 1 or high > values.size:
         return None
-    return Fraction(student[index], teacher[index])
+    return float(values[low - 1]), float(values[high - 1])
+
+
+def median_ratio_interval(
+    numerator: npt.ArrayLike,
+    denominator: npt.ArrayLike,
+    resamples: int = 2_000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Percentile interval of median(numerator) / median(denominator), samples paired by round.
+
+    A slow second of the machine slows neighbouring rounds of both: whole blocks of ⌈n^(1/3)⌉ neighbouring
+    rounds are resampled, the same of both. Source: H. R. Künsch, Ann. Statist. 17 (1989) 1217.
+
+    Args:
+        numerator, denominator: (N,) positive, sample n of both taken in the same round.
+
+    Raises:
+        ValueError: they are not of the same rounds.
+    """
+    pair = np.stack([np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)])
+    rounds = pair.shape[1]
+    block = math.ceil(rounds ** (1 / 3))
+    generator = np.random.default_rng(seed)
+    starts = generator.integers(0, rounds - block + 1, (resamples, math.ceil(rounds / block)))
+    drawn = (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :rounds]
+    medians = [np.median(values[drawn], axis=1) for values in pair]
+    return _middle(medians[0] / medians[1], confidence)
+
+
+def _resampled(table: Concordance, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """(resamples, 4) tables of concordance, each cell with 0.5 more."""
+    cells = np.array([table.both, table.student_only, table.teacher_only, table.neither]) + 0.5
+    return np.random.default_rng(seed).multinomial(table.images, cells / cells.sum(), size=resamples)
+
+
+def _middle(values: npt.NDArray[np.float64], confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _binomial(n: int, p: float) -> npt.NDArray[np.float64]:
+    """(n + 1,) P(B = k), by logarithms."""
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    k = np.arange(n + 1)
+    logs = factorials[n] - factorials - factorials[::-1] + k * math.log(p) + (n - k) * math.log1p(-p)
+    return np.asarray(np.exp(logs))

@@ -10,18 +10,23 @@ from pydantic import TypeAdapter, ValidationError
 Record = TypeVar("Record")
 
 
+class OtherVersionError(ValueError):
+    """The record is of another version than asked for, or of something else."""
+
+
 def parse_record(kind: type[Record], text: str | bytes, schema: int) -> Record:
     """JSON text as the dataclass `kind`, where its key `schema` has the version wanted.
 
     Raises:
-        ValueError: not JSON, of another version, or fields are missing or wrong (all are named).
+        ValueError: not JSON, of another version (an OtherVersionError), or fields are missing or wrong
+            (all are named).
     """
     try:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(content, dict) or content.get("schema") != schema:
-        raise ValueError("written by another version of kdtool, or by something else")
+        raise OtherVersionError("written by another version of kdtool, or by something else")
     return typed(kind, content)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kdtool.core.benchresult import BenchResult, Gain
-from kdtool.core.statistics import Verdict
+from kdtool.core.claim import COMPUTE, RETENTION, Judged, Verdict
+from kdtool.core.measures import IMAGES, MEASURES
 
 SIGNIFICANT = 0.05
 HEADLINES = {
     "PASS": "The claim holds.",
     "FAIL": "The claim does not hold.",
     "INCONCLUSIVE": "It cannot be decided yet.",
+}
+# what a bound without a value lacks; the others lack the models
+MISSING = {
+    RETENTION: "There is no retention to judge: it takes {both} measured on the same test images, and a "
+    "{reference} that is right on some of them.",
+    COMPUTE: "The compute of the two models is not known.",
 }
 
 
@@ -22,11 +31,12 @@ def result_in_words(result: BenchResult) -> tuple[str, ...]:
 
 
 def _claimed(claim: Verdict) -> str:
-    least, most = claim.thresholds.min_retention, claim.thresholds.max_compute
-    return (
-        f"Claimed: at least {_percent(least)} of the teacher’s accuracy "
-        f"for at most {_percent(most)} of its compute."
-    )
+    parts = [
+        f"{'at least' if bound.at_least else 'at most'} {_limit(bound)} {_said(claim, bound)}"
+        for bound in claim.bounds
+    ]
+    who = "" if claim.judged == "student" else f" for {claim.judged}"
+    return f"Claimed{who}: {_listed(parts)}."
 
 
 def _measured(claim: Verdict) -> tuple[str, ...]:
@@ -34,54 +44,86 @@ def _measured(claim: Verdict) -> tuple[str, ...]:
     if claim.retention is not None and claim.retention_ci is not None:
         low, high = claim.retention_ci
         parts.append(
-            f"the student keeps {_percent(claim.retention)} of the teacher’s accuracy "
+            f"the {claim.judged} keeps {_percent(claim.retention)} of {_owner(claim)} accuracy "
             f"({_percent(claim.thresholds.confidence)} interval {_percent(low)} to {_percent(high)})"
         )
     if claim.compute_ratio is not None:
-        parts.append(f"it takes {_percent(claim.compute_ratio)} of the teacher’s multiply–accumulates")
+        parts.append(f"it takes {_percent(claim.compute_ratio)} of {_owner(claim)} multiply–accumulates")
     if claim.params_ratio is not None:
         parts.append(f"it has {_percent(claim.params_ratio)} of its parameters")
+    parts += [
+        f"{MEASURES[bound.measure].about} is {_amount(bound.measure, bound.value)}{_between(bound)}"
+        for bound in claim.bounds
+        if bound.measure not in (RETENTION, COMPUTE, "params") and bound.value is not None
+    ]
     return (f"Measured: {'; '.join(parts)}.",) if parts else ()
 
 
+def _between(bound: Judged) -> str:
+    if bound.interval is None:
+        return ""
+    low, high = (_amount(bound.measure, end) for end in bound.interval)
+    return f" ({low} to {high})"
+
+
 def _passed(claim: Verdict) -> str:
-    return (
-        f"Even the lower end of the interval reaches {_percent(claim.thresholds.min_retention)}, and the "
-        "compute is within its limit: chance in the choice of test images is no likely explanation."
-    )
+    ends = [
+        f"the {'lower' if bound.at_least else 'upper'} end of the interval "
+        f"{'reaches' if bound.at_least else 'stays within'} {_limit(bound)}"
+        for bound in claim.bounds
+        if bound.interval is not None
+    ]
+    if not ends:
+        return "Every bound is exact, and kept."
+    exact = any(bound.interval is None for bound in claim.bounds)
+    rest = ", and what is exact is within its limit" if exact else ""
+    return f"Even {_listed(ends)}{rest}: chance is no likely explanation."
 
 
 def _failed(claim: Verdict) -> str:
-    least, most = claim.thresholds.min_retention, claim.thresholds.max_compute
     reasons = []
-    if claim.retention_ci is not None and claim.retention_ci[1] < least:
-        reasons.append(
-            f"even the upper end of the interval, {_percent(claim.retention_ci[1])}, "
-            f"is under {_percent(least)}"
-        )
-    if claim.compute_ratio is not None and (claim.compute_ratio > most or not reasons):
-        reasons.append(f"the compute, {_percent(claim.compute_ratio)}, is over {_percent(most)}")
+    for bound in claim.bounds:
+        if bound.verdict != "FAIL" or bound.value is None:
+            continue
+        where = "under" if bound.at_least else "over"
+        limit = _limit(bound)
+        if bound.interval is None:
+            named = "compute" if bound.measure == COMPUTE else MEASURES[bound.measure].about
+            reasons.append(f"the {named}, {_amount(bound.measure, bound.value)}, is {where} {limit}")
+        else:
+            end = bound.interval[1 if bound.at_least else 0]
+            side = "upper" if bound.at_least else "lower"
+            what = "" if bound.measure == RETENTION else f" of {MEASURES[bound.measure].about}"
+            reasons.append(
+                f"even the {side} end of the interval{what}, "
+                f"{_amount(bound.measure, end)}, is {where} {limit}"
+            )
     text = "; ".join(reasons)
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def _undecided(claim: Verdict) -> str:
-    if claim.retention_ci is None:
-        return (
-            "There is no retention to judge: it takes a teacher and a student measured on the same test "
-            "images, and a teacher that is right on some of them."
-        )
-    if claim.compute_ratio is None:
-        return "The compute of the two models is not known."
-    low, high = claim.retention_ci
+    return " ".join(_open(claim, bound) for bound in claim.bounds if bound.verdict == "INCONCLUSIVE")
+
+
+def _open(claim: Verdict, bound: Judged) -> str:
+    limit = _limit(bound)
+    if bound.value is None:
+        both = f"a {claim.reference} and a {claim.judged}"
+        text = MISSING.get(bound.measure, "There is no {measure} to judge: it was not measured.")
+        return text.format(both=both, reference=claim.reference, measure=MEASURES[bound.measure].about)
+    assert bound.interval is not None  # what is exact is decided
+    low, high = (_amount(bound.measure, end) for end in bound.interval)
+    what = "" if bound.measure == RETENTION else f" of {MEASURES[bound.measure].about}"
     contains = (
-        f"The interval from {_percent(low)} to {_percent(high)} contains the limit of "
-        f"{_percent(claim.thresholds.min_retention)}: the student may be on either side of it."
+        f"The interval{what} from {low} to {high} contains the limit of {limit}: "
+        f"the {claim.judged} may be on either side of it."
     )
-    if claim.images_needed is None:
-        return f"{contains} Retention lies on the limit itself: more test images would not decide it."
-    needed = f"About {claim.images_needed:,} test images would decide it, if retention stays where it is."
-    return f"{contains} {needed}"
+    named = "retention" if bound.measure == RETENTION else "the measure"
+    of = bound.of or IMAGES
+    if bound.needed is None:
+        return f"{contains} {named.capitalize()} lies on the limit itself: more {of} would not decide it."
+    return f"{contains} About {bound.needed:,} {of} would decide it, if {named} stays where it is."
 
 
 def _gained(gain: Gain | None) -> str:
@@ -95,6 +137,29 @@ def _gained(gain: Gain | None) -> str:
         f"{certainty} (alone right on {gain.student_only} and {gain.baseline_only} images; "
         f"McNemar p = {gain.p:.2g})."
     )
+
+
+def _said(claim: Verdict, bound: Judged) -> str:
+    return MEASURES[bound.measure].said.format(reference=_owner(claim))
+
+
+def _owner(claim: Verdict) -> str:
+    """Whose accuracy and compute the judged model's are held against."""
+    return "the teacher’s" if claim.reference == "teacher" else f"{claim.reference}’s"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _limit(bound: Judged) -> str:
+    return _amount(bound.measure, bound.limit)
+
+
+def _amount(measure: str, value: float) -> str:
+    """A value in the unit of its measure."""
+    unit = MEASURES[measure].unit
+    return _percent(value) if unit == "share" else f"{value:.3g} {unit}"
 
 
 def _percent(share: float) -> str:

@@ -76,6 +76,7 @@ class Page:
     plumbing: bool
     verdict: Wording
     notes: tuple[str, ...]
+    void: bool  # latencies do not count
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
@@ -101,8 +102,9 @@ def gather(run: RunFolder, screen: Screen) -> Page:
         plumbing=record.get("source") == "digits",
         verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
+        void=bool(bench and bench.void),
         models=bench.models if bench else (),
-        trade_offs=_trade_offs(bench.models if bench else ()),
+        trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
         errors=_errors(run, screen) if run.predictions.is_file() else None,
         facts=facts_of(record, asdict(bench.host) if bench else {}, baseline="baseline" in roles),
@@ -126,8 +128,8 @@ def _training(run: RunFolder, role: str) -> Training:
     )
 
 
-def _trade_offs(models: Sequence[ModelResult]) -> tuple[Chart, ...]:
-    latencies = [(model, model.latency_ms.p50) for model in models]
+def _trade_offs(models: Sequence[ModelResult], *, timed: bool) -> tuple[Chart, ...]:
+    latencies = [(model, model.latency_ms.p50 if timed else None) for model in models]
     computes = [(model, model.macs / 1e9 if model.macs else None) for model in models]
     charts = []
     for title, x_name, costs in (

@@ -1,0 +1,174 @@
+"""Claims: what may be said, and the verdict on it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from kdtool.core.claim import Bound, Judged, judge, parse_claim, samples_needed, usual_claim
+from kdtool.core.errors import UsageError
+from kdtool.core.measures import MEASURES, Resampling, Side
+from kdtool.core.recipe import BenchSettings
+
+USUAL = usual_claim(0.94, 0.5)
+HALF = ((50, 500), (100, 1000))
+HOW = Resampling(resamples=2000)
+
+
+def sides(table: tuple[int, ...], costs: tuple = HALF) -> tuple[Side, Side]:
+    """Student and teacher with a table of concordance, and (params, MACs) of each."""
+    both, student_only, teacher_only, neither = (int(count) for count in table)
+    student = [True] * (both + student_only) + [False] * (teacher_only + neither)
+    teacher = [True] * both + [False] * student_only + [True] * teacher_only + [False] * neither
+    return tuple(
+        Side(np.array(correct, bool), *(cost or (None, None)))
+        for correct, cost in zip((student, teacher), costs, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "costs", "verdict"),
+    [
+        ((1800, 40, 60, 100), HALF, "PASS"),
+        ((1500, 10, 300, 190), HALF, "FAIL"),
+        ((160, 2, 12, 26), HALF, "INCONCLUSIVE"),
+        ((1800, 40, 60, 100), ((50, 501), (100, 1000)), "FAIL"),  # one MAC over
+        ((160, 2, 12, 26), ((50, 900), (100, 1000)), "FAIL"),
+        ((1800, 40, 60, 100), (None, (100, 1000)), "INCONCLUSIVE"),
+        ((1800, 40, 60, 100), ((0, 0), (100, 1000)), "INCONCLUSIVE"),
+        ((1500, 10, 300, 190), (None, None), "FAIL"),
+    ],
+)
+def test_the_usual_claim(table: tuple[int, ...], costs: tuple, verdict: str) -> None:
+    result = judge(USUAL, *sides(table, costs), HOW)
+    assert result.verdict == verdict
+    assert (result.thresholds.min_retention, result.thresholds.max_compute) == (0.94, 0.5)
+    assert (result.images_needed is not None) == (verdict == "INCONCLUSIVE" and costs == HALF)
+
+
+def test_compute_is_compared_exactly() -> None:
+    """0.55 is not a binary fraction; 55 of 100 is still at most 0.55."""
+    bound = parse_claim("macs<=0.55")
+    assert judge(bound, Side(macs=55), Side(macs=100), HOW).verdict == "PASS"
+    assert judge(bound, Side(macs=55 * 10**15 + 1), Side(macs=10**17), HOW).verdict == "FAIL"
+
+
+def test_nothing_measured_decides_nothing() -> None:
+    result = judge(USUAL, None, None, HOW)
+    assert (result.verdict, result.retention, result.retention_ci) == ("INCONCLUSIVE", None, None)
+    result = judge(USUAL, Side(params=50, macs=500), Side(params=100, macs=1000), HOW)
+    assert (result.compute_ratio, result.params_ratio) == (0.5, 0.5)
+    assert judge(USUAL, *sides((0, 3, 0, 3)), HOW).verdict == "INCONCLUSIVE"  # a teacher that is never right
+
+
+@pytest.mark.parametrize("claim", ["retention>=0.94", "drop<=4.2", "accuracy>=0.8"])
+def test_the_number_of_images_named_decides(claim: str) -> None:
+    """In the same proportions, it gives a verdict (or nearly so)."""
+    table = np.array([160, 2, 9, 29])
+    first = judge(parse_claim(claim), *sides(table), HOW)
+    assert first.verdict == "INCONCLUSIVE"
+    factor = math.ceil(1.15 * first.images_needed / 200)
+    assert judge(parse_claim(claim), *sides(table * factor), HOW).verdict == "PASS"
+
+
+def test_no_number_of_images_decides_on_the_limit() -> None:
+    assert samples_needed(0.94, (0.9, 0.97), 0.94, 100) is None
+    result = judge(parse_claim("accuracy>=0.5"), *sides((50, 0, 0, 50)), HOW)
+    assert (result.verdict, result.images_needed) == ("INCONCLUSIVE", None)
+
+
+def timed(scale: float, rounds: int = 700) -> Side:
+    """A model whose latencies spread by a twentieth around `scale` ms, in a file of `scale` MB."""
+    noise = np.random.default_rng(3).normal(1, 0.05, rounds)
+    samples = tuple(float(scale * one) for one in noise)
+    return Side(None, int(1e6 * scale), int(1e9 * scale), int(1e6 * scale), samples, samples[:40])
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ("latency<=0.35", "PASS"),
+        ("latency<=0.25", "FAIL"),
+        ("throughput>=3", "PASS"),
+        ("throughput>=4", "FAIL"),
+        ("p50_ms<=3.1", "PASS"),
+        ("p50_ms<=3", "INCONCLUSIVE"),
+        ("p90_ms<=3.3", "PASS"),
+        ("p99_ms<=3.1", "FAIL"),
+        ("params<=0.3,macs<=0.3,size<=0.3", "PASS"),
+        ("size_mb<=3", "PASS"),
+        ("size_mb<=2.9", "FAIL"),
+        ("accuracy>=0.9", "INCONCLUSIVE"),
+        ("accuracy>=0.9,size_mb<=2.9", "FAIL"),
+    ],
+)
+def test_other_measures(claim: str, verdict: str) -> None:
+    result = judge(parse_claim(claim), timed(3.0), timed(10.0), HOW)
+    assert result.verdict == verdict
+    for part in result.bounds:
+        open_ = part.verdict == "INCONCLUSIVE" and part.value is not None
+        assert (part.needed is not None and part.needed > 700) == open_
+
+
+def test_a_p99_of_too_few_samples_is_not_judged() -> None:
+    (part,) = judge(parse_claim("p99_ms<=9"), timed(1.0, 661), None, HOW).bounds
+    assert (part.value, part.verdict) == (None, "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_is_absent_where_nothing_was_measured(name: str) -> None:
+    for judged, reference in ((None, None), (Side(), Side()), (Side(), None), (None, Side())):
+        assert MEASURES[name].estimate(judged, reference, HOW) is None
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_has_an_estimate_within_its_interval(name: str) -> None:
+    table = sides((160, 2, 12, 26))
+    both = tuple(
+        Side(one.correct, clock.params, clock.macs, clock.size_bytes, clock.latency_ms, clock.batch_ms)
+        for one, clock in zip(table, (timed(3.0), timed(10.0)), strict=True)
+    )
+    found = MEASURES[name].estimate(*both, HOW)
+    low, high = found.interval or (found.value, found.value)
+    assert low <= found.value <= high
+    assert (found.interval is None) == (found.of is None)
+
+
+def test_a_claim_as_it_is_written() -> None:
+    bounds = parse_claim(" macs<=0.5, retention >= 0.94,latency≤0.3")
+    assert bounds == (
+        Bound("macs", False, 0.5),
+        Bound("retention", True, 0.94),
+        Bound("latency", False, 0.3),
+    )
+    assert ",".join(map(str, bounds)) == "macs<=0.5,retention>=0.94,latency<=0.3"
+    assert BenchSettings(claim="macs <= 0.5").bounds == (Bound("macs", False, 0.5),)
+    assert BenchSettings().bounds == USUAL
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "'' is no bound"),
+        ("macs", "'macs' is no bound"),
+        ("macs<0.5", "'macs<0.5' is no bound"),
+        ("speed<=1", "'speed<=1' is no bound; allowed is .* retention, accuracy"),
+        ("macs<=-1", "is no bound"),
+        ("macs<=nan", "is no bound"),
+        ("macs<=0.5,,size<=1", "'' is no bound"),
+        ("macs<=0.5,macs<=0.4", "two limits on one side"),
+    ],
+)
+def test_what_is_no_claim(text: str, cause: str) -> None:
+    with pytest.raises(UsageError, match=cause):
+        parse_claim(text)
+    if text:
+        with pytest.raises(ValueError, match=cause):
+            BenchSettings(claim=text)
+
+
+def test_a_measure_from_a_file_is_one_we_know() -> None:
+    with pytest.raises(ValueError, match="measure is 'speed', allowed: retention"):
+        Judged("speed", True, 1.0, "PASS")
