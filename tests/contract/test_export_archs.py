@@ -23,6 +23,7 @@ from kdtool.export.parity import parity_images
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.calibrate import CalibrationImages
 from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import observe, ranges_of
 from kdtool.quant.target import int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
@@ -75,8 +76,10 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     assert count.macs - count.attention_macs == facts["thop_macs"]
 
     with QUIET.bar("calibration", 8) as bar:
-        images = CalibrationImages(pixels, np.arange(8), PREPROCESS, "images", bar)
-        model = quantize_to_int8(path, images, int8_recipe(int8_target()))
+        images = CalibrationImages(pixels, np.arange(8), PREPROCESS)
+        histograms = observe(path, images, False, bar)
+    recipe = int8_recipe(int8_target())
+    model = quantize_to_int8(path, ranges_of(histograms, "minmax", recipe.symmetric), recipe)
     small = tmp_path / "model.int8.onnx"
     small.write_bytes(onnx_bytes(model, info))
     assert small.stat().st_size < 0.35 * path.stat().st_size

@@ -25,6 +25,7 @@ from onnx import numpy_helper
 from kdtool.arch.network import build, load_network, parameter_count, save_network
 from kdtool.bench.stage import bench_run
 from kdtool.core import files
+from kdtool.core.cpu import int8_target
 from kdtool.core.errors import GateError, ModelFileError, SetupError, UsageError
 from kdtool.core.files import sha256_bytes, sha256_file
 from kdtool.core.lock import run_lock
@@ -499,7 +500,7 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
         )
         assert info.weights_sha256 == before.weights_sha256
         assert info.notes["target"] in TARGETS
-        assert info.notes["calibration"] == "minimum and maximum over 12 training images"
+        assert info.notes["calibration"] == "minmax over 12 training images"
         assert facts[role]["size_bytes"] < 0.3 * run.onnx_model(role).stat().st_size
 
     again = Ear()
@@ -662,6 +663,7 @@ def test_a_kill_anywhere_in_quantization_changes_nothing_in_the_end(
 ) -> None:
     run, prepared = copy
     monkeypatch.setattr("kdtool.quant.stage.quantize_to_int8", collapsing())
+    monkeypatch.setattr("kdtool.quant.stage.observe", lambda *_: {})
     monkeypatch.setattr("kdtool.quant.stage.top1", lambda *_: Accuracy(24, 24))
 
     def work() -> None:
@@ -721,8 +723,13 @@ def test_every_target_has_a_working_recipe(
     copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     run, prepared = copy
-    monkeypatch.setattr("kdtool.quant.stage.int8_target", lambda: target)
-    facts = quantize_models(run, prepared, QUANTIZE.model_copy(update={"max_drop": 10.0}), QUIET)
+    settings, ear = QUANTIZE.model_copy(update={"max_drop": 10.0, "target": target}), Ear()
+    facts = quantize_models(run, prepared, settings, ear)
+
+    recipe = TARGETS[target]
+    assert ear.said[0] == f"quantize: for {target}: {recipe} ({recipe.reason})"
+    foreign = [line for line in ear.warned if f"made for {target}, this machine is" in line]
+    assert bool(foreign) == (target != int8_target())
 
     assert facts["student"]["recipe"]["target"] == target
     model = onnx.load(run.onnx_model("student", "int8"))

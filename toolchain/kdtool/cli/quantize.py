@@ -8,11 +8,36 @@ import click
 
 from kdtool.cli.options import run_argument, set_option
 
+TARGETS = ("auto", "x86-avx2", "x86-vnni", "arm-dotprod", "arm", "web")
+METHODS = ("minmax", "percentile", "entropy", "mse")
+
 
 @click.command()
 @run_argument
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    help="The processor that will run the model; auto is this one.  [default: quantize.target]",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(METHODS),
+    help="How ranges follow from the values seen.  [default: quantize.calibration]",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Largest loss of validation accuracy.  [default: quantize.max_drop]",
+)
 @set_option
-def command(run: Path | None, overrides: tuple[str, ...]) -> None:
+def command(
+    run: Path | None,
+    target: str | None,
+    calibration: str | None,
+    max_drop: float | None,
+    overrides: tuple[str, ...],
+) -> None:
     """Quantize the exported models to INT8, accuracy guarded.
 
     RUN is the folder of a run; without it the newest under artifacts/. Calibrated on training
@@ -25,7 +50,9 @@ def command(run: Path | None, overrides: tuple[str, ...]) -> None:
     from kdtool.core.extras import require_training
 
     require_training("quantize")
-    with open_run(run, overrides, open_screen()) as job:
+    fields = {"target": target, "calibration": calibration, "max_drop": max_drop}
+    changes = [f"quantize.{field}={value}" for field, value in fields.items() if value is not None]
+    with open_run(run, [*overrides, *changes], open_screen()) as job:
         pipeline.quantize(job, pipeline.open_data(job))
         for role in ("teacher", "student"):
             if job.run.onnx_model(role, "int8").is_file():

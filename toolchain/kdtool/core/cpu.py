@@ -26,7 +26,7 @@ def cpu_flags(proc: Path = PROC) -> tuple[str, ...]:
 
 
 def int8_target(proc: Path = PROC, machine: str = "") -> str:
-    """The kind of processor by its 8-bit arithmetic: `x86`, `x86-vnni`, `arm` or `arm-dotprod`.
+    """The kind of processor by its 8-bit arithmetic: `x86-avx2`, `x86-vnni`, `arm` or `arm-dotprod`.
 
     One that does not tell its features is taken for the one without; Apple's all have the dot product.
     """
@@ -35,7 +35,7 @@ def int8_target(proc: Path = PROC, machine: str = "") -> str:
     if machine in ARM:
         silent_apple = machine == "arm64" and not (proc / "cpuinfo").exists()
         return "arm-dotprod" if DOT_PRODUCT in flags or silent_apple else "arm"
-    return "x86-vnni" if flags & VNNI else "x86"
+    return "x86-vnni" if flags & VNNI else "x86-avx2"
 
 
 def is_emulated(proc: Path = PROC, machine: str = "") -> bool:

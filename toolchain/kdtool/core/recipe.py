@@ -175,6 +175,12 @@ class ExportSettings(_Section):
 
 
 class QuantizeSettings(_Section):
+    target: Literal["auto", "x86-avx2", "x86-vnni", "arm-dotprod", "arm", "web"] = Field(
+        "auto", description="the kind of processor that will run the model; auto: this one's"
+    )
+    calibration: Literal["minmax", "percentile", "entropy", "mse"] = Field(
+        "minmax", description="how the range of an activation follows from what it was seen to be"
+    )
     calibration_images: Count = 256
     reduce_range: bool | Literal["auto"] = "auto"
     max_drop: float = Field(1.0, ge=0, le=100, description="largest loss of validation accuracy, points")

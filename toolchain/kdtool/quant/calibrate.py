@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
-from kdtool.core.screen import Bar
 
-BATCH = 8  # of calibration; the ranges do not depend on it, the memory does
+RESIDENT = 64  # images after which the pages of the file that were read are given back
 
 
 def calibration_indices(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -33,26 +35,33 @@ def calibration_indices(labels: npt.NDArray[np.int64], count: int, seed: int) ->
 
 
 class CalibrationImages:
-    """What ONNX Runtime's calibration reads: batches of normalized images, decoded as it goes."""
+    """The chosen images, normalized as they are asked for; may be gone through more than once."""
 
-    def __init__(
-        self,
-        pixels: UInt8Array,
-        indices: npt.NDArray[np.int64],
-        preprocess: Preprocess,
-        input_name: str,
-        bar: Bar,
-    ) -> None:
+    def __init__(self, pixels: UInt8Array, indices: npt.NDArray[np.int64], preprocess: Preprocess) -> None:
         self._pixels = pixels
+        self._indices = indices
         self._preprocess = preprocess
-        self._input = input_name
-        self._bar = bar
-        self._batches = iter([indices[start : start + BATCH] for start in range(0, len(indices), BATCH)])
 
-    def get_next(self) -> dict[str, FloatArray] | None:
-        """The next batch by input name, None at the end."""
-        batch = next(self._batches, None)
-        if batch is None:
-            return None
-        self._bar.advance(len(batch))
-        return {self._input: self._preprocess.normalize(np.asarray(self._pixels[batch]))}
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Each as (1, 3, S, S)."""
+        for count, index in enumerate(self._indices, 1):
+            yield self._preprocess.normalize(np.asarray(self._pixels[index : index + 1]))
+            if count % RESIDENT == 0:
+                _give_back(self._pixels)
+
+    def first(self, count: int) -> FloatArray:
+        """At most `count` of them, evenly spread, as one batch (N, 3, S, S)."""
+        wanted = (
+            np.linspace(0, len(self._indices) - 1, min(count, len(self._indices))).round().astype(np.intp)
+        )
+        return self._preprocess.normalize(np.stack([self._pixels[i] for i in self._indices[wanted]]))
+
+
+def _give_back(pixels: UInt8Array) -> None:
+    """Pages read from a memory map count as ours until the system wants them: let it have them now."""
+    backing = pixels.base
+    if isinstance(backing, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        backing.madvise(mmap.MADV_DONTNEED)

@@ -1,9 +1,9 @@
-"""Static INT8 by ONNX Runtime's quantizer, as QDQ: Quantize/DequantizeLinear around float operators.
+"""Static INT8 by ONNX Runtime's quantizer, with ranges of our own.
 
-Every runtime reads QDQ; ONNX Runtime fuses it into integer operators when it loads the file. Ranges
-are the minimum and maximum of each activation. That calibrator keeps two numbers a tensor and batch,
-so memory does not grow with the images (its option `CalibMaxIntermediateOutputs` is not used: it
-throws away what it has seen).
+In the form QDQ, Quantize/DequantizeLinear stand around float operators: every runtime reads it, and ONNX
+Runtime fuses it into integer operators when it loads the file. In the form QOperator the integer operators
+stand in the file. The quantizer gets the ranges as a calibration cache; its own calibrators keep every
+activation of every image in memory, or throw away what they have seen (`CalibMaxIntermediateOutputs`).
 """
 
 from __future__ import annotations
@@ -11,50 +11,74 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
-from kdtool.quant.calibrate import CalibrationImages
+from kdtool.quant.histogram import Range
 from kdtool.quant.target import Int8Recipe
+from kdtool.runtime.guard import read_model
 
 TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+FORMS = {"QDQ": QuantFormat.QDQ, "QOperator": QuantFormat.QOperator}
 # Of a transformer, the products alone: softmax, layer norm and the residual stream have ranges too wide
 # for 8 bits. DeiT-Tiny (random weights, 96 pixels): logits at 26 dB signal to noise, 4 dB with everything.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 TRANSFORMER = "LayerNormalization"
 
 
-def quantize_to_int8(source: Path, images: CalibrationImages, recipe: Int8Recipe) -> onnx.ModelProto:
+def quantize_to_int8(
+    source: Path,
+    ranges: Mapping[str, Range],
+    recipe: Int8Recipe,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> onnx.ModelProto:
     """The INT8 model of the float32 ONNX file `source`; equal inputs give equal models.
+
+    Args:
+        ranges: activation → the smallest and the largest value that 8 bits will span.
+        only: names of the nodes to quantize; empty: all.
+        without: names of nodes that stay float.
 
     Raises:
         ModelFileError: the quantizer cannot handle the graph.
     """
-    products_only = any(node.op_type == TRANSFORMER for node in onnx.load(source).graph.node)
+    graph = onnx.load_model_from_string(read_model(source)).graph
+    products_only = any(node.op_type == TRANSFORMER for node in graph.node)
     with _workplace(source.parent) as folder:
         # A copy, since the quantizer writes beside the file that it reads.
         given, target = Path(shutil.copyfile(source, folder / "float.onnx")), folder / "int8.onnx"
+        cache = folder / "ranges.json"
         try:
             with quietly():
+                save_tensors_data(_tensors_data(ranges), cache)
                 quantize_static(
                     given,
                     target,
-                    images,
-                    quant_format=QuantFormat.QDQ,
+                    None,
+                    calibration_cache_path=cache,
+                    quant_format=FORMS[recipe.form],
                     op_types_to_quantize=list(PRODUCTS) if products_only else None,
+                    nodes_to_quantize=list(only),
+                    nodes_to_exclude=list(without),
                     per_channel=recipe.per_channel,
                     reduce_range=recipe.reduce_range,
                     activation_type=TYPES[recipe.activation],
                     weight_type=TYPES[recipe.weight],
-                    calibrate_method=CalibrationMethod.MinMax,
-                    extra_options={"ActivationSymmetric": recipe.symmetric, "WeightSymmetric": True},
+                    calibrate_method=CalibrationMethod.MinMax,  # what the cache holds: two ends a tensor
+                    extra_options={
+                        "ActivationSymmetric": recipe.symmetric,
+                        "WeightSymmetric": recipe.weight == "int8",
+                    },
                 )
         except OSError:
             raise
@@ -64,6 +88,15 @@ def quantize_to_int8(source: Path, images: CalibrationImages, recipe: Int8Recipe
                 "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
             ) from error
         return onnx.load(target)
+
+
+def _tensors_data(ranges: Mapping[str, Range]) -> TensorsData:
+    """As ONNX Runtime keeps ranges."""
+    pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    data = {
+        name: (np.asarray(low).reshape(1), np.asarray(high).reshape(1)) for name, (low, high) in pairs.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
 
 
 @contextlib.contextmanager

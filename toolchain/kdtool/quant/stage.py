@@ -20,10 +20,11 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.graph.onnxfile import INPUT, onnx_bytes
+from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.accuracy import Accuracy, top1
 from kdtool.quant.calibrate import CalibrationImages, calibration_indices
 from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import EXTENT_ONLY, observe, passes, ranges_of
 from kdtool.quant.target import Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
@@ -69,8 +70,15 @@ def quantize_models(
     """
     require_current(run, NAME)
     roles = _exported_roles(run)
-    task = Task(run, prepared, settings, int8_recipe(int8_target(), settings.reduce_range), screen)
-    screen.say(f"{NAME}: {task.recipe} ({task.recipe.reason})")
+    here = int8_target()
+    recipe = int8_recipe(here if settings.target == "auto" else settings.target, settings.reduce_range)
+    task = Task(run, prepared, settings, recipe, screen)
+    screen.say(f"{NAME}: for {recipe.target}: {recipe} ({recipe.reason})")
+    if recipe.target != here:
+        screen.warn(
+            f"The INT8 models are made for {recipe.target}, this machine is {here}: the accuracy measured "
+            f"here may be another there. Measure it there: kdtool bench"
+        )
     facts: dict[str, Any] = {}
     failed: list[TooLossyError] = []
     for role in roles:
@@ -115,9 +123,11 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
     # The subset is a function of the data alone: the digest is the seed.
     chosen = calibration_indices(train.labels, task.settings.calibration_images, int(prepared.digest[:8], 16))
     with durable(target) as partial:
-        with task.screen.bar(f"{NAME} {role}", len(chosen)) as bar:
-            images = CalibrationImages(train.images, chosen, info.preprocess, INPUT, bar)
-            model = quantize_to_int8(source, images, recipe)
+        method = task.settings.calibration
+        images = CalibrationImages(train.images, chosen, info.preprocess)
+        with task.screen.bar(f"{NAME} {role}", passes(method) * len(chosen)) as bar:
+            histograms = observe(source, images, method not in EXTENT_ONLY, bar)
+        model = quantize_to_int8(source, ranges_of(histograms, method, recipe.symmetric), recipe)
         info = replace(
             info,
             precision=PRECISION,
@@ -126,7 +136,7 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
                 **info.notes,
                 "quantization": f"{recipe}: {recipe.reason}",
                 "target": recipe.target,
-                "calibration": f"minimum and maximum over {len(chosen)} training images",
+                "calibration": f"{method} over {len(chosen)} training images",
             },
         )
         partial.write_bytes(onnx_bytes(model, info))

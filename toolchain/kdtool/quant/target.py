@@ -2,7 +2,8 @@
 
 ONNX Runtime's integer kernels differ by instruction set. U8S8 means unsigned activations and signed
 weights. Without VNNI, x86 multiplies with VPMADDUBSW, whose int16 sums saturate: weights of 7 bits
-(`reduce_range`) avoid that. ARM's dot product wants both signed and symmetric.
+(`reduce_range`) avoid that. ARM's dot product wants both signed and symmetric. WebAssembly widens to 16
+bits before it multiplies and sums in 32, so that nothing saturates.
 Source: ONNX Runtime, "Quantize ONNX models", and the documentation of `quantize_static`.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 IntegerType = Literal["uint8", "int8"]
+Form = Literal["QDQ", "QOperator"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Int8Recipe:
     """How a network is quantized.
 
     Attributes:
-        target: the kind of processor, a key of `TARGETS`: what `kdtool.core.cpu.int8_target` answers.
+        target: the kind of processor, a key of `TARGETS`; all but `web` are what
+            `kdtool.core.cpu.int8_target` answers.
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.
         symmetric: the zero point of activations is 0.
         reason: why, in words.
+        form: QDQ keeps float operators between Quantize and Dequantize; QOperator has integer ones.
     """
 
     target: str
@@ -35,21 +39,34 @@ class Int8Recipe:
     reduce_range: bool
     symmetric: bool
     reason: str
+    form: Form = "QDQ"
 
     def __str__(self) -> str:
         types = "".join("U8" if kind == "uint8" else "S8" for kind in (self.activation, self.weight))
         granularity = "per channel" if self.per_channel else "per tensor"
         width = "weights of 7 bits" if self.reduce_range else "full range"
-        return f"{types}, {granularity}, {width}"
+        zero = "symmetric" if self.symmetric else "asymmetric"
+        return f"{self.form}, {types}, {granularity}, {zero} activations, {width}"
 
 
 TARGETS: Mapping[str, Int8Recipe] = {
     recipe.target: recipe
     for recipe in (
-        Int8Recipe("x86", "uint8", "int8", True, True, False, "x86 without VNNI saturates at full range"),
+        Int8Recipe(
+            "x86-avx2", "uint8", "int8", True, True, False, "x86 without VNNI saturates at full range"
+        ),
         Int8Recipe("x86-vnni", "uint8", "int8", True, False, False, "x86 with VNNI sums in 32 bits"),
-        Int8Recipe("arm", "int8", "int8", True, False, True, "ARM without dot product; the gain is small"),
         Int8Recipe("arm-dotprod", "int8", "int8", True, False, True, "ARM's dot product is signed"),
+        Int8Recipe("arm", "int8", "int8", True, False, True, "ARM without dot product; the gain is small"),
+        Int8Recipe(
+            "web",
+            "uint8",
+            "int8",
+            True,
+            False,
+            False,
+            "WebAssembly sums in 32 bits; INT8 has been slower than float32 there, measure in the browser",
+        ),
     )
 }
 

@@ -1,0 +1,106 @@
+"""How much memory calibration takes, by number of images: one process each, ResNet18 at 224 pixels.
+
+python benchmarks/calibration_memory.py [--images 64,2048] [--size 224]
+
+Weights and pixels are random: memory does not depend on their values. Growth is the difference of the peaks
+of resident memory during calibration, between the most and the fewest images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kdtool.core.cpu import processor_name
+from kdtool.core.threads import usable_threads
+from kdtool.core.versions import versions_of
+
+SIZE, LIMIT_MB = 224, 50.0
+
+
+def prepare(folder: Path, images: int, size: int) -> None:
+    """A random ResNet18 as ONNX, and random pixels in a file."""
+    import torch
+
+    from kdtool.arch.network import build
+    from kdtool.export.onnx import export_network
+    from kdtool.graph.onnxfile import onnx_bytes
+
+    torch.manual_seed(0)
+    network = build("resnet18", 10, size).eval()
+    (folder / "model.onnx").write_bytes(onnx_bytes(export_network(network, "resnet18", size, 18)))
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (images, size, size, 3))
+    generator = np.random.default_rng(0)
+    for index in range(images):
+        pixels[index] = generator.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    pixels.flush()
+
+
+def calibrate(folder: Path, count: int) -> dict[str, float]:
+    """Calibrate on `count` images with histograms; peak memory of this process, MB, and seconds."""
+    from kdtool.core.preprocess import Preprocess
+    from kdtool.core.screen import QUIET
+    from kdtool.quant.calibrate import CalibrationImages
+    from kdtool.quant.observe import observe, ranges_of
+    from kdtool.quant.ranges import METHODS
+
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    preprocess = Preprocess(pixels.shape[1], pixels.shape[1])
+    started = time.perf_counter()
+    with QUIET.bar("", 0) as bar:
+        images = CalibrationImages(pixels, np.arange(count), preprocess)
+        seen = observe(folder / "model.onnx", images, True, bar)
+    for method in METHODS:
+        ranges_of(seen, method, False)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"images": count, "peak_mb": round(peak, 1), "seconds": round(time.perf_counter() - started, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", default="64,2048", help="numbers of images, with commas between")
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--child", nargs=2, metavar=("FOLDER", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(calibrate(Path(options.child[0]), int(options.child[1]))))
+        return
+    counts = sorted(int(count) for count in options.images.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder), counts[-1], options.size)
+        rows = [
+            json.loads(
+                subprocess.run(
+                    [sys.executable, __file__, "--child", folder, str(count)],
+                    check=True,
+                    capture_output=True,
+                ).stdout
+            )
+            for count in counts
+        ]
+    growth = rows[-1]["peak_mb"] - rows[0]["peak_mb"]
+    result = {
+        "network": "resnet18",
+        "size": options.size,
+        "calibrations": rows,
+        "growth_mb": round(growth, 1),
+        "limit_mb": LIMIT_MB,
+        "processor": processor_name(),
+        "threads": usable_threads(),
+        "versions": versions_of(("numpy", "onnxruntime")),
+    }
+    print(json.dumps(result, indent=2))
+    if growth > LIMIT_MB:
+        sys.exit(6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Streaming statistics: however the values are divided, the same extent and the same counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from kdtool.quant.histogram import BINS, Extent, Histogram
+
+values_of = hnp.arrays(
+    np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
+)
+cuts_of = st.lists(st.integers(0, 200), max_size=8)
+
+
+def histogram_of(chunks: list[np.ndarray]) -> Histogram:
+    extent = Extent()
+    for chunk in chunks:
+        extent.add(chunk)
+    histogram = Histogram.empty(extent)
+    for chunk in chunks:
+        histogram.add(chunk)
+    return histogram
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=values_of, cuts=cuts_of, seed=st.integers(0, 99))
+def test_chunks_and_their_order_make_no_difference(values: np.ndarray, cuts: list[int], seed: int) -> None:
+    whole = histogram_of([values])
+    chunks = np.split(values, sorted(min(cut, len(values)) for cut in cuts))
+    np.random.default_rng(seed).shuffle(chunks)
+    parts = histogram_of(chunks)
+
+    assert (parts.low, parts.high) == (whole.low, whole.high)
+    np.testing.assert_array_equal(parts.counts, whole.counts)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=values_of)
+def test_every_value_is_counted_near_where_it_lies(values: np.ndarray) -> None:
+    histogram = histogram_of([values])
+
+    assert histogram.counts.sum() == len(values)
+    assert (histogram.low, histogram.high) == (min(0, values.min()), max(0, values.max()))
+    mean = float(histogram.centres @ histogram.counts) / len(values)
+    tolerance = histogram.width + 1e-5 * float(np.abs(values).max())
+    assert mean == pytest.approx(float(values.astype(np.float64).mean()), abs=tolerance)
+
+
+def test_memory_is_a_matter_of_bins() -> None:
+    histogram = histogram_of([np.random.default_rng(0).normal(size=100_000).astype(np.float32)])
+    assert histogram.counts.nbytes == 8 * BINS
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_an_error(bad: float) -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        Extent().add(np.array([1.0, bad, 2.0], np.float32))

@@ -1,0 +1,112 @@
+"""From a histogram to the range that 8 bits will span: one function a method, and the table of them.
+
+A range narrower than the extent clips rare values and resolves the others more finely. Which method is
+best differs from network to network, and each of them has made some network useless: none is chosen
+without evaluating what it leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtool.quant.histogram import BINS, TINY, Histogram, Range
+
+LEVELS = 256
+PERCENTILE = 99.99
+SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, the full extent first
+FEW = 1e-9  # stands for an empty bin where a logarithm is taken
+
+Counts = npt.NDArray[np.float64]
+Method = Callable[[Histogram, bool], Range]
+
+
+def minmax(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001 (the table's signature)
+    """The extent itself, 0 included: nothing is clipped."""
+    return histogram.low, histogram.high
+
+
+def percentile(histogram: Histogram, symmetric: bool) -> Range:
+    """Without the outermost (100 − `PERCENTILE`) / 2 % of values on either side, to the nearest bin."""
+    below = np.cumsum(histogram.counts)
+    total, tail = below[-1], (1 - PERCENTILE / 100) / 2
+    first = int(np.searchsorted(below, tail * total, side="right"))
+    last = int(np.searchsorted(below, (1 - tail) * total, side="left"))
+    low = histogram.low + first * histogram.width
+    high = histogram.low + (last + 1) * histogram.width
+    return (low, min(high, histogram.high)) if low < high else minmax(histogram, symmetric)
+
+
+def entropy(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001 (the table's signature)
+    """The range [−T, T] ∩ [low, high] whose 256 levels lose least information: argmin KL(P ‖ Q).
+
+    P is the histogram inside, with what is outside added to its edge bins. Q are the counts inside, summed
+    over the bins of a level and spread evenly over those of them that are not empty. Source: S. Migacz,
+    "8-bit Inference with TensorRT", 2017.
+    """
+    largest = max(abs(histogram.low), abs(histogram.high))
+    candidates = [
+        (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
+    ]
+    return min(candidates, key=lambda candidate: _divergence(histogram, candidate))
+
+
+def mse(histogram: Histogram, symmetric: bool) -> Range:
+    """The extent, shrunk towards 0 until Σ counts · (x − quantized(x))² is least.
+
+    quantized(x) = step · clip(round(x / step)), step = (high − low) / 255, or 2 max(|low|, |high|) / 254
+    for symmetric activations. Zero is always a level.
+    """
+    centres = histogram.centres
+
+    def error(candidate: Range) -> float:
+        low, high = candidate
+        if symmetric:
+            high = max(-low, high)
+            low = -high
+        step = (high - low) / (LEVELS - 2 if symmetric else LEVELS - 1)
+        quantized = step * np.round(np.clip(centres, low, high) / step)
+        return float(np.dot(histogram.counts, (centres - quantized) ** 2))
+
+    if histogram.width < TINY:
+        return minmax(histogram, symmetric)
+    return min(((shrink * histogram.low, shrink * histogram.high) for shrink in SHRINKS), key=error)
+
+
+METHODS: Mapping[str, Method] = {
+    "minmax": minmax,
+    "percentile": percentile,
+    "entropy": entropy,
+    "mse": mse,
+}
+
+
+def _divergence(histogram: Histogram, candidate: Range) -> float:
+    """KL(P ‖ Q) of one candidate of `entropy`."""
+    if histogram.width < TINY:
+        return 0.0
+    edges = (np.array(candidate) - histogram.low) / histogram.width
+    first, last = int(edges[0]), min(int(np.ceil(edges[1])), BINS)
+    inside = histogram.counts[first:last].astype(np.float64)
+    reference = inside.copy()
+    reference[0] += histogram.counts[:first].sum()
+    reference[-1] += histogram.counts[last:].sum()
+    spread = _spread(inside)
+    total = spread.sum()
+    if not total:
+        return float("inf")
+    p = reference / reference.sum()
+    q = np.maximum(spread / total, FEW)
+    used = p > 0
+    return float(np.sum(p[used] * np.log(p[used] / q[used])))
+
+
+def _spread(counts: Counts) -> Counts:
+    """Each level's sum, shared evenly by its bins that are not empty."""
+    starts = np.unique(np.arange(LEVELS) * len(counts) // LEVELS)
+    sizes = np.diff(np.append(starts, len(counts)))
+    filled = counts > 0
+    share = np.add.reduceat(counts, starts) / np.maximum(np.add.reduceat(filled, starts, dtype=np.int64), 1)
+    return np.where(filled, np.repeat(share, sizes), 0.0)
