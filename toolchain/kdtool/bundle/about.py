@@ -1,0 +1,149 @@
+"""What is known of a model: from run.json, bench.json, predictions.csv and the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdtool.core.benchresult import BenchResult, Host, ModelResult, read_bench
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.predictions import read_predictions
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import Screen
+from kdtool.core.wording import result_in_words
+from kdtool.data.reader import open_prepared
+
+DIGITS = "digits"
+WEAKEST = 5
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is known on the test images."""
+
+    name: str
+    correct: int
+    n_images: int
+
+
+@dataclass(frozen=True)
+class About:
+    """Attributes:
+    source: where the photographs were; stays in the house.
+    plumbing: trained on the embedded digits, which prove nothing.
+    bench: None where nothing was measured.
+    """
+
+    name: str
+    title: str
+    source: str
+    plumbing: bool
+    facts: tuple[Fact, ...]
+    data: tuple[Fact, ...]
+    bench: BenchResult | None
+    verdict: tuple[str, ...]
+    weakest: tuple[ClassScore, ...]
+    compute: str
+
+    def measured(self, sha256: str, role: str, precision: str) -> ModelResult | None:
+        """The row of bench.json that measured this very file."""
+        rows = self.bench.models if self.bench else ()
+        return next(
+            (row for row in rows if row.sha256 == sha256 and (row.role, row.precision) == (role, precision)),
+            None,
+        )
+
+
+def gather(run: RunFolder, info: ModelInfo, screen: Screen) -> About:
+    """Everything that can be said of the model `info` of `run`.
+
+    Raises:
+        UsageError: bench.json is broken.
+        DataError: predictions.csv or the prepared data is broken.
+    """
+    bench = read_bench(run.bench) if run.bench.is_file() else None
+    if bench is None:
+        screen.warn("The run has no bench.json: the card will state no accuracy. Measure: kdtool bench")
+    record = run.read_record() if run.record.is_file() else {}
+    name = run.path.resolve().name
+    source = str(record.get("source", ""))
+    title = str(record.get("recipe", {}).get("title") or "").strip()
+    return About(
+        name=name,
+        title=name,
+        source=source,
+        plumbing=source == DIGITS,
+        facts=_facts(info, record, title),
+        data=_data(run, source),
+        bench=bench,
+        verdict=tuple(result_in_words(bench)) if bench and info.role == "student" else (),
+        weakest=_weakest(run, info.role),
+        compute=_compute(info, bench),
+    )
+
+
+def host_in_words(host: Host) -> str:
+    """Processor, threads and system of a measurement."""
+    versions = host.versions.get("onnxruntime", "")
+    parts = [host.processor, f"{host.usable} of {host.cores} cores", host.os]
+    return ", ".join(part for part in [*parts, f"onnxruntime {versions}" if versions else ""] if part)
+
+
+def _facts(info: ModelInfo, record: Mapping[str, Any], title: str) -> tuple[Fact, ...]:
+    recipe = record.get("recipe", {})
+    loss = recipe.get("student", {}).get("loss", {}).get("name", "")
+    teacher = recipe.get("teacher", {}).get("arch", "")
+    facts = [("Network", info.arch)]
+    if info.role == "student" and teacher:
+        facts.append(("Distilled from", f"{teacher}, with {loss}" if loss else teacher))
+    if recipe:
+        facts.append(("Recipe", f"{recipe['name']}{': ' + title if title else ''}"))
+    preprocess = info.preprocess
+    facts.append(("Input", f"{preprocess.size} × {preprocess.size} RGB, shortest side {preprocess.resize}"))
+    if info.params:
+        facts.append(("Parameters", f"{info.params / 1e6:.2f} M"))
+    if info.macs:
+        facts.append(("Compute", f"{info.macs / 1e9:.3g} GMACs ({2 * info.macs / 1e9:.3g} GFLOPs) an image"))
+    return tuple(facts)
+
+
+def _data(run: RunFolder, source: str) -> tuple[Fact, ...]:
+    facts = []
+    if source:
+        facts.append(("Photographs", Path(source).name))  # its path is the trainer's own business
+    if (run.data / "manifest.json").is_file():
+        prepared = open_prepared(run.data)
+        facts.append(("Images", ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())))
+        facts.append(("SHA-256 of the prepared images", prepared.digest))
+    return tuple(facts)
+
+
+def _weakest(run: RunFolder, role: str) -> tuple[ClassScore, ...]:
+    if not run.predictions.is_file():
+        return ()
+    predictions = read_predictions(run.predictions)
+    answers = predictions.models.get(role)
+    if answers is None:
+        return ()
+    shown: dict[str, list[bool]] = {}
+    for label, answer in zip(predictions.labels, answers.predicted, strict=True):
+        shown.setdefault(label, []).append(label == answer)
+    scores = [ClassScore(name, sum(right), len(right)) for name, right in shown.items()]
+    return tuple(sorted(scores, key=lambda score: (score.correct / score.n_images, score.name))[:WEAKEST])
+
+
+def _compute(info: ModelInfo, bench: BenchResult | None) -> str:
+    teacher = bench.model("teacher") if bench else None
+    if not info.macs:
+        return ""
+    text = f"{info.macs / 1e9:.4g} GMACs ({2 * info.macs / 1e9:.4g} GFLOPs) an image, "
+    text += f"{info.params / 1e6:.2f} M parameters"
+    if teacher and teacher.macs and teacher.params:
+        text += (
+            f"; {info.macs / teacher.macs * 100:.1f} % of the teacher's compute, "
+            f"{info.params / teacher.params * 100:.1f} % of its parameters"
+        )
+    return f"{text}. Counted from the graph that ships; 1 MAC = 2 FLOPs."

@@ -1,0 +1,194 @@
+"""What bundle.json, the README and the card say of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kdtool import __version__
+from kdtool.bundle import texts
+from kdtool.bundle.about import About, host_in_words
+from kdtool.bundle.golden import PIXEL_TOLERANCE, Golden
+from kdtool.bundle.model import ShippedModel
+from kdtool.bundle.options import UNSTATED, Options
+from kdtool.bundle.runtime import VERSION as ORT_VERSION
+from kdtool.bundle.runtime import WebRuntime
+from kdtool.bundle.shipped import REDUCED
+from kdtool.bundle.spec import preprocess_json
+from kdtool.bundle.targets import Finding, Target, doubts, take
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import Preprocess
+
+SCHEMA = 1
+FLOAT_KINDS = ("int8", "fp32")  # what the snippets feed: normalized floats
+SNIPPET_TARGETS = {
+    "kotlin": "android",
+    "swift": "ios",
+    "dart": "flutter",
+    "reactnative": "react-native",
+    "web": "web",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a bundle says in words and figures."""
+
+    about: About
+    info: ModelInfo
+    options: Options
+    models: tuple[ShippedModel, ...]
+    golden: Golden
+    targets: tuple[Target, ...]
+    findings: tuple[Finding, ...]
+    has_operators: bool
+
+
+def record(content: Content) -> dict[str, Any]:
+    """bundle.json."""
+    about, info, options = content.about, content.info, content.options
+    bench = about.bench
+    licences = [("Licence", options.license), ("Licence of the data", options.data_license)]
+    return {
+        "schema": SCHEMA,
+        "kdtool": __version__,
+        "name": about.name,
+        "title": about.title,
+        "role": info.role,
+        "arch": info.arch,
+        "labels": list(info.classes),
+        "preprocess": info.preprocess.to_json(),
+        "models": [asdict(model) for model in content.models],
+        "golden_images": len(content.golden.vectors),
+        "targets": [asdict(finding) for finding in content.findings],
+        "card": {
+            "n_images": next((row.n_images for row in bench.models if row.n_images), None) if bench else None,
+            "host": host_in_words(bench.host) if bench else None,
+            "facts": [list(fact) for fact in (*about.facts, *about.data, *licences)],
+        },
+    }
+
+
+def page_record(content: Content, runtime: WebRuntime) -> dict[str, Any]:
+    """The page's own bundle.json: all it needs in one file."""
+    said = record(content)
+    return {
+        **said,
+        "models": [model for model in said["models"] if model["web"]],
+        "preprocess": preprocess_json(content.info.preprocess),
+        "golden": content.golden.to_json(),
+        "runtime": runtime.to_json(),
+    }
+
+
+def card(content: Content) -> str:
+    """MODEL_CARD.md."""
+    about, info, options = content.about, content.info, content.options
+    rows = [(model, about.measured(model.sha256, info.role, model.kind)) for model in content.models]
+    measured = [(model, row) for model, row in rows if row and row.accuracy is not None]
+    values = {
+        "title": about.title,
+        "plumbing": about.plumbing,
+        "facts": about.facts,
+        "data": about.data,
+        "labels": info.classes,
+        "measured": [
+            {
+                "title": model.file,
+                "accuracy": row.accuracy,
+                "accuracy_ci": row.accuracy_ci,
+                "retention": row.retention,
+                "retention_ci": row.retention_ci,
+            }
+            for model, row in measured
+        ],
+        "n_images": next((row.n_images for _, row in measured), 0),
+        "verdict": about.verdict,
+        "weakest": about.weakest,
+        "latency": [
+            {"title": model.file, "megabytes": model.bytes / 1e6, **model.latency}
+            for model in content.models
+            if model.latency
+        ],
+        "host": host_in_words(about.bench.host) if about.bench else "",
+        "notes": about.bench.notes if about.bench else (),
+        "compute": about.compute,
+        "license": options.license,
+        "data_license": options.data_license,
+        "version": __version__,
+    }
+    return texts.render(f"{texts.CARD}.jinja", values)
+
+
+def readme(content: Content) -> str:
+    """README.md, with a snippet for each kind of app."""
+    info, models = content.info, content.models
+    taken = {target.name: take(target, models, content.findings) for target in content.targets}
+    shown = {target: _for_snippet(taken.get(target, ""), models) for target in SNIPPET_TARGETS.values()}
+    common = _preprocess_values(info.preprocess)
+    snippets = {
+        key: texts.render(texts.SNIPPETS[key], common | _snippet_values(shown[target]))
+        for key, target in SNIPPET_TARGETS.items()
+    }
+    example = content.golden.vectors[0].image
+    license = content.options.license
+    values = {
+        **common,
+        **snippets,
+        "python": _python(models[0].file, example),
+        "title": content.about.title,
+        "labels": info.classes,
+        "models": models,
+        "operators": REDUCED if content.has_operators else "",
+        "targets": [
+            {
+                "name": target.name,
+                "package": target.package,
+                "release": target.release,
+                "take": taken[target.name],
+                "notes": " ".join([target.note, *doubts(target, taken[target.name], content.findings)]),
+            }
+            for target in content.targets
+        ],
+        "take": {target.replace("-", "_"): model.file for target, model in shown.items()},
+        "example": example,
+        "pixel_tolerance": PIXEL_TOLERANCE,
+        "ort_version": ORT_VERSION,
+        "license_yaml": texts.yaml("other" if license == UNSTATED else license),
+    }
+    return texts.render(f"{texts.README}.jinja", values)
+
+
+def _preprocess_values(preprocess: Preprocess) -> dict[str, Any]:
+    return {
+        "size": preprocess.size,
+        "resize": preprocess.resize,
+        "interpolation": preprocess.interpolation,
+        "nearest": preprocess.interpolation == "nearest",
+        "reach": texts.REACH[preprocess.interpolation],
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+    }
+
+
+def _snippet_values(model: ShippedModel) -> dict[str, str]:
+    return {
+        "file": model.file,
+        "input": model.input.name,
+        "output": model.output,
+        "ort": "onnxruntime-web",
+    }
+
+
+def _for_snippet(file: str, models: Sequence[ShippedModel]) -> ShippedModel:
+    """The file recommended, where the snippet can feed it; else float32."""
+    return next((m for m in models if m.file == file and m.kind in FLOAT_KINDS), models[0])
+
+
+def _python(model: str, example: str) -> str:
+    return (
+        f'from infer import Classifier\n\nclassifier = Classifier("{model}")\n'
+        f'for label, share in classifier.classify("golden/{example}", top=3):\n'
+        '    print(f"{label}: {share:.1%}")\n'
+    )

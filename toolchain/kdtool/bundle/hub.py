@@ -1,0 +1,84 @@
+"""The layout in which transformers.js and Optimum load a model unchanged.
+
+They want the input called `pixel_values`, the classes in config.json and the preprocessing in
+preprocessor_config.json. `CLIPImageProcessor` is the one whose steps are ours: shortest side, centre crop,
+rescale, normalize, with the longer side truncated to an integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdtool.bundle.golden import FOLDER, Golden, read_npy
+from kdtool.bundle.place import as_json, put
+from kdtool.bundle.rename import rename_input
+from kdtool.bundle.session import ShippedSession, open_shipped
+from kdtool.bundle.shipped import Kind
+from kdtool.core.errors import GateError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
+
+INPUT = "pixel_values"
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+# The loaders choose their class by this word; the graph itself says what the network is.
+LOADED_AS, LOADER = "resnet", "ResNetForImageClassification"
+
+
+def write_hub(
+    folder: Path, info: ModelInfo, golden: Golden, sessions: Mapping[str, tuple[Kind, ShippedSession]]
+) -> None:
+    """Write onnx/ and the two configurations into the bundle `folder`.
+
+    Raises:
+        GateError: a file with its input renamed answers otherwise than before.
+    """
+    for file, (kind, session) in sessions.items():
+        if not kind.hub:
+            continue
+        put(folder / kind.hub, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
+        pixels = read_npy(folder / FOLDER / golden.vectors[0].pixels)
+        answer = open_shipped(folder / kind.hub).logits(pixels, info.preprocess)
+        if not np.array_equal(answer, session.logits(pixels, info.preprocess)):
+            raise GateError(
+                f"{kind.hub} answers otherwise than {file} once its input is renamed.",
+                "This is a defect of kdtool: report it with the network's name.",
+            )
+    put(folder / CONFIG, as_json(config(info.classes, info.arch, info.preprocess.size)))
+    put(folder / PREPROCESSOR, as_json(preprocessor_config(info.preprocess)))
+
+
+def config(classes: Sequence[str], arch: str, size: int) -> dict[str, Any]:
+    """config.json."""
+    return {
+        "model_type": LOADED_AS,
+        "architectures": [LOADER],
+        "num_labels": len(classes),
+        "id2label": {str(index): name for index, name in enumerate(classes)},
+        "label2id": {name: index for index, name in enumerate(classes)},
+        "image_size": size,
+        "num_channels": 3,
+        "kdtool": {"arch": arch},
+    }
+
+
+def preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
+    """preprocessor_config.json."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "do_resize": True,
+        "size": {"shortest_edge": preprocess.resize},
+        "resample": int(INTERPOLATIONS[preprocess.interpolation]),
+        "do_center_crop": True,
+        "crop_size": {"height": preprocess.size, "width": preprocess.size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+        "do_convert_rgb": True,
+    }

@@ -1,0 +1,73 @@
+"""A model file as bundle.json tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdtool.bundle.about import About
+from kdtool.bundle.onnxfacts import versions_in
+from kdtool.bundle.session import Input, ShippedSession
+from kdtool.bundle.shipped import Kind
+from kdtool.core.files import sha256_bytes
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """Unknown values are None.
+
+    Attributes:
+        web: its address in the page, "" where the page does not offer it.
+        ir, opset: 0 where the format has none.
+        latency: p50 and p90 in ms, threads and samples, as bench measured them.
+    """
+
+    file: str
+    kind: str
+    title: str
+    what: str
+    web: str
+    bytes: int
+    sha256: str
+    ir: int
+    opset: int
+    input: Input
+    output: str
+    accuracy: float | None
+    accuracy_ci: tuple[float, float] | None
+    latency: Mapping[str, float] | None
+
+
+def describe(path: Path, kind: Kind, session: ShippedSession, about: About, role: str) -> ShippedModel:
+    """The file `path`, with what bench measured of this very file."""
+    content = path.read_bytes()
+    versions = versions_in(content) if path.suffix == ".onnx" else None
+    digest = sha256_bytes(content)
+    row = about.measured(digest, role, kind.name)
+    latency = row.latency_ms if row else None
+    return ShippedModel(
+        file=kind.file,
+        kind=kind.name,
+        title=kind.title,
+        what=kind.what,
+        web=f"models/{kind.file}?v={digest[:12]}" if kind.web else "",
+        bytes=len(content),
+        sha256=digest,
+        ir=versions.ir if versions else 0,
+        opset=versions.opset if versions else 0,
+        input=session.input,
+        output=session.output,
+        accuracy=row.accuracy if row else None,
+        accuracy_ci=row.accuracy_ci if row else None,
+        latency=(
+            {
+                "p50": latency.p50,
+                "p90": latency.p90,
+                "threads": latency.threads,
+                "samples": len(latency.samples),
+            }
+            if latency
+            else None
+        ),
+    )

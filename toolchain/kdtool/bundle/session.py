@@ -1,0 +1,117 @@
+"""Running any file of a bundle: float32 or 8-bit input, ONNX or ONNX Runtime's own format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.text import cause_of
+from kdtool.core.threads import usable_threads
+from kdtool.runtime.guard import read_model
+from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+
+LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
+TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+
+
+@dataclass(frozen=True)
+class Input:
+    """The one input of a classifier; `shape` has −1 where a side is free."""
+
+    name: str
+    type: str
+    layout: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShippedSession:
+    """A loaded file of a bundle."""
+
+    path: Path
+    input: Input
+    output: str
+    _session: Any
+
+    def logits(self, pixels: UInt8Array, preprocess: Preprocess) -> FloatArray:
+        """(H, W, 3) uint8, resized and cropped → (K,) float32."""
+        return self.run(self.tensor(pixels, preprocess))
+
+    def tensor(self, pixels: UInt8Array, preprocess: Preprocess) -> npt.NDArray[Any]:
+        """The input of one image as this file wants it."""
+        if self.input.type == "uint8":
+            image = pixels if self.input.layout == "NHWC" else pixels.transpose(2, 0, 1)
+            return np.ascontiguousarray(image)[None]
+        tensor = preprocess.normalize(pixels[None])
+        return tensor if self.input.layout == "NCHW" else np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+
+    def run(self, tensor: npt.NDArray[Any]) -> FloatArray:
+        """The logits (K,) of one image's input tensor.
+
+        Raises:
+            ModelFileError: the model fails on it, or answers something else than one row of finite floats.
+        """
+        try:
+            (logits,) = self._session.run([self.output], {self.input.name: tensor})
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFileError(
+                f"{self.path}: fails on an image of shape {tensor.shape} ({cause_of(error)}).",
+                "Make the bundle again with: kdtool bundle",
+            ) from error
+        if (
+            logits.dtype != np.float32
+            or logits.ndim != 2
+            or len(logits) != 1
+            or not np.isfinite(logits).all()
+        ):
+            raise ModelFileError(
+                f"{self.path}: answered {logits.dtype} of shape {logits.shape} with one image; "
+                "a classifier answers one row of finite float32.",
+                "Make the bundle again with: kdtool bundle",
+            )
+        row: FloatArray = logits[0]
+        return row
+
+
+def open_shipped(path: Path) -> ShippedSession:
+    """Load a file of a bundle.
+
+    Raises:
+        ModelFileError: it is not there, broken or hostile, or no image classifier.
+    """
+    content = read_model(path) if path.suffix == ".onnx" else _bytes(path)
+    try:
+        session = ort.InferenceSession(content, session_options(usable_threads()), providers=list(PROVIDERS))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelFileError(
+            f"{path}: onnxruntime {ort.__version__} cannot load it ({cause_of(error)}).",
+            "Copy it again, or make the bundle again with: kdtool bundle",
+        ) from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs)
+    if len(inputs) == 1 and len(outputs) == 1 and inputs[0].type in TYPES and len(inputs[0].shape) == 4:
+        shape = tuple(side if isinstance(side, int) else -1 for side in inputs[0].shape)
+        layout = next((name for axis, name in LAYOUTS.items() if shape[axis] == 3), None)
+        if layout is not None:
+            node = Input(str(inputs[0].name), TYPES[inputs[0].type], layout, shape)
+            return ShippedSession(path, node, str(outputs[0].name), session)
+    raise ModelFileError(
+        f"{path}: its inputs are {given}; allowed is one of (N, 3, H, W) or (N, H, W, 3).",
+        "Make the bundle again with: kdtool bundle",
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"{path}: cannot be read ({error.strerror or error}).", "Copy the whole bundle again."
+        ) from error

@@ -1,0 +1,175 @@
+"""`kdtool bundle`: the folder and the zip that go to the developers of apps and pages.
+
+    bundle/                 model files, labels, preprocessing, README, MODEL_CARD, infer.py, SHA256SUMS
+    bundle/golden/          images, and the pixels and logits that must come out
+    bundle/onnx/            the layout of Hugging Face (with config.json beside)
+    bundle/web/             the page
+    bundle.zip              the first two, for an app
+
+The bundle is a function of the run's files and the options: no clock, no path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from kdtool import __version__
+from kdtool.bundle import content, texts
+from kdtool.bundle.about import gather
+from kdtool.bundle.archive import write_zip
+from kdtool.bundle.checksums import PARTS, SUMS, part_of, sums
+from kdtool.bundle.golden import FOLDER as GOLDEN
+from kdtool.bundle.hub import write_hub
+from kdtool.bundle.model import describe
+from kdtool.bundle.options import Options
+from kdtool.bundle.pictures import drawn, photographs
+from kdtool.bundle.place import as_json, copy, link, put
+from kdtool.bundle.runtime import WebRuntime
+from kdtool.bundle.session import open_shipped
+from kdtool.bundle.shipped import REDUCED, Source, operators_config, record_of, sources
+from kdtool.bundle.spec import preprocess_json
+from kdtool.bundle.targets import chosen, examine, require_fit, warn_of_misfits
+from kdtool.bundle.vectors import make_golden
+from kdtool.bundle.webpage import FOLDER as WEB
+from kdtool.bundle.webpage import page_files, page_hash
+from kdtool.core.errors import UsageError
+from kdtool.core.files import PARTIAL, durable, sha256_file
+from kdtool.core.manifest import Stage
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import Screen
+from kdtool.core.text import printable
+from kdtool.core.versions import versions_of
+
+RECORD, LABELS, PREPROCESS, INFER = "bundle.json", "labels.txt", "preprocess.json", "infer.py"
+
+
+def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: Screen) -> Path:
+    """Write bundle/ and bundle.zip of `run`; return the folder.
+
+    Raises:
+        UsageError: nothing is exported, a part is outdated, or bundle/ is not one of ours.
+        ModelFileError: a model file is broken.
+        GateError: a model answers otherwise than it must, or no file fits a target asked for.
+    """
+    chosen(options.targets)
+    found = sources(run, options.role)
+    stage = Stage("bundle", run.path, _inputs(run, found, options, runtime), "bundle.manifest.json")
+    folder, archive = run.path / "bundle", run.path / "bundle.zip"
+    complete = stage.complete()
+    if complete is not None:
+        screen.say("bundle: complete, skipped")
+        warn_of_misfits(complete.result["findings"], screen)
+        return folder
+    _require_ours(folder)
+    partial = run.path / f".bundle.{os.getpid()}{PARTIAL}"
+    try:
+        findings = _fill(partial, run, found, options, runtime, screen)
+        names = _files_in(partial)
+        stage.reopen()
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    app = [name for name in names if part_of(name) == ""]
+    with durable(archive) as path:
+        write_zip(path, f"{run.path.resolve().name}-bundle", folder, app)
+    stage.seal([*(f"bundle/{name}" for name in names), archive.name], {"findings": findings}, versions_of())
+    size = sum((folder / name).stat().st_size for name in app)
+    screen.say(
+        f"bundle: {folder}, {size / 1e6:.1f} MB for an app ({archive.stat().st_size / 1e6:.1f} zipped)"
+    )
+    warn_of_misfits(findings, screen)
+    return folder
+
+
+def _fill(
+    folder: Path,
+    run: RunFolder,
+    found: Sequence[Source],
+    options: Options,
+    runtime: WebRuntime,
+    screen: Screen,
+) -> list[dict[str, Any]]:
+    """Write everything into the new `folder`; return what the targets say of the files."""
+    info = record_of(found[0])
+    about = gather(run, info, screen)
+    for source in found:
+        copy(source.path, folder / source.kind.file)
+    operators = operators_config(run, options.role)
+    if operators is not None:
+        copy(operators, folder / REDUCED)
+    sessions = {s.kind.file: (s.kind, open_shipped(folder / s.kind.file)) for s in found}
+    models = tuple(
+        describe(folder / file, kind, session, about, info.role) for file, (kind, session) in sessions.items()
+    )
+    targets = chosen(options.targets)
+    findings = examine(targets, models)
+    require_fit(findings, options.targets)
+    pictures = [*photographs(run, about.source, options.photographs), *drawn()]
+    golden = make_golden(folder, pictures, info.preprocess, sessions)
+    write_hub(folder, info, golden, sessions)
+    said = content.Content(
+        about, info, options, models, golden, targets, findings, has_operators=operators is not None
+    )
+    put(folder / LABELS, "".join(f"{printable(name)}\n" for name in info.classes))
+    put(folder / PREPROCESS, as_json(preprocess_json(info.preprocess)))
+    put(folder / INFER, files("kdtool.bundle").joinpath(INFER).read_text("utf-8"))
+    put(folder / texts.CARD, content.card(said))
+    put(folder / texts.README, content.readme(said))
+    put(folder / RECORD, as_json(content.record(said)))
+    _web(folder, said, runtime)
+    for part in PARTS:
+        names = [name for name in _files_in(folder) if part_of(name) == part]
+        inside = folder / part
+        put(inside / SUMS, sums(inside, [name.removeprefix(f"{part}/") for name in names]))
+    return [{**asdict(finding), "reasons": list(finding.reasons)} for finding in findings]
+
+
+def _web(folder: Path, said: content.Content, runtime: WebRuntime) -> None:
+    """The page; models and golden images are second names of the bundle's own."""
+    web = folder / WEB
+    pictures = [name for vector in said.golden.vectors for name in (vector.image, vector.pixels)]
+    record = as_json(content.page_record(said, runtime)).encode()
+    for name, payload in page_files(said.about.title, record, pictures, runtime):
+        put(web / name, payload)
+    for name in pictures:
+        link(folder / GOLDEN / name, web / GOLDEN / name)
+    for model in said.models:
+        if model.web:
+            link(folder / model.file, web / "models" / model.file)
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _inputs(run: RunFolder, found: Sequence[Source], options: Options, runtime: WebRuntime) -> dict[str, Any]:
+    """What the bundle is a function of."""
+    operators = operators_config(run, options.role)
+    models = [*(source.path for source in found), *([operators] if operators else [])]
+    parents = [*models, run.record, run.bench, run.predictions, run.data / "manifest.json"]
+    return {
+        "name": run.path.resolve().name,
+        "kdtool": __version__,
+        "page": page_hash(),
+        "texts": texts.texts_hash(),
+        "options": {**asdict(options), "targets": list(options.targets)},
+        "runtime": runtime.to_json(),
+        "parents": {
+            path.relative_to(run.path).as_posix(): sha256_file(path) for path in parents if path.is_file()
+        },
+    }
+
+
+def _require_ours(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise UsageError(
+            f"{folder} holds something else than a bundle (it has no {RECORD}).", "Move it away first."
+        )

@@ -1,0 +1,73 @@
+"""README.md, MODEL_CARD.md and the snippets, with every value escaped: class names are hostile data."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from kdtool.core.files import sha256_bytes
+from kdtool.core.text import printable
+
+SNIPPETS = {  # name in the README's template → file
+    "kotlin": "android.kt.jinja",
+    "swift": "ios.swift.jinja",
+    "dart": "flutter.dart.jinja",
+    "reactnative": "reactnative.js.jinja",
+    "web": "web.js.jinja",
+}
+README, CARD = "README.md", "MODEL_CARD.md"
+REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}  # half the filter's width, source pixels
+MISSING = "–"
+_MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """A template of this folder with `values`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=False,  # noqa: S701 (Markdown and source code: the filter `md` escapes)
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"md": markdown, "points": points, "interval": interval}
+    return environment.get_template(template).render(**values)
+
+
+def markdown(text: object) -> str:
+    """Text that Markdown shows as it is."""
+    return _MARKUP.sub(r"\\\1", html.escape(printable(str(text)), quote=False))
+
+
+def points(value: float | None) -> str:
+    """A share of 1 in percent."""
+    return MISSING if value is None else f"{value * 100:.1f}"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Two shares of 1 as a range in percent."""
+    return MISSING if not bounds else "–".join(f"{bound * 100:.1f}" for bound in bounds)
+
+
+def yaml(text: str) -> str:
+    """A text as a YAML scalar: JSON's strings are."""
+    return json.dumps(text, ensure_ascii=True)
+
+
+def texts_hash() -> str:
+    """SHA-256 of every template."""
+    names = (f"{README}.jinja", f"{CARD}.jinja", *SNIPPETS.values())
+    return sha256_bytes("".join(_source(name) for name in names).encode())
+
+
+@functools.cache
+def _source(name: str) -> str:
+    return files("kdtool.bundle").joinpath("templates", name).read_text("utf-8")
