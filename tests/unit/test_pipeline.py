@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdtool.arch.network import build, save_network
-from kdtool.core.errors import KdtoolError, SetupError, UsageError
+from kdtool.core.errors import KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.run import RunFolder, newest_run
@@ -127,12 +127,6 @@ def test_a_record_that_cannot_be_read(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UsageError, match=r"run\.json cannot be read"):
         RunFolder(tmp_path).read_record()
-
-
-def test_one_process_is_what_this_version_trains_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SetupError, match="one of several processes"):
-        check(start(None, tmp_path / "run", None, (), None, QUIET), student=True)
 
 
 @pytest.mark.parametrize(

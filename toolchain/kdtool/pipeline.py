@@ -3,19 +3,21 @@
     prepare → teach → distill (→ baseline) → export → quantize → bench → report
 
 Each function below is one stage of one job; a stage that is complete with the same inputs says so
-and returns. `run_all` is `kdtool run`.
+and returns. `run_all` is `kdtool run`. Several processes (`kdtool.train.processes`) train together;
+the other stages are the first one's alone.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtool.core.comparison import require_comparison, require_run
-from kdtool.core.errors import GateError, SetupError, UsageError
+from kdtool.core.errors import GateError, UsageError
+from kdtool.core.lock import run_lock
 from kdtool.core.recipe import Recipe, flatten, load_recipe, override_recipe, parse_recipe
 from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
 from kdtool.core.screen import Screen
@@ -110,20 +112,32 @@ def check(job: Job, student: bool) -> Job:
         The job, its recipe saying the truth about a teacher that was brought.
 
     Raises:
-        SetupError: started as one of several processes, which this version does not support.
         UsageError, ModelFileError: see `kdtool.train.check`.
     """
     from kdtool.train.check import check_student, check_teacher
+    from kdtool.train.processes import processes
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SetupError(
-            "Started as one of several processes (WORLD_SIZE is set); this version trains in one.",
-            "Start it without torchrun or accelerate launch.",
-        )
-    recipe = check_teacher(job.run, job.recipe)
-    if student:
-        check_student(job.run, recipe)
-    return replace(job, recipe=recipe)
+    def checked() -> Recipe:
+        recipe = check_teacher(job.run, job.recipe)
+        if student:
+            check_student(job.run, recipe)
+        return recipe
+
+    return replace(job, recipe=processes().once(checked))
+
+
+@contextmanager
+def locked(job: Job) -> Iterator[None]:
+    """The run is this job's for the time of the block.
+
+    Raises:
+        LockedError, SetupError: see `kdtool.core.lock`.
+    """
+    from kdtool.train.processes import processes
+
+    with ExitStack() as held:
+        processes().once(lambda: held.enter_context(run_lock(job.run.path)))
+        yield
 
 
 def prepare(job: Job, look_again: bool = True) -> Prepared:
@@ -136,6 +150,12 @@ def prepare(job: Job, look_again: bool = True) -> Prepared:
     Raises:
         UsageError: the run was trained on other photographs, from another place.
     """
+    from kdtool.train.processes import processes
+
+    return processes().once(lambda: _prepare(job, look_again))
+
+
+def _prepare(job: Job, look_again: bool) -> Prepared:
     from kdtool.data.prepare import prepare as prepare_data
     from kdtool.data.prepare import unchanged
 
@@ -211,15 +231,20 @@ def report(job: Job) -> Path:
     return write_report(job.run, job.screen)
 
 
-def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | None]:
+def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | None] | None:
     """Every stage. An INT8 model that fails its gate does not cost the rest of the run.
 
     Returns:
-        The bench, the report's path, and the gate that quantization failed, if it did.
+        The bench, the report's path, and the gate that quantization failed, if it did; None in a process
+        that is not the first.
     """
+    from kdtool.train.processes import processes
+
     prepared = prepare(job)
     teach(job, prepared)
     distill(job, prepared, baseline)
+    if not processes().first:
+        return None
     export(job, prepared)
     failed: GateError | None = None
     try:

@@ -11,7 +11,8 @@ from types import FrameType
 import click
 
 from kdtool import __version__
-from kdtool.core.errors import KdtoolError
+from kdtool.core.errors import ElsewhereError, KdtoolError, SetupError
+from kdtool.core.launch import process_count, process_rank
 
 # name → (module, first line of its help); the help stands here so that `kdtool --help` imports no command
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -33,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+TOGETHER = ("run", "teach", "distill")  # what several processes can do
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is used, not when it is listed."""
 
@@ -50,6 +54,12 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        if args and args[0] in COMMANDS and args[0] not in TOGETHER and process_count() > 1:
+            raise SetupError(
+                f"kdtool {args[0]} was started as one of {process_count()} processes; allowed is one. "
+                f"Several can: {', '.join(TOGETHER)}.",
+                "Start it without torchrun or accelerate launch.",
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's)
@@ -101,11 +111,19 @@ def _explain(error: Exception, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, ElsewhereError):
+        return error.exit_code  # the first process says what is wrong
+    if process_count() > 1:
+        click.echo(f"Process {process_rank()} of {process_count()} (counted from 0):", err=True)
     if isinstance(error, KdtoolError):
         click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.message}", err=True)
         if error.hint:
             click.echo(f"{click.style('Next:', fg='green', bold=True)} {error.hint}", err=True)
         return error.exit_code
+    if process_count() > 1 and isinstance(error, RuntimeError) and _speaks_of_peers(error):
+        click.echo("Error: another process of this training is gone; see what that one said.", err=True)
+        click.echo("Next: the same command goes on from the last checkpoint.", err=True)
+        return 5
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("kdtool"):
         from kdtool.core.errors import missing_extra
 
@@ -124,3 +142,8 @@ def _explain(error: Exception, debug: bool) -> int:
     )
     click.echo("Next: run the same command with --debug and report what it prints.", err=True)
     return 1
+
+
+def _speaks_of_peers(error: RuntimeError) -> bool:
+    """Whether an error is the communication's: gloo and NCCL raise RuntimeError with a text of their own."""
+    return any(word in str(error).lower() for word in ("gloo", "nccl", "connection", "peer"))

@@ -25,18 +25,21 @@ def command(**options: Any) -> None:
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
     from kdtool.core.extras import require_training
-    from kdtool.core.lock import run_lock
+    from kdtool.core.launch import process_rank
 
     require_training("distill")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen(), student=True, continue_newest=True)
     if choice.dry_run:
+        if process_rank():
+            return
         from kdtool.plan import print_plan
 
         print_plan(job, ("teach", "distill"), choice.baseline)
         return
-    with run_lock(job.run.path):
+    with pipeline.locked(job):
         prepared = pipeline.prepare(job, look_again=choice.data is not None)
         pipeline.teach(job, prepared)
         pipeline.distill(job, prepared, choice.baseline)
-    click.echo(job.run.weights("student"))
+    if process_rank() == 0:
+        click.echo(job.run.weights("student"))

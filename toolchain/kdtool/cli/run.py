@@ -25,22 +25,27 @@ def command(check: bool, **options: Any) -> None:
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.extras import require_training
+    from kdtool.core.launch import process_rank
 
     require_training("run")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen(), student=True)
     if choice.dry_run:
+        if process_rank():
+            return
         from kdtool.plan import print_plan
 
         print_plan(job, ("teach", "distill", "export", "quantize", "bench", "report"), choice.baseline)
         return
     from kdtool.bench.table import print_table
     from kdtool.core.errors import GateError
-    from kdtool.core.lock import run_lock
-    from kdtool.pipeline import DIGITS, run_all
+    from kdtool.pipeline import DIGITS, locked, run_all
 
-    with run_lock(job.run.path):
-        result, page, failed = run_all(job, choice.baseline)
+    with locked(job):
+        done = run_all(job, choice.baseline)
+    if done is None:
+        return  # one of several processes; the first has the results
+    result, page, failed = done
     print_table(result)
     if job.source == DIGITS:
         click.echo(

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kdtool.core.screen import Bar, Screen
+from kdtool.core.launch import process_rank
+from kdtool.core.screen import QUIET, Bar, Screen
 
 
 class _RichBar:
@@ -48,5 +49,7 @@ class Terminal:
 
 
 def open_screen() -> Screen:
-    """The screen of a command."""
+    """The screen of a command; of several processes the first speaks."""
+    if process_rank():
+        return QUIET
     return Terminal(Console(stderr=True))

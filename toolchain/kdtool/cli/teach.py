@@ -24,16 +24,19 @@ def command(**options: Any) -> None:
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
     from kdtool.core.extras import require_training
-    from kdtool.core.lock import run_lock
+    from kdtool.core.launch import process_rank
 
     require_training("teach")
     choice = TrainingOptions(**options)
     job = open_job(choice, open_screen(), student=False)
     if choice.dry_run:
+        if process_rank():
+            return
         from kdtool.plan import print_plan
 
         print_plan(job, ("teach",), baseline=False)
         return
-    with run_lock(job.run.path):
+    with pipeline.locked(job):
         pipeline.teach(job, pipeline.prepare(job))
-    click.echo(job.run.weights("teacher"))
+    if process_rank() == 0:
+        click.echo(job.run.weights("teacher"))

@@ -7,6 +7,7 @@
     ├── SetupError       5  the surroundings: disk, permission, network, a missing extra
     ├── GateError        6  a numeric gate failed: NaN, parity, INT8, the claim under --check
     ├── LockedError      7  another process holds the run directory
+    ├── ElsewhereError   as in the first of several processes, which says what is wrong
     └── Interrupted      130 or 143, the signal asked to stop and the work is saved
 
 Every message names the file or field, what was given, what is allowed, and ends with the next
@@ -57,6 +58,14 @@ class GateError(KdtoolError):
 
 class LockedError(KdtoolError):
     exit_code = 7
+
+
+class ElsewhereError(KdtoolError):
+    """The first of several processes failed and says why; this one leaves with its exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("The first process failed.")
+        self.exit_code = exit_code
 
 
 class Interrupted(KdtoolError):  # noqa: N818 (no error: everything is saved)

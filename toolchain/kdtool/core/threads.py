@@ -17,18 +17,21 @@ CGROUPS = Path("/sys/fs/cgroup")
 def usable_threads(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """The smallest of the affinity mask, the control group's CPU quota and OMP_NUM_THREADS, at least 1.
 
+    Mask and quota are divided by LOCAL_WORLD_SIZE, the processes that a launcher started on this machine.
+
     The quota is the tightest of the process's group and all groups above it (versions 1 and 2);
     a part of a processor is rounded down, since one thread more than the quota is throttled.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(_quotas(proc, cgroups), default=float("inf"))
-    return max(1, int(min(affinity, quota, _asked_for())))
+    siblings = _number("LOCAL_WORLD_SIZE", 1)
+    return max(1, int(min(affinity / siblings, quota / siblings, _number("OMP_NUM_THREADS", float("inf")))))
 
 
-def _asked_for() -> float:
-    """OMP_NUM_THREADS, by which numerical programs are told to leave processors to others."""
-    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else float("inf")
+def _number(variable: str, otherwise: float) -> float:
+    """A positive number in the environment; numerical programs may be told to leave processors to others."""
+    text = os.environ.get(variable, "").split(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else otherwise
 
 
 def _quotas(proc: Path, cgroups: Path) -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +14,10 @@ from kdtool.core.recipe import AugmentSettings
 from kdtool.data.reader import Prepared, Split
 from kdtool.train.augment import Augment, target_distribution
 from kdtool.train.order import Indices
+from kdtool.train.processes import Processes
 
 NOTHING = AugmentSettings()
+ALONE = Processes()
 FINAL = 1 << 30  # the epoch of an objective that no longer warms up, as validation wants it
 
 
@@ -23,12 +25,16 @@ FINAL = 1 << 30  # the epoch of an objective that no longer warms up, as validat
 class Batch:
     """Some pictures in some epoch.
 
+    Where several processes share a batch, `pixels` and `images` are this one's share of it, (n, …);
+    everything else is of the whole batch.
+
     Attributes:
         indices: (B,) in the split; epoch: from 0; view: which view of the pictures these are.
         pixels: (B, S, S, 3) uint8, as every network gets them.
         images: (B, 3, S, S) float32, normalized for the network in training, channels last in memory.
         target: (B,) class indices; of a mixed picture that of the larger part.
         distribution: (B, K) of the labels where pictures are mixed, else None.
+        group: the processes that share it.
     """
 
     indices: Indices
@@ -38,6 +44,7 @@ class Batch:
     images: Tensor
     target: Tensor
     distribution: Tensor | None
+    group: Processes = ALONE
 
     @property
     def labels(self) -> Tensor:
@@ -75,6 +82,17 @@ class Task:
             pixels, target = self.split.images[indices], torch.from_numpy(self.split.labels[indices])
         images = to_input(pixels, self.preprocess, device)
         return Batch(indices, epoch, number, pixels, images, target.to(device), distribution)
+
+    def shared_batch(self, indices: Indices, epoch: int, device: torch.device, group: Processes) -> Batch:
+        """As `batch`, of which each process of `group` makes the pictures of its share."""
+        own = self.batch(indices[group.share(len(indices))], epoch, device)
+        if group.count == 1:
+            return own
+        target = group.whole(own.target, len(indices))
+        distribution = own.distribution
+        if distribution is not None:
+            distribution = group.whole(distribution, len(indices))
+        return replace(own, indices=indices, target=target, distribution=distribution, group=group)
 
     @cached_property
     def _augment(self) -> Augment:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from kdtool.core.files import sha256_bytes, write_bytes
 from kdtool.core.screen import Screen
+from kdtool.train.processes import processes
 
 KEPT = 2
 NETWORK, HELPERS, AVERAGE, BEST, OPTIMIZER = "network.", "helpers.", "average.", "best.", "optimizer."
@@ -72,6 +73,8 @@ class TrainingState:
 class Checkpoints:
     """The checkpoints of one training in one folder.
 
+    Of several processes the first alone reads and writes them; `load` gives all of them the same.
+
     Args:
         key: hash of what must be the same for a training to go on; a checkpoint of another is not used.
     """
@@ -104,6 +107,18 @@ class Checkpoints:
 
     def load(self, state: TrainingState) -> None:
         """Restore the newest checkpoint that verifies into `state`; where there is none, leave it."""
+        payload = processes().once(self._newest)
+        if payload is None:
+            return
+        tensors = load(payload)
+        for prefix, module in state.modules().items():
+            module.load_state_dict(_under(tensors, prefix))
+        _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
+        state.best = _under(tensors, BEST)
+        state.progress = Progress(**json.loads(_metadata(payload)["progress"]))
+
+    def _newest(self) -> bytes | None:
+        """The newest checkpoint that verifies; what does not is set aside, what is another's removed."""
         for path in self._all():
             payload = path.read_bytes()
             if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
@@ -112,17 +127,10 @@ class Checkpoints:
                     f"{path} is torn or altered; set aside as {aside.name}, using the one before."
                 )
                 continue
-            metadata = _metadata(payload)
-            if metadata["key"] != self._key:
-                path.unlink()  # of other data or another teacher: never to be resumed
-                continue
-            tensors = load(payload)
-            for prefix, module in state.modules().items():
-                module.load_state_dict(_under(tensors, prefix))
-            _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
-            state.best = _under(tensors, BEST)
-            state.progress = Progress(**json.loads(metadata["progress"]))
-            return
+            if _metadata(payload)["key"] == self._key:
+                return payload
+            path.unlink()  # of other data or another teacher: never to be resumed
+        return None
 
     def _keep(self, number: int) -> None:
         for old in self._all()[number:]:

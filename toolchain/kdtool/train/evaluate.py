@@ -11,6 +11,7 @@ from torch import nn
 
 from kdtool.train.batch import FINAL, Task
 from kdtool.train.objective import Objective, combined
+from kdtool.train.processes import processes
 
 EVALUATION_BATCH = 64
 
@@ -30,19 +31,27 @@ def evaluate(
 ) -> Evaluation:
     """Run `network` in eval mode over the split, in order; its mode is put back afterwards.
 
+    Several processes take turns, a block of images each; all of them know every figure in the end.
+
     Args:
         epoch: whose view of the pictures, where the task augments.
     """
     training = network.training
     network.eval()
+    group = processes()
     samples = len(task.split.labels)
-    logits, loss_sum, correct = [], 0.0, 0
-    for start in range(0, samples, EVALUATION_BATCH):
-        batch = task.batch(np.arange(start, min(start + EVALUATION_BATCH, samples)), epoch, device)
+    starts = range(0, samples, EVALUATION_BATCH)
+    losses, correct = torch.zeros(len(starts), dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    logits = torch.zeros(samples, task.classes)
+    for block in range(group.rank, len(starts), group.count):
+        rows = np.arange(starts[block], min(starts[block] + EVALUATION_BATCH, samples))
+        batch = task.batch(rows, epoch, device)
         output = network(batch.images)
-        loss_sum += objective(output, batch).item() * len(batch.target)
+        losses[block] = objective(output, batch).item() * len(rows)
         answers = combined(output).float()
-        correct += int((answers.argmax(1) == batch.target).sum().item())
-        logits.append(answers.cpu())
+        correct += (answers.argmax(1) == batch.target).sum().cpu()
+        logits[rows[0] : rows[-1] + 1] = answers.cpu()
     network.train(training)
-    return Evaluation(loss_sum / samples, correct / samples, torch.cat(logits).numpy())
+    for figures in (losses, correct, logits):
+        group.add(figures)  # what this process did not compute is 0
+    return Evaluation(sum(losses.tolist()) / samples, int(correct) / samples, logits.numpy())

@@ -31,7 +31,7 @@ class OnlineTeacher:
         if self._answered is None or self._answered[0] is not batch:
             self.network.to(batch.images.device)
             logits = self.network(to_input(batch.pixels, self._preprocess, batch.images.device))
-            self._answered = batch, logits.float()
+            self._answered = batch, batch.group.whole(logits.float(), len(batch.indices))
         return self._answered[1]
 
 
@@ -59,7 +59,8 @@ class FeatureDistillation(nn.Module):
     def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
         self._teacher(batch)
         loss: Tensor = self.loss(self._student_taps.take(), self._teacher_taps.take())
-        return self._settings.weight * self._settings.warm(batch.epoch) * loss
+        share = len(batch.pixels) / len(batch.indices)  # these losses are means over the images
+        return batch.group.total(self._settings.weight * self._settings.warm(batch.epoch) * share * loss)
 
 
 def compare_features(

@@ -17,9 +17,10 @@ from kdtool.core.screen import Bar, Screen
 from kdtool.train.batch import Batch, Task
 from kdtool.train.checkpoint import Checkpoints, Progress, TrainingState
 from kdtool.train.evaluate import Evaluation, evaluate
-from kdtool.train.objective import Objective, combined
+from kdtool.train.objective import Objective, combined, whole_output
 from kdtool.train.optimizer import build_optimizer, learning_rate
 from kdtool.train.order import batches, reseed
+from kdtool.train.processes import Processes, processes
 from kdtool.train.signals import graceful_stop
 from kdtool.train.smallmaps import speed_up_small_maps
 
@@ -44,6 +45,8 @@ def fit(
     a ← d_n a + (1 − d_n) w after step n with d_n = min(d, 1 − n^(−2/3)): timm's `ModelEmaV3`, whose rise
     lets a short training forget where it began.
 
+    Several processes share each batch; loss and gradients are those of the whole batch in all of them.
+
     Args:
         tasks, objectives: of the splits train and validation. What the training objective has of
             parameters trains along, and is not returned.
@@ -55,14 +58,15 @@ def fit(
         GateError: loss or gradients are not finite; nothing of that step was applied.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint holds everything up to the last step.
     """
-    accelerator = Accelerator()
+    team, accelerator = processes(), Accelerator(cpu=processes().device.type == "cpu")
     device, objective = accelerator.device, objectives["train"].to(accelerator.device)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     speed_up_small_maps(network)
     average = ModelEmaV3(network, decay=settings.ema, use_warmup=True).to(device) if settings.ema else None
     optimizer = build_optimizer(settings, network, objective)
-    network, optimizer = accelerator.prepare(network, optimizer)
+    optimizer = accelerator.prepare(optimizer)
     state = TrainingState(network, objective, average, optimizer)
+    team.begin_alike(value for module in state.modules().values() for value in module.state_dict().values())
     checkpoints.load(state)
     progress = state.progress
     if progress.rows or progress.step:
@@ -70,6 +74,7 @@ def fit(
     samples = len(tasks["train"].split.labels)
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
     saved = time.monotonic()
+    half = settings.precision == "bfloat16"
 
     with graceful_stop() as stop, screen.bar(title, settings.epochs * steps_per_epoch) as bar:
         bar.advance(progress.epoch * steps_per_epoch + progress.step)
@@ -79,13 +84,16 @@ def fit(
             objective.train()
             while progress.step < len(order):
                 started = time.perf_counter()
-                batch = tasks["train"].batch(order[progress.step], progress.epoch, device)
-                reseed(seed, progress.epoch, progress.step)
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                batch = tasks["train"].shared_batch(order[progress.step], progress.epoch, device, team)
+                reseed(seed, progress.epoch, progress.step, team.rank)
+                with team.as_one_batch(), torch.autocast(device.type, torch.bfloat16, enabled=half):
                     output = network(batch.images)
-                loss = objective(output, batch)
+                output = whole_output(output, batch)
+                with team.as_one_batch():
+                    loss = objective(output, batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
+                team.add_gradients(value for owner in (network, objective) for value in owner.parameters())
                 _require_finite(title, settings, loss, optimizer, progress, batch, tasks["train"])
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(settings, progress.epoch + (progress.step + 0.5) / len(order))
@@ -94,27 +102,26 @@ def fit(
                 if average is not None:
                     average.update(network, progress.epoch * steps_per_epoch + progress.step)
                 _show(bar, progress, settings)
-                asked = stop.signal_number  # read once: what is raised below has been saved
-                if asked or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    checkpoints.save(state)
+                waited = time.monotonic() - saved > CHECKPOINT_SECONDS
+                asked, due = team.any(stop.signal_number, waited)  # read once: what is raised is saved
+                if asked or due:
+                    team.once(lambda: checkpoints.save(state))
                     saved = time.monotonic()
-                _leave_if(asked, title, progress)
+                _leave_if(asked, title, progress, team)
             kept = network if average is None else average.module
             result = evaluate(kept, tasks["validation"], objectives["validation"], device)
             if not math.isfinite(result.loss):
-                raise GateError(
-                    f"{title}: validation loss {result.loss} after epoch {progress.epoch + 1}.",
-                    _calmer(title, settings),
-                )
+                message = f"{title}: validation loss {result.loss} after epoch {progress.epoch + 1}."
+                raise team.alike(GateError(message, _calmer(title, settings)))
             _close_epoch(progress, result, settings)
             if progress.best_epoch == len(progress.rows) - 1:
                 state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             screen.say(epoch_line(title, progress, settings.epochs))
-            if stop.signal_number:
+            if team.any(stop.signal_number)[0]:
                 break
-        asked = stop.signal_number
-        checkpoints.save(state)  # from here the run can be extended
-        _leave_if(asked, title, progress)
+        (asked,) = team.any(stop.signal_number)
+        team.once(lambda: checkpoints.save(state))  # from here the run can be extended
+        _leave_if(asked, title, progress, team)
     return state.best, progress
 
 
@@ -161,12 +168,12 @@ def _require_finite(
     if math.isfinite(loss.item()) and math.isfinite(norm.item()):
         return
     shown = ", ".join(task.split.paths[index] for index in batch.indices[:5])
-    raise GateError(
+    message = (
         f"{title}: loss {loss.item()}, gradient norm {norm.item()} in epoch {progress.epoch + 1}, step "
         f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
-        f"({len(batch.indices)} in all).",
-        _calmer(title, settings),
+        f"({len(batch.indices)} in all)."
     )
+    raise batch.group.alike(GateError(message, _calmer(title, settings)))
 
 
 def _count(progress: Progress, loss: Tensor, logits: Tensor, target: Tensor, seconds: float) -> None:
@@ -215,10 +222,8 @@ def _calmer(title: str, settings: NetworkSettings) -> str:
     )
 
 
-def _leave_if(asked: int, title: str, progress: Progress) -> None:
+def _leave_if(asked: int, title: str, progress: Progress, team: Processes) -> None:
     if asked:
-        raise Interrupted(
-            asked,
-            f"{title}: stopped in epoch {progress.epoch + 1} after step {progress.step}; the state is saved.",
-            "The same command goes on from here.",
-        )
+        where = f"in epoch {progress.epoch + 1} after step {progress.step}"
+        message = f"{title}: stopped {where}; the state is saved."
+        raise team.alike(Interrupted(asked, message, "The same command goes on from here."))

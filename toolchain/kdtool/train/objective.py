@@ -31,6 +31,16 @@ def combined(output: Output) -> Tensor:
     return output if isinstance(output, Tensor) else (output[0] + output[1]) / 2
 
 
+def whole_output(output: Output, batch: Batch) -> Output:
+    """The output on the whole batch, of which this process has seen its share of the images."""
+    group, length = batch.group, len(batch.indices)
+    if group.count == 1:
+        return output
+    if isinstance(output, tuple):
+        return group.whole(output[0].float(), length), group.whole(output[1].float(), length)
+    return group.whole(output.float(), length)
+
+
 class CrossEntropy(nn.Module):
     """Cross-entropy with targets (1 − ε)·y + ε/K (Szegedy et al. 2016, arXiv:1512.00567).
 

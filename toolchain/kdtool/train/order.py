@@ -23,7 +23,11 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Indice
     return [part.astype(np.int64) for part in np.array_split(order, number)]
 
 
-def reseed(seed: int, epoch: int, step: int) -> None:
-    """Set torch's generator for what a network itself draws in this step (dropout, stochastic depth)."""
-    state = np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)
+def reseed(seed: int, epoch: int, step: int, rank: int = 0) -> None:
+    """Set torch's generator for what a network itself draws in this step (dropout, stochastic depth).
+
+    Processes that share a batch draw differently, as its pictures would in one process.
+    """
+    key = (seed, epoch, step, rank) if rank else (seed, epoch, step)
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))

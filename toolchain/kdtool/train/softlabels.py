@@ -9,15 +9,15 @@ stored, not probabilities, so that the temperature stays free.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kdtool.core.errors import GateError
@@ -30,6 +30,7 @@ from kdtool.data.reader import Prepared
 from kdtool.train.batch import Batch, Task, plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.objective import Answers, CrossEntropy
+from kdtool.train.processes import Processes, processes
 from kdtool.train.teacher import Teacher
 
 SPLITS = ("train", "validation")  # never test
@@ -75,25 +76,33 @@ def label(teacher: Teacher, prepared: Prepared, task: Task, folder: Path, screen
     """
     views = task.views if task.augment.active else 1
     stage = Stage("label", folder, {**_key(teacher, prepared, task), "views": views})
-    manifest = _standing(stage, views)
+    group = processes()
+    manifest = group.once(lambda: _standing(stage, views))
     if manifest is not None:
         screen.say("label: complete, skipped.")
         return _opened(folder, manifest, views)
-    stage.reopen()
+    group.once(stage.reopen)
     files = _answer(teacher, prepared, task, stage, screen)
-    accuracies = {split: _accuracy(folder / files[split][0], prepared, split) for split in SPLITS}
-    manifest = stage.seal(
-        [file for split in SPLITS for file in files[split]],
-        {f"{split}_accuracy": accuracy for split, accuracy in accuracies.items()},
-        versions_of(),
-    )
+    manifest = group.once(lambda: _seal(stage, prepared, files))
     answered = prepared.counts["train"] * views + prepared.counts["validation"]
     seen = f", {views} views of each in training" if views > 1 else ""
     screen.say(
         f"label: the teacher's answers to {answered:,} images{seen}; on validation "
-        f"{accuracies['validation']:.2%} right."
+        f"{manifest.result['validation_accuracy']:.2%} right."
     )
     return _opened(folder, manifest, views)
+
+
+def _seal(stage: Stage, prepared: Prepared, files: Mapping[str, Sequence[str]]) -> Manifest:
+    """The answers are complete: drop what is none of them, and say how often they are right."""
+    kept = {name for names in files.values() for name in names}
+    for stale in stage.folder.glob("*.npy"):
+        if stale.name not in kept:
+            stale.unlink()
+    result = {
+        f"{split}_accuracy": _accuracy(stage.folder / files[split][0], prepared, split) for split in SPLITS
+    }
+    return stage.seal(kept, result, versions_of())
 
 
 def _key(teacher: Teacher, prepared: Prepared, task: Task) -> dict[str, Any]:
@@ -116,7 +125,8 @@ def _answer(
     teacher: Teacher, prepared: Prepared, task: Task, stage: Stage, screen: Screen
 ) -> dict[str, list[str]]:
     """The files of each split, a view each; one that is there from before is taken as it is."""
-    device = Accelerator().device
+    group = processes()
+    device = group.device
     network = teacher.network.to(device).to(memory_format=torch.channels_last)
     own = replace(task, preprocess=teacher.info.preprocess)
     views = int(stage.inputs["views"])
@@ -127,31 +137,23 @@ def _answer(
     with screen.bar("label", len(wanted)) as bar:
         for split, part, view in wanted:
             name = f"{split}-{view:04d}-{key}"
-            files[split].append(
-                _find(stage.folder, name) or _answer_view(network, part, view, stage.folder, name, device)
-            )
+            found = group.once(partial(_find, stage.folder, name))
+            files[split].append(found or _answer_view(network, part, view, stage.folder, name, group))
             bar.advance(note=f"view {view + 1} of {views}")
-    kept = {name for names in files.values() for name in names}
-    for stale in stage.folder.glob("*.npy"):
-        if stale.name not in kept:
-            stale.unlink()
     return files
 
 
-def _answer_view(
-    network: nn.Module, task: Task, view: int, folder: Path, name: str, device: torch.device
-) -> str:
-    logits = evaluate(network, task, CrossEntropy(), device, epoch=view).logits
+def _answer_view(network: nn.Module, task: Task, view: int, folder: Path, name: str, group: Processes) -> str:
+    logits = evaluate(network, task, CrossEntropy(), group.device, epoch=view).logits
     if not np.isfinite(logits).all():
-        raise GateError(
-            "label: the teacher answers NaN or infinity; it is no teacher.",
-            "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out.",
-        )
+        message = "label: the teacher answers NaN or infinity; it is no teacher."
+        hint = "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out."
+        raise group.alike(GateError(message, hint))
     payload = io.BytesIO()
     np.save(payload, logits[:, None, :])
     content = payload.getvalue()
     file = f"{name}-{sha256_bytes(content)[:HASHED]}.npy"
-    write_bytes(folder / file, content)
+    group.once(lambda: write_bytes(folder / file, content))
     return file
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
 from kdtool.core.advice import advise_patience
-from kdtool.core.errors import ModelFileError
+from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.modelinfo import ModelInfo
@@ -28,6 +28,8 @@ from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.curves import curves_png
 from kdtool.train.fit import fit
 from kdtool.train.objective import CrossEntropy, Objective
+from kdtool.train.order import batches
+from kdtool.train.processes import processes
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
 NAMES = {"teacher": "teach"}  # role → stage; student and baseline are both distill
@@ -99,10 +101,12 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
 
     Raises:
         GateError, Interrupted: as `kdtool.train.fit.fit`; a checkpoint keeps what was done.
+        UsageError: more processes than images in a batch.
     """
+    group = processes()
     role, settings = training.role, training.settings
     stage = training.stage(prepared)
-    manifest = stage.complete()
+    manifest = group.once(stage.complete)
     if manifest is not None:
         accuracy = manifest.result["validation_accuracy"]
         screen.say(f"{role}: complete, skipped ({settings.arch}, validation accuracy {accuracy:.2%}).")
@@ -111,20 +115,19 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
     advice = advise_patience(section, settings.schedule, settings.patience, settings.epochs)
     if advice:
         screen.warn(advice)
+    _require_shares(prepared, training, group.count)
     torch.set_num_threads(usable_threads())
     torch.manual_seed(training.seed)
     network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
     objectives = training.objectives(network)
     _say_if_anew(stage, training, screen)
-    stage.reopen()
+    group.once(stage.reopen)
     checkpoints = Checkpoints(stage.folder / "checkpoints", _resumable_key(stage, training), screen)
     tasks = {
         "train": training_task(prepared, settings, training.views_seed),
         "validation": plain_task(prepared, "validation"),
     }
     best, progress = fit(role, network, tasks, objectives, settings, training.seed, checkpoints, screen)
-    _write_history(stage.folder / HISTORY, progress)
-    curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{role}: {settings.arch}")
     info = ModelInfo(
         role=role,
         arch=settings.arch,
@@ -133,15 +136,43 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
         label_smoothing=settings.label_smoothing,
         params=parameter_count(network),
     )
-    save_network(stage.folder / WEIGHTS, best, info)
-    checkpoints.settle()
-    result = _result(settings, progress)
-    accuracy, epochs = result["validation_accuracy"], result["epochs"]
+    manifest = group.once(lambda: _seal(stage, best, info, progress, settings, checkpoints))
+    accuracy, epochs = manifest.result["validation_accuracy"], manifest.result["epochs"]
     early = "" if epochs == settings.epochs else f", stopped after {epochs} epochs"
     screen.say(
-        f"{role}: {settings.arch}, validation accuracy {accuracy:.2%} in epoch {result['best_epoch']}{early}."
+        f"{role}: {settings.arch}, validation accuracy {accuracy:.2%} in epoch "
+        f"{manifest.result['best_epoch']}{early}."
     )
-    return stage.seal([WEIGHTS, HISTORY, CURVES], result, versions_of())
+    return manifest
+
+
+def _seal(
+    stage: Stage,
+    best: Mapping[str, Tensor],
+    info: ModelInfo,
+    progress: Progress,
+    settings: NetworkSettings,
+    checkpoints: Checkpoints,
+) -> Manifest:
+    """Write what the training leaves, the manifest last."""
+    _write_history(stage.folder / HISTORY, progress)
+    curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{info.role}: {info.arch}")
+    save_network(stage.folder / WEIGHTS, best, info)
+    checkpoints.settle()
+    return stage.seal([WEIGHTS, HISTORY, CURVES], _result(settings, progress), versions_of())
+
+
+def _require_shares(prepared: Prepared, training: Training, processes: int) -> None:
+    """Every process needs an image of every batch."""
+    settings = training.settings
+    smallest = min(map(len, batches(prepared.counts["train"], settings.batch_size, training.seed, 0)))
+    if smallest < processes:
+        section = "teacher" if training.role == "teacher" else "student"
+        raise UsageError(
+            f"{section}.batch_size is {settings.batch_size} ({smallest} images in the smallest batch), for "
+            f"{processes} processes; allowed: an image of each batch for each of them.",
+            f"Start fewer processes, or --set {section}.batch_size={max(2, 2 * processes)}",
+        )
 
 
 def require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:

@@ -17,6 +17,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.train.processes import processes
 from kdtool.train.smallmaps import speed_up_small_maps
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
 
@@ -53,7 +54,7 @@ def teach(
 ) -> Manifest:
     """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
     if settings.trained:
-        return bring_teacher(run, prepared, Path(settings.trained), screen)
+        return processes().once(lambda: bring_teacher(run, prepared, Path(settings.trained), screen))
     training = Training("teacher", run.role("teacher"), settings, seed, seed, cross_entropy(settings))
     return train(prepared, training, screen)
 

@@ -1,0 +1,65 @@
+"""Two real processes train as one does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SCRIPT = Path(__file__).with_name("together.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def launch(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, env=environment, timeout=300)
+
+
+def figures(folder: Path) -> list[list[float]]:
+    """Losses, accuracies and learning rate of each epoch; not the times."""
+    with (folder / "history.csv").open() as stream:
+        return [[float(value) for value in row[1:6]] for row in list(csv.reader(stream))[1:]]
+
+
+def test_two_processes_give_the_result_of_one(
+    tmp_path: Path, photos: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """27 images in batches of 9, so that shares are unequal; DIST, whose loss is no mean over images."""
+    source = photos(splits={"train": 9, "validation": 4, "test": 4})
+    one, two = tmp_path / "one", tmp_path / "two"
+    runpy.run_path(str(SCRIPT))["train"](source, one)
+    alone = capfd.readouterr().out
+    done = launch(str(SCRIPT), str(source), str(two))
+    assert done.returncode == 0, done.stderr
+    for role in ("teacher", "student", "hints", "baseline"):
+        weights = [load_file(folder / role / "model.safetensors") for folder in (one, two)]
+        assert weights[0].keys() == weights[1].keys()
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=f"{role} {name}")
+        torch.testing.assert_close(
+            torch.tensor(figures(two / role)), torch.tensor(figures(one / role)), rtol=1e-2, atol=1e-4
+        )
+    for said in (alone, done.stdout):
+        assert said.count("left with 143") == (1 if said is alone else 2), "one got it, all stop"
+        assert "baseline: resuming in epoch 1, step 3" in said
+    assert done.stderr.count("teacher epoch 1/2") == 1, "the first alone speaks"
+    assert sorted(path.name for path in two.rglob("*.partial")) == []
+
+
+def test_what_several_processes_cannot_do_is_refused(tmp_path: Path) -> None:
+    environment = os.environ | {"WORLD_SIZE": "2", "RANK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kdtool", "compare", "--recipes", "paper"],
+        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "kdtool compare was started as one of 2 processes; allowed is one" in done.stderr
+    assert "Several can: run, teach, distill" in done.stderr

@@ -1,0 +1,94 @@
+"""What test_processes.py trains, in one process and, started by torchrun, in two.
+
+python together.py SOURCE OUT
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from kdtool.cli import main
+from kdtool.core.errors import KdtoolError
+from kdtool.core.recipe import StudentSettings
+from kdtool.core.run import RunFolder
+from kdtool.data.reader import open_prepared
+from kdtool.train import fit
+from kdtool.train.processes import processes
+from kdtool.train.student import distill, train_baseline
+
+ARCH = "timm/test_resnet"
+FIELDS = [
+    "data.size=32", "teacher.weights=none", "student.loss.name=dist", "student.ema=0.5",
+    "student.augment.mixup=0.4", "student.augment.flip=true", *(f"{one}.{field}" for one in ("teacher", "student") for field in (
+        f"arch={ARCH}", "epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10")),
+]  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "arch": ARCH, "epochs": 2, "patience": 0, "optimizer": "sgd", "lr": 1e-3, "batch_size": 10,
+}  # fmt: skip
+
+
+class Spoken:
+    """A screen that prints what is said."""
+
+    def say(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    warn = say
+
+    def bar(self, title: str, total: int) -> Any:
+        from kdtool.core.screen import QUIET
+
+        return QUIET.bar(title, total)
+
+
+def train(source: Path, out: Path) -> None:
+    """A teacher and three students: by the command line, by features, and stopped on the way."""
+    run = RunFolder(out)
+    command = [
+        "distill",
+        str(source),
+        "--out",
+        str(out),
+        *(part for one in FIELDS for part in ("--set", one)),
+    ]
+    try:
+        main(command)
+    except SystemExit as left:
+        assert not left.code
+    prepared = open_prepared(run.data)
+    hints = StudentSettings.model_validate(
+        {**SETTINGS, "loss": {"name": "kd", "temperature": 2.0}, "features": {"name": "fitnet"}}
+    )
+    distill(run, prepared, hints, 0, Spoken(), folder=out / "hints")
+    alone = StudentSettings.model_validate(SETTINGS)
+    try:
+        with_signal_after_two_steps(lambda: train_baseline(out / "baseline", prepared, alone, 0, Spoken()))
+    except KdtoolError as error:
+        Spoken().say(f"left with {error.exit_code}")
+    train_baseline(out / "baseline", prepared, alone, 0, Spoken())
+
+
+def with_signal_after_two_steps(action: Any) -> None:
+    """The last process alone gets SIGTERM in the second step."""
+    count, steps = fit._count, 0
+
+    def counted(*arguments: Any) -> None:
+        nonlocal steps
+        count(*arguments)
+        steps += 1
+        if steps == 2 and processes().rank == processes().count - 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    fit._count = counted
+    try:
+        action()
+    finally:
+        fit._count = count
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), Path(sys.argv[2]))

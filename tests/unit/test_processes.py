@@ -1,0 +1,56 @@
+"""Shares of a batch, and what one process makes of being alone. Two are in tests/integration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdtool.core.errors import ElsewhereError, GateError, UsageError
+from kdtool.core.launch import process_count, process_rank
+from kdtool.core.recipe import TeacherSettings
+from kdtool.data.reader import Prepared
+from kdtool.train.processes import Processes
+from kdtool.train.stage import Training, _require_shares, cross_entropy
+
+
+@pytest.mark.parametrize("length, count", [(9, 2), (8, 3), (2, 2), (7, 1), (65, 8)])
+def test_shares_are_the_batch_in_order(length: int, count: int) -> None:
+    shares = [list(range(length))[Processes(rank, count).share(length)] for rank in range(count)]
+    assert [index for share in shares for index in share] == list(range(length))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_alone_nothing_is_copied_or_waited_for() -> None:
+    alone, own = Processes(), torch.ones(3, requires_grad=True)
+    assert alone.first
+    assert alone.whole(own, 3) is own
+    assert alone.total(own) is own
+    assert alone.any(15, 0) == (15, 0)
+    assert alone.once(lambda: "done") == "done"
+    with pytest.raises(UsageError, match="own words"):
+        alone.once(lambda: (_ for _ in ()).throw(UsageError("own words")))
+
+
+def test_an_error_of_all_is_said_by_the_first() -> None:
+    error = GateError("lost")
+    assert Processes(0, 2).alike(error) is error
+    silent = Processes(1, 2).alike(error)
+    assert isinstance(silent, ElsewhereError)
+    assert silent.exit_code == 6
+
+
+def test_every_process_needs_an_image_of_every_batch(prepared: Prepared) -> None:
+    settings = TeacherSettings(batch_size=4)
+    training = Training("teacher", prepared.folder, settings, 0, 0, cross_entropy(settings))
+    _require_shares(prepared, training, 4)
+    with pytest.raises(UsageError, match=r"batch_size is 4 .* for 5 processes.*\n.*teacher.batch_size=10"):
+        _require_shares(prepared, training, 5)
+
+
+@pytest.mark.parametrize("world, rank, expected", [("", "", (1, 0)), ("1", "0", (1, 0)), ("4", "3", (4, 3))])
+def test_the_launcher_is_heard(
+    monkeypatch: pytest.MonkeyPatch, world: str, rank: str, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", world)
+    monkeypatch.setenv("RANK", rank)
+    assert (process_count(), process_rank()) == expected
