@@ -579,6 +579,23 @@ def test_accuracy_of_a_foreign_file_is_refused(run: RunFolder, tmp_path: Path) -
         bench_files([path], load_listing(str(source_of(run))), SETTINGS, QUIET)
 
 
+def test_accuracy_of_a_foreign_file_like_one_of_ours(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, foreign = run.onnx_model("teacher"), tmp_path / "foreign.onnx"
+    foreign.write_bytes(classifier(None, BLIND))
+    data = ("--data", source_of(run), "--like", ours, "--judge", foreign)
+    assert kdtool("bench", ours, foreign, *data, "--quick", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [model["accuracy"] for model in content["models"]] == [1.0, pytest.approx(1 / 3)]
+    assert content["claim"]["verdict"] == "FAIL"
+    assert kdtool("bench", ours, "--like", foreign, *data[:2]) == 2
+    assert "states neither" in capsys.readouterr().err
+    assert kdtool("bench", run.path, *data[:4]) == 2
+    assert kdtool("bench", foreign, "--like", ours) == 2
+    assert "without effect" in capsys.readouterr().err
+
+
 def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
     give(run, "student", None, classes=("blue", "green", "yellow"))
     with pytest.raises(DataError, match="classes it does not know: red"):

@@ -27,6 +27,7 @@ def bench_files(
     settings: BenchSettings,
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
+    like: ModelInfo | None = None,
 ) -> BenchResult:
     """Measure ONNX files; role, classes and preprocessing are those that each states of itself.
 
@@ -34,6 +35,7 @@ def bench_files(
         listing: photographs with labels: its test split, or all of it where it has no splits.
             Without it, latency alone is measured.
         count: (params, MACs) of a file that does not state them.
+        like: the classes, in the order of the logits, and the preprocessing of files that state none.
 
     Raises:
         ModelFileError: a file is broken or no classifier.
@@ -50,11 +52,11 @@ def bench_files(
             name = called(names[one.index], one.runtime, settings)
             pictures = None
             if samples is not None:
-                info = _require_info(session)
-                labels = _labels(samples, info, session.path)
-                if info.preprocess not in pixels:
-                    pixels[info.preprocess] = _decode(samples, info.preprocess, screen)
-                pictures = Pictures(pixels[info.preprocess], labels, info.preprocess, len(info.classes))
+                known = _require_info(session, like)
+                labels = _labels(samples, known, session.path)
+                if known.preprocess not in pixels:
+                    pixels[known.preprocess] = _decode(samples, known.preprocess, screen)
+                pictures = Pictures(pixels[known.preprocess], labels, known.preprocess, len(known.classes))
             role, precision = (info.role, info.precision) if info is not None else (None, None)
             subjects.append(Subject(name, role, precision, session, pictures, one.runtime))
         return measure_all(subjects, settings, screen, count)[0]
@@ -91,13 +93,14 @@ def _test_samples(listing: Listing, screen: Screen) -> tuple[Sample, ...]:
     return samples
 
 
-def _require_info(session: Session) -> ModelInfo:
-    if session.info is None:
+def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
+    info = session.info or like
+    if info is None:
         raise UsageError(
             f"{session.path} states neither its classes nor its preprocessing: no accuracy can be measured.",
-            "Leave --data away, or export the model with: kdtool export --onnx",
+            "Name a file with the same ones by --like FILE, or leave --data away.",
         )
-    return session.info
+    return info
 
 
 def _labels(

@@ -14,6 +14,7 @@ from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupErro
 
 if TYPE_CHECKING:
     from kdtool.core.benchresult import BenchResult
+    from kdtool.core.modelinfo import ModelInfo
     from kdtool.core.recipe import BenchSettings
     from kdtool.core.screen import Screen
 
@@ -51,7 +52,7 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 @click.option(
     "--claim",
     metavar="BOUNDS",
-    help='What to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed below.  '
+    help='What to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed above.  '
     "[default: the recipe's]",
 )
 @click.option("--judge", metavar="NAME", help="The model that the claim is about.  [default: student]")
@@ -60,6 +61,12 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
     "--data",
     metavar="DATA",
     help="Photographs with labels to measure accuracy on, instead of the run's own test split.",
+)
+@click.option(
+    "--like",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Files that say nothing of themselves have classes and preprocessing of this ONNX file.",
 )
 @json_option
 def command(
@@ -74,6 +81,7 @@ def command(
     judge: str | None,
     against: str | None,
     data: str | None,
+    like: Path | None,
     as_json: bool,
 ) -> None:
     """Measure accuracy, compute and latency, and judge the claim.
@@ -95,6 +103,8 @@ def command(
     if compare:
         _compare(targets, as_json, measuring=_measuring_options())
         return
+    if like is not None and data is None:
+        raise UsageError("--like: without effect where no accuracy is measured.", "Add --data DATA.")
     screen = open_screen()
     given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -118,11 +128,15 @@ def command(
             f"One at a time: kdtool bench {folders[0]}",
         )
     if folders:
+        if like is not None:
+            raise UsageError(
+                "--like: the models of a run say for themselves what they are.", "Leave it away."
+            )
         result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
     else:
         from kdtool.core.recipe import BenchSettings
 
-        result = _bench_files(targets, data, BenchSettings(**changes), screen)
+        result = _bench_files(targets, data, BenchSettings(**changes), screen, like)
     _print(result, as_json)
     if check and result.void:
         raise GateError(
@@ -195,14 +209,28 @@ def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
     return BenchSettings(**(recipe.bench.model_dump() | changes))
 
 
-def _bench_files(paths: Any, data: str | None, settings: BenchSettings, screen: Screen) -> BenchResult:
+def _bench_files(
+    paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
+) -> BenchResult:
     from kdtool.bench.files import bench_files
     from kdtool.data.sources import load_listing
 
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
     listing = load_listing(data) if data is not None else None
-    return bench_files(paths, listing, settings, screen, _count)
+    return bench_files(paths, listing, settings, screen, _count, _stated(like) if like else None)
+
+
+def _stated(path: Path) -> ModelInfo:
+    from kdtool.runtime.stated import stated_by_onnx
+
+    info = stated_by_onnx(path)
+    if info is None:
+        raise UsageError(
+            f"--like {path}: states neither its classes nor its preprocessing.",
+            "Name a model made by: kdtool export --onnx",
+        )
+    return info
 
 
 def _count(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,213 @@
+"""The INT8 student of a run against its FP32 teacher, and against OpenVINO's INT8 of the same student.
+
+    pip install "kdtool[train,openvino]" nncf
+    kdtool run PHOTOGRAPHS --out RUN
+    python benchmarks/inference.py RUN --out benchmarks/results/inference.json
+
+NNCF quantizes the float student with its own defaults for the same calibration images (of the training split)
+that kdtool would use; it is needed by this script alone. All models are in memory at once and take turns
+(A B B A) in each of several runs of one process; medians of each run, not of all samples together, say how
+well they repeat. Idle machine: nothing else may run.
+
+Targets: median latency of the INT8 student ≤ 0.30 × the FP32 teacher's and ≤ 1.05 × OpenVINO's INT8
+student's, INT8 loses at most half a point of accuracy, medians repeat within 5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import nncf
+import numpy as np
+import openvino as ov
+
+from kdtool.bench.accuracy import answer
+from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.host import read_host
+from kdtool.bench.latency import Plan, latency_of, measure
+from kdtool.core.benchresult import Latency
+from kdtool.core.files import sha256_file, write_json
+from kdtool.core.preprocess import FloatArray
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.core.statistics import (
+    BoolArray,
+    difference_bootstrap,
+    mcnemar_exact,
+    median_ratio_interval,
+    wilson,
+)
+from kdtool.core.versions import versions_of
+from kdtool.data.reader import Prepared, open_prepared
+from kdtool.runtime import load_runtime
+from kdtool.runtime.openvino import compile_model
+from kdtool.runtime.session import Session
+from kdtool.runtime.stated import stated_by_onnx
+
+TEACHER, STUDENT, OURS, THEIRS = "teacher", "student", "student-int8", "student-int8 (NNCF, OpenVINO)"
+OPENVINO = "student@openvino"
+LATENCY_TO_TEACHER, LATENCY_TO_OPENVINO, DROP, REPEATS_WITHIN = 0.30, 1.05, 0.5, 0.05
+
+
+def nncf_int8(path: Path, prepared: Prepared, images: int) -> Any:
+    """OpenVINO's own INT8 of a float ONNX file, calibrated on the first training images."""
+    info = stated_by_onnx(path)
+    assert info is not None
+    split = prepared.split("train")
+    order = np.random.default_rng(0).permutation(len(split.labels))[:images]
+    calibration = [info.preprocess.normalize(np.asarray(split.images[n : n + 1])) for n in order]
+    model = ov.Core().read_model(model=path.read_bytes())
+    return nncf.quantize(model, nncf.Dataset(calibration), subset_size=len(calibration))
+
+
+def sessions_of(run: RunFolder, prepared: Prepared, threads: int, images: int) -> dict[str, Session]:
+    """Every model that is compared, open."""
+    student = run.onnx_model("student")
+    ours, openvino = load_runtime(), load_runtime("openvino")
+    theirs = nncf_int8(student, prepared, images)
+    return {
+        TEACHER: ours.open_model(run.onnx_model("teacher"), threads),
+        STUDENT: ours.open_model(student, threads),
+        OURS: ours.open_model(run.onnx_model("student", "int8"), threads),
+        OPENVINO: openvino.open_model(student, threads),
+        THEIRS: compile_model(theirs, student, stated_by_onnx(student), threads),
+    }
+
+
+def correct_of(session: Session, prepared: Prepared) -> BoolArray:
+    """Whether each test image is answered rightly."""
+    split, info = prepared.split("test"), session.info
+    assert info is not None
+    given = answer(session, split.images, info.preprocess, len(info.classes), QUIET, "")
+    return given.correct(split.labels)
+
+
+def accuracies(correct: Mapping[str, BoolArray]) -> dict[str, Any]:
+    """Top-1 of each, and what each INT8 loses against the float student, paired."""
+    found: dict[str, Any] = {}
+    for name, right in correct.items():
+        found[name] = {
+            "accuracy": float(right.mean()),
+            "accuracy_95": wilson(int(right.sum()), len(right)),
+            "images": len(right),
+        }
+    for name in (OURS, THEIRS):
+        low, high = difference_bootstrap(correct[name], correct[STUDENT])
+        alone = int((correct[name] & ~correct[STUDENT]).sum()), int((correct[STUDENT] & ~correct[name]).sum())
+        lost = 100 * (found[STUDENT]["accuracy"] - found[name]["accuracy"])
+        found[name] |= {
+            "drop_points": lost,
+            "drop_points_95": (-100 * high, -100 * low),
+            "mcnemar_p": mcnemar_exact(*alone),
+        }
+    return found
+
+
+def one_run(
+    sessions: Mapping[str, Session], image: Mapping[str, FloatArray], plan: Plan, watch: Watch
+) -> Any:
+    """Samples of every model, taken in turns."""
+    timed = measure(list(sessions.values()), [image[name] for name in sessions], plan, QUIET, watch.look)
+    return {
+        name: latency_of(one, session.threads)
+        for (name, session), one in zip(sessions.items(), timed, strict=True)
+    }
+
+
+def ratio(runs: Sequence[Mapping[str, Latency]], name: str, base: str) -> dict[str, Any]:
+    """Of medians: of each run, and of all runs' rounds together with the interval."""
+    ours = [sample for run in runs for sample in run[name].samples]
+    theirs = [sample for run in runs for sample in run[base].samples]
+    return {
+        "of": name,
+        "to": base,
+        "ratio": float(np.median(ours) / np.median(theirs)),
+        "ratio_95": median_ratio_interval(ours, theirs),
+        "each_run": [run[name].p50 / run[base].p50 for run in runs],
+    }
+
+
+def _within(found: Mapping[str, Any], limit: float) -> bool:
+    """The whole interval is."""
+    return bool(found["ratio_95"][1] <= limit)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=100, help="of each model in each run, 64 at least")
+    parser.add_argument("--warmup", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=10.0, help="each run takes at least this long")
+    parser.add_argument("--threads", type=int, default=0, help="0: every processor")
+    parser.add_argument("--calibration", type=int, default=300, help="training images for NNCF")
+    options = parser.parse_args()
+    nncf.set_log_level(logging.ERROR)
+    run = RunFolder(options.run)
+    prepared = open_prepared(run.data)
+    host, watch = read_host(), Watch()
+    with ExitStack() as stack:
+        sessions = sessions_of(run, prepared, options.threads, options.calibration)
+        for session in sessions.values():
+            stack.callback(session.close)
+        correct = {name: correct_of(session, prepared) for name, session in sessions.items()}
+        first = np.asarray(prepared.split("test").images[:1])
+        image = {
+            name: session.info.preprocess.normalize(first)
+            for name, session in sessions.items()
+            if session.info
+        }
+        plan = Plan(options.warmup, options.samples, options.seconds)
+        runs = [one_run(sessions, image, plan, watch) for _ in range(options.repeats)]
+    watch.end()
+    medians = {name: [one[name].p50 for one in runs] for name in sessions}
+    spread = {
+        name: (max(values) - min(values)) / float(np.median(values)) for name, values in medians.items()
+    }
+    to_teacher, to_openvino = ratio(runs, OURS, TEACHER), ratio(runs, OURS, THEIRS)
+    quality = accuracies(correct)
+    result = {
+        "host": {
+            "processor": host.processor, "flags": host.flags, "usable": host.usable,
+            "governor": host.governor, "os": host.os,
+            "versions": dict(host.versions) | versions_of(("openvino", "nncf")),
+        },
+        "protocol": {
+            "threads": next(iter(sessions.values())).threads, "repeats": options.repeats,
+            "samples_each": [len(one[TEACHER].samples) for one in runs], "warmup": options.warmup,
+            "interleaved": "A B B A", "side": prepared.preprocess.size,
+        },
+        "files": {path.name: sha256_file(path) for path in sorted(run.onnx.glob("*.onnx"))},
+        "accuracy": quality,
+        "p50_ms": medians,
+        "p50_spread": spread,
+        "ratios": [
+            to_teacher, to_openvino, ratio(runs, STUDENT, TEACHER), ratio(runs, THEIRS, TEACHER),
+            ratio(runs, OPENVINO, STUDENT),
+        ],
+        "targets": {
+            f"INT8 student / FP32 teacher <= {LATENCY_TO_TEACHER}": _within(to_teacher, LATENCY_TO_TEACHER),
+            f"INT8 student / OpenVINO's <= {LATENCY_TO_OPENVINO}": _within(to_openvino, LATENCY_TO_OPENVINO),
+            f"INT8 loses at most {DROP} points": quality[OURS]["drop_points"] <= DROP,
+            f"p50 repeats within {REPEATS_WITHIN:.0%}": max(spread.values()) <= REPEATS_WITHIN,
+        },
+        "unstable": [
+            *watch.reasons(host),
+            *latency_reasons([pair for one in runs for pair in one.items()]),
+        ],
+        "void": watch.void(),
+    }  # fmt: skip
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+    if options.out:
+        write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()
