@@ -30,19 +30,26 @@ METHODS = ("minmax", "percentile", "entropy", "mse")
     metavar="POINTS",
     help="Largest loss of validation accuracy.  [default: quantize.max_drop]",
 )
+@click.option(
+    "--search",
+    is_flag=True,
+    help="Try the sensible INT8 models, print the Pareto table and keep the fastest within --max-drop.",
+)
 @set_option
 def command(
     run: Path | None,
     target: str | None,
     calibration: str | None,
     max_drop: float | None,
+    search: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Quantize the exported models to INT8, accuracy guarded.
 
     RUN is the folder of a run; without it the newest under artifacts/. Calibrated on training
-    images; a model that loses more validation accuracy than quantize.max_drop points is not
-    written and the exit code is 6.
+    images. Where a model loses more validation accuracy than --max-drop points, its most sensitive
+    layers go back to float, at most quantize.float_layers; if that is not enough it is not written
+    and the exit code is 6. What is given here is recorded in the run's recipe.
     """
     from kdtool import pipeline
     from kdtool.cli.job import open_run
@@ -50,8 +57,10 @@ def command(
     from kdtool.core.extras import require_training
 
     require_training("quantize")
-    fields = {"target": target, "calibration": calibration, "max_drop": max_drop}
-    changes = [f"quantize.{field}={value}" for field, value in fields.items() if value is not None]
+    fields = {"target": target, "calibration": calibration, "max_drop": max_drop, "search": search or None}
+    changes = [
+        f"quantize.{field}={str(value).lower()}" for field, value in fields.items() if value is not None
+    ]
     with open_run(run, [*overrides, *changes], open_screen()) as job:
         pipeline.quantize(job, pipeline.open_data(job))
         for role in ("teacher", "student"):

@@ -184,6 +184,10 @@ class QuantizeSettings(_Section):
     calibration_images: Count = 256
     reduce_range: bool | Literal["auto"] = "auto"
     max_drop: float = Field(1.0, ge=0, le=100, description="largest loss of validation accuracy, points")
+    float_layers: int = Field(
+        3, ge=0, le=16, description="layers that may stay float, at most, where the loss is too large else"
+    )
+    search: bool = Field(False, description="try the sensible models and keep the fastest within max_drop")
 
 
 class BenchSettings(_Section):

@@ -87,7 +87,24 @@ def quantize_to_int8(
                 f"{source}: ONNX Runtime cannot quantize it ({type(error).__name__}: {cause_of(error)}).",
                 "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
             ) from error
-        return onnx.load(target)
+        model = onnx.load(target)
+    _hold_float(model.graph, without)
+    return model
+
+
+def _hold_float(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Keep ONNX Runtime from quantizing what was left float.
+
+    Where a float convolution stands between Dequantize and Quantize, its optimizer `WeightBiasQuantization`
+    quantizes the weights when the file is loaded, by minimum and maximum. x = max(x, x) in between stops it,
+    and no optimizer takes that away.
+    """
+    dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in [node for node in graph.node if node.name in names and node.input[0] in dequantized]:
+        source, held = node.input[0], f"{node.name}_held"
+        position = next(index for index, other in enumerate(graph.node) if other.name == node.name)
+        graph.node.insert(position, onnx.helper.make_node("Max", [source, source], [held], name=held))
+        next(other for other in graph.node if other.name == node.name).input[0] = held
 
 
 def _tensors_data(ranges: Mapping[str, Range]) -> TensorsData:

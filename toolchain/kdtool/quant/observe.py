@@ -30,11 +30,6 @@ Histograms = Mapping[str, Histogram]
 EXTENT_ONLY = ("minmax",)  # methods that need no counts
 
 
-def passes(method: str) -> int:
-    """How often the images are gone through for a method."""
-    return 1 if method in EXTENT_ONLY else 2
-
-
 def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> Histograms:
     """Tensor → histogram, of every float activation of the ONNX file `source`.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kdtool.core.cpu import int8_target
-from kdtool.core.errors import GateError, ModelFileError, UsageError
+from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.lineage import require_current
 from kdtool.core.manifest import Stage
@@ -20,28 +20,29 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.quant.accuracy import Accuracy, top1
+from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.calibrate import CalibrationImages, calibration_indices
-from kdtool.quant.int8 import quantize_to_int8
-from kdtool.quant.observe import EXTENT_ONLY, observe, passes, ranges_of
+from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accuracy
+from kdtool.quant.observe import EXTENT_ONLY, observe
+from kdtool.quant.search import Search, search
+from kdtool.quant.sensitivity import fewer_and_fewer, rank_layers
+from kdtool.quant.speed import ROUNDS, WORTH_IT, Speed, speed_of, take_turns
 from kdtool.quant.target import Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
 NAME: Final = "quantize"
 ROLES = ("teacher", "student")
-VERSIONS = ("onnx", "onnxruntime")
-PRECISION = "int8"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is the same for every model of a run."""
+    """What is the same for every model of a run; `here`: this machine is of the recipe's target."""
 
     run: RunFolder
     prepared: Prepared
     settings: QuantizeSettings
     recipe: Int8Recipe
+    here: bool
     screen: Screen
 
 
@@ -72,9 +73,9 @@ def quantize_models(
     roles = _exported_roles(run)
     here = int8_target()
     recipe = int8_recipe(here if settings.target == "auto" else settings.target, settings.reduce_range)
-    task = Task(run, prepared, settings, recipe, screen)
+    task = Task(run, prepared, settings, recipe, recipe.target == here, screen)
     screen.say(f"{NAME}: for {recipe.target}: {recipe} ({recipe.reason})")
-    if recipe.target != here:
+    if not task.here:
         screen.warn(
             f"The INT8 models are made for {recipe.target}, this machine is {here}: the accuracy measured "
             f"here may be another there. Measure it there: kdtool bench"
@@ -108,67 +109,128 @@ def _quantize(task: Task, role: str) -> dict[str, Any]:
     done = stage.complete()
     if done is not None:
         task.screen.say(f"{NAME}: {role}: complete, skipped")
-        return dict(done.result)
-    stage.reopen()
-    target.unlink(missing_ok=True)
-    facts = _write(task, role, target)
-    stage.seal([target.name], facts, versions_of(VERSIONS))
+        facts = dict(done.result)
+    else:
+        stage.reopen()
+        target.unlink(missing_ok=True)
+        facts = _write(task, role, target)
+        stage.seal([target.name], facts, versions_of(VERSIONS))
+    _judge_speed(task, role, Speed.from_json(facts["speed"]) if facts["speed"] else None)
     return facts
 
 
 def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
-    source, prepared, recipe = task.run.onnx_model(role), task.prepared, task.recipe
-    before, info = _accuracy(source, prepared)
-    train = prepared.split("train")
-    # The subset is a function of the data alone: the digest is the seed.
-    chosen = calibration_indices(train.labels, task.settings.calibration_images, int(prepared.digest[:8], 16))
+    source, prepared, settings = task.run.onnx_model(role), task.prepared, task.settings
+    validation = prepared.split("validation")
+    before, info = measure_accuracy(source, validation)
+    maker = _maker(task, role, source, info)
     with durable(target) as partial:
-        method = task.settings.calibration
-        images = CalibrationImages(train.images, chosen, info.preprocess)
-        with task.screen.bar(f"{NAME} {role}", passes(method) * len(chosen)) as bar:
-            histograms = observe(source, images, method not in EXTENT_ONLY, bar)
-        model = quantize_to_int8(source, ranges_of(histograms, method, recipe.symmetric), recipe)
-        info = replace(
-            info,
-            precision=PRECISION,
-            versions={**info.versions, **versions_of(VERSIONS)},
-            notes={
-                **info.notes,
-                "quantization": f"{recipe}: {recipe.reason}",
-                "target": recipe.target,
-                "calibration": f"{method} over {len(chosen)} training images",
-            },
-        )
-        partial.write_bytes(onnx_bytes(model, info))
-        after, _ = _accuracy(partial, prepared)
-        if _lost(before, after) > task.settings.max_drop:
+        choice, searched = Choice(task.recipe, settings.calibration), None
+        if settings.search:
+            searched = search(maker, task.recipe, validation, settings.max_drop, task.here, task.screen)
+            choice = searched.kept.choice
+            task.screen.say("\n".join([_headline(role, searched, task.here), *searched.table()]))
+        maker.write(partial, choice)
+        after, _ = measure_accuracy(partial, validation)
+        if _lost(before, after) > settings.max_drop and settings.float_layers:
+            choice, after = _with_float_layers(task, role, maker, choice, before, after, partial)
+        if _lost(before, after) > settings.max_drop:
             raise TooLossyError(target, before, after)
+        speed = _speed(source, partial, maker.images, task) if task.here else None
     task.screen.say(
         f"{NAME}: {target}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
         f"validation accuracy {before} → {after} ({after.points - before.points:+.2f} points, "
         f"{before.images} images)"
     )
-    return {
+    recipe = choice.recipe
+    facts: dict[str, Any] = {
         "accuracy_before": before.points / 100,
         "accuracy_after": after.points / 100,
         "n_images": before.images,
-        "calibration_images": len(chosen),
+        "calibration": choice.method,
+        "calibration_images": len(maker.images),
         "size_bytes": target.stat().st_size,
         "recipe": {"target": recipe.target, "description": str(recipe), "reason": recipe.reason},
+        "float_layers": list(choice.floats),
+        "speed": speed.to_json() if speed is not None else None,
     }
+    if searched is not None:
+        facts["search"] = [trial.to_json() for trial in searched.trials]
+    return facts
 
 
-def _accuracy(path: Path, prepared: Prepared) -> tuple[Accuracy, ModelInfo]:
-    session = open_model(path)
+def _maker(task: Task, role: str, source: Path, info: ModelInfo) -> Maker:
+    """Watches the float model on the calibration images."""
+    prepared, settings = task.prepared, task.settings
+    train = prepared.split("train")
+    # The subset is a function of the data alone: the digest is the seed.
+    chosen = calibration_indices(train.labels, settings.calibration_images, int(prepared.digest[:8], 16))
+    images = CalibrationImages(train.images, chosen, info.preprocess)
+    count = settings.search or settings.calibration not in EXTENT_ONLY
+    with task.screen.bar(f"{NAME} {role}", (1 + count) * len(chosen)) as bar:
+        histograms = observe(source, images, count, bar)
+    return Maker(source, info, histograms, images)
+
+
+def _with_float_layers(
+    task: Task,
+    role: str,
+    maker: Maker,
+    choice: Choice,
+    before: Accuracy,
+    after: Accuracy,
+    partial: Path,
+) -> tuple[Choice, Accuracy]:
+    """Put the most sensitive layers back to float, one more at a time, until the limit is met."""
+    settings, screen = task.settings, task.screen
+    screen.say(
+        f"{NAME}: {role}: INT8 loses {_lost(before, after):.2f} points, allowed is {settings.max_drop:g}; "
+        f"looking for the layers at fault"
+    )
+    ranked = rank_layers(maker, choice, partial, screen)
+    for attempt, layer in fewer_and_fewer(ranked, settings.float_layers, choice):
+        maker.write(partial, attempt)
+        after, _ = measure_accuracy(partial, task.prepared.split("validation"))
+        screen.say(
+            f"{NAME}: {role}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) back to float; "
+            f"validation accuracy {after}"
+        )
+        choice = attempt
+        if _lost(before, after) <= settings.max_drop:
+            break
+    return choice, after
+
+
+def _speed(source: Path, quantized: Path, images: CalibrationImages, task: Task) -> Speed:
+    """INT8 against float32 on this machine."""
+    sessions = [open_model(source), open_model(quantized)]
     try:
-        if session.info is None:
-            raise ModelFileError(
-                f"{path}: not a model of kdtool.",
-                f"Export it again with: kdtool export --onnx {path.parent.parent}",
-            )
-        return top1(session, prepared.split("validation"), session.info.preprocess), session.info
+        times = take_turns(sessions, images.first(1), task.screen)
+        return speed_of(times[:, 0], times[:, 1], sessions[0].threads)
     finally:
-        session.close()
+        for session in sessions:
+            session.close()
+
+
+def _judge_speed(task: Task, role: str, speed: Speed | None) -> None:
+    """Say whether INT8 pays, also where the model was made before."""
+    path = task.run.onnx_model(role, PRECISION)
+    if speed is None:
+        task.screen.say(f"{NAME}: {role}: made for another machine, so nothing is said of its speed")
+    elif speed.worth_it:
+        task.screen.say(f"{NAME}: {role}: INT8 is {speed}")
+    else:
+        task.screen.warn(
+            f"{path}: INT8 is {speed}, which is not at least {WORTH_IT:g} times with confidence. "
+            f"On this machine ship the float32 model, {task.run.onnx_model(role)}, unless size matters."
+        )
+
+
+def _headline(role: str, found: Search, here: bool) -> str:
+    timed = f", {ROUNDS} rounds of latency in turns" if here else ", no latency: another kind of processor"
+    return (
+        f"{NAME}: {role}: searched {len(found.trials)} INT8 models, {found.images} validation images{timed}"
+    )
 
 
 def _lost(before: Accuracy, after: Accuracy) -> float:
@@ -186,7 +248,8 @@ def _gate_error(failed: Sequence[TooLossyError], settings: QuantizeSettings) -> 
     ]
     return GateError(
         "\n".join(lines),
-        f"Try more calibration images, --set quantize.calibration_images={2 * settings.calibration_images}; "
+        f"Try other ways to make it, --search; "
+        f"more calibration images, --set quantize.calibration_images={2 * settings.calibration_images}; "
         f"accept the loss, --set quantize.max_drop={math.ceil(10 * max(e.lost for e in failed)) / 10:g}; "
         "or ship the float32 model.",
     )

@@ -1,0 +1,221 @@
+"""Search, layers put back to float and the word on speed, on a network of two convolutions."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kdtool.core.cpu import int8_target
+from kdtool.core.errors import GateError
+from kdtool.core.manifest import Stage
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import QuantizeSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET, Quiet
+from kdtool.data.reader import Prepared, pixels_file
+from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.quant.calibrate import CalibrationImages
+from kdtool.quant.maker import Choice, Maker
+from kdtool.quant.observe import observe
+from kdtool.quant.search import variations
+from kdtool.quant.sensitivity import rank_layers
+from kdtool.quant.stage import quantize_models
+from kdtool.quant.target import TARGETS, int8_recipe
+from kdtool.runtime.onnxruntime import open_model
+
+SIZE, WIDTH = 8, 8
+CLASSES = ("red", "green", "blue")
+PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+COUNTS = {"train": 24, "validation": 18, "test": 3}
+FAULTY, HUGE = "second", 1e5
+SETTINGS = QuantizeSettings(calibration_images=12)
+
+
+class Ear(Quiet):
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(len(split))
+    labels = np.arange(COUNTS[split]) % len(CLASSES)
+    colours = np.eye(3)[labels] * 120 + 60
+    noisy = colours[:, None, None] + rng.normal(0, 20, (len(labels), SIZE, SIZE, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8), labels
+
+
+def prepare(folder: Path) -> Prepared:
+    folder.mkdir(parents=True)
+    with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("split", "index", "path", "label", "sha256"))
+        for split in COUNTS:
+            pixels, labels = pictures(split)
+            np.save(folder / pixels_file(split), pixels)
+            for index, label in enumerate(labels):
+                writer.writerow((split, index, f"{split}/{index}.png", CLASSES[label], ""))
+    return Prepared(folder, CLASSES, PREPROCESS, hashlib.sha256(b"tiny").hexdigest(), COUNTS)
+
+
+def graph_of(faulty: bool) -> onnx.ModelProto:
+    """A colour in, its class out. Faulty: a weight that no activation ever meets takes all the levels.
+
+    The first convolution's last channel is always 0 after ReLU; the second's weights on it are huge.
+    """
+    rng = np.random.default_rng(0)
+    first = 0.1 * rng.normal(size=(WIDTH, 3, 1, 1))
+    first[:3, :, 0, 0] = np.eye(3)
+    bias = np.full(WIDTH, 2.0)
+    first[-1], bias[-1] = 0.1, -2.0
+    second = 0.05 * rng.normal(size=(WIDTH, WIDTH, 1, 1))
+    second[np.arange(WIDTH), np.arange(WIDTH)] += 1
+    second[:, -1] = HUGE if faulty else 0.0
+    head = np.zeros((3, WIDTH))
+    head[:, :3] = np.eye(3)
+    weights = {"w1": first, "b1": bias, "w2": second, "b2": np.zeros(WIDTH), "w3": head, "b3": np.zeros(3)}
+    nodes = [
+        helper.make_node("Conv", ["images", "w1", "b1"], ["c1"], name="first"),
+        helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], name="second"),
+        helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["logits"], name="head", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[[bool], tuple[RunFolder, Prepared]]:
+    """A run that holds an exported student and its data alone."""
+
+    def make(faulty: bool) -> tuple[RunFolder, Prepared]:
+        run = RunFolder(tmp_path / "run")
+        prepared = prepare(run.data)
+        run.onnx.mkdir()
+        info = ModelInfo("student", "resnet18", CLASSES, PREPROCESS)
+        path, manifest = run.onnx_model("student"), run.export_manifest("student")
+        path.write_bytes(onnx_bytes(graph_of(faulty), info))
+        Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+        return run, prepared
+
+    return make
+
+
+Make = Callable[[bool], tuple[RunFolder, Prepared]]
+
+
+def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
+    run, prepared = run_of(True)
+    ear = Ear()
+    facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
+
+    assert facts["float_layers"] == [FAULTY]
+    assert facts["accuracy_before"] == facts["accuracy_after"] == 1.0
+    assert sum("looking for the layers at fault" in line for line in ear.said) == 1
+    assert next(line for line in ear.said if "back to float" in line).startswith(
+        f"quantize: student: {FAULTY} (Conv, "
+    )
+    info = open_model(run.onnx_model("student", "int8")).info
+    assert info is not None
+    assert info.notes["float_layers"] == FAULTY
+    model = onnx.load(run.onnx_model("student", "int8"))
+    floats = {
+        t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 4
+    }
+    assert floats == {"w2"}
+
+
+def test_no_more_layers_than_allowed_go_back(run_of: Make) -> None:
+    run, prepared = run_of(True)
+    with pytest.raises(GateError, match="INT8 loses"):
+        quantize_models(run, prepared, SETTINGS.model_copy(update={"float_layers": 0}), QUIET)
+    assert [path.name for path in run.onnx.glob("*.onnx")] == ["student.onnx"]
+
+
+def test_layers_are_ranked_by_the_noise_they_make(run_of: Make) -> None:
+    run, prepared = run_of(True)
+    source, scratch = run.onnx_model("student"), run.onnx / "scratch.onnx"
+    images = CalibrationImages(prepared.split("train").images, np.arange(12), PREPROCESS)
+    with QUIET.bar("", 1) as bar:
+        seen = observe(source, images, False, bar)
+    info = open_model(source).info
+    assert info is not None
+    choice = Choice(int8_recipe("x86-avx2"), "minmax")
+    ranked = rank_layers(Maker(source, info, seen, images), choice, scratch, QUIET)
+
+    assert ranked[0].name == FAULTY
+    assert {layer.name for layer in ranked} == {"first", "second", "head"}
+    assert ranked[0].sqnr < 10 < 25 < ranked[1].sqnr <= ranked[2].sqnr
+
+
+def test_search_keeps_what_it_found_and_says_what_it_tried(run_of: Make) -> None:
+    run, prepared = run_of(False)
+    ear = Ear()
+    facts = quantize_models(run, prepared, SETTINGS.model_copy(update={"search": True}), ear)["student"]
+
+    table = next(line for line in ear.said if "searched" in line).splitlines()
+    own = int8_recipe(int8_target())
+    assert len(table) - 2 == len(facts["search"]) == 4 + len(variations(own))
+    assert sum(" → " in line for line in table) == 1
+    assert any("*" in line for line in table)
+    kept = next(line for line in table if " → " in line)
+    info = open_model(run.onnx_model("student", "int8")).info
+    assert info is not None
+    assert info.notes["quantization"].split(":")[0] in kept
+    assert facts["calibration"] in kept
+    assert all(row["ms"] > 0 for row in facts["search"])
+    assert [path.name for path in run.onnx.iterdir() if path.is_dir()] == []
+
+
+def test_search_for_another_processor_measures_no_latency(run_of: Make) -> None:
+    run, prepared = run_of(False)
+    foreign = next(target for target in TARGETS if target != int8_target())
+    settings = SETTINGS.model_copy(update={"search": True, "target": foreign})
+    ear = Ear()
+    facts = quantize_models(run, prepared, settings, ear)["student"]
+
+    assert [row["calibration"] for row in facts["search"]] == ["minmax", "percentile", "entropy", "mse"]
+    assert {row["ms"] for row in facts["search"]} == {None}
+    assert facts["speed"] is None
+    assert any("made for another machine" in line for line in ear.said)
+
+
+@pytest.mark.parametrize(("factor", "worth_it"), [(2.0, True), (1.02, False)])
+def test_int8_that_is_not_faster_is_not_recommended(
+    run_of: Make, monkeypatch: pytest.MonkeyPatch, factor: float, worth_it: bool
+) -> None:
+    times = np.random.default_rng(0).normal(10, 0.2, (64, 2)) / (1, factor)
+    monkeypatch.setattr("kdtool.quant.stage.take_turns", lambda *_: times)
+    run, prepared = run_of(False)
+    for _ in range(2):  # the second time the stage is complete, and the word is the same
+        ear = Ear()
+        facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
+        assert facts["speed"]["ratio"] == pytest.approx(factor, rel=0.02)
+        assert any("times as fast" in line for line in ear.said) == worth_it
+        advice = [line for line in ear.warned if "ship the float32 model" in line]
+        assert bool(advice) == (not worth_it)

@@ -1,0 +1,88 @@
+"""Which of the tried models is kept, which are on the Pareto front, and whether INT8 pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdtool.quant.accuracy import Accuracy
+from kdtool.quant.maker import Choice
+from kdtool.quant.search import Trial, keep, pareto, variations
+from kdtool.quant.sensitivity import SILENT, Layer, fewer_and_fewer, sqnr
+from kdtool.quant.speed import Speed, speed_of
+from kdtool.quant.target import TARGETS, int8_recipe
+
+RECIPE = int8_recipe("x86-vnni")
+
+
+def trial(drop: float, ms: float | None, method: str = "minmax") -> Trial:
+    return Trial(Choice(RECIPE, method), Accuracy(int(100 - drop), 100), drop, ms, 1000)
+
+
+def test_the_fastest_within_the_limit_is_kept() -> None:
+    slow, fast, wrong = trial(0, 10), trial(1, 8), trial(5, 2)
+    assert keep([slow, fast, wrong], 1.0) is fast
+    assert keep([slow, fast, wrong], 0.5) is slow
+
+
+def test_of_equally_fast_ones_the_most_accurate_is_kept() -> None:
+    a, b = trial(1, 10.0), trial(0, 10.4)
+    assert keep([a, b], 1.0) is b
+
+
+def test_without_latency_accuracy_decides() -> None:
+    a, b = trial(1, None), trial(0, None)
+    assert keep([a, b], 1.0) is b
+
+
+def test_if_none_is_within_the_limit_the_most_accurate_goes_on() -> None:
+    a, b = trial(9, 1), trial(4, 10)
+    assert keep([a, b], 1.0) is b
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, "mse")
+    assert pareto([accurate, fast, beaten, twin]) == [accurate, fast, twin]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_variations_change_one_thing_each_and_are_no_twins(target: str) -> None:
+    own = int8_recipe(target)
+    others = variations(own)
+    assert own not in others
+    assert len({str(recipe) for recipe in [own, *others]}) == len(others) + 1
+    assert {recipe.target for recipe in others} == {target}
+    assert {recipe.form for recipe in others} == {"QDQ", "QOperator"}
+
+
+def test_layers_go_back_one_after_the_other() -> None:
+    ranked = [Layer("worst", "Conv", 3), Layer("bad", "Gemm", 9), Layer("good", "Conv", 40)]
+    floats = [choice.floats for choice, _ in fewer_and_fewer(ranked, 2, Choice(RECIPE, "minmax"))]
+    assert floats == [("worst",), ("worst", "bad")]
+
+
+def test_signal_to_noise() -> None:
+    signal = np.ones((2, 5), np.float32)
+    assert sqnr(signal, signal * np.float32(1.1)) == pytest.approx(20, abs=1e-4)
+    assert sqnr(signal, signal) == SILENT
+    assert sqnr(signal, np.full_like(signal, np.nan)) == -SILENT
+
+
+def test_the_interval_covers_the_true_ratio() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(60):
+        speed = speed_of(rng.normal(20, 1, 64), rng.normal(10, 0.5, 64), 1)
+        covered += speed.low <= 2.0 <= speed.high
+    assert covered >= 53  # 95 % of 60 is 57
+
+
+def test_a_drift_that_both_share_does_not_pass_for_speed() -> None:
+    drift = np.linspace(1, 2, 64)
+    speed = speed_of(10 * drift, 10 * drift * 1.001, 1)
+    assert not speed.worth_it
+    assert Speed.from_json(speed.to_json()) == speed
+
+
+def test_a_choice_says_what_it_is() -> None:
+    assert str(Choice(RECIPE, "mse", ("a", "b"))) == f"{RECIPE}; mse, 2 layer(s) float"

@@ -1,0 +1,110 @@
+"""INT8 models of one float model, each made and measured alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.versions import versions_of
+from kdtool.data.reader import Split
+from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.quant.accuracy import Accuracy, top1
+from kdtool.quant.calibrate import CalibrationImages
+from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import Histograms, ranges_of
+from kdtool.quant.target import Int8Recipe
+from kdtool.runtime.onnxruntime import open_model
+
+PRECISION = "int8"
+VERSIONS = ("onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All that an INT8 model is a function of, beside the float model and what was seen of it.
+
+    Attributes:
+        method: of calibration, a key of `kdtool.quant.ranges.METHODS`.
+        floats: names of the layers that stay float.
+    """
+
+    recipe: Int8Recipe
+    method: str
+    floats: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        floats = f", {len(self.floats)} layer(s) float" if self.floats else ""
+        return f"{self.recipe}; {self.method}{floats}"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes INT8 models of the float model `source`.
+
+    Attributes:
+        info: what `source` says of itself.
+        histograms: what was seen of its activations.
+        images: those they were seen on.
+    """
+
+    source: Path
+    info: ModelInfo
+    histograms: Histograms
+    images: CalibrationImages
+
+    def write(self, path: Path, choice: Choice, only: Sequence[str] = ()) -> None:
+        """Write the INT8 model to `path`.
+
+        Args:
+            only: names of the nodes to quantize; empty: all but `choice.floats`.
+
+        Raises:
+            ModelFileError: the quantizer cannot handle the graph.
+        """
+        recipe = choice.recipe
+        ranges = ranges_of(self.histograms, choice.method, recipe.symmetric)
+        model = quantize_to_int8(self.source, ranges, recipe, only, choice.floats)
+        notes = {
+            "quantization": f"{recipe}: {recipe.reason}",
+            "target": recipe.target,
+            "calibration": f"{choice.method} over {len(self.images)} training images",
+        }
+        if choice.floats:
+            notes["float_layers"] = ", ".join(choice.floats)
+        info = replace(
+            self.info,
+            precision=PRECISION,
+            versions={**self.info.versions, **versions_of(VERSIONS)},
+            notes={**self.info.notes, **notes},
+        )
+        path.write_bytes(onnx_bytes(model, info))
+
+
+def measure_accuracy(path: Path, split: Split, most: int | None = None) -> tuple[Accuracy, ModelInfo]:
+    """Top-1 of an ONNX file of kdtool on a split, or on `most` of its images, evenly spread.
+
+    Raises:
+        ModelFileError: broken, or not kdtool's.
+    """
+    session = open_model(path)
+    try:
+        if session.info is None:
+            raise ModelFileError(
+                f"{path}: not a model of kdtool.",
+                f"Export it again with: kdtool export --onnx {path.parent.parent}",
+            )
+        return top1(session, _part(split, most), session.info.preprocess), session.info
+    finally:
+        session.close()
+
+
+def _part(split: Split, most: int | None) -> Split:
+    if most is None or len(split.labels) <= most:
+        return split
+    chosen = np.linspace(0, len(split.labels) - 1, most).round().astype(np.intp)
+    return replace(split, images=split.images[chosen], labels=split.labels[chosen])
