@@ -22,7 +22,8 @@ from kdtool.train.student import distill, train_baseline
 ARCH = "timm/test_resnet"
 FIELDS = [
     "data.size=32", "teacher.weights=none", "student.loss.name=dist", "student.ema=0.5",
-    "student.augment.mixup=0.4", "student.augment.flip=true", *(f"{one}.{field}" for one in ("teacher", "student") for field in (
+    "student.augment.mixup=0.4", "student.augment.flip=true",
+    *(f"{one}.{field}" for one in ("teacher", "student") for field in (
         f"arch={ARCH}", "epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10")),
 ]  # fmt: skip
 SETTINGS: dict[str, Any] = {
