@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,6 @@ RESULTS = Path(__file__).with_name("results") / "training.json"
 
 def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     """Train with kdtool; seconds of each epoch, of its data, and of its checkpoints."""
-    import torch
-
     from kdtool.core.recipe import StudentSettings
     from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
@@ -84,7 +81,6 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         train(prepared, Training("student", out, settings, 0, 0, lambda _: objectives), QUIET)
     else:
         distill(run, prepared, settings, 0, QUIET, folder=out)
-    torch.set_num_threads(1)
     starts = [data.calls[0][0], *(end for _, end in marks.calls[:-1])]
     ends = [start for start, _ in marks.calls]
     measured = [end - start for start, end in zip(starts, ends, strict=True)][1:]
@@ -258,20 +254,17 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     decoded = time.perf_counter()
     info = ModelInfo("teacher", TEACHER, prepared.classes, prepared.preprocess)
     save_network(run.weights("teacher"), build(TEACHER, CLASSES, options.size).state_dict(), info)
-    task = training_task(prepared, replace_epochs(StudentSettings(arch=STUDENT), options.epochs), 0)
+    task = training_task(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
     asked = time.perf_counter()
     label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
     return {"prepare_seconds": decoded - started, "label_seconds": time.perf_counter() - asked}
 
 
-def replace_epochs(settings: Any, epochs: int) -> Any:
-    return settings.model_copy(update={"epochs": epochs})
-
-
 def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict[str, float]:
     """One measurement in a process of its own."""
     words = [
-        __file__, "--child", name, "--size", str(size), "--batch", str(batch), "--folder", str(options.folder),
+        __file__, "--child", name, "--size", str(size), "--batch", str(batch),
+        "--folder", str(options.folder),
         "--epochs", str(options.epochs), "--workers", str(options.workers),
     ]  # fmt: skip
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

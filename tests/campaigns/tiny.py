@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch  # noqa: F401 (imported once, before the forks)
 from PIL import Image
 
 from kdtool.cli import main
