@@ -15,13 +15,14 @@ TEST := $(VENV)/.installed-test
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test clean
+.PHONY: help setup setup-test demo check test kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    install into $(VENV) and run every stage on the embedded digits'
 	@echo 'make test    install what tests need, check the code and run every test'
 	@echo 'make check   ruff, mypy and import-linter alone'
+	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
 	@echo 'make setup   install alone'
 	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
 	@echo
@@ -57,6 +58,19 @@ check: $(TEST)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+CAMPAIGN := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m
+ROUNDS ?=
+ROUNDS_OPTION = $(if $(ROUNDS),--rounds $(ROUNDS))
+
+kill-campaign: $(TEST)
+	$(CAMPAIGN) campaigns.kill $(ROUNDS_OPTION)
+
+io-faults: $(TEST)
+	$(CAMPAIGN) campaigns.io_faults $(ROUNDS_OPTION)
+
+cache-edits: $(TEST)
+	$(CAMPAIGN) campaigns.cache_edits $(ROUNDS_OPTION)
 
 clean:
 	rm -rf '$(VENV)' build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,12 +20,16 @@ from kdtool.train.processes import processes
 from kdtool.train.student import distill, train_baseline
 
 ARCH = "timm/test_resnet"
+SHARED = ("epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10", f"arch={ARCH}")
 FIELDS = [
-    "data.size=32", "teacher.weights=none", "student.loss.name=dist", "student.ema=0.5",
-    "student.augment.mixup=0.4", "student.augment.flip=true",
-    *(f"{one}.{field}" for one in ("teacher", "student") for field in (
-        f"arch={ARCH}", "epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10")),
-]  # fmt: skip
+    "data.size=32",
+    "teacher.weights=none",
+    "student.loss.name=dist",
+    "student.ema=0.5",
+    "student.augment.mixup=0.4",
+    "student.augment.flip=true",
+    *(f"{role}.{field}" for role in ("teacher", "student") for field in SHARED),
+]
 SETTINGS: dict[str, Any] = {
     "arch": ARCH, "epochs": 2, "patience": 0, "optimizer": "sgd", "lr": 1e-3, "batch_size": 10,
 }  # fmt: skip

@@ -58,6 +58,16 @@ def test_the_test_target_checks_and_tests(folder: Path) -> None:
         assert tool in planned
 
 
+@pytest.mark.parametrize(
+    "target, module",
+    [("kill-campaign", "kill"), ("io-faults", "io_faults"), ("cache-edits", "cache_edits")],
+)
+def test_a_campaign_is_as_long_as_asked(folder: Path, target: str, module: str) -> None:
+    assert f"-m campaigns.{module} --rounds 7\n" in make(folder, "--dry-run", target, "ROUNDS=7").stdout
+    assert "--rounds" not in make(folder, "--dry-run", target, "ROUNDS=").stdout
+    assert (ROOT / "tests" / "campaigns" / f"{module}.py").is_file()
+
+
 def test_what_is_installed_is_not_installed_again(folder: Path) -> None:
     (folder / ".venv").mkdir()
     (folder / ".venv" / ".installed-train").touch()

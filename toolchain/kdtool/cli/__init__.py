@@ -128,7 +128,7 @@ def _explain(error: Exception, debug: bool) -> int:
         from kdtool.core.errors import missing_extra
 
         return _explain(missing_extra(error.name, "This command"), debug=False)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_of_memory(error)):
         click.echo(
             "Error: out of memory. Next: a smaller batch, such as --set student.batch_size=8", err=True
         )
@@ -147,3 +147,10 @@ def _explain(error: Exception, debug: bool) -> int:
 def _speaks_of_peers(error: RuntimeError) -> bool:
     """Whether an error is the communication's: gloo and NCCL raise RuntimeError with a text of their own."""
     return any(word in str(error).lower() for word in ("gloo", "nccl", "connection", "peer"))
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: several processes do not halve their batch, and labelling has none."""
+    from kdtool.train.memory import out_of_memory
+
+    return "memory" in str(error) and out_of_memory(error)

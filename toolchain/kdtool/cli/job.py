@@ -29,6 +29,7 @@ class TrainingOptions:
     skip_bad: bool
     allow_leaks: bool
     dry_run: bool
+    compile: bool = False
     student: str | None = None
     baseline: bool = False
 
@@ -47,6 +48,8 @@ class TrainingOptions:
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
+            ("teacher.compile", "true" if self.compile else None),
+            ("student.compile", "true" if self.compile else None),
             ("data.skip_bad", "true" if self.skip_bad else None),
             ("data.allow_leaks", "true" if self.allow_leaks else None),
         ]

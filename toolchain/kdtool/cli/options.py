@@ -50,6 +50,9 @@ teacher_options = (
         help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
     ),
 )
+compile_option = click.option(
+    "--compile", is_flag=True, help="Translate the networks by torch.compile before training."
+)
 scan_options = (
     click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
     click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
@@ -59,7 +62,7 @@ scan_options = (
 def training_options(command: Command) -> Command:
     """The options of the commands that read photographs and train: run, teach, distill."""
     own = (data_argument, out_option, recipe_option, set_option, seed_option)
-    return _with(command, (*own, *teacher_options, *scan_options, dry_run_option))
+    return _with(command, (*own, *teacher_options, *scan_options, compile_option, dry_run_option))
 
 
 def student_options(command: Command) -> Command:

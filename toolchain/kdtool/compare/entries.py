@@ -35,6 +35,7 @@ class Entry:
     def alone(self) -> StudentSettings:
         """The student without a teacher, on the same budget; a teacher's views are no part of it."""
         nothing = {"loss": LossSettings(), "features": FeatureSettings(), "views": 0}
+        nothing["answers"] = "float32"
         return self.student.model_copy(update=nothing)
 
     @property
@@ -53,10 +54,11 @@ class Entry:
     @property
     def soft_labels(self) -> str:
         """Names the teacher's answers: recipes of one augmentation share them, as far as views go."""
-        augment = self.student.augment
+        augment, kind = self.student.augment, self.student.answers
+        stored = "" if kind == "float32" else f"-{kind}"
         if not augment.active:
-            return "plain"
-        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True)})
+            return f"plain{stored}"
+        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True)}) + stored
 
     @property
     def views(self) -> int:

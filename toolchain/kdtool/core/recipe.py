@@ -96,6 +96,7 @@ class NetworkSettings(_Section):
     warmup_epochs: int = Field(0, ge=0, description="epochs over which the learning rate rises to `lr`")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the arithmetic in training")
+    compile: bool = Field(False, description="translate the network by torch.compile before training")
     augment: AugmentSettings = AugmentSettings()
 
     @field_validator("weights", "trained", check_fields=False)
@@ -164,6 +165,9 @@ class StudentSettings(NetworkSettings):
     lr: Rate = 1e-3
     views: int = Field(
         0, ge=0, description="augmented views of each picture that the teacher answers once; 0: one an epoch"
+    )
+    answers: Literal["float32", "float16"] = Field(
+        "float32", description="how the teacher's answers are stored; float16 is half the size"
     )
     loss: LossSettings = LossSettings()
     features: FeatureSettings = FeatureSettings()

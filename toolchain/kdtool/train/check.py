@@ -6,7 +6,15 @@ from pathlib import Path
 
 from kdtool.arch.network import build, load_network
 from kdtool.core.errors import UsageError
-from kdtool.core.recipe import AugmentSettings, FeatureSettings, NetworkSettings, Recipe, TeacherSettings
+from kdtool.core.launch import process_count
+from kdtool.core.recipe import (
+    AugmentSettings,
+    FeatureSettings,
+    NetworkSettings,
+    Recipe,
+    StudentSettings,
+    TeacherSettings,
+)
 from kdtool.core.run import RunFolder
 from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
 from kdtool.train.features import compare_features
@@ -55,6 +63,8 @@ def check_student(run: RunFolder, recipe: Recipe) -> None:
 
 def _check_options(section: str, settings: NetworkSettings) -> None:
     _check_warmup(section, settings.warmup_epochs, settings.epochs, section)
+    if settings.compile:
+        _check_compile(section, settings)
     augment = settings.augment
     usual = AugmentSettings().magnitude
     if augment.magnitude != usual and not augment.randaugment:
@@ -62,6 +72,22 @@ def _check_options(section: str, settings: NetworkSettings) -> None:
             f"{section}.augment.magnitude is {augment.magnitude} without RandAugment, whose strength it is; "
             f"allowed: {usual}, its default.",
             f"--set {section}.augment.randaugment=2, or --set {section}.augment.magnitude={usual}",
+        )
+
+
+def _check_compile(section: str, settings: NetworkSettings) -> None:
+    """torch.compile hides from us what several processes, and losses on features, have to see."""
+    if process_count() > 1:
+        raise UsageError(
+            f"{section}.compile is true in {process_count()} processes; allowed is one, since batch "
+            "normalization over all of them needs the network as it is.",
+            f"--set {section}.compile=false, or start it without torchrun or accelerate launch.",
+        )
+    if isinstance(settings, StudentSettings) and settings.features.name:
+        raise UsageError(
+            f"student.compile is true with student.features.name {settings.features.name!r}; allowed: one of "
+            "them, since features are tapped inside the network.",
+            "--set student.compile=false",
         )
 
 

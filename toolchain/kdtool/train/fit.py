@@ -75,6 +75,7 @@ def fit(
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
     saved = time.monotonic()
     half = settings.precision == "bfloat16"
+    forward = torch.compile(network) if settings.compile else network
 
     with graceful_stop() as stop, screen.bar(title, settings.epochs * steps_per_epoch) as bar:
         bar.advance(progress.epoch * steps_per_epoch + progress.step)
@@ -87,7 +88,7 @@ def fit(
                 batch = tasks["train"].shared_batch(order[progress.step], progress.epoch, device, team)
                 reseed(seed, progress.epoch, progress.step, team.rank)
                 with team.as_one_batch(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-                    output = network(batch.images)
+                    output = forward(batch.images)
                 output = whole_output(output, batch)
                 with team.as_one_batch():
                     loss = objective(output, batch)

@@ -27,6 +27,7 @@ from kdtool.train.batch import Task, plain_task
 from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.curves import curves_png
 from kdtool.train.fit import fit
+from kdtool.train.memory import within_memory
 from kdtool.train.objective import CrossEntropy, Objective
 from kdtool.train.order import batches
 from kdtool.train.processes import processes
@@ -102,6 +103,7 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
     Raises:
         GateError, Interrupted: as `kdtool.train.fit.fit`; a checkpoint keeps what was done.
         UsageError: more processes than images in a batch.
+        SetupError: memory does not suffice, however small the batch.
     """
     group = processes()
     role, settings = training.role, training.settings
@@ -117,26 +119,36 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
         screen.warn(advice)
     _require_shares(prepared, training, group.count)
     torch.set_num_threads(usable_threads())
-    torch.manual_seed(training.seed)
-    network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
-    objectives = training.objectives(network)
     _say_if_anew(stage, training, screen)
     group.once(stage.reopen)
-    checkpoints = Checkpoints(stage.folder / "checkpoints", _resumable_key(stage, training), screen)
+    key = _resumable_key(stage, training)
     tasks = {
         "train": training_task(prepared, settings, training.views_seed),
         "validation": plain_task(prepared, "validation"),
     }
-    best, progress = fit(role, network, tasks, objectives, settings, training.seed, checkpoints, screen)
-    info = ModelInfo(
-        role=role,
-        arch=settings.arch,
-        classes=prepared.classes,
-        preprocess=prepared.preprocess,
-        label_smoothing=settings.label_smoothing,
-        params=parameter_count(network),
-    )
-    manifest = group.once(lambda: _seal(stage, best, info, progress, settings, checkpoints))
+
+    def attempt(batch_size: int) -> Manifest:
+        torch.manual_seed(training.seed)
+        network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
+        objectives = training.objectives(network)
+        own_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
+        checkpoints = Checkpoints(stage.folder / "checkpoints", own_key, screen)
+        own = settings.model_copy(update={"batch_size": batch_size})
+        best, progress = fit(role, network, tasks, objectives, own, training.seed, checkpoints, screen)
+        info = ModelInfo(
+            role=role,
+            arch=settings.arch,
+            classes=prepared.classes,
+            preprocess=prepared.preprocess,
+            label_smoothing=settings.label_smoothing,
+            params=parameter_count(network),
+        )
+        return group.once(lambda: _seal(stage, best, info, progress, own, checkpoints))
+
+    if group.count == 1:
+        manifest = within_memory(role, attempt, settings.batch_size, stage.folder, key, screen)
+    else:  # one that ran out alone would leave the others waiting
+        manifest = attempt(settings.batch_size)
     accuracy, epochs = manifest.result["validation_accuracy"], manifest.result["epochs"]
     early = "" if epochs == settings.epochs else f", stopped after {epochs} epochs"
     screen.say(
@@ -226,6 +238,7 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
         "validation_accuracy": row["validation_accuracy"],
         "best_epoch": int(row["epoch"]),
         "epochs": len(progress.rows),
+        "batch_size": settings.batch_size,
     }
 
 

@@ -38,7 +38,7 @@ def train_baseline(
     Without a teacher who answers each view once, no view needs to return: each epoch has its own.
     """
     views_seed = seed if views_seed is None else views_seed
-    alone = settings.model_copy(update={"views": 0})
+    alone = settings.model_copy(update={"views": 0, "answers": "float32"})
     training = Training("baseline", folder, alone, seed, views_seed, cross_entropy(alone))
     return train(prepared, training, screen)
 
@@ -76,11 +76,13 @@ def distill(
         objectives = _online(teacher, settings, loss, prepared.preprocess.size)
     else:
         task = training_task(prepared, settings, views_seed)
-        answers = label(teacher, prepared, task, soft_labels or run.soft_labels, screen)
+        place = soft_labels or run.soft_labels
+        answers = label(teacher, prepared, task, place, screen, settings.answers)
         parents["soft_labels"], lasting["soft_labels"] = answers.digest, answers.origin
         objectives = _stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
-    place = folder or run.role("student")
-    training = Training("student", place, settings, seed, views_seed, objectives, parents, lasting)
+    training = Training(
+        "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents, lasting
+    )
     manifest = train(prepared, training, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
     return manifest

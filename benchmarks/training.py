@@ -1,0 +1,362 @@
+"""What an epoch of distillation costs: kdtool, torchdistill, and a plain PyTorch loop, on the same images.
+
+python benchmarks/training.py [--data FOLDER] [--sizes 224:16,64:64] [--images 160] [--repeats 3]
+
+FOLDER holds class folders; without one, JPEG files of coloured noise of 500 × 375 pixels are made. A
+ResNet34 teaches a ResNet18, both from scratch (the time of a step does not depend on weights), with Adam
+and cross-entropy plus KL. Each measurement is a process of its own that trains `--epochs` epochs, of which
+the first warms up; in each repeat every candidate is measured once, in an order that rotates. What is
+stated are ratios within a repeat, with their median and range.
+
+    stored       kdtool distill, the teacher's answers looked up
+    online       kdtool, the teacher asked in every step
+    alone        kdtool without a teacher
+    torchdistill the package of that name (pip install torchdistill), left out where it is not installed
+    plain        a loop over ImageFolder and DataLoader, the teacher asked in every step
+    one, two     kdtool stored in one process of one thread, and in two of one thread each (torchrun)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kdtool.core.threads import usable_threads
+
+TEACHER, STUDENT, CLASSES = "resnet34", "resnet18", 10
+LR, TEMPERATURE = 1e-3, 4.0
+RESULTS = Path(__file__).with_name("results") / "training.json"
+
+
+def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
+    """Train with kdtool; seconds of each epoch, of its data, and of its checkpoints."""
+    from kdtool.core.recipe import StudentSettings
+    from kdtool.core.run import RunFolder
+    from kdtool.core.screen import QUIET
+    from kdtool.data.reader import open_prepared
+    from kdtool.losses import logit_loss
+    from kdtool.train import fit
+    from kdtool.train.batch import Task
+    from kdtool.train.checkpoint import Checkpoints
+    from kdtool.train.features import OnlineTeacher
+    from kdtool.train.objective import Distillation
+    from kdtool.train.processes import processes
+    from kdtool.train.stage import Training, train
+    from kdtool.train.student import distill, train_baseline
+    from kdtool.train.teacher import open_teacher
+
+    first = processes().first
+    run = RunFolder(options.folder / f"run-{options.size}")
+    prepared = open_prepared(run.data)
+    settings = StudentSettings(
+        arch=STUDENT, epochs=options.epochs, patience=0, lr=LR, batch_size=options.batch,
+        loss={"name": "kd", "temperature": TEMPERATURE},
+    )  # fmt: skip
+    data, saves, marks = Stopwatch(), Stopwatch(), Stopwatch()
+    Task.shared_batch = data.of(Task.shared_batch)
+    Checkpoints.save = saves.of(Checkpoints.save)
+    fit.evaluate = marks.of(fit.evaluate)
+    out = Path(tempfile.mkdtemp(dir=options.folder)) if first else options.folder / "other"
+    if name == "alone":
+        train_baseline(out, prepared, settings, 0, QUIET)
+    elif name == "online":
+        teacher = open_teacher(run, prepared)
+        online = OnlineTeacher(teacher.network, teacher.info.preprocess)
+        bound = logit_loss(settings.loss.name, settings.loss.params)
+        objective = Distillation(settings.loss, 0.0, bound, online)
+        objectives = {"train": objective, "validation": objective}
+        train(prepared, Training("student", out, settings, 0, 0, lambda _: objectives), QUIET)
+    else:
+        distill(run, prepared, settings, 0, QUIET, folder=out)
+    starts = [data.calls[0][0], *(end for _, end in marks.calls[:-1])]
+    ends = [start for start, _ in marks.calls]
+    measured = [end - start for start, end in zip(starts, ends, strict=True)][1:]
+    after_first = [end - start for start, end in data.calls if start > starts[1]]
+    return {
+        "seconds": statistics.median(measured),
+        "data_share": sum(after_first) / sum(measured),
+        "save_seconds": statistics.median(end - start for start, end in saves.calls),
+    }
+
+
+def torchdistill(options: argparse.Namespace) -> dict[str, float]:
+    """Train with torchdistill's box, as its examples do."""
+    import torch
+    from torch.utils.data import RandomSampler
+    from torchdistill.core.distillation import get_distillation_box
+
+    loader = {
+        "dataset_id": "train", "sampler": {"class_or_func": RandomSampler},
+        "kwargs": {"batch_size": options.batch, "num_workers": options.workers},
+    }  # fmt: skip
+    loss = {
+        "student_module_path": ".", "student_module_io": "output", "teacher_module_path": ".",
+        "teacher_module_io": "output", "temperature": TEMPERATURE, "alpha": 0.5, "reduction": "batchmean",
+    }  # fmt: skip
+    criterion = {"kd": {"criterion": {"key": "KDLoss", "kwargs": loss}, "weight": 1.0}}
+    config = {
+        "num_epochs": options.epochs,
+        "train_data_loader": loader,
+        "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False, "sequential": []},
+        "student": {"forward_proc": "forward_batch_only", "sequential": []},
+        "optimizer": {"key": "Adam", "kwargs": {"lr": LR}},
+        "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": criterion}},
+    }
+    teacher, student = networks()
+    device = torch.device("cpu")
+    box = get_distillation_box(
+        teacher, student, {"train": image_folder(options)}, config, device, None, False, 1
+    )
+
+    def epoch(number: int) -> None:
+        box.pre_epoch_process(epoch=number)
+        for images, targets, extra in box.train_data_loader:
+            box.post_forward_process(loss=box.forward_process(images, targets, extra))
+
+    return timed(epoch, options.epochs)
+
+
+def plain(options: argparse.Namespace) -> dict[str, float]:
+    """The loop of a tutorial."""
+    import torch
+    import torch.nn.functional as F
+    from torch.utils.data import DataLoader
+
+    teacher, student = networks()
+    teacher.eval()
+    student.train()
+    loader = DataLoader(
+        image_folder(options), batch_size=options.batch, shuffle=True, num_workers=options.workers
+    )
+    optimizer = torch.optim.Adam(student.parameters(), lr=LR)
+
+    def epoch(_: int) -> None:
+        for images, targets in loader:
+            with torch.no_grad():
+                answers = teacher(images)
+            logits = student(images)
+            soft = F.kl_div(
+                F.log_softmax(logits / TEMPERATURE, 1),
+                F.softmax(answers / TEMPERATURE, 1),
+                reduction="batchmean",
+            )
+            loss = 0.5 * F.cross_entropy(logits, targets) + 0.5 * TEMPERATURE**2 * soft
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return timed(epoch, options.epochs)
+
+
+CANDIDATES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
+    **{name: lambda options, name=name: kdtool(name, options) for name in ("stored", "online", "alone")},
+    "torchdistill": torchdistill,
+    "plain": plain,
+    **{name: lambda options: kdtool("stored", options) for name in ("one", "two")},
+}
+ONE_THREAD = ("one", "two")
+
+
+class Stopwatch:
+    """Start and end of every call of a function."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, float]] = []
+
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed_call(*arguments: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*arguments, **options)
+            self.calls.append((started, time.perf_counter()))
+            return result
+
+        return timed_call
+
+
+def timed(epoch: Callable[[int], None], epochs: int) -> dict[str, float]:
+    """The median of all epochs but the first."""
+    seconds = []
+    for number in range(epochs):
+        started = time.perf_counter()
+        epoch(number)
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": statistics.median(seconds[1:])}
+
+
+def networks() -> tuple[Any, Any]:
+    from torchvision import models
+
+    return models.get_model(TEACHER, num_classes=CLASSES), models.get_model(STUDENT, num_classes=CLASSES)
+
+
+def image_folder(options: argparse.Namespace) -> Any:
+    """The training images, decoded, resized and cropped each time, as usual."""
+    from torchvision import datasets, transforms
+
+    steps = [
+        transforms.Resize(options.size),
+        transforms.CenterCrop(options.size),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    return datasets.ImageFolder(options.folder / "photographs" / "train", transforms.Compose(steps))
+
+
+def lay_out(options: argparse.Namespace) -> None:
+    """`--images` training images in class folders, and a few for validation and test."""
+    own = iter(sorted(options.data.rglob("*.jp*g"))) if options.data else None
+    root = options.folder / "photographs"
+    for split, count in {"train": options.images, "validation": 2 * CLASSES, "test": 2 * CLASSES}.items():
+        for index in range(count):
+            folder = root / split / f"class{index % CLASSES}"
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{index:05d}.jpg"
+            if own is not None:
+                file.symlink_to(next(own).resolve())
+            else:
+                generator = np.random.default_rng((len(split), index))
+                coarse = generator.integers(0, 256, (15, 20, 3)).astype(np.uint8)
+                Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC).save(file, quality=90)
+
+
+def prepare(options: argparse.Namespace) -> dict[str, float]:
+    """kdtool's prepared images, a teacher and its answers; seconds that images and answers took."""
+    import torch
+
+    from kdtool.arch.network import build, save_network
+    from kdtool.core.modelinfo import ModelInfo
+    from kdtool.core.recipe import DataSettings, StudentSettings
+    from kdtool.core.run import RunFolder
+    from kdtool.core.screen import QUIET
+    from kdtool.data.prepare import prepare as prepare_data
+    from kdtool.train.softlabels import label
+    from kdtool.train.stage import training_task
+    from kdtool.train.teacher import open_teacher
+
+    torch.set_num_threads(usable_threads())
+    run = RunFolder(options.folder / f"run-{options.size}")
+    started = time.perf_counter()
+    settings = DataSettings(size=options.size, allow_leaks=True)
+    prepared, _ = prepare_data(str(options.folder / "photographs"), settings, 0, run.data, QUIET)
+    decoded = time.perf_counter()
+    info = ModelInfo("teacher", TEACHER, prepared.classes, prepared.preprocess)
+    save_network(run.weights("teacher"), build(TEACHER, CLASSES, options.size).state_dict(), info)
+    task = training_task(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
+    asked = time.perf_counter()
+    label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    return {"prepare_seconds": decoded - started, "label_seconds": time.perf_counter() - asked}
+
+
+def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    words = [
+        __file__, "--child", name, "--size", str(size), "--batch", str(batch),
+        "--folder", str(options.folder),
+        "--epochs", str(options.epochs), "--workers", str(options.workers),
+    ]  # fmt: skip
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    threads = 1 if name in ONE_THREAD else usable_threads()
+    done = subprocess.run(
+        [sys.executable, *(torchrun if name == "two" else []), *words],
+        stdout=subprocess.PIPE, check=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+    )  # fmt: skip
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"{size} px, {name}: {result}", file=sys.stderr)
+    return result
+
+
+def measure(size: int, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """All candidates at one size of image."""
+    before = child("prepare", size, batch, options)
+    names = [name for name in CANDIDATES if name != "torchdistill" or find_spec("torchdistill")]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for repeat in range(options.repeats):
+        for name in (*names[repeat % len(names) :], *names[: repeat % len(names)]):
+            found[name].append(child(name, size, batch, options))
+    seconds = {name: [one["seconds"] for one in results] for name, results in found.items()}
+    save = statistics.median(one["save_seconds"] for one in found["stored"])
+    return {
+        "size": size,
+        "batch": batch,
+        "images_per_second": {name: spread(options.images / one for one in seconds[name]) for name in names},
+        "epoch_ratio_to_alone": {
+            name: spread(a / b for a, b in zip(seconds[name], seconds["alone"], strict=True))
+            for name in names
+            if name not in ONE_THREAD
+        },
+        "speed_ratio_of_stored": {
+            name: spread(a / b for a, b in zip(seconds[name], seconds["stored"], strict=True))
+            for name in ("torchdistill", "plain", "online")
+            if name in names
+        },
+        "scaling_of_two_processes": spread(
+            a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)
+        ),
+        "data_share_after_first_epoch": spread(one["data_share"] for one in found["stored"]),
+        "durability_share_at_one_checkpoint_a_minute": save / (60 + save),
+        **before,
+    }
+
+
+def spread(values: Iterator[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    every = list(values)
+    return {
+        "median": round(statistics.median(every), 4),
+        "min": round(min(every), 4),
+        "max": round(max(every), 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--sizes", default="224:16,64:64", help="pixels:batch, with commas between")
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="of the peers' DataLoader")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    for hidden, kind in (("--child", str), ("--size", int), ("--batch", int), ("--folder", Path)):
+        parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        result = (CANDIDATES | {"prepare": prepare})[options.child](options)
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(json.dumps(result))
+        return
+    from kdtool.bench.host import read_host
+    from kdtool.core.versions import versions_of
+
+    with tempfile.TemporaryDirectory(prefix="kdtool-training-") as folder:
+        options.folder = Path(folder)
+        lay_out(options)
+        sizes = [tuple(map(int, part.split(":"))) for part in options.sizes.split(",")]
+        measured = [measure(size, batch, options) for size, batch in sizes]
+    result = {
+        "images": options.images, "repeats": options.repeats, "epochs": options.epochs,
+        "photographs": options.data.name if options.data else "coloured noise, 500 × 375, JPEG",
+        "loader_workers_of_peers": options.workers, "threads": usable_threads(), "measured": measured,
+        "host": read_host().__dict__, "versions": versions_of((*versions_of(), "torchdistill")),
+    }  # fmt: skip
+    options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    print(json.dumps(measured, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

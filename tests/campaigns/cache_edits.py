@@ -1,0 +1,127 @@
+"""Bytes change, size and modification time stay: never is anything stale reused.
+
+python -m campaigns.cache_edits --rounds 1000
+
+Photographs, decoded images and their records, the teacher's answers and manifests are edited. After each
+edit data and answers must be those that a run without a cache gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from campaigns.tiny import ARCH, CLASSES, photographs
+from kdtool.arch.network import build, save_network
+from kdtool.core.files import sha256_file
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.recipe import DataSettings, StudentSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.prepare import prepare
+from kdtool.data.reader import Prepared
+from kdtool.train.softlabels import SoftLabels, label
+from kdtool.train.stage import training_task
+from kdtool.train.teacher import open_teacher
+
+HEADER = 54  # bytes of a BMP before its pixels
+STUDENT = StudentSettings(arch=ARCH, epochs=2, augment={"flip": True})  # type: ignore[arg-type]
+
+
+def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Edit, make again, compare with what is made from nothing."""
+    chance = random.Random(seed)
+    source, run = photographs(folder / "photographs"), RunFolder(folder / "run")
+    torch.manual_seed(0)
+    network = build(ARCH, len(CLASSES), 32)
+    prepared = _prepared(source, run)
+    info = ModelInfo("teacher", ARCH, prepared.classes, prepared.preprocess)
+    save_network(run.weights("teacher"), network.state_dict(), info)
+    labels = _labels(run, prepared)
+    edits: Counter[str] = Counter()
+    stale, held = [], (_content(prepared), labels.logits["train"])
+    for number in range(rounds):
+        kind, path = _choose(chance, source, run)
+        _edit(path, chance, HEADER if kind == "photograph" else 0)
+        edits[kind] += 1
+        prepared = _prepared(source, run)
+        labels = _labels(run, prepared)
+        if kind == "photograph":
+            fresh = RunFolder(folder / "fresh")
+            shutil.copytree(run.role("teacher"), fresh.role("teacher"))
+            anew = _prepared(source, fresh)
+            expected = (_content(anew), _labels(fresh, anew).logits["train"])
+            if "test" not in path.parts and expected[0] == held[0]:
+                stale.append(f"{number}: an edit of {path.name} that changes nothing is no edit")
+            shutil.rmtree(fresh.path)
+        else:
+            expected = held
+        held = (_content(prepared), labels.logits["train"])
+        if held[0] != expected[0] or not np.array_equal(held[1], expected[1]):
+            stale.append(f"{number}: {kind} {path.relative_to(folder)}")
+            held = expected
+    return {"seed": seed, "edits": sum(edits.values()), "by_kind": dict(edits), "stale": stale}
+
+
+def _prepared(source: Path, run: RunFolder) -> Prepared:
+    return prepare(str(source), DataSettings(size=32, allow_leaks=True), 0, run.data, QUIET)[0]
+
+
+def _labels(run: RunFolder, prepared: Prepared) -> SoftLabels:
+    """Validation and two views of the training images."""
+    teacher = open_teacher(run, prepared)
+    return label(teacher, prepared, training_task(prepared, STUDENT, 0), run.soft_labels, QUIET)
+
+
+def _content(prepared: Prepared) -> dict[str, str]:
+    """Hashes of the files themselves, not those on record."""
+    return {
+        path.name: sha256_file(path) for path in prepared.folder.glob("*.*") if "manifest" not in path.name
+    }
+
+
+def _choose(chance: random.Random, source: Path, run: RunFolder) -> tuple[str, Path]:
+    kinds = {
+        "photograph": sorted(source.rglob("*.bmp")),
+        "decoded": sorted(run.data.glob("*.npy")),
+        "record": [run.data / "samples.csv", run.data / "data.json"],
+        "answers": sorted(run.soft_labels.glob("*.npy")),
+        "manifest": [run.data / "manifest.json", run.soft_labels / "manifest.json"],
+    }
+    kind = chance.choice(list(kinds))
+    return kind, chance.choice(kinds[kind])
+
+
+def _edit(path: Path, chance: random.Random, start: int) -> None:
+    """Change one byte; size, modification and access time are as before."""
+    before = path.stat()
+    payload = bytearray(path.read_bytes())
+    place = chance.randrange(start, len(payload))
+    payload[place] ^= chance.randint(1, 255)
+    path.write_bytes(payload)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kdtool-edits-") as folder:
+        result = campaign(options.rounds, options.seed, Path(folder))
+    print(json.dumps(result, indent=2))
+    raise SystemExit(1 if result["stale"] else 0)
+
+
+if __name__ == "__main__":
+    main()

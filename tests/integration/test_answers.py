@@ -1,0 +1,68 @@
+"""How the teacher's answers are stored: whole, or in half the size within 1e-3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdtool.arch.network import build, save_network
+from kdtool.core.errors import GateError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.recipe import StudentSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.train.batch import plain_task
+from kdtool.train.softlabels import label
+from kdtool.train.stage import training_task
+from kdtool.train.teacher import open_teacher
+
+ARCH = "timm/test_resnet"
+STUDENT = StudentSettings(arch=ARCH, epochs=2, augment={"flip": True})  # type: ignore[arg-type]
+
+
+def run_with_teacher(folder: Path, prepared: Prepared, scale: float = 1.0) -> RunFolder:
+    """A run whose teacher's logits are `scale` times those of a fresh network."""
+    torch.manual_seed(0)
+    network = build(ARCH, len(prepared.classes), 32)
+    with torch.no_grad():
+        network.fc.weight.mul_(scale)
+    info = ModelInfo("teacher", ARCH, prepared.classes, prepared.preprocess)
+    save_network(RunFolder(folder).weights("teacher"), network.state_dict(), info)
+    return RunFolder(folder)
+
+
+def test_float16_is_within_a_thousandth_and_float32_is_exact(prepared: Prepared, tmp_path: Path) -> None:
+    run = run_with_teacher(tmp_path / "run", prepared)
+    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
+    whole = label(teacher, prepared, task, tmp_path / "whole", QUIET)
+    half = label(teacher, prepared, task, tmp_path / "half", QUIET, "float16")
+    assert {view.dtype.name for view in half.views["train"]} == {"float16"}
+    np.testing.assert_allclose(half.logits["train"], whole.logits["train"], rtol=1e-3, atol=1e-6)
+    assert half.digest != whole.digest
+    plain = plain_task(prepared, "validation").batch(np.arange(12), 0, torch.device("cpu"))
+    with torch.no_grad():
+        expected = teacher.network.to(memory_format=torch.channels_last)(plain.images)
+    assert torch.equal(whole.answers("validation")(plain), expected), "the same batch gives the same bits"
+    torch.testing.assert_close(half.answers("validation")(plain), expected, rtol=1e-3, atol=1e-6)
+    assert half.answers("validation")(plain).dtype == torch.float32
+
+
+def test_what_is_stored_otherwise_is_not_reused(prepared: Prepared, tmp_path: Path) -> None:
+    run = run_with_teacher(tmp_path / "run", prepared)
+    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
+    half = label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
+    whole = label(teacher, prepared, task, run.soft_labels, QUIET)
+    assert {view.dtype.name for view in whole.views["train"]} == {"float32"}
+    assert not np.array_equal(whole.logits["train"], half.logits["train"])
+
+
+def test_an_answer_that_float16_does_not_hold_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    run = run_with_teacher(tmp_path / "run", prepared, scale=1e7)
+    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
+    with pytest.raises(GateError, match=r"which float16 does not hold\.\n.*student.answers=float32"):
+        label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
+    label(teacher, prepared, task, run.soft_labels, QUIET)

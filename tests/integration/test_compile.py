@@ -1,0 +1,74 @@
+"""`--compile`: the network that trains is the one torch.compile made of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kdtool.cli.job import TrainingOptions
+from kdtool.core.errors import UsageError
+from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.train.check import check_student
+from kdtool.train.teacher import teach
+
+ARCH = "timm/test_resnet"
+SETTINGS = TeacherSettings(arch=ARCH, weights="none", epochs=1, lr=1e-2, batch_size=12)
+
+
+def test_a_compiled_network_trains_and_keeps_its_names(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the backend that only traces, so that no C++ is compiled here; its arithmetic is the same."""
+    asked = []
+
+    def traced(network: torch.nn.Module) -> Any:
+        asked.append(network)
+        return partial(original, backend="eager")(network)
+
+    original = torch.compile
+    plain, compiled = RunFolder(tmp_path / "plain"), RunFolder(tmp_path / "compiled")
+    teach(plain, prepared, SETTINGS, 0, QUIET)
+    assert not asked
+    monkeypatch.setattr(torch, "compile", traced)
+    teach(compiled, prepared, SETTINGS.model_copy(update={"compile": True}), 0, QUIET)
+    assert len(asked) == 1
+    one, other = (load_file(run.weights("teacher")) for run in (plain, compiled))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_option_is_short_for_both_networks() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("data", "out", "recipe", "seed", "teacher", "teacher_weights"))
+    options = TrainingOptions(
+        **nothing, overrides=(), skip_bad=False, allow_leaks=False, dry_run=False, compile=True
+    )
+    assert options.as_overrides() == ["teacher.compile=true", "student.compile=true"]
+
+
+@pytest.mark.parametrize(
+    "fields, world, message",
+    [
+        ({}, "2", r"student.compile is true in 2 processes; allowed is one"),
+        (
+            {"features": {"name": "fitnet"}},
+            "1",
+            "student.compile is true with student.features.name",
+        ),
+    ],
+)
+def test_what_a_compiled_network_hides_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], world: str, message: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", world)
+    student = StudentSettings.model_validate({"arch": ARCH, "compile": True, **fields})
+    with pytest.raises(UsageError, match=message):
+        check_student(RunFolder(tmp_path), Recipe(name="mine", student=student))
