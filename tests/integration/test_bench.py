@@ -250,7 +250,7 @@ def test_machines_side_by_side(
     rows["student-int8"]["accuracy"] = 0.9
     rows["teacher"]["sha256"] = "0" * 64
     del other["models"][2]  # the baseline
-    old = other | {"schema": 1, "void": ["throttled"], "notes": ["Latencies are void (throttled)."]}
+    old = other | {"schema": 1, "void": ["throttled"]}
     (tmp_path / "pi.json").write_text(json.dumps(other))
     (tmp_path / "old.json").write_text(json.dumps(old))
     files = (run.path, tmp_path / "pi.json", tmp_path / "old.json")
@@ -305,6 +305,8 @@ def test_a_throttled_pi_voids_latencies_and_is_measured_again(
     void = read_bench(run.bench)
     assert (void.void, void.claim.verdict) == (("throttled",), "INCONCLUSIVE")
     assert len(void.model("student").latency_ms.samples) == 64
+    assert void.notes[0].startswith("Latencies are void (throttled)")
+    assert not any("1.1 × as fast" in note for note in void.notes)
     program.unlink()
     assert bench_run(run, prepared, SETTINGS, QUIET).void == ()
 

@@ -104,7 +104,7 @@ def measure_all(
     notes = [
         *stability_notes(void, unstable),
         *accuracy_notes(models),
-        *latency_notes(models, host.usable),
+        *(latency_notes(models, host.usable) if not void else ()),
         *target_notes(_targets(subjects)),
         *_free_sides(subjects),
     ]
