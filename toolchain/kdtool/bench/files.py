@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bench.subjects import Cost, Pictures, Subject, called, measure_all, open_all
+from kdtool.bench.costs import Cost
+from kdtool.bench.opening import called, open_all
+from kdtool.bench.subjects import Pictures, Subject, measure_all
 from kdtool.core.benchresult import BenchResult
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo

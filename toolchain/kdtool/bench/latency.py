@@ -19,7 +19,6 @@ from kdtool.core.benchresult import Latency, Throughput
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
-    P90_SAMPLES,
     P99_SAMPLES,
     Interval,
     quantile,
@@ -119,7 +118,7 @@ def latency_of(timed: Timed, threads: int) -> Latency:
         threads=threads,
         p99=quantile(samples, 0.99) if enough else None,
         p50_ci=quantile_interval(samples, 0.5),
-        p90_ci=quantile_interval(samples, 0.9) if len(samples) >= P90_SAMPLES else None,
+        p90_ci=quantile_interval(samples, 0.9),
         p99_ci=quantile_interval(samples, 0.99) if enough else None,
         steady=timed.steady,
     )

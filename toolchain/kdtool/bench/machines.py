@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kdtool.bench.notes import stability_notes
 from kdtool.bench.table import MISSING, PLAIN_WIDTH, VOID, milliseconds_cell, plain_table, share_cell
 from kdtool.core.benchresult import BenchResult, ModelResult, read_bench
 from kdtool.core.errors import UsageError
@@ -109,7 +110,7 @@ def read_machines(targets: Sequence[Path]) -> Machines:
         ]
         notes += _differences(name, [(number, model) for number, _, model in found])
     for number, result in enumerate(results, 1):
-        notes += [f"{number}: {note}" for note in result.notes if result.void or result.unstable]
+        notes += [f"{number}: {note}" for note in stability_notes(result.void, result.unstable)]
     return Machines(files, results, tuple(rows), tuple(notes))
 
 

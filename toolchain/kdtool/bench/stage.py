@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdtool.bench.accuracy import Answered
-from kdtool.bench.subjects import Pictures, Subject, called, measure_all, open_all
+from kdtool.bench.opening import called, open_all
+from kdtool.bench.subjects import Pictures, Subject, measure_all
 from kdtool.core.benchresult import SCHEMA, BenchResult, read_bench
 from kdtool.core.cpu import processor_name
 from kdtool.core.errors import ModelFileError, UsageError

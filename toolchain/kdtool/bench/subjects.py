@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from kdtool.bench.accuracy import Answered, answer
 from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
@@ -33,12 +33,11 @@ from kdtool.core.statistics import (
     wilson,
 )
 from kdtool.core.versions import versions_of
-from kdtool.runtime import DEFAULT, load_runtime
+from kdtool.runtime import DEFAULT
 from kdtool.runtime.session import Session, input_size
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
 FREE_SIDE = 224  # of an input whose file leaves the side open and says nothing of its own
-Cost = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -61,41 +60,6 @@ class Subject:
     session: Session
     pictures: Pictures | None
     runtime: str = DEFAULT
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A session of the file number `index`."""
-
-    index: int
-    runtime: str
-    session: Session
-
-
-@contextlib.contextmanager
-def open_all(paths: Sequence[Path], settings: BenchSettings) -> Iterator[list[Opened]]:
-    """Every file in every runtime, all at once, since latency takes them in turns.
-
-    Raises:
-        UsageError: a runtime that we do not know, or named twice.
-        SetupError: one that is not installed.
-        ModelFileError: a file that cannot be opened.
-    """
-    if len(set(settings.runtimes)) < len(settings.runtimes):
-        raise UsageError(f"{', '.join(settings.runtimes)}: a runtime is named twice.", "Name each once.")
-    with contextlib.ExitStack() as stack:
-        opened = []
-        for runtime in settings.runtimes:
-            library = load_runtime(runtime)
-            for index, path in enumerate(paths):
-                opened.append(Opened(index, runtime, library.open_model(path, settings.threads)))
-                stack.callback(opened[-1].session.close)
-        yield opened
-
-
-def called(name: str, runtime: str, settings: BenchSettings) -> str:
-    """The plain name in the first runtime, `student@openvino` in a further one."""
-    return name if runtime == settings.runtimes[0] else f"{name}@{runtime}"
 
 
 def measure_all(
@@ -128,18 +92,19 @@ def measure_all(
         watch.look,
     )
     watch.end()
-    costs = _costs(subjects, count)
+    stated = [(subject.role, subject.precision, subject.session) for subject in subjects]
+    costs = costs_of(stated, count)
     clocks = {subject.name: found.latency for subject, found in zip(subjects, measured, strict=True)}
     models = tuple(
-        _result(subject, correct, costs[subject.name], found, clocks.get(settings.reference), settings)
-        for subject, found in zip(subjects, measured, strict=True)
+        _result(subject, correct, cost, found, clocks.get(settings.reference), settings)
+        for subject, cost, found in zip(subjects, costs, measured, strict=True)
     )
     void = watch.void()
     unstable = (*watch.reasons(host), *latency_reasons(_latencies(models)))
     notes = [
         *stability_notes(void, unstable),
         *accuracy_notes(models),
-        *latency_notes(models, host.usable),
+        *(latency_notes(models, host.usable) if not void else ()),
         *target_notes(_targets(subjects)),
         *_free_sides(subjects),
     ]
@@ -190,24 +155,6 @@ def _image(subject: Subject) -> FloatArray:
     side = input_size(subject.session) or FREE_SIDE
     shape = (1, 3, height or side, width or side)
     return np.random.default_rng(SEED).random(shape, dtype=np.float32)
-
-
-def _costs(
-    subjects: Sequence[Subject], count: Callable[[Path], Cost | None] | None
-) -> dict[str, Cost | None]:
-    """What each file states; else what its float twin states; else what can be counted."""
-    stated = {subject.name: _stated(subject) for subject in subjects}
-    twins = {subject.role: stated[subject.name] for subject in subjects if subject.precision == "fp32"}
-    costs = {}
-    for subject in subjects:
-        cost = stated[subject.name] or (twins.get(subject.role) if subject.role else None)
-        costs[subject.name] = count(subject.session.path) if cost is None and count is not None else cost
-    return costs
-
-
-def _stated(subject: Subject) -> Cost | None:
-    info = subject.session.info
-    return (info.params, info.macs) if info is not None and info.params and info.macs else None
 
 
 def _result(
