@@ -15,7 +15,7 @@ INDEX = "https://index.invalid/cpu"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "package.json"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 

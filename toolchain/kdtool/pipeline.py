@@ -9,7 +9,7 @@ and returns. `run_all` is `kdtool run`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,11 +204,11 @@ def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:
     return bench_run(job.run, prepared, job.recipe.bench, job.screen, always=always)
 
 
-def report(job: Job) -> Path:
-    """The report page."""
+def report(job: Job, others: Sequence[RunFolder] = ()) -> Path:
+    """The report page, with a table of `others` beside this run."""
     from kdtool.report.stage import write_report
 
-    return write_report(job.run, job.screen)
+    return write_report(job.run, job.screen, others)
 
 
 def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | None]:
