@@ -41,6 +41,7 @@ def test_the_demo_installs_no_test_tools(folder: Path) -> None:
     assert ".venv/bin/kdtool run" in planned
     assert "--editable '.[train]'" in planned
     assert "--group test" not in planned
+    assert "npm" not in planned
     assert "--index-url" not in planned
 
 
@@ -56,6 +57,13 @@ def test_the_test_target_checks_and_tests(folder: Path) -> None:
     planned = make(folder, "--dry-run", "test").stdout
     for tool in ("--group test", "ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
         assert tool in planned
+
+
+def test_tests_bring_the_pages_runtime_and_its_browser(folder: Path) -> None:
+    planned = make(folder, "--dry-run", "setup-test").stdout
+    assert "npm install --prefix .venv --omit=dev" in planned
+    assert "apt-get install -y -qq chromium" in planned
+    assert "chromium" not in make(folder, "--dry-run", "web").stdout
 
 
 def test_what_is_installed_is_not_installed_again(folder: Path) -> None:

@@ -92,7 +92,7 @@ def recipe_text(name: str, sight: Sight) -> str:
         "# Written by kdtool init; change what you know better. All fields: kdtool recipes --show paper",
         f"# {sight.images:,} photographs, {sight.classes} classes. Training images a class: {least:,}",
         f"# ({_comment(rarest)}) to {most:,} ({_comment(commonest)}).",
-        f"# Shortest sides {sight.sides[0]} to {sight.sides[2]} pixels, half of them {sight.sides[1]} or more.",
+        f"# Shortest sides: {sight.sides[0]} to {sight.sides[2]} pixels, the median {sight.sides[1]}.",
         "",
         f"title = {json.dumps(title)}",
         "",
