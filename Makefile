@@ -11,11 +11,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TRAIN := $(VENV)/.installed-train
 TEST := $(VENV)/.installed-test
+WEB := $(VENV)/.installed-web
+WEBTEST := $(VENV)/.installed-webtest
 # torch and torchvision as pyproject.toml wants them
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test kill-campaign io-faults cache-edits clean
+.PHONY: help setup setup-test web demo check test kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +26,7 @@ help:
 	@echo 'make check   ruff, mypy and import-linter alone'
 	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
 	@echo 'make setup   install alone'
+	@echo 'make web     fetch onnxruntime-web from npm, for the pages of bundles'
 	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
 	@echo
 	@echo 'Variables: PYTHON ($(PYTHON)), VENV ($(VENV)), JOBS ($(JOBS)), TORCH_INDEX (an index of CPU builds of torch)'
@@ -43,7 +46,23 @@ endif
 	$(PIP) install --editable '.[train]'
 	@touch $@
 
-$(TEST): $(TRAIN)
+# What a page runs on: package.json says which versions, and kdtool checks their hashes.
+$(WEB): $(TRAIN) package.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20.19 or newer (Debian: apt-get install npm)' >&2; exit 1; }
+	cp package.json $(VENV)/
+	npm install --prefix $(VENV) --omit=dev --ignore-scripts --no-package-lock --no-audit --no-fund
+	@touch $@
+
+web: $(WEB)
+
+# The browser the page is tested in is the system's; Playwright brings none.
+$(WEBTEST): $(WEB)
+	npm install --prefix $(VENV) --ignore-scripts --no-package-lock --no-audit --no-fund
+	@command -v chromium >/dev/null || { echo 'installing chromium' && apt-get update -qq && apt-get install -y -qq chromium; } || { \
+	  echo 'chromium is missing: install it (Debian: apt-get install chromium) and give the command again' >&2; exit 1; }
+	@touch $@
+
+$(TEST): $(TRAIN) $(WEBTEST)
 	$(PIP) install --group test
 	@touch $@
 

@@ -15,7 +15,7 @@ INDEX = "https://index.invalid/cpu"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "package.json"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -41,6 +41,7 @@ def test_the_demo_installs_no_test_tools(folder: Path) -> None:
     assert ".venv/bin/kdtool run" in planned
     assert "--editable '.[train]'" in planned
     assert "--group test" not in planned
+    assert "npm" not in planned
     assert "--index-url" not in planned
 
 
@@ -66,6 +67,13 @@ def test_a_campaign_is_as_long_as_asked(folder: Path, target: str, module: str) 
     assert f"-m campaigns.{module} --rounds 7\n" in make(folder, "--dry-run", target, "ROUNDS=7").stdout
     assert "--rounds" not in make(folder, "--dry-run", target, "ROUNDS=").stdout
     assert (ROOT / "tests" / "campaigns" / f"{module}.py").is_file()
+
+
+def test_tests_bring_the_pages_runtime_and_its_browser(folder: Path) -> None:
+    planned = make(folder, "--dry-run", "setup-test").stdout
+    assert "npm install --prefix .venv --omit=dev" in planned
+    assert "apt-get install -y -qq chromium" in planned
+    assert "chromium" not in make(folder, "--dry-run", "web").stdout
 
 
 def test_what_is_installed_is_not_installed_again(folder: Path) -> None:

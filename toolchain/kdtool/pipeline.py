@@ -9,7 +9,8 @@ the other stages are the first one's alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,11 +225,11 @@ def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:
     return bench_run(job.run, prepared, job.recipe.bench, job.screen, always=always)
 
 
-def report(job: Job) -> Path:
-    """The report page."""
+def report(job: Job, others: Sequence[RunFolder] = ()) -> Path:
+    """The report page, with a table of `others` beside this run."""
     from kdtool.report.stage import write_report
 
-    return write_report(job.run, job.screen)
+    return write_report(job.run, job.screen, others)
 
 
 def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | None] | None:

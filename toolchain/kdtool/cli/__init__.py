@@ -16,6 +16,10 @@ from kdtool.core.launch import process_count, process_rank
 
 # name → (module, first line of its help); the help stands here so that `kdtool --help` imports no command
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": (
+        "kdtool.cli.init",
+        "Look at photographs and write a recipe for them, with a reason beside each line.",
+    ),
     "run": ("kdtool.cli.run", "From photographs to a proven small model: every stage."),
     "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),
     "distill": ("kdtool.cli.distill", "Distill the student from the teacher."),

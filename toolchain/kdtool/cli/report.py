@@ -11,7 +11,14 @@ from kdtool.cli.options import run_argument
 
 @click.command()
 @run_argument
-def command(run: Path | None) -> None:
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="RUN",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Another run to set beside this one in a table; may be repeated.",
+)
+def command(run: Path | None, beside: tuple[Path, ...]) -> None:
     """Write the report page of a run.
 
     RUN is the folder of a run; without it the newest under artifacts/. The page is one HTML file
@@ -19,7 +26,8 @@ def command(run: Path | None) -> None:
     """
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
+    from kdtool.core.run import RunFolder
     from kdtool.pipeline import report
 
     with open_run(run, (), open_screen()) as job:
-        click.echo(report(job))
+        click.echo(report(job, [RunFolder(other) for other in beside]))

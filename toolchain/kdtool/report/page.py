@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 
 from kdtool.core.benchresult import ModelResult, read_bench
 from kdtool.core.history import read_history
-from kdtool.core.predictions import read_predictions
+from kdtool.core.predictions import Predictions, read_predictions
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
+from kdtool.report.calibration import Calibration, calibration, calibration_chart
 from kdtool.report.charts import Chart, curves
 from kdtool.report.facts import Facts, facts_of
+from kdtool.report.flips import Flips, flips_of
 from kdtool.report.mistakes import (
     Cell,
     ClassScore,
@@ -22,6 +24,7 @@ from kdtool.report.mistakes import (
     most_confused,
     worst_mistakes,
 )
+from kdtool.report.others import OtherRun, compare_runs
 from kdtool.report.pictures import Picture, pictures_of
 from kdtool.report.tradeoff import Point, trade_off
 from kdtool.report.verdict import NOT_JUDGED, Wording, in_words
@@ -30,6 +33,8 @@ MATRIX_LIMIT = 20  # classes; a larger matrix cannot be read
 PAIRS = 20
 SCORES = 60
 MISTAKES = 12
+FLIPS = 20
+CALIBRATED = ("teacher", "student", "student-int8")
 TITLES = {
     "teacher": "Teacher",
     "student": "Student, distilled",
@@ -68,6 +73,15 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """How far a model's probabilities are to be believed."""
+
+    title: str
+    chart: Chart
+    found: Calibration
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole report. Whatever was not there to report on is empty."""
 
@@ -81,11 +95,14 @@ class Page:
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
     errors: Errors | None
+    calibrated: tuple[Calibrated, ...]
+    flips: tuple[Flips, ...]
+    others: tuple[OtherRun, ...]
     facts: Facts
 
 
-def gather(run: RunFolder, screen: Screen) -> Page:
-    """Read what the run has.
+def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Page:
+    """Read what the run has, and what stands in its table of other runs.
 
     Raises:
         UsageError: it is not a run, or its bench.json is broken.
@@ -96,6 +113,7 @@ def gather(run: RunFolder, screen: Screen) -> Page:
     record = {} if bench and not run.record.exists() else run.read_record()
     recipe = record.get("recipe", {})
     roles = [role for role in ROLES if (run.role(role) / "history.csv").is_file()]
+    predictions = read_predictions(run.predictions) if run.predictions.is_file() else None
     return Page(
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
@@ -106,7 +124,10 @@ def gather(run: RunFolder, screen: Screen) -> Page:
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
-        errors=_errors(run, screen) if run.predictions.is_file() else None,
+        errors=_errors(run, predictions, screen) if predictions else None,
+        calibrated=_calibrated(predictions) if predictions else (),
+        flips=tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role))),
+        others=compare_runs(run, others),
         facts=facts_of(record, asdict(bench.host) if bench else {}, baseline="baseline" in roles),
     )
 
@@ -132,9 +153,11 @@ def _trade_offs(models: Sequence[ModelResult], *, timed: bool) -> tuple[Chart, .
     latencies = [(model, model.latency_ms.p50 if timed else None) for model in models]
     computes = [(model, model.macs / 1e9 if model.macs else None) for model in models]
     charts = []
+    sizes = [(model, model.size_bytes / 1e6) for model in models]
     for title, x_name, costs in (
         ("Accuracy and latency", "Latency p50, ms", latencies),
         ("Accuracy and compute", "Compute, GMACs", computes),
+        ("Accuracy and size", "File, MB", sizes),
     ):
         points = [
             Point(
@@ -152,8 +175,18 @@ def _trade_offs(models: Sequence[ModelResult], *, timed: bool) -> tuple[Chart, .
     return tuple(charts)
 
 
-def _errors(run: RunFolder, screen: Screen) -> Errors:
-    predictions = read_predictions(run.predictions)
+def _calibrated(predictions: Predictions) -> tuple[Calibrated, ...]:
+    found = []
+    for name in CALIBRATED:
+        answers = predictions.models.get(name)
+        if answers is not None:
+            curve = calibration(predictions.labels, answers)
+            style = name.replace("-", " ")
+            found.append(Calibrated(title_of(name), calibration_chart(title_of(name), style, curve), curve))
+    return tuple(found)
+
+
+def _errors(run: RunFolder, predictions: Predictions, screen: Screen) -> Errors:
     model = "student" if "student" in predictions.models else next(iter(predictions.models))
     answers = predictions.models[model]
     teacher = predictions.models.get("teacher") if model != "teacher" else None

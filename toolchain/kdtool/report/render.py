@@ -11,7 +11,7 @@ from kdtool import __version__
 from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
 from kdtool.report import charts
-from kdtool.report.page import Page, title_of
+from kdtool.report.page import FLIPS, Page, title_of
 
 TEMPLATE = "template.html.jinja"
 STYLE = "style.css"
@@ -36,7 +36,7 @@ def render(page: Page) -> str:
         "scaled": scaled,
         "duration": duration,
     }
-    return environment.get_template(TEMPLATE).render(page=page, area=charts, version=__version__)
+    return environment.get_template(TEMPLATE).render(page=page, area=charts, limit=FLIPS, version=__version__)
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +16,31 @@ from kdtool.report.page import gather
 from kdtool.report.render import render, template_hash
 
 
-def write_report(run: RunFolder, screen: Screen) -> Path:
+def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Path:
     """Write report.html of `run` from whatever it has; return its path.
 
     The page is a function of run.json, each history.csv, bench.json, predictions.csv and the prepared
-    images: no clock, no network. Parts that are not there are left out, and the page says so.
+    images, and of run.json and bench.json of `others`: no clock, no network. Parts that are not there are
+    left out, and the page says so.
 
     Raises:
         UsageError: the folder is not a run, or its bench.json is broken.
         DataError: a history or predictions.csv is broken.
         SetupError: the page cannot be written.
     """
-    stage = Stage("report", run.path, _inputs(run), manifest_name="report.manifest.json")
+    stage = Stage("report", run.path, _inputs(run, others), manifest_name="report.manifest.json")
     if stage.complete():
         screen.say("report: complete, skipped")
         return run.report
-    text = render(gather(run, screen))
+    text = render(gather(run, screen, others))
     stage.reopen()
     write_text(run.report, text)
     stage.seal([run.report.name], {}, versions_of(("jinja2", "pillow")))
     return run.report
 
 
-def _inputs(run: RunFolder) -> dict[str, Any]:
-    """What the page is a function of: the hashes of the run's files and of the template."""
+def _inputs(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
+    """What the page is a function of: the hashes of the runs' files and of the template."""
     histories = [run.role(role) / "history.csv" for role in ROLES]
     parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json"]
     return {
@@ -48,4 +50,11 @@ def _inputs(run: RunFolder) -> dict[str, Any]:
         "parents": {
             path.relative_to(run.path).as_posix(): sha256_file(path) for path in parents if path.is_file()
         },
+        "others": [
+            [
+                other.path.resolve().name,
+                *(sha256_file(path) for path in (other.record, other.bench) if path.is_file()),
+            ]
+            for other in others
+        ],
     }

@@ -47,7 +47,10 @@ def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
     middle = (LEFT + WIDTH - RIGHT) / 2
     places = _beside([x.at(model.cost) for model in models])
     for left_side in (True, False):
-        side = [pair for pair in zip(models, places, strict=True) if (pair[1] <= middle) == left_side]
+        # By the true place: marks moved apart keep their labels on one side, where no leader crosses.
+        side = [
+            pair for pair in zip(models, places, strict=True) if (x.at(pair[0].cost) <= middle) == left_side
+        ]
         side.sort(key=lambda pair: -pair[0].accuracy)
         heights = _apart([y.at(model.accuracy) for model, _ in side], TOP + 6, HEIGHT - BOTTOM - 6)
         for (model, at), height in zip(side, heights, strict=True):

@@ -1,0 +1,82 @@
+"""kdtool init: the recipe it writes is one, and its advice follows from the photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdtool.cli import main
+from kdtool.core.errors import DataError
+from kdtool.core.recipe import load_recipe
+from kdtool.core.screen import QUIET
+from kdtool.data.sources import load_listing
+from kdtool.data.starter import look, recipe_text
+
+
+def exit_code(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path], tmp_path: Path) -> None:
+    sight = look(load_listing(str(photos(side=100))), QUIET)
+    assert (sight.images, sight.classes, sight.sides) == (18, 3, (100, 100, 100))
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe_text("mine", sight))
+    recipe = load_recipe(str(path))
+    assert recipe.data.size == 96  # the largest that the photographs have
+    assert recipe.student.augment.flip  # six images a class are few
+    assert recipe.student.epochs == 100
+
+
+def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path: Path) -> None:
+    sight = look(load_listing(str(photos(per_class=220, side=8))), QUIET)
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe_text("mine", sight))
+    assert not load_recipe(str(path)).student.augment.active
+    assert sight.size == 32
+
+
+def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
+    root = photos(per_class=40)
+    for path in sorted((root / "rings").iterdir())[3:]:
+        path.unlink()
+    (root / "rings" / "000.png").write_bytes(b"no image")
+    said = "\n".join(look(load_listing(str(root)), QUIET).advice)
+    assert "Class 'rings' has" in said
+    assert "Class 'stripes' has 40" in said
+    assert "1 file(s) cannot be read" in said
+    assert "test images" in said
+
+
+def test_hostile_names_stay_inside_the_comment(photos: Callable[..., Path], tmp_path: Path) -> None:
+    sight = look(load_listing(str(photos(classes=('a\n[data]\nsize = "x"', "b")))), QUIET)
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe_text('my "own"\n', sight))
+    assert load_recipe(str(path)).data.size == 32
+
+
+def test_one_class_is_no_classifier(photos: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="class"):
+        look(load_listing(str(photos(classes=("only",)))), QUIET)
+
+
+def test_init_writes_once_and_says_what_to_do_next(
+    photos: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = photos()
+    monkeypatch.chdir(tmp_path)
+    assert exit_code("init", root) == 0
+    said = capsys.readouterr().out
+    assert f"Next: kdtool run {root} --recipe photos.toml --dry-run" in said
+    load_recipe(str(tmp_path / "photos.toml"))
+    assert exit_code("init", root) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert exit_code("init", root, "--force") == 0
+    assert exit_code("init", tmp_path / "nowhere") == 2

@@ -1,0 +1,62 @@
+"""What the INT8 step changed: the images that the quantized model answers otherwise than the float one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kdtool.core.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One image answered otherwise; probabilities are of the answers given."""
+
+    row: int
+    path: str
+    true: str
+    before: str
+    before_probability: float
+    after: str
+    after_probability: float
+
+    @property
+    def effect(self) -> str:
+        """lost, won, or neither where both are wrong."""
+        if self.before == self.true:
+            return "lost"
+        return "won" if self.after == self.true else "neither"
+
+
+@dataclass(frozen=True)
+class Flips:
+    """All flips of one network, the surest wrong ones first; `drift` is the mean change of a probability
+    where the answer stayed."""
+
+    model: str
+    n_images: int
+    flips: tuple[Flip, ...]
+    drift: float
+
+    def count(self, effect: str) -> int:
+        return sum(flip.effect == effect for flip in self.flips)
+
+
+def flips_of(predictions: Predictions, model: str) -> Flips | None:
+    """The flips between `model` and its INT8 file; None where one of them was not measured."""
+    before, after = predictions.models.get(model), predictions.models.get(f"{model}-int8")
+    if before is None or after is None:
+        return None
+    rows = range(len(predictions.paths))
+    flips = [
+        Flip(
+            row, predictions.paths[row], predictions.labels[row],
+            before.predicted[row], before.probability[row], after.predicted[row], after.probability[row],
+        )
+        for row in rows
+        if before.predicted[row] != after.predicted[row]
+    ]  # fmt: skip
+    order = {"lost": 0, "neither": 1, "won": 2}
+    flips.sort(key=lambda flip: (order[flip.effect], -flip.after_probability, flip.row))
+    same = [row for row in rows if before.predicted[row] == after.predicted[row]]
+    drift = sum(abs(before.probability[row] - after.probability[row]) for row in same) / max(len(same), 1)
+    return Flips(model, len(predictions.paths), tuple(flips), drift)

@@ -1,0 +1,67 @@
+"""Other runs beside this one: the student of each, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdtool.core.benchresult import ModelResult, read_bench
+from kdtool.core.errors import UsageError
+from kdtool.core.recipe import flatten
+from kdtool.core.run import RunFolder
+
+STUDENTS = ("student", "student-int8")
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """One run of the table; `differences` are recipe fields that are not those of the first run."""
+
+    name: str
+    verdict: str
+    models: tuple[ModelResult, ...]
+    same_images: bool
+    same_host: bool
+    differences: tuple[tuple[str, str, str], ...]
+
+
+def compare_runs(run: RunFolder, others: Sequence[RunFolder]) -> tuple[OtherRun, ...]:
+    """This run, then the others.
+
+    Raises:
+        UsageError: one of them has no measurement.
+    """
+    if not others:
+        return ()
+    runs = (run, *others)
+    for one in runs:
+        if not one.bench.is_file():
+            raise UsageError(f"{one.path} has no bench.json.", f"Measure it with: kdtool bench {one.path}")
+    benches = [read_bench(one.bench) for one in runs]
+    records = [one.read_record() if one.record.is_file() else {} for one in runs]
+    first = _fields(records[0])
+    rows = []
+    for one, bench, record in zip(runs, benches, records, strict=True):
+        fields = _fields(record)
+        keys = sorted(key for key in first.keys() | fields.keys() if first.get(key) != fields.get(key))
+        rows.append(
+            OtherRun(
+                one.path.resolve().name,
+                bench.claim.verdict,
+                tuple(model for name in STUDENTS if (model := bench.model(name)) is not None),
+                same_images=bool(record.get("data")) and record.get("data") == records[0].get("data"),
+                same_host=bench.host.processor == benches[0].host.processor,
+                differences=tuple((key, _text(first.get(key)), _text(fields.get(key))) for key in keys),
+            )
+        )
+    return tuple(rows)
+
+
+def _fields(record: dict[str, object]) -> dict[str, object]:
+    recipe = record.get("recipe", {})
+    fields = flatten(recipe) if isinstance(recipe, dict) else {}
+    return {key: value for key, value in fields.items() if key not in ("name", "title")}
+
+
+def _text(value: object) -> str:
+    return "none" if value is None or value == "" else str(value)
