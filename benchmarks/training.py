@@ -116,6 +116,7 @@ def torchdistill(options: argparse.Namespace) -> dict[str, float]:
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": criterion}},
     }
     teacher, student = networks()
+    teacher.eval()  # the box itself leaves it as it is
     device = torch.device("cpu")
     box = get_distillation_box(
         teacher, student, {"train": image_folder(options)}, config, device, None, False, 1

@@ -27,7 +27,7 @@ def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds:
     """With each error code one run, in which every operation fails when it is met for the first time.
 
     Args:
-        rounds: stop making faults after so many with one code; 0: never.
+        rounds: stop making faults after so many processes with one code; 0: never.
     """
     source, log = photographs(folder / "photographs"), folder / "log.txt"
     complete(arguments(command, source, folder / "reference"), log)
@@ -46,9 +46,9 @@ def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds:
             if not new:
                 break
             made += 1
-            faults[f"{errno.errorcode[number]} {new[0].split()[0]}"] += 1
+            faults.update(f"{errno.errorcode[number]} {place.split()[0]}" for place in new)
             if (code != DISK and code != 0) or "defect of kdtool" in log.read_text():
-                misreported.append(f"{errno.errorcode[number]} {new[0]}: exit {code}")
+                misreported.append(f"{errno.errorcode[number]} {', '.join(new)}: exit {code}")
         complete(arguments(command, source, out), log)
         lost += differences(reference, fingerprint(out))
         lost += [path.name for path in out.rglob("*.partial")]
@@ -60,16 +60,18 @@ def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds:
 
 
 def _fail_once(out: Path, failed: Path, number: int) -> None:
-    """Of this process the first operation that has not failed in another fails; it is written down."""
+    """Every operation that has not failed before fails now, and is written down.
+
+    Where the process survives that (a removal that does not matter), or fails again while it tidies up,
+    there are several in one process.
+    """
     known = set(failed.read_text().splitlines())
     descriptor = os.open(failed, os.O_WRONLY | os.O_APPEND)
-    done = False
 
     def before(operation: str, name: str) -> None:
-        nonlocal done
         place = f"{operation} {name}"
-        if not done and place not in known:
-            done = True
+        if place not in known:
+            known.add(place)
             os.write(descriptor, f"{place}\n".encode())
             raise OSError(number, os.strerror(number), name)
 
@@ -79,7 +81,7 @@ def _fail_once(out: Path, failed: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--command", choices=("run", "distill"), default="run")
-    parser.add_argument("--rounds", type=int, default=0, help="faults with each code; 0: at every operation")
+    parser.add_argument("--rounds", type=int, default=0, help="processes that fail; 0: until none does")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kdtool-faults-") as folder:
         result = campaign(options.command, Path(folder), rounds=options.rounds)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.operations import intercept
-from campaigns.tiny import arguments, complete, differences, fingerprint, photographs, start, wait
+from campaigns.tiny import arguments, complete, differences, ended, fingerprint, photographs, start, wait
 
 AHEAD = 12  # a process is killed at one of its next so many operations
 GIVE_UP = 60  # kills of one run, so that the campaign sees many beginnings
@@ -62,7 +62,9 @@ def _kill_one(
     place.write_text("at any time")
     if chance.random() < 0.5:
         child = start(words, log)
-        time.sleep(chance.uniform(0, whole))
+        moment = time.monotonic() + chance.uniform(0, whole)
+        while time.monotonic() < moment and not ended(child):
+            time.sleep(0.01)
         os.kill(child, signal.SIGKILL)  # a process that has ended waits to be asked for its code
     else:
         side, number = chance.choice(("before", "after")), chance.randint(1, AHEAD)

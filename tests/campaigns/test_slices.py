@@ -17,7 +17,7 @@ def test_killed_processes_go_on_to_the_same_files(tmp_path: Path) -> None:
 
 def test_a_disk_that_fails_at_an_operation_loses_nothing(tmp_path: Path) -> None:
     result = io_faults.campaign("distill", tmp_path, codes=io_faults.CODES[:1], rounds=8)
-    assert result["faults"] == 8
+    assert result["faults"] >= 8
     assert (result["different"], result["misreported"]) == ([], [])
 
 

@@ -81,6 +81,11 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def ended(child: int) -> bool:
+    """Whether a process is done, without asking for its exit code."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def complete(words: list[str], log: Path) -> None:
     """Run to the end, undisturbed."""
     code = wait(start(words, log))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdtool.cli import _explain
 from kdtool.core.errors import ElsewhereError, GateError, UsageError
 from kdtool.core.launch import process_count, process_rank
 from kdtool.core.recipe import TeacherSettings
 from kdtool.data.reader import Prepared
+from kdtool.train.order import reseed
 from kdtool.train.processes import Processes
 from kdtool.train.stage import Training, _require_shares, cross_entropy
 
@@ -54,3 +56,29 @@ def test_the_launcher_is_heard(
     monkeypatch.setenv("WORLD_SIZE", world)
     monkeypatch.setenv("RANK", rank)
     assert (process_count(), process_rank()) == expected
+
+
+def test_the_first_process_says_what_is_wrong_and_the_others_what_concerns_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert _explain(ElsewhereError(6), debug=False) == 6
+    assert capsys.readouterr().err == ""
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:2442")
+    assert _explain(lost, debug=False) == 5
+    said = capsys.readouterr().err
+    assert "Process 1 of 2" in said
+    assert "another process of this training is gone" in said
+    assert _explain(RuntimeError("shapes differ"), debug=False) == 1
+
+
+def test_what_a_network_draws_differs_between_processes_and_not_between_runs() -> None:
+    drawn = []
+    for rank in (0, 1, 0):
+        reseed(7, 2, 5, rank)
+        drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+    reseed(7, 2, 5)
+    assert torch.equal(torch.rand(4), drawn[0])

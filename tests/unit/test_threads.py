@@ -13,7 +13,8 @@ from kdtool.core.threads import usable_threads
 @pytest.fixture(autouse=True)
 def sixteen_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for variable in ("OMP_NUM_THREADS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 def machine(folder: Path, group: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -71,4 +72,15 @@ def test_the_user_may_ask_for_fewer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, expected: int
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert usable_threads(tmp_path, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("siblings", "asked", "expected"), [("2", "", 8), ("5", "", 3), ("32", "", 1), ("2", "3", 3)]
+)
+def test_processes_of_one_machine_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: str, asked: str, expected: int
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", siblings)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert usable_threads(tmp_path, tmp_path) == expected

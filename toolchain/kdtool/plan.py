@@ -25,6 +25,7 @@ from kdtool.train.stage import own_settings
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
 FLOAT_BYTES = 4
+ANSWER_BYTES = {"float32": 4, "float16": 2}
 CHECKPOINT_COPIES = 8  # two kept, each with weights, best weights and Adam's two moments
 EXPORT_SECONDS, QUANTIZE_IMAGES_SHARE = 20.0, 3
 
@@ -99,7 +100,7 @@ def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
     seconds = answers * _forward(job, job.recipe.teacher, classes)
     seconds += views * images["train"] * _view(job, student, classes)
-    return _step(job, "label", what, seconds, answers * classes * FLOAT_BYTES)
+    return _step(job, "label", what, seconds, answers * classes * ANSWER_BYTES[student.answers])
 
 
 def _distillation(job: Job, classes: int, images: Mapping[str, int]) -> Step:
