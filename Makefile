@@ -15,12 +15,13 @@ TEST := $(VENV)/.installed-test
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test clean
+.PHONY: help setup setup-test demo check test test-arm64 clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    install into $(VENV) and run every stage on the embedded digits'
 	@echo 'make test    install what tests need, check the code and run every test'
+	@echo 'make test-arm64  the device path in an emulated arm64 Debian (as root; long)'
 	@echo 'make check   ruff, mypy and import-linter alone'
 	@echo 'make setup   install alone'
 	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
@@ -57,6 +58,9 @@ check: $(TEST)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+test-arm64: $(TEST)
+	tests/device/arm64.sh $(BIN)/python build/arm64
 
 clean:
 	rm -rf '$(VENV)' build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
