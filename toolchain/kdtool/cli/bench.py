@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ MOST_THREADS = 1024
     metavar="DATA",
     help="Photographs with labels to measure accuracy on, instead of the run's own test split.",
 )
+@click.option(
+    "--per-layer",
+    is_flag=True,
+    help="Print the compute and parameters of each layer, counted from the graph, and measure nothing.",
+)
 @json_option
 def command(
     targets: tuple[Path, ...],
@@ -41,6 +47,7 @@ def command(
     threads: int | None,
     runs: int | None,
     data: str | None,
+    per_layer: bool,
     as_json: bool,
 ) -> None:
     """Measure accuracy, compute and latency, and judge the claim.
@@ -64,6 +71,9 @@ def command(
             f"{folders[0]} is a folder; allowed is one RUN, or ONNX files.",
             f"One at a time: kdtool bench {folders[0]}",
         )
+    if per_layer:
+        _print_layers(targets, as_json)
+        return
     if folders:
         result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
     else:
@@ -118,6 +128,30 @@ def _bench_files(paths: Any, data: str | None, settings: BenchSettings, screen: 
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
     listing = load_listing(data) if data is not None else None
     return bench_files(paths, listing, settings, screen, _count)
+
+
+def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
+    """Of the files named, or of the float models of a run."""
+    from kdtool.core.extras import require_training
+    from kdtool.core.run import ROLES, RunFolder
+
+    require_training("bench --per-layer")
+    from kdtool.export.count import count_onnx
+    from kdtool.export.layertable import layer_json, layer_lines
+
+    folders = [RunFolder(path) for path in targets if path.is_dir()]
+    models = [folder.onnx_model(role) for folder in folders for role in ROLES]
+    paths = [path for path in models if path.is_file()] if folders else targets
+    if not paths:
+        raise UsageError(
+            f"{targets[0]} has no exported models.", f"Export them with: kdtool export --onnx {targets[0]}"
+        )
+    counts = {str(path): count_onnx(path) for path in paths}
+    if as_json:
+        rows = [layer_json(name, count) for name, count in counts.items()]
+        click.echo(json.dumps({"models": rows}, indent=2, ensure_ascii=False))
+    for name, count in () if as_json else counts.items():
+        click.echo("\n".join(layer_lines(name, count)))
 
 
 def _count(path: Path) -> tuple[int, int] | None:

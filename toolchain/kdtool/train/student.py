@@ -67,7 +67,7 @@ def distill(
         UsageError: stages that the networks do not have, or that the loss cannot compare.
     """
     teacher = open_teacher(run, prepared)
-    loss = _resolved(settings.loss, prepared, teacher.info, screen)
+    loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
     parents: dict[str, Any] = {"loss": loss.model_dump(mode="json", exclude_defaults=True)}
     lasting = {}
@@ -78,7 +78,7 @@ def distill(
         task = training_task(prepared, settings, views_seed)
         answers = label(teacher, prepared, task, soft_labels or run.soft_labels, screen)
         parents["soft_labels"], lasting["soft_labels"] = answers.digest, answers.origin
-        objectives = _stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
+        objectives = stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
     place = folder or run.role("student")
     training = Training("student", place, settings, seed, views_seed, objectives, parents, lasting)
     manifest = train(prepared, training, screen)
@@ -86,7 +86,7 @@ def distill(
     return manifest
 
 
-def _stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
+def stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
     """Objectives that look the teacher's answers up."""
     bound = logit_loss(loss.name, loss.params)
 
@@ -122,7 +122,9 @@ def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen:
             screen.warn(advice)
 
 
-def _resolved(settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen) -> LossSettings:
+def resolved_loss(
+    settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen
+) -> LossSettings:
     """The settings with defaults that know the classes and the teacher; says what was chosen and why."""
     if not settings.weight:
         return settings
