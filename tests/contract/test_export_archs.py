@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdtool.arch.network import build, parameter_count
@@ -54,6 +55,13 @@ def network_of(arch: str, classes: int, size: int) -> torch.nn.Module:
     return build(arch, classes, size).eval()
 
 
+def flops_by_torch(network: torch.nn.Module) -> int:
+    """torch's own count of one image, attention in its plain form, whose products it sees."""
+    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        network(torch.zeros(1, 3, SIZE, SIZE))
+    return int(flops.get_total_flops())
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     network = network_of(arch, len(CLASSES), SIZE)
@@ -74,6 +82,8 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     assert count.macs == facts["macs"]
     assert (count.attention_macs > 0) == (arch in TRANSFORMERS)
     assert count.macs - count.attention_macs == facts["thop_macs"]
+    assert count.flops == flops_by_torch(network)
+    assert sum(layer.params for layer in count.layers) + count.other_params == count.params
 
     with QUIET.bar("calibration", 8) as bar:
         images = CalibrationImages(pixels, np.arange(8), PREPROCESS)

@@ -284,6 +284,31 @@ def test_a_wrong_export_stops_at_the_gate_and_leaves_nothing(
     assert names(run) == []
 
 
+def test_variants_lie_beside_the_model_or_nothing_does(
+    unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, prepared = unexported
+    monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 0)
+    settings = EXPORT.model_copy(update={"uint8": True, "ort": True, "fixed_batch": True})
+    facts = export_models(run, prepared, settings, QUIET)
+
+    ends = (".onnx", ".uint8.onnx", ".ort", ".required_operators.config")
+    files = [f"{role}{end}" for role in ("teacher", "student") for end in ends]
+    assert names(run) == sorted([*files, *(name for name in EXPORTED if name.endswith(".json"))])
+    assert set(facts["student"]["parity"]) == {"raw", "simplified", "uint8", "ort"}
+    assert open_model(run.onnx_model("student")).input_shape == (1, 3, SIZE, SIZE)
+
+    def wrong(content: bytes, *_: object) -> None:
+        raise GateError("the answers differ")
+
+    monkeypatch.setattr("kdtool.export.variants.open_ort", wrong)
+    for role in ("teacher", "student"):
+        run.export_manifest(role).unlink()
+    with pytest.raises(GateError, match="the answers differ"):
+        export_models(run, prepared, settings, QUIET)
+    assert [name for name in names(run) if name.startswith("teacher")] == []
+
+
 @pytest.mark.parametrize("code", ["import os; os.abort()", "print('nonsense')"])
 def test_a_crash_of_onnxsim_keeps_the_raw_export_and_warns(
     unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, code: str

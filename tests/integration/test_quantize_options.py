@@ -28,7 +28,7 @@ from kdtool.quant.observe import observe
 from kdtool.quant.search import variations
 from kdtool.quant.sensitivity import rank_layers
 from kdtool.quant.stage import quantize_models
-from kdtool.quant.target import TARGETS, int8_recipe
+from kdtool.quant.target import TARGETS, Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
 SIZE, WIDTH = 8, 8
@@ -219,3 +219,29 @@ def test_int8_that_is_not_faster_is_not_recommended(
         assert any("times as fast" in line for line in ear.said) == worth_it
         advice = [line for line in ear.warned if "ship the float32 model" in line]
         assert bool(advice) == (not worth_it)
+
+
+def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Make) -> None:
+    run, prepared = run_of(True)
+    asked = []
+
+    def refine(recipe: Int8Recipe) -> Path:
+        asked.append(recipe)
+        better = run.path / "better.onnx"
+        better.write_bytes(onnx_bytes(graph_of(False), ModelInfo("student", "x", CLASSES, PREPROCESS)))
+        return better
+
+    ear = Ear()
+    facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
+    assert asked == [int8_recipe(int8_target())]
+    assert facts["finetuned"] is True
+    assert facts["float_layers"] == []
+    assert facts["accuracy_after"] == 1.0
+    assert any("fine-tuning for INT8" in line for line in ear.said)
+
+    path, manifest = run.onnx_model("student"), run.export_manifest("student")
+    run.quantize_manifest("student").unlink()
+    path.write_bytes((run.path / "better.onnx").read_bytes())
+    Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+    assert quantize_models(run, prepared, SETTINGS, QUIET, refine)["student"]["finetuned"] is False
+    assert len(asked) == 1

@@ -10,8 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
 from kdtool.export.count import FORMULAS, count_onnx
+from kdtool.export.layertable import layer_json, layer_lines
 
 Shape = tuple[int | str, ...]
 
@@ -90,6 +92,7 @@ def test_only_products_of_two_activations_are_attention() -> None:
     count = count_onnx(model_of(nodes, {"x": ("batch", 5, 5)}, {"w": (5, 5)}))
 
     assert [layer.dynamic for layer in count.layers] == [False, True]
+    assert [(layer.params, layer.output) for layer in count.layers] == [(25, (1, 5, 5)), (0, (1, 5, 5))]
     assert count.macs == 250
     assert count.attention_macs == 125
     assert count.params == 25
@@ -140,3 +143,43 @@ def test_the_model_is_left_as_it_is() -> None:
     before = model.SerializeToString()
     count_onnx(model)
     assert model.SerializeToString() == before
+
+
+def test_layers_and_the_rest_add_up_to_all_parameters() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv"),
+        helper.make_node("Mul", ["c", "scale"], ["y"], name="scaled"),
+    ]
+    count = count_onnx(model_of(nodes, X, {"w": (6, 4, 3, 3), "b": (6,), "scale": (6, 1, 1)}))
+
+    assert [layer.params for layer in count.layers] == [6 * 4 * 9 + 6]
+    assert (count.params, count.other_params) == (6 * 4 * 9 + 6 + 6, 6)
+    lines = layer_lines("m.onnx", count)
+    assert lines[0] == "m.onnx: 7,776 MACs (15,552 FLOPs), 228 parameters, one image"
+    assert lines[2].split() == ["conv", "Conv", "7,776", "100.0%", "222", "1", "×", "6", "×", "6", "×", "6"]
+    assert lines[3].split() == ["(others)", "6"]
+    assert layer_json("m.onnx", count)["layers"][0]["output"] == [1, 6, 6, 6]
+
+
+def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, bad = tmp_path / "m.onnx", tmp_path / "bad.onnx"
+    model = model_of([helper.make_node("Conv", ["x", "w"], ["y"], name="stem")], X, {"w": (6, 4, 3, 3)})
+    onnx.save(model, path)
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    bad.write_bytes(model.SerializeToString())
+
+    for arguments, code in (
+        (["bench", "--per-layer", str(path)], 0),
+        (["bench", "--per-layer", str(bad)], 4),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == code
+    shown = capsys.readouterr()
+    assert "7,776 MACs" in shown.out
+    assert "stem" in shown.out
+    assert "external data" in shown.err

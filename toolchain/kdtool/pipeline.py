@@ -27,6 +27,7 @@ from kdtool.data.sources import default_recipe, resolve
 if TYPE_CHECKING:
     from kdtool.core.benchresult import BenchResult
     from kdtool.data.reader import Prepared
+    from kdtool.quant.target import Int8Recipe
 
 DIGITS = "digits"
 EVERY_ROLE = ("teacher", "student", "baseline")
@@ -211,10 +212,31 @@ def export(job: Job, prepared: Prepared) -> None:
 
 
 def quantize(job: Job, prepared: Prepared) -> None:
-    """Teacher and student to INT8, accuracy guarded."""
+    """Teacher and student to INT8, accuracy guarded; the student fine-tuned for it where asked for."""
     from kdtool.quant.stage import quantize_models
 
-    quantize_models(job.run, prepared, job.recipe.quantize, job.screen)
+    settings = job.recipe.quantize
+
+    def refine(recipe: Int8Recipe) -> Path:
+        from kdtool.export.stage import export_finetuned
+        from kdtool.train.fakequant import Int8
+        from kdtool.train.quantaware import finetune
+
+        int8 = Int8(recipe.symmetric, recipe.reduce_range, recipe.per_channel)
+        finetune(
+            job.run,
+            prepared,
+            job.recipe.student,
+            settings.finetune,
+            settings.finetune_lr,
+            int8,
+            job.seed,
+            job.screen,
+            job.run.finetuned,
+        )
+        return export_finetuned(job.run, prepared, job.recipe.export, job.screen)
+
+    quantize_models(job.run, prepared, settings, job.screen, refine if settings.finetune else None)
 
 
 def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,11 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
     type=click.Path(path_type=Path),
     help="Files that say nothing of themselves have classes and preprocessing of this ONNX file.",
 )
+@click.option(
+    "--per-layer",
+    is_flag=True,
+    help="Print the compute and parameters of each layer, counted from the graph, and measure nothing.",
+)
 @json_option
 def command(
     targets: tuple[Path, ...],
@@ -82,6 +88,7 @@ def command(
     against: str | None,
     data: str | None,
     like: Path | None,
+    per_layer: bool,
     as_json: bool,
 ) -> None:
     """Measure accuracy, compute and latency, and judge the claim.
@@ -127,6 +134,9 @@ def command(
             f"{folders[0]} is a folder; allowed is one RUN, or ONNX files.",
             f"One at a time: kdtool bench {folders[0]}",
         )
+    if per_layer:
+        _print_layers(targets, as_json)
+        return
     if folders:
         if like is not None:
             raise UsageError(
@@ -227,6 +237,30 @@ def _stated(path: Path) -> ModelInfo:
             "Name a model made by: kdtool export --onnx",
         )
     return info
+
+
+def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
+    """Of the files named, or of the float models of a run."""
+    from kdtool.core.extras import require_training
+    from kdtool.core.run import ROLES, RunFolder
+
+    require_training("bench --per-layer")
+    from kdtool.export.count import count_onnx
+    from kdtool.export.layertable import layer_json, layer_lines
+
+    folders = [RunFolder(path) for path in targets if path.is_dir()]
+    models = [folder.onnx_model(role) for folder in folders for role in ROLES]
+    paths = [path for path in models if path.is_file()] if folders else targets
+    if not paths:
+        raise UsageError(
+            f"{targets[0]} has no exported models.", f"Export them with: kdtool export --onnx {targets[0]}"
+        )
+    counts = {str(path): count_onnx(path) for path in paths}
+    if as_json:
+        rows = [layer_json(name, count) for name, count in counts.items()]
+        click.echo(json.dumps({"models": rows}, indent=2, ensure_ascii=False))
+    for name, count in () if as_json else counts.items():
+        click.echo("\n".join(layer_lines(name, count)))
 
 
 def _count(path: Path) -> tuple[int, int] | None:

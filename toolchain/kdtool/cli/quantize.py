@@ -35,6 +35,13 @@ METHODS = ("minmax", "percentile", "entropy", "mse")
     is_flag=True,
     help="Try the sensible INT8 models, print the Pareto table and keep the fastest within --max-drop.",
 )
+@click.option(
+    "--finetune",
+    type=click.IntRange(1, 100),
+    metavar="EPOCHS",
+    help="Where calibration loses too much: fine-tune the student for INT8, guided by the teacher's "
+    "stored answers.  [default: quantize.finetune]",
+)
 @set_option
 def command(
     run: Path | None,
@@ -42,6 +49,7 @@ def command(
     calibration: str | None,
     max_drop: float | None,
     search: bool,
+    finetune: int | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Quantize the exported models to INT8, accuracy guarded.
@@ -57,7 +65,13 @@ def command(
     from kdtool.core.extras import require_training
 
     require_training("quantize")
-    fields = {"target": target, "calibration": calibration, "max_drop": max_drop, "search": search or None}
+    fields = {
+        "target": target,
+        "calibration": calibration,
+        "max_drop": max_drop,
+        "search": search or None,
+        "finetune": finetune,
+    }
     changes = [
         f"quantize.{field}={str(value).lower()}" for field, value in fields.items() if value is not None
     ]

@@ -174,7 +174,10 @@ class StudentSettings(NetworkSettings):
 
 
 class ExportSettings(_Section):
-    opset: int = Field(18, ge=18, le=23)
+    opset: int = Field(18, ge=17, le=23, description="of the standard operators; 17 loads in old runtimes")
+    fixed_batch: bool = Field(False, description="a batch of one, written into the graph")
+    uint8: bool = Field(False, description="also write a model that takes pixels and normalizes them itself")
+    ort: bool = Field(False, description="also write ONNX Runtime's format for phones")
     tolerance: Positive = Field(1e-4, description="largest |Δlogit| between torch and ONNX Runtime")
 
 
@@ -191,6 +194,10 @@ class QuantizeSettings(_Section):
     float_layers: int = Field(
         3, ge=0, le=16, description="layers that may stay float, at most, where the loss is too large else"
     )
+    finetune: int = Field(
+        0, ge=0, le=100, description="epochs of fine-tuning for INT8, where the loss is too large else"
+    )
+    finetune_lr: Rate = 1e-4
     search: bool = Field(False, description="try the sensible models and keep the fastest within max_drop")
 
 

@@ -75,6 +75,11 @@ class RunFolder:
         """Whether `kdtool compare` works in this folder."""
         return self.students_record.is_file()
 
+    @property
+    def finetuned(self) -> Path:
+        """The student fine-tuned for INT8, where calibration was not enough."""
+        return self.path / "finetuned"
+
     def role(self, role: str) -> Path:
         """The folder of a trained network: teacher, student or baseline."""
         return self.path / role

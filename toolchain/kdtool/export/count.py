@@ -21,7 +21,8 @@ from pathlib import Path
 
 import onnx
 
-from kdtool.export.shapes import Shapes, tensor_shapes
+from kdtool.export.shapes import Shape, Shapes, tensor_shapes
+from kdtool.runtime.guard import read_model
 
 FLOAT_TYPES = {
     onnx.TensorProto.FLOAT,
@@ -31,17 +32,28 @@ FLOAT_TYPES = {
 }
 # Operators with products we have no formula for; a model with one is reported, not billed at zero in silence.
 UNKNOWN_PRODUCTS = frozenset(
-    {"Einsum", "LSTM", "GRU", "RNN", "MatMulInteger", "ConvInteger", "DeformConv", "DFT"}
+    {
+        *("Einsum", "LSTM", "GRU", "RNN", "DeformConv", "DFT"),
+        *("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "QGemm"),
+    }
 )
 
 
 @dataclass(frozen=True)
 class LayerCount:
-    """MACs of one node; `dynamic` where both factors are activations, as in attention."""
+    """One node.
+
+    Attributes:
+        output: shape of its result, for one image.
+        params: elements of its weights and bias, quantized ones too.
+        dynamic: both factors are activations, as in attention.
+    """
 
     name: str
     op: str
+    output: Shape
     macs: int
+    params: int
     dynamic: bool
 
 
@@ -67,6 +79,11 @@ class Count:
         return 2 * self.macs
 
     @property
+    def other_params(self) -> int:
+        """Of what multiplies nothing or has its bias in a node of its own: normalization, embeddings."""
+        return self.params - sum(layer.params for layer in self.layers)
+
+    @property
     def attention_macs(self) -> int:
         """The share of products of two activations."""
         return sum(layer.macs for layer in self.layers if layer.dynamic)
@@ -76,10 +93,10 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
     """Count a float or QDQ model at batch 1.
 
     Raises:
-        ModelFileError: shapes depend on more than the batch.
+        ModelFileError: broken or hostile, or shapes depend on more than the batch.
     """
     name = str(model) if isinstance(model, Path) else "the model"
-    proto = onnx.load(model) if isinstance(model, Path) else model
+    proto = onnx.load_model_from_string(read_model(model)) if isinstance(model, Path) else model
     shapes = tensor_shapes(proto, name)
     constants = {tensor.name for tensor in proto.graph.initializer}
     for node in proto.graph.node:  # Constant, and what DequantizeLinear, Reshape, … make of constants
@@ -89,6 +106,8 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
         LayerCount(
             name=node.name,
             op=node.op_type,
+            output=shapes[node.output[0]],
+            params=sum(math.prod(shapes[name]) for name in node.input if name in constants),
             macs=FORMULAS[node.op_type](node, shapes),
             dynamic=not any(source in constants for source in node.input[:2]),
         )

@@ -16,11 +16,13 @@ from kdtool.core.preprocess import FloatArray
 from kdtool.core.recipe import ExportSettings
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
+from kdtool.export.batch import fix_batch
 from kdtool.export.count import Count, count_onnx
 from kdtool.export.crosscheck import thop_macs
 from kdtool.export.onnx import export_network
 from kdtool.export.parity import BATCHES, Parity, check_parity, worst
 from kdtool.export.simplify import SimplifyError, simplify
+from kdtool.export.variants import VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.runtime.onnxruntime import open_model
 
@@ -39,7 +41,8 @@ def export_model(
     """Write the ONNX file of `network` to `path`; returns the facts for the manifest.
 
     The raw export has to pass the parity gate. The simplified one replaces it if onnxsim lives through
-    it and it passes the same gate; else the raw one stays, with a warning.
+    it and it passes the same gate; else the raw one stays, with a warning. The variants that `settings`
+    ask for lie beside it (see `kdtool.export.variants`).
 
     Args:
         network: in eval mode.
@@ -48,10 +51,12 @@ def export_model(
 
     Raises:
         ModelFileError: the network cannot be exported, or ONNX Runtime cannot load it.
-        GateError: torch and ONNX Runtime differ; nothing is left at `path`.
+        GateError: torch and ONNX Runtime differ; what differs is not left behind.
         SetupError: the file cannot be written.
     """
     model = export_network(network, info.arch, info.preprocess.size, settings.opset)
+    if settings.fixed_batch:
+        fix_batch(model)
     count = count_onnx(model)
     thop = thop_macs(network, info.preprocess.size)
     _compare_counts(path, count, thop, screen)
@@ -83,6 +88,13 @@ def export_model(
             )
             shipped = "raw"
             partial.write_bytes(raw)
+    exported = Exported(network, path, info, images, settings.tolerance)
+    files = [path]
+    for kind, write in VARIANTS.items():
+        if getattr(settings, kind):
+            written, parity[kind] = write(exported)
+            files += written
+            screen.say(f"export: {written[0]}, max |Δlogit| {worst(parity[kind]):.1e}")
     difference = worst(parity[shipped])
     screen.say(
         f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {count.macs / 1e9:.4f} GMACs; torch and ONNX "
@@ -94,6 +106,7 @@ def export_model(
         "thop_macs": thop,
         "size_bytes": path.stat().st_size,
         "simplified": shipped == "simplified",
+        "files": [file.name for file in files],
         "parity": {kind: {str(p.batch): p.difference for p in batches} for kind, batches in parity.items()},
     }
 

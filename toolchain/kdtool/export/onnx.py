@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 import torch
-from onnx import inliner
+from onnx import inliner, version_converter
 from torch import nn
 
 from kdtool.core.errors import ModelFileError
@@ -13,6 +13,7 @@ from kdtool.core.text import cause_of
 from kdtool.export.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import INPUT, OUTPUT
 
+EXPORTER_LEAST = 18  # the exporter writes no older operator set
 EXAMPLES = 2  # an example of one can freeze the batch at 1
 
 
@@ -22,10 +23,10 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
     Args:
         network: in eval mode, on the CPU, logits (N, K) of images (N, 3, size, size).
         arch: its name, for the message.
-        opset: of the standard operators.
+        opset: of the standard operators; under 18 the graph is converted, which the gate has to judge.
 
     Raises:
-        ModelFileError: the exporter cannot translate this network.
+        ModelFileError: the exporter cannot translate this network, or it needs newer operators.
     """
     example = torch.zeros(EXAMPLES, 3, size, size)
     try:
@@ -35,7 +36,7 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
                 (example,),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                opset_version=opset,
+                opset_version=max(opset, EXPORTER_LEAST),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 external_data=False,
@@ -50,4 +51,19 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
             "Try another operator set, --set export.opset=20, or another network.",
         ) from error
     use_global_average_pool(model)
-    return model
+    return lowered(model, arch, opset) if opset < EXPORTER_LEAST else model
+
+
+def lowered(model: onnx.ModelProto, arch: str, opset: int) -> onnx.ModelProto:
+    """The model in an older operator set, as runtimes that lag behind want it.
+
+    Raises:
+        ModelFileError: an operator of it has no older form.
+    """
+    try:
+        return version_converter.convert_version(model, opset)
+    except Exception as error:  # the converter raises whatever the graph leads it to
+        raise ModelFileError(
+            f"{arch} cannot be written with opset {opset} ({cause_of(error)}).",
+            f"Try a newer operator set, --set export.opset={EXPORTER_LEAST}, or another network.",
+        ) from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from kdtool.arch.network import load_network
-from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.core.errors import KdtoolError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.lineage import require_current
 from kdtool.core.manifest import Stage, read_manifest
@@ -17,6 +18,7 @@ from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.export.model import VERSIONS, export_model
 from kdtool.export.parity import parity_images
+from kdtool.export.variants import SUFFIXES
 
 NAME: Final = "export"
 PRECISIONS = ("fp32", "int8")
@@ -79,9 +81,29 @@ def _export(
     info = replace(info, role=role, weights_sha256=network_sha256)
     images = parity_images(prepared.split("validation").images, info.preprocess)
     path = run.onnx_model(role)
-    facts = export_model(path, network, info, images, settings, screen)
-    stage.seal([path.name], facts, versions_of(VERSIONS))
+    try:
+        facts = export_model(path, network, info, images, settings, screen)
+    except KdtoolError:
+        _remove_outdated(run, role)  # a variant that failed takes what was right along: all or nothing
+        raise
+    stage.seal(facts["files"], facts, versions_of(VERSIONS))
     return facts
+
+
+def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen) -> Path:
+    """The float ONNX file of the student that was fine-tuned for INT8, through the same gate.
+
+    Raises:
+        ModelFileError, GateError: as `export_models`.
+    """
+    weights = run.finetuned / "model.safetensors"
+    network, info = load_network(weights)
+    info = replace(info, role="student", weights_sha256=sha256_file(weights))
+    images = parity_images(prepared.split("validation").images, info.preprocess)
+    path = run.finetuned / "student.onnx"
+    alone = settings.model_copy(update={"uint8": False, "ort": False})
+    export_model(path, network, info, images, alone, screen)
+    return path
 
 
 def _sound_weights(run: RunFolder, role: str) -> str:
@@ -102,3 +124,5 @@ def _remove_outdated(run: RunFolder, role: str) -> None:
     run.quantize_manifest(role).unlink(missing_ok=True)
     for precision in PRECISIONS:
         run.onnx_model(role, precision).unlink(missing_ok=True)
+    for suffix in SUFFIXES:
+        run.onnx_model(role).with_suffix(suffix).unlink(missing_ok=True)

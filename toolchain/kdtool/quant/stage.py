@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,8 @@ from kdtool.runtime.onnxruntime import open_model
 
 NAME: Final = "quantize"
 ROLES = ("teacher", "student")
+REFINED = "student"
+Refine = Callable[[Int8Recipe], Path]  # the float ONNX file of a student fine-tuned for a recipe
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Task:
     recipe: Int8Recipe
     here: bool
     screen: Screen
+    refine: Refine | None
 
 
 class TooLossyError(Exception):
@@ -56,13 +59,20 @@ class TooLossyError(Exception):
 
 
 def quantize_models(
-    run: RunFolder, prepared: Prepared, settings: QuantizeSettings, screen: Screen
+    run: RunFolder,
+    prepared: Prepared,
+    settings: QuantizeSettings,
+    screen: Screen,
+    refine: Refine | None = None,
 ) -> dict[str, Any]:
     """Write `run.onnx_model(role, "int8")` of teacher and student; returns the facts of each, by role.
 
     Calibrated on images of the training split; accuracy before and after is that on the validation
     split. A model is skipped if it was done before with the same float model, data, settings and kind
     of processor; one that fails its gate does not cost the other.
+
+    Args:
+        refine: makes the student anew for INT8, where calibration alone loses too much.
 
     Raises:
         UsageError: the models are not exported yet, or are of older weights.
@@ -73,7 +83,7 @@ def quantize_models(
     roles = _exported_roles(run)
     here = int8_target()
     recipe = int8_recipe(here if settings.target == "auto" else settings.target, settings.reduce_range)
-    task = Task(run, prepared, settings, recipe, recipe.target == here, screen)
+    task = Task(run, prepared, settings, recipe, recipe.target == here, screen, refine)
     screen.say(f"{NAME}: for {recipe.target}: {recipe} ({recipe.reason})")
     if not task.here:
         screen.warn(
@@ -132,6 +142,17 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
             task.screen.say("\n".join([_headline(role, searched, task.here), *searched.table()]))
         maker.write(partial, choice)
         after, _ = measure_accuracy(partial, validation)
+        finetuned = False
+        if _lost(before, after) > settings.max_drop and task.refine and role == REFINED:
+            task.screen.say(
+                f"{NAME}: {role}: INT8 loses {_lost(before, after):.2f} points, allowed is "
+                f"{settings.max_drop:g}; fine-tuning for INT8"
+            )
+            refined = task.refine(choice.recipe)
+            _, info = measure_accuracy(refined, validation)
+            maker, finetuned = _maker(task, role, refined, info), True
+            maker.write(partial, choice)
+            after, _ = measure_accuracy(partial, validation)
         if _lost(before, after) > settings.max_drop and settings.float_layers:
             choice, after = _with_float_layers(task, role, maker, choice, before, after, partial)
         if _lost(before, after) > settings.max_drop:
@@ -152,6 +173,7 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
         "size_bytes": target.stat().st_size,
         "recipe": {"target": recipe.target, "description": str(recipe), "reason": recipe.reason},
         "float_layers": list(choice.floats),
+        "finetuned": finetuned,
         "speed": speed.to_json() if speed is not None else None,
     }
     if searched is not None:

@@ -67,7 +67,7 @@ def distill(
         UsageError: stages that the networks do not have, or that the loss cannot compare.
     """
     teacher = open_teacher(run, prepared)
-    loss = _resolved(settings.loss, prepared, teacher.info, screen)
+    loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
     parents: dict[str, Any] = {"loss": loss.model_dump(mode="json", exclude_defaults=True)}
     lasting = {}
@@ -79,7 +79,7 @@ def distill(
         place = soft_labels or run.soft_labels
         answers = label(teacher, prepared, task, place, screen, settings.answers)
         parents["soft_labels"], lasting["soft_labels"] = answers.digest, answers.origin
-        objectives = _stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
+        objectives = stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
     training = Training(
         "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents, lasting
     )
@@ -88,7 +88,7 @@ def distill(
     return manifest
 
 
-def _stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
+def stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
     """Objectives that look the teacher's answers up."""
     bound = logit_loss(loss.name, loss.params)
 
@@ -124,7 +124,9 @@ def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen:
             screen.warn(advice)
 
 
-def _resolved(settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen) -> LossSettings:
+def resolved_loss(
+    settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen
+) -> LossSettings:
     """The settings with defaults that know the classes and the teacher; says what was chosen and why."""
     if not settings.weight:
         return settings

@@ -1,0 +1,128 @@
+"""INT8 simulated in float: its grid, its gradient, and a student that learns on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdtool.arch.network import load_exactly, read_weights, save_network
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.recipe import LossSettings, StudentSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.train import quantaware
+from kdtool.train.batch import plain_task
+from kdtool.train.evaluate import evaluate
+from kdtool.train.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
+from kdtool.train.objective import CrossEntropy
+from kdtool.train.softlabels import SPLITS, SoftLabels
+
+ASYMMETRIC = Int8(symmetric=False, reduce_range=False, per_channel=True)
+VALUES = torch.linspace(-1, 3, 4001)
+
+
+def tiny(classes: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, classes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("int8", "levels", "end"),
+    [(ASYMMETRIC, 256, 3.0), (Int8(True, False, True), 170, 3.0)],  # symmetric: −1 to 3 of −3 to 3
+)
+def test_activations_lie_on_the_grid_and_zero_is_on_it(int8: Int8, levels: int, end: float) -> None:
+    faked = fake_activation(VALUES, (-1.0, 3.0), int8)
+    assert len(faked.unique()) == pytest.approx(levels, abs=1)
+    assert faked.max().item() == pytest.approx(end, abs=4 / 255)
+    assert (faked - VALUES).abs().max().item() <= 3 / 127
+    assert fake_activation(torch.zeros(1), (-1.0, 3.0), int8).item() == 0
+
+
+def test_what_is_clipped_has_no_slope_and_the_rest_has_that_of_x() -> None:
+    x = torch.tensor([-2.0, -0.5, 1.0, 5.0], requires_grad=True)
+    fake_activation(x, (-1.0, 3.0), ASYMMETRIC).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("reduce_range", "largest"), [(False, 127), (True, 64)])
+def test_each_channel_of_a_weight_has_its_own_grid(reduce_range: bool, largest: int) -> None:
+    weight = torch.randn(4, 3, 3, 3) * torch.tensor([1.0, 10, 100, 0]).view(-1, 1, 1, 1)
+    faked = fake_weight(weight, Int8(False, reduce_range, True))
+    for channel in range(3):
+        step = weight[channel].abs().max() / largest
+        multiples = faked[channel] / step
+        torch.testing.assert_close(multiples, multiples.round(), atol=1e-3, rtol=0)
+        assert (faked[channel] - weight[channel]).abs().max() <= step / 2 + 1e-6
+    assert faked[3].abs().max() == 0
+    whole = fake_weight(weight, Int8(False, reduce_range, False))
+    assert (whole[0] - weight[0]).abs().max() > (faked[0] - weight[0]).abs().max()
+
+
+def test_simulation_changes_the_answers_and_not_the_parameters() -> None:
+    network, images = tiny().eval(), torch.randn(8, 3, 32, 32)
+    names = list(network.state_dict())
+    exact = network(images).detach()
+    ranges = input_ranges(network, [images[:4], images[4:]])
+    assert set(ranges) == {"0", "3", "7"}
+    assert ranges["0"] == (images.min().item(), images.max().item())
+    assert ranges["3"][0] == 0
+    simulate(network, ranges, ASYMMETRIC)
+    answers = network(images).detach()
+
+    assert list(network.state_dict()) == names
+    assert 0 < (answers - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_finetuning_learns_on_the_simulated_network(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    info = ModelInfo("student", "resnet18", prepared.classes, prepared.preprocess)
+    run.role("student").mkdir(parents=True)
+    save_network(run.weights("student"), tiny().state_dict(), info)
+    logits = {s: 6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None] for s in SPLITS}
+    asked = []
+
+    def label(*given: object) -> SoftLabels:
+        asked.append(given)
+        return SoftLabels(logits, "digest", "origin")
+
+    monkeypatch.setattr(quantaware, "open_teacher", lambda *_: SimpleNamespace(info=info))
+    monkeypatch.setattr(quantaware, "label", label)
+    monkeypatch.setattr("kdtool.train.stage.build", lambda *_: tiny())
+    settings = StudentSettings(loss=LossSettings(name="kd", temperature=2.0), batch_size=8)
+
+    def loss_of(weights: Path) -> float:
+        network = tiny()
+        load_exactly(network, read_weights(weights)[0], str(weights))
+        ranges = input_ranges(network, quantaware._images(prepared))
+        simulate(network, ranges, ASYMMETRIC)
+        task = plain_task(prepared, "train")
+        return evaluate(network, task, CrossEntropy(), torch.device("cpu")).loss
+
+    def finetune() -> Path:
+        return quantaware.finetune(run, prepared, settings, 6, 1e-2, ASYMMETRIC, 0, QUIET, run.finetuned)
+
+    before = loss_of(run.weights("student"))
+    weights = finetune()
+    assert weights == run.finetuned / "model.safetensors"
+    assert loss_of(weights) < 0.9 * before
+    assert len(asked) == 1
+    content = weights.read_bytes()
+    assert finetune().read_bytes() == content  # complete, skipped

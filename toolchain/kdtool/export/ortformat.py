@@ -1,0 +1,78 @@
+"""ONNX Runtime's own format for phones, and the operators that a runtime built for it must have.
+
+The optimizations of loading are done once, here; those that only suit x86 (NCHWc layout) are left out, as
+ONNX Runtime's converter does for mobile targets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.quiet import quietly
+from kdtool.core.text import cause_of
+from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+
+NOT_FOR_ARM = ["NchwcTransformer"]
+
+
+def write_ort(content: bytes, target: Path, name: Path) -> None:
+    """Write the ONNX file `content` to `target` in ORT format; `name` is how messages call the result.
+
+    Raises:
+        ModelFileError: ONNX Runtime cannot convert it.
+    """
+    options = session_options(1)
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    try:
+        ort.InferenceSession(
+            content, options, providers=list(PROVIDERS), disabled_optimizers=list(NOT_FOR_ARM)
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _failed(name, error) from error
+
+
+def required_operators(model: Path, name: Path) -> str:
+    """The configuration of a reduced build of ONNX Runtime that runs the ORT file `model`.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+    """
+    config = model.with_name(f"{model.name}.config")
+    try:
+        with quietly():
+            from onnxruntime.tools.ort_format_model import create_config_from_models
+
+            create_config_from_models([model], config, True)
+        lines = config.read_text("utf-8").splitlines()
+    except Exception as error:  # the reader raises whatever the bytes lead it to
+        raise _failed(name, error) from error
+    finally:
+        config.unlink(missing_ok=True)
+    wanted = [line for line in lines if not line.startswith("#")]  # their comments name our temporary file
+    return "\n".join([f"# Generated from {name.name}", *wanted]) + "\n"
+
+
+def open_ort(content: bytes, name: Path) -> Any:
+    """A session on the content of an ORT file that was written just now; such files are not for strangers'.
+
+    Raises:
+        ModelFileError: it does not load.
+    """
+    options = session_options(1)
+    options.add_session_config_entry("session.load_model_format", "ORT")
+    try:
+        return ort.InferenceSession(content, options, providers=list(PROVIDERS))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _failed(name, error) from error
+
+
+def _failed(name: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"{name}: ONNX Runtime cannot write it in ORT format ({cause_of(error)}).",
+        "Ship the ONNX file instead, without --ort.",
+    )

@@ -1,0 +1,98 @@
+"""8 bits simulated in float: a network that trains on what it will answer after quantization.
+
+    fake(x) = scale · clip(round(x / scale) + zero, low, high) − scale · zero
+
+Rounding has no slope; its gradient is taken to be that of x where x is not clipped, and 0 where it is
+(straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). Simulated are the inputs and weights of
+convolutions and linear layers, as in Jacob et al. 2018 (arXiv:1712.05877). A batch norm behind a
+convolution scales each output channel, and with it that channel's grid: folding it later changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Range = tuple[float, float]
+TINY = 1e-12
+LAYERS = (nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """The integers to simulate; see `kdtool.quant.target.Int8Recipe`.
+
+    Attributes:
+        symmetric: activations from −127 to 127 around 0, else from 0 to 255.
+        reduce_range: weights of 7 bits.
+        per_channel: a scale for each output channel of a weight.
+    """
+
+    symmetric: bool
+    reduce_range: bool
+    per_channel: bool
+
+
+@torch.no_grad()
+def input_ranges(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, Range]:
+    """Layer → smallest and largest value of its input over `batches` of images (B, 3, S, S), 0 included."""
+    seen: dict[str, Range] = {}
+
+    def watch(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        low, high = seen.get(name, (0.0, 0.0))
+        seen[name] = (min(low, inputs[0].min().item()), max(high, inputs[0].max().item()))
+
+    hooks = [
+        module.register_forward_pre_hook(functools.partial(watch, name))
+        for name, module in network.named_modules()
+        if type(module) in LAYERS
+    ]
+    training = network.training
+    network.eval()
+    for images in batches:
+        network(images)
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def simulate(network: nn.Module, ranges: Mapping[str, Range], int8: Int8) -> None:
+    """Have the layers of `ranges` compute as in INT8; their parameters stay float, under their names."""
+    for name, module in network.named_modules():
+        if name in ranges:
+            module.forward = functools.partial(_forward, module, ranges[name], int8)
+
+
+def fake_activation(x: Tensor, span: Range, int8: Int8) -> Tensor:
+    """`x` on the 8-bit grid of `span`, which contains 0."""
+    low, high = span
+    if int8.symmetric:
+        scale = max(max(-low, high) / 127, TINY)
+        return torch.fake_quantize_per_tensor_affine(x, scale, 0, -127, 127)
+    scale = max((high - low) / 255, TINY)
+    return torch.fake_quantize_per_tensor_affine(x, scale, round(-low / scale), 0, 255)
+
+
+def fake_weight(weight: Tensor, int8: Int8) -> Tensor:
+    """`weight` (C, …) on a symmetric grid, of each channel or of the whole."""
+    largest = 64 if int8.reduce_range else 127
+    extent = weight.detach().abs().flatten(1).amax(1)
+    extent = extent if int8.per_channel else extent.amax().expand_as(extent)
+    scale = (extent / largest).clamp_min(TINY).float()
+    zero = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -largest, largest)
+
+
+def _forward(module: nn.Module, span: Range, int8: Int8, x: Tensor) -> Tensor:
+    assert isinstance(module, LAYERS)
+    x, weight = fake_activation(x, span, int8), fake_weight(module.weight, int8)
+    if isinstance(module, nn.Linear):
+        return F.linear(x, weight, module.bias)
+    result: Tensor = module._conv_forward(x, weight, module.bias)
+    return result
