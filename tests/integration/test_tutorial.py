@@ -70,7 +70,7 @@ def test_the_tutorial_leads_from_photographs_to_a_page(
             for pattern, small in SMALL.items():
                 text, count = re.subn(pattern, small, text)
                 assert count, pattern
-            recipe.write_text(text)
+            recipe.write_text(f"{text}\n[bench]\nruns = 64\nresamples = 1000\n")
         done.append(words[0])
     assert done == ["data", "init", "run", "run", "bundle", "verify", "serve"]
     assert "The INT8 step" in (tmp_path / "artifacts" / "photographs" / "report.html").read_text()
