@@ -222,6 +222,12 @@ def test_a_run_without_exports_says_what_is_missing(run: RunFolder) -> None:
     assert exit_code("bundle", run.path, "--role", "pupil") == 2
 
 
+def test_a_repacked_int8_model_has_the_limit_of_int8(run: RunFolder) -> None:
+    shutil.copy(run.onnx_model("student", "int8"), run.onnx / "student.uint8.onnx")
+    tolerance = read_golden(write_bundle(run, Options(), REMOTE, QUIET)).logit_tolerance
+    assert tolerance["model.uint8.onnx"] == tolerance["model.int8.onnx"] > tolerance["model.ort"]
+
+
 def test_an_8_bit_model_that_is_another_network_is_not_shipped(
     run: RunFolder, make_bundle_run: Callable[..., RunFolder]
 ) -> None:

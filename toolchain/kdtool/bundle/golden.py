@@ -31,7 +31,7 @@ FOLDER, INDEX = "golden", "golden/golden.json"
 PIXEL_TOLERANCE = 1  # of 255
 # Largest difference of a logit, as a share of the largest logit (at least 1). Float32 differs between
 # processors in its last bits; INT8 also by saturation, which depends on the instruction set (decision 0036).
-LOGIT_TOLERANCE = {"fp32": 1e-3, "uint8": 1e-3, "int8": 5e-2, "ort": 1e-3}
+LOGIT_TOLERANCE = {"fp32": 1e-3, "int8": 5e-2}
 FIRST_VALUES = 6
 
 

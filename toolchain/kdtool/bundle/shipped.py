@@ -8,7 +8,7 @@ from pathlib import Path
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.lineage import require_current
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.models import sealed_models
+from kdtool.core.models import MANIFESTS, sealed_models
 from kdtool.core.run import ROLES, RunFolder
 from kdtool.runtime.stated import stated_by_onnx
 
@@ -73,7 +73,8 @@ def sources(run: RunFolder, role: str) -> tuple[Source, ...]:
     found = []
     for kind in KINDS:
         path = run.onnx / f"{role}{kind.suffix}"
-        vouched = (role, kind.name) in sealed if kind.name in ("fp32", "int8") else path.is_file()
+        # Files without a manifest of their own are tried on the golden images before they are shipped.
+        vouched = (role, kind.name) in sealed if kind.name in MANIFESTS else path.is_file()
         if vouched:
             found.append(Source(kind, path))
     return tuple(found)

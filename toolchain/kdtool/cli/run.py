@@ -52,6 +52,7 @@ def command(check: bool, **options: Any) -> None:
             "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
         )
     click.echo(f"Report: {page}")
+    click.echo(f"For an app or a page: kdtool bundle {job.run.path}")
     if failed is not None:
         raise failed
     if check and result.claim.verdict != "PASS":
