@@ -81,6 +81,8 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         train(prepared, Training("student", out, settings, 0, 0, lambda _: objectives), QUIET)
     else:
         distill(run, prepared, settings, 0, QUIET, folder=out)
+    if not first:
+        return {}
     starts = [data.calls[0][0], *(end for _, end in marks.calls[:-1])]
     ends = [start for start, _ in marks.calls]
     measured = [end - start for start, end in zip(starts, ends, strict=True)][1:]

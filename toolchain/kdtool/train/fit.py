@@ -25,6 +25,7 @@ from kdtool.train.signals import graceful_stop
 from kdtool.train.smallmaps import speed_up_small_maps
 
 CHECKPOINT_SECONDS = 60.0
+DURABILITY_SHARE = 0.01  # of the time, that checkpoints may take
 
 
 def fit(
@@ -73,7 +74,7 @@ def fit(
         screen.say(f"{title}: resuming in epoch {progress.epoch + 1}, step {progress.step + 1}.")
     samples = len(tasks["train"].split.labels)
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
-    saved = time.monotonic()
+    saved, interval = time.monotonic(), CHECKPOINT_SECONDS
     half = settings.precision == "bfloat16"
     forward = torch.compile(network) if settings.compile else network
 
@@ -103,11 +104,13 @@ def fit(
                 if average is not None:
                     average.update(network, progress.epoch * steps_per_epoch + progress.step)
                 _show(bar, progress, settings)
-                waited = time.monotonic() - saved > CHECKPOINT_SECONDS
+                waited = time.monotonic() - saved > interval
                 asked, due = team.any(stop.signal_number, waited)  # read once: what is raised is saved
                 if asked or due:
+                    begun = time.monotonic()
                     team.once(lambda: checkpoints.save(state))
                     saved = time.monotonic()
+                    interval = checkpoint_interval(saved - begun)
                 _leave_if(asked, title, progress, team)
             kept = network if average is None else average.module
             result = evaluate(kept, tasks["validation"], objectives["validation"], device)
@@ -124,6 +127,11 @@ def fit(
         team.once(lambda: checkpoints.save(state))  # from here the run can be extended
         _leave_if(asked, title, progress, team)
     return state.best, progress
+
+
+def checkpoint_interval(seconds: float) -> float:
+    """Seconds until the next checkpoint, one having taken `seconds`: a minute, or more on a slow disk."""
+    return max(CHECKPOINT_SECONDS, seconds / DURABILITY_SHARE) if CHECKPOINT_SECONDS else 0.0
 
 
 def epoch_line(title: str, progress: Progress, epochs: int) -> str:
