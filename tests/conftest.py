@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
+
+settings.register_profile("kdtool", deadline=None)  # no test is a matter of time
+settings.load_profile("kdtool")
 
 CLASSES = ("checks", "rings", "stripes")
 
