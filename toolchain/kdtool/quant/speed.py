@@ -42,7 +42,7 @@ class Speed:
 
     def __str__(self) -> str:
         return (
-            f"{self.ratio:.2f} times as fast as float32 here ({CONFIDENCE:.0%} interval {self.low:.2f} to "
+            f"{self.ratio:.2f} times as fast as float32 here ({100 * CONFIDENCE:.0f} % interval {self.low:.2f} to "
             f"{self.high:.2f}, {self.rounds} rounds, {self.threads} thread(s))"
         )
 
