@@ -76,7 +76,7 @@ class Search:
                 ms, faster = f"{trial.ms:.2f}", f"{self.float_ms / trial.ms:.2f}"
             mark = ("*" if trial in best else " ") + (" → " if trial is self.kept else "   ")
             lines.append(
-                f"  {trial.accuracy.points:>7.2f} %  {-trial.drop:>+7.2f}  {ms:>8}  {faster:>7}  "
+                f"  {trial.accuracy.points:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>8}  {faster:>7}  "
                 f"{trial.size_bytes / 1e6:>6.1f}  {mark}{trial.choice}"
             )
         return lines

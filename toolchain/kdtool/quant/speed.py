@@ -41,9 +41,10 @@ class Speed:
         return self.low >= WORTH_IT
 
     def __str__(self) -> str:
+        interval = f"{100 * CONFIDENCE:.0f} % interval {self.low:.2f} to {self.high:.2f}"
         return (
-            f"{self.ratio:.2f} times as fast as float32 here ({CONFIDENCE:.0%} interval {self.low:.2f} to "
-            f"{self.high:.2f}, {self.rounds} rounds, {self.threads} thread(s))"
+            f"{self.ratio:.2f} times as fast as float32 here ({interval}, {self.rounds} rounds, "
+            f"{self.threads} thread(s))"
         )
 
     def to_json(self) -> dict[str, Any]:
