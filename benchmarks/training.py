@@ -87,10 +87,12 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     ends = [start for start, _ in marks.calls]
     measured = [end - start for start, end in zip(starts, ends, strict=True)][1:]
     after_first = [end - start for start, end in data.calls if start > starts[1]]
+    save = statistics.median(end - start for start, end in saves.calls)
     return {
         "seconds": statistics.median(measured),
         "data_share": sum(after_first) / sum(measured),
-        "save_seconds": statistics.median(end - start for start, end in saves.calls),
+        "save_seconds": save,
+        "durability_share": save / (fit.checkpoint_interval(save) + save),
     }
 
 
@@ -290,7 +292,6 @@ def measure(size: int, batch: int, options: argparse.Namespace) -> dict[str, Any
         for name in (*names[repeat % len(names) :], *names[: repeat % len(names)]):
             found[name].append(child(name, size, batch, options))
     seconds = {name: [one["seconds"] for one in results] for name, results in found.items()}
-    save = statistics.median(one["save_seconds"] for one in found["stored"])
     return {
         "size": size,
         "batch": batch,
@@ -309,7 +310,8 @@ def measure(size: int, batch: int, options: argparse.Namespace) -> dict[str, Any
             a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)
         ),
         "data_share_after_first_epoch": spread(one["data_share"] for one in found["stored"]),
-        "durability_share_at_one_checkpoint_a_minute": save / (60 + save),
+        "durability_share": spread(one["durability_share"] for one in found["stored"]),
+        "seconds_of_a_checkpoint": spread(one["save_seconds"] for one in found["stored"]),
         **before,
     }
 

@@ -20,7 +20,7 @@ from typing import Any
 from campaigns.operations import intercept
 from campaigns.tiny import arguments, complete, differences, ended, fingerprint, photographs, start, wait
 
-AHEAD = 12  # a process is killed at one of its next so many operations
+AHEAD = 30  # a process is killed at one of its next so many operations
 GIVE_UP = 60  # kills of one run, so that the campaign sees many beginnings
 
 
@@ -84,7 +84,7 @@ def _kill_self(out: Path, side: str, number: int, place: Path) -> None:
 
     def count(operation: str, name: str) -> None:
         nonlocal seen
-        seen += 1
+        seen += name != ".lock"  # written piece by piece, by every process
         if seen == number:
             descriptor = os.open(place, os.O_WRONLY | os.O_TRUNC)
             os.write(descriptor, f"{side} {operation} {name}".encode())
