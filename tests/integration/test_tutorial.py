@@ -40,15 +40,20 @@ def run(words: list[str]) -> int:
 
 def serve(words: list[str]) -> str:
     """Start the server, fetch its page, stop it as Ctrl-C does."""
-    code = "from kdtool.cli import main; main()"
+    # A job in the background of a script ignores Ctrl-C, and so would what it starts.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from kdtool.cli import main; main()"
     command = [sys.executable, "-u", "-c", code, *words, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        with urllib.request.urlopen(server.stdout.readline().strip()) as answer:
-            page = answer.read().decode()
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=30)
-        assert server.returncode == 0
+        try:
+            assert server.stdout is not None
+            with urllib.request.urlopen(server.stdout.readline().strip(), timeout=30) as answer:
+                page = answer.read().decode()
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=30)
+            assert server.returncode == 0
+        finally:
+            server.kill()
     return str(page)
 
 
