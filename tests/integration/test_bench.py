@@ -188,7 +188,7 @@ def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
 
 
 def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtool.core.threads._asked_for", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     for name in ("baseline", "teacher-int8", "student-int8"):
         run.onnx_model(*MODELS[name]).unlink()
     settings = BenchSettings(

@@ -18,6 +18,7 @@ from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
 from kdtool.runtime.onnxruntime import LOGITS
+from kdtool.runtime.signalstack import use_own_stack_for_signals
 from kdtool.runtime.stated import stated_by_onnx
 
 DEVICE = "CPU"
@@ -69,6 +70,8 @@ def compile_model(model: Any, path: Path, info: ModelInfo | None, threads: int =
         request = ov.Core().compile_model(model, DEVICE, options(threads)).create_infer_request()
     except Exception as error:  # as above
         raise _cannot_load(path, error) from error
+    finally:
+        use_own_stack_for_signals()
     return OpenvinoSession(path, info, shape, threads, request, output)
 
 
@@ -93,6 +96,7 @@ class OpenvinoSession:
 
     def close(self) -> None:
         self._request = None
+        use_own_stack_for_signals()
 
     def _run(self, images: FloatArray) -> FloatArray:
         try:
@@ -103,6 +107,8 @@ class OpenvinoSession:
                 f"{self.path}: openvino fails on images of shape {images.shape} ({cause_of(error)}).",
                 "Check that its preprocessing is that of the model; try: kdtool bench --runtime onnxruntime",
             ) from error
+        finally:
+            use_own_stack_for_signals()
         if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
             raise ModelFileError(
                 f"{self.path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
