@@ -69,10 +69,17 @@ def entry(name: str) -> str:
 
 def signature(found: Any) -> str:
     own = inspect.signature(found)
-    parameters = ", ".join(str(parameter).replace("'", "") for parameter in own.parameters.values())
+    parameters = ", ".join(map(_parameter, own.parameters.values()))
     answer = own.return_annotation
     shown = "" if answer is inspect.Signature.empty or answer is None else f" -> {answer}".replace("'", "")
     return f"({parameters}){'' if inspect.isclass(found) else shown}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """A folder as default is that of the code, which is another on each machine."""
+    if isinstance(parameter.default, Path):
+        return f"{parameter.replace(default=inspect.Parameter.empty)} = its own".replace("'", "")
+    return str(parameter).replace("'", "")
 
 
 def test_the_reference_is_that_of_the_code() -> None:
