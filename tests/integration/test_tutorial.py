@@ -16,6 +16,7 @@ import pytest
 
 from kdtool.cli import main
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # to this machine, never a proxy
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What a test can afford; weights from ImageNet would need the network.
@@ -47,7 +48,7 @@ def serve(words: list[str]) -> str:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            with urllib.request.urlopen(server.stdout.readline().strip(), timeout=30) as answer:
+            with DIRECT.open(server.stdout.readline().strip(), timeout=30) as answer:
                 page = answer.read().decode()
             server.send_signal(signal.SIGINT)
             server.communicate(timeout=30)

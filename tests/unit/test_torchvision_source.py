@@ -267,6 +267,7 @@ def test_offline(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Non
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
         monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # keeps the proxies of its first use
     with pytest.raises(SetupError) as caught:
         load_listing(name)
     assert f"The data set '{name}' could not be downloaded" in caught.value.message
