@@ -96,12 +96,12 @@ def test_finetuning_learns_on_the_simulated_network(
     info = ModelInfo("student", "resnet18", prepared.classes, prepared.preprocess)
     run.role("student").mkdir(parents=True)
     save_network(run.weights("student"), tiny().state_dict(), info)
-    logits = {s: 6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None] for s in SPLITS}
+    views = {s: (6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None],) for s in SPLITS}
     asked = []
 
     def label(*given: object) -> SoftLabels:
         asked.append(given)
-        return SoftLabels(logits, "digest", "origin")
+        return SoftLabels(views, "digest", "origin")
 
     monkeypatch.setattr(quantaware, "open_teacher", lambda *_: SimpleNamespace(info=info))
     monkeypatch.setattr(quantaware, "label", label)

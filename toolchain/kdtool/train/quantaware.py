@@ -62,7 +62,8 @@ def finetune(
     own = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared)
     loss = resolved_loss(own.loss, prepared, teacher.info, screen)
-    answers = label(teacher, prepared, training_task(prepared, own, seed), run.soft_labels, screen)
+    task = training_task(prepared, own, seed)
+    answers = label(teacher, prepared, task, run.soft_labels, screen, own.answers)
     objectives = stored(own, loss, {split: answers.answers(split) for split in SPLITS})
 
     def simulated(network: nn.Module) -> Mapping[str, Objective]:
