@@ -25,7 +25,7 @@ from campaigns.tiny import ARCH, CLASSES, photographs
 from kdtool.arch.network import build, save_network
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import DataSettings, StudentSettings
+from kdtool.core.recipe import AugmentSettings, DataSettings, StudentSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
@@ -35,7 +35,7 @@ from kdtool.train.stage import training_task
 from kdtool.train.teacher import open_teacher
 
 HEADER = 54  # bytes of a BMP before its pixels
-STUDENT = StudentSettings(arch=ARCH, epochs=2, augment={"flip": True})  # type: ignore[arg-type]
+STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))
 
 
 def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def intercept(folder: Path, before: Before, after: Before) -> None:
             return _Stream(stream, _label(file, folder), before, after)
         return stream
 
-    io.open = _io.open = builtins.open = opened  # type: ignore[assignment]
+    io.open = _io.open = builtins.open = opened  # type: ignore[assignment]  # open has nine overloads
 
 
 class _Stream:

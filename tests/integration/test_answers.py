@@ -11,7 +11,7 @@ import torch
 from kdtool.arch.network import build, save_network
 from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import StudentSettings
+from kdtool.core.recipe import AugmentSettings, StudentSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
@@ -21,7 +21,7 @@ from kdtool.train.stage import training_task
 from kdtool.train.teacher import open_teacher
 
 ARCH = "timm/test_resnet"
-STUDENT = StudentSettings(arch=ARCH, epochs=2, augment={"flip": True})  # type: ignore[arg-type]
+STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))
 
 
 def run_with_teacher(folder: Path, prepared: Prepared, scale: float = 1.0) -> RunFolder:

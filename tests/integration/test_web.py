@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect, sync_playwright
 
 from kdtool.bundle.golden import Golden, read_golden
 from kdtool.bundle.options import Options
@@ -256,8 +257,8 @@ def test_the_camera_is_live_until_it_is_stopped(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(page: Page, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+def test_axe_finds_no_violation(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
     assert violations(page) == []
 
 
@@ -330,13 +331,13 @@ def test_a_runtime_from_elsewhere_is_taken_with_its_hash_alone(
     context = browser.new_context(service_workers="block")  # so that its requests can be answered here
     asked: list[str] = []
 
-    def answer(route: object, request: object) -> None:
-        name = request.url.rsplit("/", 1)[1]  # type: ignore[attr-defined]
+    def answer(route: Route, request: Request) -> None:
+        name = request.url.rsplit("/", 1)[1]
         asked.append(name)
         body = (MODULES / "onnxruntime-web" / "dist" / name).read_bytes()
         kind = "application/wasm" if name.endswith(".wasm") else "text/javascript"
         headers = {"Access-Control-Allow-Origin": "*", "Content-Type": kind}
-        route.fulfill(body=body + b"\n" * tampered, headers=headers)  # type: ignore[attr-defined]
+        route.fulfill(body=body + b"\n" * tampered, headers=headers)
 
     context.route(f"{CDN}**", answer)
     with serving(open_server(remote, "127.0.0.1", 0)) as url:

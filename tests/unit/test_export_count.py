@@ -175,6 +175,7 @@ def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
     for arguments, code in (
         (["bench", "--per-layer", str(path)], 0),
         (["bench", "--per-layer", str(bad)], 4),
+        (["bench", "--per-layer", "--runs", "64", "--check", str(path)], 2),
     ):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
@@ -183,3 +184,4 @@ def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
     assert "7,776 MACs" in shown.out
     assert "stem" in shown.out
     assert "external data" in shown.err
+    assert "--check, --runs: without effect beside --per-layer" in shown.err

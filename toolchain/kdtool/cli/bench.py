@@ -107,8 +107,10 @@ def command(
     from kdtool.cli.screen import open_screen
     from kdtool.core.run import RunFolder, newest_run
 
+    if compare or per_layer:
+        _require_unmeasured("--compare" if compare else "--per-layer")
     if compare:
-        _compare(targets, as_json, measuring=_measuring_options())
+        _compare(targets, as_json)
         return
     if like is not None and data is None:
         raise UsageError("--like: without effect where no accuracy is measured.", "Add --data DATA.")
@@ -153,26 +155,25 @@ def command(
         raise GateError(f"The verdict is {result.claim.verdict}{void}.", "The figures above say by how much.")
 
 
-def _measuring_options() -> list[str]:
-    """Those given that have no effect where nothing is measured."""
+def _require_unmeasured(option: str) -> None:
+    """Raise UsageError for what has no effect beside `option`, which measures nothing."""
     context = click.get_current_context()
-    kept = ("targets", "compare", "as_json")
-    return [
+    given = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in kept
+        if parameter.name not in ("targets", "as_json")
+        and option not in parameter.opts
         and context.get_parameter_source(str(parameter.name)) is not click.core.ParameterSource.DEFAULT
     ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: without effect beside {option}, which measures nothing.", "Leave it away."
+        )
 
 
-def _compare(targets: tuple[Path, ...], as_json: bool, measuring: list[str]) -> None:
+def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
     from kdtool.bench.machines import print_machines, read_machines
 
-    if measuring:
-        raise UsageError(
-            f"{', '.join(measuring)}: without effect beside --compare, which measures nothing.",
-            "Leave it away.",
-        )
     machines = read_machines(targets)
     if as_json:
         click.echo(json.dumps(machines.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
