@@ -15,7 +15,7 @@ from kdtool.core.cpu import int8_target
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import ExportSettings
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.export.count import count_onnx
 from kdtool.export.crosscheck import thop_macs
 from kdtool.export.model import export_model
@@ -27,6 +27,7 @@ from kdtool.quant.int8 import quantize_to_int8
 from kdtool.quant.observe import observe, ranges_of
 from kdtool.quant.target import int8_recipe
 from kdtool.runtime.onnxruntime import open_model
+from screens import Recorder
 
 SIZE = 48
 CLASSES = ("a", "b", "c")
@@ -38,16 +39,6 @@ ARCHS = (  # ResNet18 goes all the way in tests/integration/test_export_quantize
     "timm/deit_tiny_distilled_patch16_224",
 )
 TRANSFORMERS = ("timm/deit_tiny_distilled_patch16_224",)
-
-
-class Ear(Quiet):
-    """A screen that remembers its warnings."""
-
-    def __init__(self) -> None:
-        self.warned: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 def network_of(arch: str, classes: int, size: int) -> torch.nn.Module:
@@ -67,7 +58,7 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     network = network_of(arch, len(CLASSES), SIZE)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 3), dtype=np.uint8)
-    path, ear = tmp_path / "model.onnx", Ear()
+    path, ear = tmp_path / "model.onnx", Recorder()
     info = ModelInfo("teacher", arch, CLASSES, PREPROCESS)
     facts = export_model(path, network, info, parity_images(pixels, PREPROCESS), ExportSettings(), ear)
 

@@ -30,7 +30,8 @@ from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import Preprocess, decode
 from kdtool.core.run import RunFolder
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
+from screens import Recorder
 
 REMOTE = WebRuntime(None)
 APP = {
@@ -39,17 +40,6 @@ APP = {
     "config.json", "preprocessor_config.json", "golden/golden.json",
 }  # fmt: skip
 HOSTILE = ("<script>alert(1)<x>", "a|b *c* [d](e) `f`", "line\nbreak")
-
-
-class Listener(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture
@@ -186,7 +176,7 @@ def test_hostile_class_names_are_text_everywhere(make_bundle_run: Callable[..., 
 
 
 def test_a_complete_bundle_is_skipped_and_a_damaged_one_made_again(run: RunFolder) -> None:
-    listener = Listener()
+    listener = Recorder()
     folder = write_bundle(run, Options(), REMOTE, QUIET)
     write_bundle(run, Options(), REMOTE, listener)
     assert listener.said == ["bundle: complete, skipped"]
@@ -254,9 +244,9 @@ def test_a_target_that_nothing_fits_fails_when_asked_for_and_warns_when_not(
         write_bundle(run, Options(targets=("web",)), REMOTE, QUIET)
     assert "opset 21, loads up to 20" in caught.value.message
     assert not (run.path / "bundle").exists()
-    listener = Listener()
+    listener = Recorder()
     folder = write_bundle(run, Options(), REMOTE, listener)
-    assert any("No file fits web without a doubt" in said for said in listener.said)
+    assert any("No file fits web without a doubt" in said for said in listener.warned)
     assert re.search(r"\| web \|.*\| none of these \|.*opset 21", (folder / "README.md").read_text())
 
 

@@ -32,6 +32,7 @@ from kdtool.train.objective import CrossEntropy
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teacher import open_teacher, teach
+from screens import Recorder
 
 CNN, VIT = "timm/test_resnet", "timm/test_vit"
 CPU = torch.device("cpu")
@@ -45,21 +46,6 @@ def student(**fields: Any) -> StudentSettings:
 
 def features(name: str, **fields: Any) -> dict[str, Any]:
     return {"loss": {"weight": 0.0, "ce_weight": 1.0}, "features": {"name": name, **fields}}
-
-
-class Recorder:
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"warning: {text}")
-
-    bar = staticmethod(QUIET.bar)
 
 
 @pytest.fixture

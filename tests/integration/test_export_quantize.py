@@ -35,7 +35,7 @@ from kdtool.core.models import sealed_models
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import BenchSettings, ExportSettings, QuantizeSettings
 from kdtool.core.run import RunFolder
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared, pixels_file
 from kdtool.export.simplify import simplify
 from kdtool.export.stage import export_models
@@ -45,6 +45,7 @@ from kdtool.quant.speed import Speed
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS
 from kdtool.runtime.onnxruntime import open_model
+from screens import Recorder
 
 SIZE = 40  # the last feature map is 2 × 2, so that the global pool is not empty work
 CLASSES = ("größe", "b", "c")
@@ -71,20 +72,6 @@ network, info = load_network(Path(sys.argv[1]))
 raw = onnx_bytes(export_network(network, info.arch, info.preprocess.size, int(sys.argv[2])), info)
 print(sha256_bytes(onnx_bytes(onnx.load_model_from_string(simplify(raw, info)))))
 """
-
-
-class Ear(Quiet):
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,19 +120,19 @@ def train(path: Path, role: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunFolder, Prepared, Ear]]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunFolder, Prepared, Recorder]]:
     """A run after `kdtool export --onnx`; tests that change it take a copy."""
     run = RunFolder(tmp_path_factory.mktemp("run"))
     prepared = prepare(run.data)
     train(run.role("teacher"), "teacher", 0)
     train(run.role("student"), "student", 1)
-    ear = Ear()
+    ear = Recorder()
     export_models(run, prepared, EXPORT, ear)
     yield run, prepared, ear
 
 
 @pytest.fixture
-def copy(exported: tuple[RunFolder, Prepared, Ear], tmp_path: Path) -> tuple[RunFolder, Prepared]:
+def copy(exported: tuple[RunFolder, Prepared, Recorder], tmp_path: Path) -> tuple[RunFolder, Prepared]:
     run, prepared, _ = exported
     shutil.copytree(run.path, tmp_path / "run")
     return RunFolder(tmp_path / "run"), prepared
@@ -187,7 +174,9 @@ def without_test(prepared: Prepared) -> Prepared:
 # ---------------------------------------------------------------- export
 
 
-def test_each_network_is_one_file_that_says_what_it_is(exported: tuple[RunFolder, Prepared, Ear]) -> None:
+def test_each_network_is_one_file_that_says_what_it_is(
+    exported: tuple[RunFolder, Prepared, Recorder],
+) -> None:
     run, _, ear = exported
     assert names(run) == EXPORTED
     for role in ("teacher", "student"):
@@ -213,16 +202,16 @@ def test_each_network_is_one_file_that_says_what_it_is(exported: tuple[RunFolder
     ]
 
 
-def test_no_path_of_this_machine_is_in_the_file(exported: tuple[RunFolder, Prepared, Ear]) -> None:
+def test_no_path_of_this_machine_is_in_the_file(exported: tuple[RunFolder, Prepared, Recorder]) -> None:
     run, _, _ = exported
     content = run.onnx_model("teacher").read_bytes()
     for secret in (str(Path(torch.__file__).parent), str(Path.home()), str(run.path), "stack_trace"):
         assert secret.encode() not in content
 
 
-def test_the_manifest_holds_the_figures(exported: tuple[RunFolder, Prepared, Ear]) -> None:
+def test_the_manifest_holds_the_figures(exported: tuple[RunFolder, Prepared, Recorder]) -> None:
     run, prepared, _ = exported
-    ear = Ear()
+    ear = Recorder()
     facts = export_models(run, without_test(prepared), EXPORT, ear)
 
     assert ear.said == [f"export: {role}: complete, skipped" for role in ("teacher", "student")]
@@ -235,7 +224,7 @@ def test_the_manifest_holds_the_figures(exported: tuple[RunFolder, Prepared, Ear
             assert max(fact["parity"][kind].values()) <= EXPORT.tolerance
 
 
-def test_another_process_writes_the_same_bytes(exported: tuple[RunFolder, Prepared, Ear]) -> None:
+def test_another_process_writes_the_same_bytes(exported: tuple[RunFolder, Prepared, Recorder]) -> None:
     run, _, _ = exported
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(run.weights("teacher")), str(EXPORT.opset)],
@@ -316,7 +305,7 @@ def test_a_crash_of_onnxsim_keeps_the_raw_export_and_warns(
     run, prepared = unexported
     child = functools.partial(simplify, command=(sys.executable, "-c", code))
     monkeypatch.setattr("kdtool.export.model.simplify", child)
-    ear = Ear()
+    ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
     assert [line.count("not simplified, the raw export is kept (onnxsim") for line in ear.warned] == [1, 1]
@@ -338,7 +327,7 @@ def test_a_wrong_simplification_is_thrown_away(
         return bytes(model.SerializeToString())
 
     monkeypatch.setattr("kdtool.export.model.simplify", wrong)
-    ear = Ear()
+    ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
     assert all("not simplified" in line and "max |Δlogit|" in line for line in ear.warned)
@@ -355,7 +344,7 @@ def test_counts_that_disagree_are_a_warning(
 ) -> None:
     run, prepared = unexported
     monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 1000)
-    ear = Ear()
+    ear = Recorder()
     export_models(run, prepared, EXPORT, ear)
     assert all("differ by more than 1 %" in line and "1,000 by thop" in line for line in ear.warned)
     assert len(ear.warned) == 2
@@ -378,7 +367,7 @@ def test_a_network_the_exporter_refuses_is_an_error_in_words(
 
 
 def test_a_run_without_networks_is_a_usage_error(
-    exported: tuple[RunFolder, Prepared, Ear], tmp_path: Path
+    exported: tuple[RunFolder, Prepared, Recorder], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="no trained network"):
         export_models(RunFolder(tmp_path), exported[1], EXPORT, QUIET)
@@ -409,7 +398,7 @@ def test_a_baseline_added_later_costs_no_other_export(
     answer = run.onnx_model("student").read_bytes()
     monkeypatch.setattr("kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(answer))
     monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
-    ear = Ear()
+    ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
     assert list(facts) == ["teacher", "student", "baseline"]
@@ -498,7 +487,7 @@ def test_a_kill_anywhere_in_export_changes_nothing_in_the_end(
 
 def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], tmp_path: Path) -> None:
     run, prepared = copy
-    ear = Ear()
+    ear = Recorder()
     facts = quantize_models(run, without_test(prepared), QUANTIZE, ear)
 
     assert names(run) == [
@@ -530,7 +519,7 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
         assert info.notes["calibration"] == "minmax over 12 training images"
         assert facts[role]["size_bytes"] < 0.3 * run.onnx_model(role).stat().st_size
 
-    again = Ear()
+    again = Recorder()
     first = sha256_file(run.onnx_model("teacher", "int8"))
     assert quantize_models(run, prepared, QUANTIZE, again) == facts
     for role in ("teacher", "student"):
@@ -627,7 +616,7 @@ def test_a_gate_that_one_model_fails_does_not_cost_the_other(
     assert names(run) == sorted([*EXPORTED, f"{other}.int8.onnx", f"quantize.{other}.manifest.json"])
     assert (other, "int8") in sealed_models(run)
 
-    ear = Ear()
+    ear = Recorder()
     with pytest.raises(GateError):
         quantize_models(run, prepared, QUANTIZE, ear)
     assert f"quantize: {other}: complete, skipped" in ear.said
@@ -660,7 +649,7 @@ def test_a_role_that_is_trained_and_not_exported_is_not_passed_over(copy: tuple[
 
 
 def test_a_run_without_exports_is_a_usage_error(
-    exported: tuple[RunFolder, Prepared, Ear], tmp_path: Path
+    exported: tuple[RunFolder, Prepared, Recorder], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="neither teacher nor student is exported"):
         quantize_models(RunFolder(tmp_path), exported[1], QUANTIZE, QUIET)
@@ -680,7 +669,7 @@ def test_bench_refuses_an_int8_model_of_an_older_export(
 def test_bench_leaves_out_what_no_manifest_vouches_for(copy: tuple[RunFolder, Prepared]) -> None:
     run, _ = copy
     run.export_manifest("student").unlink()
-    ear = Ear()
+    ear = Recorder()
     result = bench_run(run, None, BENCH, ear)
     assert [model.name for model in result.models] == ["teacher"]
     assert sum(str(run.onnx_model("student")) in line for line in ear.warned) == 1
@@ -752,7 +741,7 @@ def test_every_target_has_a_working_recipe(
     copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     run, prepared = copy
-    settings, ear = QUANTIZE.model_copy(update={"max_drop": 10.0, "target": target}), Ear()
+    settings, ear = QUANTIZE.model_copy(update={"max_drop": 10.0, "target": target}), Recorder()
     facts = quantize_models(run, prepared, settings, ear)
 
     recipe = TARGETS[target]

@@ -18,21 +18,9 @@ from kdtool.train import stage
 from kdtool.train.fit import fit
 from kdtool.train.memory import out_of_memory, remembered
 from kdtool.train.teacher import teach
+from screens import Recorder
 
 SETTINGS = TeacherSettings(arch="timm/test_resnet", weights="none", epochs=1, lr=1e-2, batch_size=24)
-
-
-class Recorder:
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = say
-    bar = staticmethod(QUIET.bar)
 
 
 def exhausting(largest: int) -> Any:
@@ -66,7 +54,7 @@ def test_the_batch_is_halved_and_the_result_is_that_of_the_smaller_one(
     for before, after in ((24, 12), (12, 6)):
         assert (
             f"teacher: out of memory with a batch of {before} images; begun anew with {after}."
-            in screen.lines
+            in screen.warned
         )
     again = Recorder()
     teach(found, prepared, SETTINGS.model_copy(update={"epochs": 2}), 0, again)

@@ -19,7 +19,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import QuantizeSettings
 from kdtool.core.run import RunFolder
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared, pixels_file
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.calibrate import CalibrationImages
@@ -30,6 +30,7 @@ from kdtool.quant.sensitivity import rank_layers
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS, Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
+from screens import Recorder
 
 SIZE, WIDTH = 8, 8
 CLASSES = ("red", "green", "blue")
@@ -37,20 +38,6 @@ PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
 COUNTS = {"train": 24, "validation": 18, "test": 3}
 FAULTY, HUGE = "second", 1e5
 SETTINGS = QuantizeSettings(calibration_images=12)
-
-
-class Ear(Quiet):
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +118,7 @@ Make = Callable[[bool], tuple[RunFolder, Prepared]]
 
 def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
     run, prepared = run_of(True)
-    ear = Ear()
+    ear = Recorder()
     facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
 
     assert facts["float_layers"] == [FAULTY]
@@ -175,7 +162,7 @@ def test_layers_are_ranked_by_the_noise_they_make(run_of: Make) -> None:
 
 def test_search_keeps_what_it_found_and_says_what_it_tried(run_of: Make) -> None:
     run, prepared = run_of(False)
-    ear = Ear()
+    ear = Recorder()
     facts = quantize_models(run, prepared, SETTINGS.model_copy(update={"search": True}), ear)["student"]
 
     table = next(line for line in ear.said if "searched" in line).splitlines()
@@ -196,7 +183,7 @@ def test_search_for_another_processor_measures_no_latency(run_of: Make) -> None:
     run, prepared = run_of(False)
     foreign = next(target for target in TARGETS if target != int8_target())
     settings = SETTINGS.model_copy(update={"search": True, "target": foreign})
-    ear = Ear()
+    ear = Recorder()
     facts = quantize_models(run, prepared, settings, ear)["student"]
 
     assert [row["calibration"] for row in facts["search"]] == ["minmax", "percentile", "entropy", "mse"]
@@ -213,7 +200,7 @@ def test_int8_that_is_not_faster_is_not_recommended(
     monkeypatch.setattr("kdtool.quant.stage.take_turns", lambda *_: times)
     run, prepared = run_of(False)
     for _ in range(2):  # the second time the stage is complete, and the word is the same
-        ear = Ear()
+        ear = Recorder()
         facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
         assert facts["speed"]["ratio"] == pytest.approx(factor, rel=0.02)
         assert any("times as fast" in line for line in ear.said) == worth_it
@@ -231,7 +218,7 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
         better.write_bytes(onnx_bytes(graph_of(False), ModelInfo("student", "x", CLASSES, PREPROCESS)))
         return better
 
-    ear = Ear()
+    ear = Recorder()
     facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
     assert asked == [int8_recipe(int8_target())]
     assert facts["finetuned"] is True

@@ -29,27 +29,13 @@ from kdtool.train.softlabels import label
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teacher import Teacher, bring_teacher, teach
+from screens import Recorder
 
 ARCH = "timm/test_resnet"
 TEACHER = TeacherSettings(arch=ARCH, weights="none", epochs=3, lr=1e-2, batch_size=16)
 STUDENT = StudentSettings(
     arch=ARCH, epochs=3, patience=0, lr=1e-2, batch_size=16, loss=LossSettings(name="kd", temperature=2.0)
 )
-
-
-class Recorder:
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"warning: {text}")
-
-    bar = staticmethod(QUIET.bar)
 
 
 def history(folder: Path) -> list[dict[str, str]]:

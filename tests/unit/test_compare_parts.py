@@ -30,6 +30,7 @@ from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.pipeline import DIGITS, Job
+from screens import Recorder
 
 
 # Two-sided points as printed in the tables of any textbook.
@@ -159,19 +160,6 @@ def test_what_plain_kd_is(overrides: tuple[str, ...], plain: bool) -> None:
     assert entry("a", *overrides).is_plain_kd is plain
 
 
-class Recorder:
-    """A screen that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = say
-    bar = staticmethod(QUIET.bar)
-
-
 def test_what_a_recipe_says_of_data_and_teacher_is_left_aside(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[data]\nsize = 64\n[teacher]\nepochs = 3\n[student.loss]\nname = 'dkd'\n")
@@ -197,7 +185,7 @@ def test_equal_students_and_equal_names(tmp_path: Path) -> None:
     same, screen = tmp_path / "same.toml", Recorder()
     same.write_text("")
     load_entries(Recipe(name="first"), ["first", str(same)], [], screen)
-    assert screen.lines == ["same: its student is that of first; with one teacher they are equal."]
+    assert screen.warned == ["same: its student is that of first; with one teacher they are equal."]
     with pytest.raises(UsageError, match="same named more than once"):
         load_entries(Recipe(name="first"), ["first", str(same), str(same)], [], QUIET)
 

@@ -17,25 +17,18 @@ from PIL import Image
 from kdtool.core.errors import DataError, SetupError
 from kdtool.core.preprocess import decode
 from kdtool.core.recipe import DataSettings
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.data import prepare as prepare_module
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import prepare, unchanged
 from kdtool.data.reader import Prepared, open_prepared
 from kdtool.data.sources import load_listing
+from screens import Recorder
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}
 SETTINGS = DataSettings(size=16)
 FILES = ["data.json", "manifest.json", "samples.csv", "test.npy", "train.npy", "validation.npy"]
-
-
-class Listener(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def run(
@@ -276,7 +269,7 @@ def test_a_data_json_of_another_version(prepared: Prepared) -> None:
 def test_the_user_is_told_what_was_decided(photos: Photos, tmp_path: Path) -> None:
     root = photos(splits={"train": 6, "test": 2})
     (root / "train" / "checks" / "notes.txt").write_text("x")
-    screen = Listener()
+    screen = Recorder()
     prepare(str(root), SETTINGS, 0, tmp_path / "out", screen)
     counts = "3 classes; 15 train, 3 validation, 6 test images of 16 × 16"
     assert screen.said == [
@@ -290,7 +283,7 @@ def test_the_user_is_told_what_was_decided(photos: Photos, tmp_path: Path) -> No
 
 
 def test_the_user_is_told_that_the_photographs_changed(photos: Photos, tmp_path: Path) -> None:
-    root, folder, screen = photos(splits=SPLITS), tmp_path / "out", Listener()
+    root, folder, screen = photos(splits=SPLITS), tmp_path / "out", Recorder()
     run(root, folder)
     os.utime(folder / "manifest.json", (86_400 * 366, 86_400 * 366))
     grey_instead(root / "train")

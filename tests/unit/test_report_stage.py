@@ -23,10 +23,11 @@ from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import load_recipe
 from kdtool.core.run import RunFolder
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.data.reader import COLUMNS as SAMPLE_COLUMNS
 from kdtool.data.reader import SAMPLES_FILE, pixels_file
 from kdtool.report.stage import write_report
+from screens import Recorder
 
 MODELS = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
 PLAIN = ("cat", "dog", "fox")
@@ -38,18 +39,6 @@ HOSTILE = (
     "{{ 7*7 }}",
 )
 VOID = {"meta", "img", "br", "link", "hr", "input"}
-
-
-class Listener(Quiet):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 class Outline(HTMLParser):
@@ -278,7 +267,7 @@ def test_two_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_a_finished_report_is_skipped_until_its_run_changes(run: RunFolder) -> None:
     write_report(run, QUIET)
-    listener = Listener()
+    listener = Recorder()
     write_report(run, listener)
     assert listener.said == ["report: complete, skipped"]
     make_bench(run, 36, verdict="FAIL", retention_ci=[0.8, 0.9])
@@ -375,7 +364,7 @@ def test_many_classes_show_the_confused_pairs(tmp_path: Path) -> None:
 
 def test_damaged_data_costs_the_pictures_alone(run: RunFolder) -> None:
     (run.data / "test.npy").write_bytes(b"torn")
-    listener = Listener()
+    listener = Recorder()
     html = write_report(run, listener).read_text("utf-8")
     assert "The pictures are left out" in html
     assert "damaged" in listener.warned[0]

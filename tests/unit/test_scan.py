@@ -16,13 +16,14 @@ from PIL import Image, ImageFilter
 
 from kdtool.core.errors import DataError
 from kdtool.core.recipe import DataSettings
-from kdtool.core.screen import QUIET, Quiet
+from kdtool.core.screen import QUIET
 from kdtool.data import duplicates
 from kdtool.data.examine import Photo
 from kdtool.data.findings import KINDS, SHOWN, WAYS_OUT, Finding, describe, ways_out
 from kdtool.data.listing import Listing, Sample
 from kdtool.data.scan import Scan, scan
 from kdtool.data.sources import load_listing
+from screens import Recorder
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}
@@ -35,14 +36,6 @@ def scan_of(root: Path, **fields: object) -> Scan:
 
 def texts(found: Scan, kind: str, fatal: bool = True) -> list[str]:
     return [f.text for f in found.findings if (f.kind, f.fatal) == (kind, fatal)]
-
-
-class Recorder(Quiet):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def test_nothing_to_find(photos: Photos) -> None:
@@ -86,7 +79,7 @@ def test_skip_bad_leaves_them_out_and_substitutes_nothing(photos: Photos) -> Non
     found = scan_of(root, skip_bad=True)
     screen = Recorder()
     found.require(screen)
-    assert "Pictures that cannot be read (5)" in screen.warnings[0]
+    assert "Pictures that cannot be read (5)" in screen.warned[0]
     assert [p.sample.path for p in found.photos if "train/checks" in p.sample.path] == [
         "train/checks/003.png"
     ]
