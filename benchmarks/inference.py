@@ -30,7 +30,7 @@ import openvino as ov
 from kdtool.bench.accuracy import answer
 from kdtool.bench.conditions import Watch, latency_reasons
 from kdtool.bench.host import read_host
-from kdtool.bench.latency import Plan, latency_of, measure
+from kdtool.bench.latency import latency_of
 from kdtool.core.benchresult import Latency
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
@@ -49,6 +49,7 @@ from kdtool.runtime import load_runtime
 from kdtool.runtime.openvino import compile_model
 from kdtool.runtime.session import Session
 from kdtool.runtime.stated import stated_by_onnx
+from kdtool.runtime.turns import Plan, measure
 
 TEACHER, STUDENT, OURS, THEIRS = "teacher", "student", "student-int8", "student-int8 (NNCF, OpenVINO)"
 OPENVINO = "student@openvino"

@@ -17,7 +17,7 @@ from kdtool.bench.conditions import Watch, latency_reasons
 from kdtool.bench.doctor import examine_installation, examine_machine
 from kdtool.bench.energy import open_meter
 from kdtool.bench.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
-from kdtool.bench.latency import Plan, latency_of, measure, settled, throughput_of
+from kdtool.bench.latency import latency_of, throughput_of
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
@@ -26,6 +26,7 @@ from kdtool.core.cpu import cpu_flags, int8_target, is_emulated, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.core.text import printable
+from kdtool.runtime.turns import Plan, measure, settled
 
 X86 = "processor : 0\nmodel name\t: A CPU\nflags\t\t: fpu avx avx2 avx512_vnni\n"
 PI = "processor : 0\nFeatures : fp asimd asimddp\nModel : Raspberry Pi 5\n"
@@ -274,7 +275,7 @@ def test_a_p99_wants_662_samples() -> None:
 
 
 class Clock:
-    """The time as `kdtool.bench.latency` sees it; it goes on by what the models say they take."""
+    """The time as `kdtool.runtime.turns` sees it; it goes on by what the models say they take."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -289,7 +290,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("kdtool.bench.latency.time", clock)
+    monkeypatch.setattr("kdtool.runtime.turns.time", clock)
     return clock
 
 

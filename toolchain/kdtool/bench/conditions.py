@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.bench.host import SYS, read_moment, slowdowns, throttled_since_boot
-from kdtool.bench.latency import settled
 from kdtool.core.benchresult import Host, Latency
 from kdtool.core.cpu import PROC, is_emulated
+from kdtool.runtime.turns import settled
 
 EVERY = 1.0  # seconds between looks, which cost a Raspberry Pi some milliseconds
 BUSY = 0.5  # processors at work for others before we started

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kdtool.core.benchresult import ModelResult
-from kdtool.core.cpu import int8_target
+from kdtool.core.cpu import INT8_WORTH_IT, int8_target
 from kdtool.core.statistics import median_ratio_interval
 
-WORTH_IT = 1 / 1.1  # of the float model's latency: INT8 that saves less is not worth its lost accuracy
 WIDE = 0.02  # half an interval of accuracy
 
 
@@ -41,11 +40,11 @@ def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
         twin = floats.get((model.role or "", model.runtime))
         if model.precision != "int8" or twin is None:
             continue
-        _, high = median_ratio_interval(model.latency_ms.samples, twin.latency_ms.samples)
-        if high > WORTH_IT:
+        low, _ = median_ratio_interval(twin.latency_ms.samples, model.latency_ms.samples)
+        if low < INT8_WORTH_IT:
             notes.append(
-                f"{model.name} is not at least 1.1 × as fast as {twin.name} on this machine with confidence "
-                f"({model.latency_ms.p50:.2f} against {twin.latency_ms.p50:.2f} ms): "
+                f"{model.name} is not at least {INT8_WORTH_IT:g} × as fast as {twin.name} on this machine "
+                f"with confidence ({model.latency_ms.p50:.2f} against {twin.latency_ms.p50:.2f} ms): "
                 "prefer the float model here, unless its size matters."
             )
     return notes

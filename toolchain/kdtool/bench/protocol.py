@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdtool.bench.energy import open_meter
-from kdtool.bench.latency import Plan, latency_of, measure, throughput_of
+from kdtool.bench.latency import latency_of, throughput_of
 from kdtool.bench.ownprocess import in_own_processes
 from kdtool.core.benchresult import Latency, OwnProcess, Throughput
 from kdtool.core.preprocess import FloatArray
@@ -17,6 +17,7 @@ from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
+from kdtool.runtime.turns import Plan, measure
 
 BATCH_WARMUP = 2
 

@@ -1,11 +1,7 @@
-"""Is INT8 faster here? Models in turns (A B B A) on the same image, and an interval for the ratio.
-
-A machine's load and clock drift; rounds that visit all models share it, and are resampled as wholes.
-"""
+"""Is INT8 faster here? The ratio of medians over rounds that visited all models, and its interval."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kdtool.core.cpu import INT8_WORTH_IT
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import CONFIDENCE
+from kdtool.core.statistics import CONFIDENCE, median_ratio_interval, quantile
 from kdtool.runtime.session import Session
+from kdtool.runtime.turns import Plan, measure
 
 WARMUP, ROUNDS = 8, 64
-RESAMPLES = 2000
-WORTH_IT = 1.1  # times as fast as float32, at least, with confidence
 
 Times = npt.NDArray[np.float64]  # (rounds, models) milliseconds
 
@@ -37,8 +33,8 @@ class Speed:
 
     @property
     def worth_it(self) -> bool:
-        """Whether at least `WORTH_IT` times as fast, with confidence."""
-        return self.low >= WORTH_IT
+        """Whether at least `INT8_WORTH_IT` times as fast, with confidence."""
+        return self.low >= INT8_WORTH_IT
 
     def __str__(self) -> str:
         interval = f"{100 * CONFIDENCE:.0f} % interval {self.low:.2f} to {self.high:.2f}"
@@ -63,24 +59,11 @@ class Speed:
 
 def take_turns(sessions: Sequence[Session], image: FloatArray, screen: Screen, rounds: int = ROUNDS) -> Times:
     """Milliseconds of each session on `image` (1, 3, S, S), round by round, after warming up."""
-    taken = np.zeros((WARMUP + rounds, len(sessions)))
-    forwards = range(len(sessions))
-    with screen.bar("latency", len(taken)) as bar:
-        for number, row in enumerate(taken):
-            for index in forwards if number % 2 == 0 else reversed(forwards):
-                started = time.perf_counter_ns()
-                sessions[index].run(image)
-                row[index] = (time.perf_counter_ns() - started) / 1e6
-            bar.advance()
-    return taken[WARMUP:]
+    timed = measure(sessions, [image] * len(sessions), Plan(WARMUP, rounds), screen)
+    return np.array([one.samples for one in timed]).T
 
 
 def speed_of(slow: npt.ArrayLike, fast: npt.ArrayLike, threads: int, seed: int = 0) -> Speed:
-    """Median of `slow` / median of `fast`, both (rounds,), and its percentile bootstrap over rounds."""
-    both = np.column_stack([np.asarray(slow, np.float64), np.asarray(fast, np.float64)])
-    drawn = np.random.default_rng(seed).integers(0, len(both), (RESAMPLES, len(both)))
-    medians = np.median(both[drawn], axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(medians[:, 0] / medians[:, 1], [tail, 1 - tail])
-    ratio = float(np.median(both[:, 0]) / np.median(both[:, 1]))
-    return Speed(ratio, float(low), float(high), len(both), threads)
+    """Median of `slow` / median of `fast`, both (rounds,) milliseconds of the same rounds."""
+    low, high = median_ratio_interval(slow, fast, seed=seed)
+    return Speed(quantile(slow, 0.5) / quantile(fast, 0.5), low, high, np.size(slow), threads)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kdtool.core.cpu import int8_target
+from kdtool.core.cpu import INT8_WORTH_IT, int8_target
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.lineage import require_current
@@ -26,7 +26,7 @@ from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accur
 from kdtool.quant.observe import EXTENT_ONLY, observe
 from kdtool.quant.search import Search, search
 from kdtool.quant.sensitivity import fewer_and_fewer, rank_layers
-from kdtool.quant.speed import ROUNDS, WORTH_IT, Speed, speed_of, take_turns
+from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns
 from kdtool.quant.target import Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
@@ -243,7 +243,7 @@ def _judge_speed(task: Task, role: str, speed: Speed | None) -> None:
         task.screen.say(f"{NAME}: {role}: INT8 is {speed}")
     else:
         task.screen.warn(
-            f"{path}: INT8 is {speed}, which is not at least {WORTH_IT:g} times with confidence. "
+            f"{path}: INT8 is {speed}, which is not at least {INT8_WORTH_IT:g} times with confidence. "
             f"On this machine ship the float32 model, {task.run.onnx_model(role)}, unless size matters."
         )
 

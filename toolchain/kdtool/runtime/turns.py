@@ -1,0 +1,153 @@
+"""Timing models in turns: what bench reports and quantize chooses by.
+
+Models measured one after the other would share the machine's warming up and slowing down unequally,
+so each round visits all of them, forwards and backwards in turn (A B B A). Raw samples are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
+from typing import Protocol
+
+from kdtool.core.preprocess import FloatArray
+from kdtool.core.screen import Screen
+from kdtool.runtime.session import Session
+
+CHECK_EVERY = 8  # rounds between looks at the machine
+STEADY = 0.05  # medians of two halves may differ by this share
+WINDOW = 4  # samples below which halves say nothing
+LONGEST_WARMUP = 5  # times the shortest
+MOST_ROUNDS = 5_000  # whatever the minimum duration: samples are kept one by one
+
+
+class Meter(Protocol):
+    """What counts energy."""
+
+    def joules(self) -> float:
+        """Since some moment."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """At least `warmup` rounds to warm up, then at least `runs` rounds and `seconds` of them."""
+
+    warmup: int
+    runs: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One model's milliseconds. `steady` is None where warm-up was too short to tell."""
+
+    samples: tuple[float, ...]
+    warmup: tuple[float, ...]
+    steady: bool | None
+    joules: float | None
+
+
+def measure(
+    sessions: Sequence[Session],
+    images: Sequence[FloatArray],
+    plan: Plan,
+    screen: Screen,
+    watch: Callable[[], None] = lambda: None,
+    title: str = "latency",
+    meter: Meter | None = None,
+) -> list[Timed]:
+    """Time each session on its own images (N, 3, S, S).
+
+    Warming up goes on until each model's times are steady (the medians of the two halves of its last
+    `warmup` samples differ by less than a twentieth), or five times as long.
+
+    Args:
+        watch: called now and then between rounds, outside the timed part.
+        meter: of energy, read before and after each sample; None leaves it out.
+
+    Raises:
+        ModelFileError: a model fails.
+    """
+    clocks = [_Clock(session, image, meter) for session, image in zip(sessions, images, strict=True)]
+    rounds = count()
+
+    def visit() -> None:
+        number = next(rounds)
+        for clock in clocks if number % 2 == 0 else reversed(clocks):
+            clock.sample()
+        if number % CHECK_EVERY == 0:
+            watch()
+
+    with _no_garbage_collection(), screen.bar(title, plan.warmup + plan.runs) as bar:
+        for _ in range(plan.warmup):
+            visit()
+            bar.advance()
+        while not all(clock.steady(plan.warmup) for clock in clocks):
+            if len(clocks[0].taken) >= LONGEST_WARMUP * plan.warmup:
+                break
+            visit()
+        for clock in clocks:
+            clock.begin(plan.warmup)
+        started = time.monotonic()
+        for number in range(MOST_ROUNDS):
+            if number >= plan.runs and time.monotonic() - started >= plan.seconds:
+                break
+            visit()
+            bar.advance()
+    return [clock.read() for clock in clocks]
+
+
+def settled(samples: Sequence[float]) -> bool | None:
+    """Whether the medians of both halves agree; None of too few samples to tell."""
+    if len(samples) < WINDOW:
+        return None
+    half = len(samples) // 2
+    first, second = median(samples[:half]), median(samples[half:])
+    return abs(second - first) <= STEADY * first
+
+
+class _Clock:
+    """Samples of one model: warm-up first, and from `begin` on those that count."""
+
+    def __init__(self, session: Session, images: FloatArray, meter: Meter | None) -> None:
+        self._session, self._images, self._meter = session, images, meter
+        self.taken: list[float] = []
+        self._warmup: list[float] = []
+        self._joules = 0.0
+        self._steady: bool | None = None
+
+    def sample(self) -> None:
+        before = self._meter.joules() if self._meter else 0.0
+        start = time.perf_counter_ns()
+        self._session.run(self._images)
+        self.taken.append((time.perf_counter_ns() - start) / 1e6)
+        if self._meter:
+            self._joules += self._meter.joules() - before
+
+    def steady(self, window: int) -> bool:
+        return settled(self.taken[-window:]) is not False
+
+    def begin(self, window: int) -> None:
+        self._steady = settled(self.taken[-window:])
+        self._warmup, self.taken, self._joules = self.taken, [], 0.0
+
+    def read(self) -> Timed:
+        joules = self._joules if self._meter else None
+        return Timed(tuple(self.taken), tuple(self._warmup), self._steady, joules)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
