@@ -1,8 +1,9 @@
-"""A training step with and without `kdtool.train.smallmaps`, interleaved, one thread.
+"""Training with and without the matrix product of `kdtool.train.smallmaps`, interleaved, one thread.
 
     python benchmarks/small_maps.py
 
-ResNet18, AdamW, both fused; the ratio is the plain step's time over ours, above 1 where ours is faster.
+Steps of a ResNet18 with a fused AdamW; and single 3×3 convolutions, forward and backward, on maps of growing
+side, which say where the matrix product stops to pay (`LARGEST`). A ratio is the plain time over ours.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -19,9 +21,10 @@ from torchvision.models import resnet18
 
 from kdtool.core.cpu import processor_name
 from kdtool.core.versions import versions_of
-from kdtool.train.smallmaps import speed_up_small_maps
+from kdtool.train import smallmaps
 
-PAIRS, WARMUP = 15, 3
+PAIRS, WARMUP, BATCH = 15, 3, 64
+LAYERS = [(512, 1), (512, 2), (512, 3), (512, 4), (256, 4), (512, 7)]
 CASES = [(size, batch, bf16) for size, batch in ((32, 64), (64, 64), (96, 64)) for bf16 in (False, True)]
 
 
@@ -43,27 +46,57 @@ def stepper(network: nn.Module, size: int, batch: int, bfloat16: bool):
     return step
 
 
-def measure(size: int, batch: int, bfloat16: bool) -> dict[str, float | int | str]:
-    plain = resnet18(num_classes=10).to(memory_format=torch.channels_last)
-    ours = copy.deepcopy(plain)
-    speed_up_small_maps(ours)
-    one, other = (stepper(network, size, batch, bfloat16) for network in (plain, ours))
+def layer(convolution: nn.Module, channels: int, side: int, bfloat16: bool):
+    """A function that goes through one convolution, forward and backward, and returns its seconds."""
+    images = torch.randn(BATCH, channels, side, side).to(memory_format=torch.channels_last).requires_grad_()
+
+    def step() -> float:
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            answer = convolution(images)
+        answer.backward(torch.ones_like(answer))
+        return time.perf_counter() - started
+
+    return step
+
+
+def compare(one: Callable[[], float], other: Callable[[], float]) -> dict[str, float]:
     ratios = [one() / other() for _ in range(WARMUP + PAIRS)][WARMUP:]
     return {
-        "size": size,
-        "batch": batch,
-        "precision": "bfloat16" if bfloat16 else "float32",
         "ratio_median": round(statistics.median(ratios), 2),
         "ratio_min": round(min(ratios), 2),
         "ratio_max": round(max(ratios), 2),
     }
 
 
+def measure_step(size: int, batch: int, bfloat16: bool) -> dict[str, float | int | str]:
+    plain = resnet18(num_classes=10).to(memory_format=torch.channels_last)
+    ours = copy.deepcopy(plain)
+    smallmaps.speed_up_small_maps(ours)
+    one, other = (stepper(network, size, batch, bfloat16) for network in (plain, ours))
+    return {"size": size, "batch": batch, "precision": name_of(bfloat16), **compare(one, other)}
+
+
+def measure_layer(channels: int, side: int, bfloat16: bool) -> dict[str, float | int | str]:
+    plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    ours = copy.deepcopy(plain)
+    smallmaps.speed_up_small_maps(ours)
+    one, other = (layer(convolution, channels, side, bfloat16) for convolution in (plain, ours))
+    return {"channels": channels, "side": side, "precision": name_of(bfloat16), **compare(one, other)}
+
+
+def name_of(bfloat16: bool) -> str:
+    return "bfloat16" if bfloat16 else "float32"
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    steps = [measure_step(*case) for case in CASES]
+    smallmaps.LARGEST = 10_000  # every map goes our way, to see where that stops to pay
     result = {
         "pairs": PAIRS,
-        "cases": [measure(*case) for case in CASES],
+        "steps": steps,
+        "layers": [measure_layer(*case, bf16) for case in LAYERS for bf16 in (False, True)],
         "processor": processor_name(),
         "versions": versions_of(("torch", "torchvision")),
     }
