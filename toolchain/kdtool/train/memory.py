@@ -44,7 +44,8 @@ def within_memory(
         screen.warn(f"{title}: out of memory with a batch of {before} images; begun anew with {size}.")
         return size
 
-    return find_executable_batch_size(attempt, size, halve)()  # type: ignore[no-any-return]
+    result: T = find_executable_batch_size(attempt, size, halve)()
+    return result
 
 
 def remembered(folder: Path, key: str) -> int | None:

@@ -124,7 +124,7 @@ class Processes:
             result, code = outcome
             if code is not None:
                 raise ElsewhereError(code)
-            return result  # type: ignore[no-any-return]
+            return result  # type: ignore[no-any-return]  # what the first one's action returned
         try:
             result = action()
         except Exception as error:

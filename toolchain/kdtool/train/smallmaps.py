@@ -27,8 +27,9 @@ class SmallMapConv2d(nn.Conv2d):
         if input.device.type != "cpu" or not 0 < rows * columns <= LARGEST:
             plain: Tensor = super()._conv_forward(input, weight, bias)
             return plain
-        (high, wide), (down, right), padding = self.kernel_size, self.stride, self.padding
-        padded = F.pad(input, (padding[1], padding[1], padding[0], padding[0]))  # type: ignore[arg-type]
+        (high, wide), (down, right) = self.kernel_size, self.stride
+        above, beside = (int(zeros) for zeros in self.padding)
+        padded = F.pad(input, (beside, beside, above, above))
         patches = padded.unfold(2, high, down).unfold(3, wide, right).permute(0, 2, 3, 4, 5, 1)
         batch, length = input.shape[0], high * wide * input.shape[1]
         flat = patches.reshape(batch * rows * columns, length)  # (B·P, h·w·C), as channels-last weights lie
