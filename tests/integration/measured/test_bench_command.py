@@ -1,0 +1,184 @@
+"""kdtool bench: on runs, on loose files, with data from elsewhere, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdtool.bench.files import bench_files
+from kdtool.core.errors import DataError, UsageError
+from kdtool.core.lock import run_lock
+from kdtool.core.manifest import read_manifest
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.sources import load_listing
+from tinyrun import BLIND, SETTINGS, classifier, give, kdtool, photographs, source_of
+
+
+def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", "--threads", 1, "--runs", 64, "--quick") == 0
+    out, err = capsys.readouterr()
+    assert "Newest run: artifacts/run" in err
+    for word in (
+        "student-int8",
+        "GMACs",
+        "GFLOPs",
+        "Retention",
+        "INCONCLUSIVE",
+        "McNemar",
+        "100.00 (88.6–100.0)",
+    ):
+        assert word in out
+    assert read_manifest(run.path / "bench.manifest.json").files.keys() == {"bench.json", "predictions.csv"}
+
+
+def test_command_prints_json_and_checks(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", run.path, "--json", "--check", "--runs", 64) == 6
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads(run.bench.read_text())
+    assert "The verdict is INCONCLUSIVE" in err
+
+
+def test_command_without_a_baseline_says_so(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    run.onnx_model("baseline").unlink()
+    assert kdtool("bench", run.path) == 0
+    assert "Use --baseline" in capsys.readouterr().out
+
+
+def test_command_on_a_device_that_has_models_alone(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run.data)
+    run.record.unlink()
+    assert kdtool("bench", run.path, "--quick", "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert "accuracy is not" in err
+    assert "student" in out
+
+
+def unwritable(run: RunFolder) -> None:
+    """As on a read-only medium, for root too: the lock cannot be opened."""
+    (run.path / ".lock").mkdir()
+
+
+def test_command_on_a_run_that_cannot_be_written(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    unwritable(run)
+    before = set(run.path.rglob("*"))
+    assert kdtool("bench", run.path, "--json", "--quick", "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert {model["accuracy"] for model in json.loads(out)["models"]} == {1.0, 1 / 3}
+    assert "nothing is written into it" in " ".join(err.split())
+    assert "--out" not in err
+    assert set(run.path.rglob("*")) == before
+
+
+def test_command_on_a_run_in_use_names_no_option_it_lacks(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_lock(run.path):
+        assert kdtool("bench", run.path) == 7
+    err = capsys.readouterr().err
+    assert "in use by process" in err
+    assert "--out" not in err
+
+
+def test_command_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert kdtool("bench", tmp_path) == 2
+
+
+def test_command_on_a_folder_and_a_file(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kdtool("bench", run.path, run.onnx_model("student")) == 2
+    assert "one RUN, or ONNX files" in capsys.readouterr().err
+
+
+def test_command_on_files_with_data(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [run.onnx_model("teacher"), run.onnx_model("student")]
+    assert kdtool("bench", *files, "--data", source_of(run), "--json", "--quick", "--runs", 64) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [model["accuracy"] for model in content["models"]] == [1.0, 1.0]
+    assert content["models"][0]["n_images"] == 30  # the test split alone
+    assert not run.bench.exists()
+
+
+def test_command_on_a_run_with_other_data(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(tmp_path / "flat", 2, offset=9)
+    assert kdtool("bench", run.path, "--data", tmp_path / "flat", "--json", "--quick", "--runs", 64) == 0
+    out, err = capsys.readouterr()
+    assert {model["n_images"] for model in json.loads(out)["models"]} == {6}
+    assert "no test split" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x0a", b"junk" * 50])
+def test_command_on_a_broken_file(run: RunFolder, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    run.onnx_model("student").write_bytes(content)
+    assert kdtool("bench", run.path) == 4
+    assert "not an intact ONNX file" in capsys.readouterr().err
+    assert kdtool("bench", run.onnx_model("student")) == 4
+
+
+def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(classifier(None))
+    result = bench_files([path], None, SETTINGS, QUIET, lambda path: (9, 9))
+    (model,) = result.models
+    assert (model.name, model.role, model.precision, model.macs) == (str(path), None, None, 9)
+    assert (model.accuracy, result.claim.verdict) == (None, "INCONCLUSIVE")
+    assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
+
+
+def test_two_students_get_two_names(run: RunFolder, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(run.onnx_model("student"), copy)
+    result = bench_files([run.onnx_model("student"), copy], None, SETTINGS, QUIET)
+    assert [model.name for model in result.models] == ["student", str(copy)]
+    with pytest.raises(UsageError, match="named twice"):
+        bench_files([copy, copy, copy], None, SETTINGS, QUIET)
+
+
+def test_accuracy_of_a_foreign_file_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(classifier(None))
+    with pytest.raises(UsageError, match="states neither its classes"):
+        bench_files([path], load_listing(str(source_of(run))), SETTINGS, QUIET)
+
+
+def test_accuracy_of_a_foreign_file_like_one_of_ours(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, foreign = run.onnx_model("teacher"), tmp_path / "foreign.onnx"
+    foreign.write_bytes(classifier(None, BLIND))
+    data = ("--data", source_of(run), "--like", ours, "--judge", foreign)
+    assert kdtool("bench", ours, foreign, *data, "--quick", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [model["accuracy"] for model in content["models"]] == [1.0, pytest.approx(1 / 3)]
+    assert content["claim"]["verdict"] == "FAIL"
+    assert kdtool("bench", ours, "--like", foreign, *data[:2]) == 2
+    assert "states neither" in capsys.readouterr().err
+    assert kdtool("bench", run.path, *data[:4]) == 2
+    assert kdtool("bench", foreign, "--like", ours) == 2
+    assert "without effect" in capsys.readouterr().err
+
+
+def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
+    give(run, "student", None, classes=("blue", "green", "yellow"))
+    with pytest.raises(DataError, match="classes it does not know: red"):
+        bench_files([run.onnx_model("student")], load_listing(str(source_of(run))), SETTINGS, QUIET)
+
+
+def test_unreadable_photographs_are_named_at_once(run: RunFolder, tmp_path: Path) -> None:
+    photographs(tmp_path / "flat", 2)
+    for name in ("red", "blue"):
+        (tmp_path / "flat" / name / "0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"(?s)2 photographs cannot be read.*blue/0\.png.*red/0\.png"):
+        bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "flat")), SETTINGS, QUIET)
+
+
+def test_data_without_photographs(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "red").mkdir(parents=True)
+    with pytest.raises(DataError, match="no photographs"):
+        bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "empty")), SETTINGS, QUIET)
