@@ -32,7 +32,7 @@ from screens import Recorder
 SIZE = 48
 CLASSES = ("a", "b", "c")
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-ARCHS = (  # ResNet18 goes all the way in tests/integration/test_export_quantize.py
+ARCHS = (  # ResNet18 goes all the way in tests/integration/exported
     "mobilenet_v3_small",
     "timm/tf_efficientnet_lite0",
     "timm/convnext_atto",
