@@ -17,6 +17,13 @@ from kdtool.core.recipe import (
 )
 
 
+def test_a_search_ignores_no_calibration_in_silence() -> None:
+    with pytest.raises(
+        UsageError, match="calibration entropy would be ignored: leave it at minmax, or search=false"
+    ):
+        load_recipe("paper", ["quantize.search=true", "quantize.calibration=entropy"])
+
+
 def test_the_default_recipe_is_the_papers() -> None:
     """The paper's own figures, from its text."""
     recipe = load_recipe("paper")

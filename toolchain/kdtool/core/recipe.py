@@ -200,6 +200,16 @@ class QuantizeSettings(_Section):
     finetune_lr: Rate = 1e-4
     search: bool = Field(False, description="try the sensible models and keep the fastest within max_drop")
 
+    @model_validator(mode="after")
+    def _search_chooses_the_calibration(self) -> QuantizeSettings:
+        usual = type(self).model_fields["calibration"].default
+        if self.search and self.calibration != usual:
+            raise ValueError(
+                f"search tries every calibration, so calibration {self.calibration} would be ignored: "
+                f"leave it at {usual}, or search=false"
+            )
+        return self
+
 
 class BenchSettings(_Section):
     threads: int = Field(0, ge=0, description="0: every processor this process may use")
