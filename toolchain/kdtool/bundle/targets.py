@@ -141,7 +141,7 @@ def require_fit(findings: Sequence[Finding], names: Iterable[str]) -> None:
             listed = [f"  {finding.file}: {', '.join(finding.reasons)}" for finding in mine]
             raise GateError(
                 "\n".join([f"No model file fits the target {name}.", *listed]),
-                "For old runtimes: kdtool export --onnx --compat. For its size: kdtool quantize, or a smaller network.",
+                "Too new: kdtool export --onnx --compat. Too large: kdtool quantize, or a smaller network.",
             )
 
 
