@@ -182,6 +182,14 @@ def test_attention_is_blind_to_scale_and_takes_any_power() -> None:
     assert single.item() == pytest.approx(attention_transfer(student, teacher, 12).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("side", "share"), [(2, 4 / 49), (4, 16 / 49), (7, 1.0), (16, 1.0)])
+def test_small_maps_do_not_outweigh_the_labels(side: int, share: float) -> None:
+    shape = (3, side, side)
+    student, teacher = torch.randn(2, 4, *shape, dtype=torch.float64)
+    value = feature_loss("attention_transfer", {})([shape], [shape])([student], [teacher])
+    assert value.item() == pytest.approx(share * attention_transfer(student, teacher).item())
+
+
 def test_a_map_of_one_place_has_one_level() -> None:
     one, other = torch.zeros(2, 3, 1, 1), torch.full((2, 3, 1, 1), 2.0)
     assert hierarchical_context(one, other).item() == 4.0

@@ -14,10 +14,15 @@ from kdtool.losses.numerics import require, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
 SMALLEST = 1e-6  # activations below it count as none
+FEWEST_POSITIONS = 49  # of the smallest map that the authors tuned the weight for: 7×7, layer4 at 224 pixels
 
 
 class AttentionTransfer(nn.Module):
-    """Σ over the stages of `attention_transfer`; the authors weigh it with 1000. No helper layers.
+    """Σ over the stages of min(1, H·W / 49) · `attention_transfer`; the authors weigh it with 1000.
+
+    Since ‖q‖ = 1, the mean over the positions grows as a map gets smaller: at 64 pixels the 2×2 of a
+    last stage would count 12 times what it does at 224, and drown the labels. So maps below 7×7 count
+    as one of 7×7 with the same ‖q(s) − q(t)‖. From 7×7 on it is the published loss. No helper layers.
 
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage.
@@ -43,7 +48,10 @@ class AttentionTransfer(nn.Module):
     def forward(self, student_features: Sequence[Tensor], teacher_features: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W) of each stage → scalar."""
         pairs = zip(student_features, teacher_features, strict=True)
-        losses = [attention_transfer(student, teacher, self.p) for student, teacher in pairs]
+        losses = [
+            _share_of_published(student, teacher) * attention_transfer(student, teacher, self.p)
+            for student, teacher in pairs
+        ]
         return torch.stack(losses).sum()
 
 
@@ -61,9 +69,18 @@ def attention_transfer(student_feature: Tensor, teacher_feature: Tensor, p: floa
         teacher_feature: (B, C_t, H_t, W_t).
     """
     student, teacher = widened(student_feature, teacher_feature)
-    side = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
+    side = _common_side(student, teacher)
     student, teacher = (F.adaptive_avg_pool2d(feature, side) for feature in (student, teacher))
     return (_attention(student, p) - _attention(teacher, p)).square().mean()
+
+
+def _common_side(student: Tensor, teacher: Tensor) -> tuple[int, int]:
+    return min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
+
+
+def _share_of_published(student: Tensor, teacher: Tensor) -> float:
+    height, width = _common_side(student, teacher)
+    return min(1.0, height * width / FEWEST_POSITIONS)
 
 
 def _attention(feature: Tensor, p: float) -> Tensor:
