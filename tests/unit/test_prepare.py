@@ -206,7 +206,7 @@ def test_a_full_disk_is_a_setup_error_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepare_module, "_append", full)
+    monkeypatch.setattr(prepare_module.Pixels, "add", full)
     with pytest.raises(SetupError, match=r"No space left on device"):
         run(photos(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -38,6 +38,8 @@ TRAINED_SECTIONS = {  # which networks a part of the record decides on
     "student": ("student", "baseline"),
 }
 
+NO_PART_IN_RESULTS = {"data.cache"}  # may change at any time
+
 
 @dataclass(frozen=True)
 class Job:
@@ -163,9 +165,7 @@ def _prepare(job: Job, look_again: bool) -> Prepared:
     settings = job.recipe.data
     record = job.run.read_record() if job.run.record.is_file() else None
     if record and not look_again and record["recipe"].get("data") == settings.model_dump(mode="json"):
-        prepared = open_data(job)
-        _write_record(job, prepared)
-        return prepared
+        return _recorded(job, open_data(job))
     moved = record is not None and record["source"] != job.source and _begun(job.run, EVERY_ROLE)
     if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
         raise UsageError(
@@ -173,8 +173,7 @@ def _prepare(job: Job, look_again: bool) -> Prepared:
             "Choose another folder with --out DIR.",
         )
     prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
-    _write_record(job, prepared)
-    return prepared
+    return _recorded(job, prepared)
 
 
 def open_data(job: Job) -> Prepared:
@@ -285,6 +284,11 @@ def record_settings(job: Job) -> None:
         job.run.write_record({**record, "recipe": job.recipe.to_json()})
 
 
+def _recorded(job: Job, prepared: Prepared) -> Prepared:
+    _write_record(job, prepared)
+    return replace(prepared, in_memory=job.recipe.data.cache == "memory")
+
+
 def _write_record(job: Job, prepared: Prepared) -> None:
     record = {
         "recipe": job.recipe.to_json(),
@@ -326,6 +330,8 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
 
 
 def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
+    if key in NO_PART_IN_RESULTS:
+        return False
     section, _, field = key.partition(".")
     if section == "teacher" and job.recipe.teacher.trained and field != "trained":
         return False  # how a brought teacher would have been trained has no part in it

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.errors import GateError, ModelFileError
-from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import BoolArray
+from kdtool.data.photographs import Images
 from kdtool.runtime.session import Session, input_size
 
 BATCH = 32
@@ -35,7 +36,7 @@ class Answered:
 
 
 def answer(
-    session: Session, images: UInt8Array, preprocess: Preprocess, classes: int, screen: Screen, title: str
+    session: Session, images: Images, preprocess: Preprocess, classes: int, screen: Screen, title: str
 ) -> Answered:
     """Run a model over images (N, S, S, 3) uint8 that are resized and cropped already.
 

@@ -20,7 +20,7 @@ from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.measures import Resampling, Side
-from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
@@ -33,6 +33,7 @@ from kdtool.core.statistics import (
     wilson,
 )
 from kdtool.core.versions import versions_of
+from kdtool.data.photographs import Images
 from kdtool.runtime import DEFAULT
 from kdtool.runtime.session import Session, input_size
 
@@ -44,7 +45,7 @@ FREE_SIDE = 224  # of an input whose file leaves the side open and says nothing 
 class Pictures:
     """Test images as one model wants them: (N, S, S, 3) uint8, and their labels as its class indices."""
 
-    images: UInt8Array
+    images: Images
     labels: npt.NDArray[np.int64]
     preprocess: Preprocess
     classes: int

@@ -30,6 +30,7 @@ class TrainingOptions:
     allow_leaks: bool
     dry_run: bool
     compile: bool = False
+    cache: str | None = None
     student: str | None = None
     baseline: bool = False
 
@@ -51,6 +52,7 @@ class TrainingOptions:
             ("teacher.compile", "true" if self.compile else None),
             ("student.compile", "true" if self.compile else None),
             ("data.skip_bad", "true" if self.skip_bad else None),
+            ("data.cache", self.cache),
             ("data.allow_leaks", "true" if self.allow_leaks else None),
         ]
         return [*self.overrides, *(f"{field}={value}" for field, value in fields if value)]

@@ -53,6 +53,12 @@ teacher_options = (
 compile_option = click.option(
     "--compile", is_flag=True, help="Translate the networks by torch.compile before training."
 )
+cache_option = click.option(
+    "--cache",
+    type=click.Choice(["auto", "memory", "disk", "none"]),
+    help="Where decoded training pictures are kept; none decodes the photographs in every epoch.  "
+    "[default: the run's, or auto: disk where they fit]",
+)
 scan_options = (
     click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
     click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
@@ -62,7 +68,8 @@ scan_options = (
 def training_options(command: Command) -> Command:
     """The options of the commands that read photographs and train: run, teach, distill."""
     own = (data_argument, out_option, recipe_option, set_option, seed_option)
-    return _with(command, (*own, *teacher_options, *scan_options, compile_option, dry_run_option))
+    last = (cache_option, compile_option, dry_run_option)
+    return _with(command, (*own, *teacher_options, *scan_options, *last))
 
 
 def student_options(command: Command) -> Command:
@@ -112,7 +119,7 @@ def comparison_options(command: Command) -> Command:
             help="The first seed, also that of splits and teacher.  [default: the folder's, or 0]",
         ),
     )
-    return _with(command, (*own, *teacher_options, *scan_options, dry_run_option))
+    return _with(command, (*own, *teacher_options, *scan_options, cache_option, dry_run_option))
 
 
 def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -38,6 +38,10 @@ class DataSettings(_Section):
     test_fraction: Fraction = 0.15
     skip_bad: bool = Field(False, description="leave unreadable images out instead of stopping")
     allow_leaks: bool = Field(False, description="accept the same picture in two splits")
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="where decoded training pictures are kept; auto: on disk if they fit, else none",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:

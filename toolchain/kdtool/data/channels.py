@@ -7,34 +7,39 @@ from fractions import Fraction
 from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from kdtool.core.preprocess import SCALE_LIMIT, UInt8Array
 
 Triple = tuple[float, float, float]
+Sums = npt.NDArray[np.int64]
 
 
-def channel_statistics(images: Iterable[UInt8Array]) -> tuple[Triple, Triple]:
+def channel_sums(image: UInt8Array) -> Sums:
+    """n, Σv and Σv² of the values v, (3, 3): a row for each channel.
+
+    Args:
+        image: (H, W, 3) uint8.
+    """
+    values = image.reshape(-1, 3).astype(np.int64)
+    return np.stack([np.full(3, len(values)), values.sum(0), (values * values).sum(0)], axis=1)
+
+
+def channel_statistics(sums: Iterable[Sums]) -> tuple[Triple, Triple]:
     """mean = Σx / n and std = √(Σx²/n − mean²) of x = v/255, over all pixels, per channel.
 
     Sums are integers, so the result depends neither on the order nor on how many images there are.
     A channel that is constant, or as good as, has std 1, so that it can be divided by.
 
     Args:
-        images: (H, W, 3) uint8 each; at least one pixel in all.
+        sums: those of each image; at least one pixel in all.
     """
-    counts = np.zeros((3, 256), dtype=np.int64)
-    for image in images:
-        for channel in range(3):
-            counts[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
-    pairs = [_statistics([int(count) for count in channel]) for channel in counts]
-    (red, green, blue) = pairs
+    total = np.sum(list(sums), axis=0, dtype=object)  # integers of any size
+    (red, green, blue) = [_statistics(*channel) for channel in total]
     return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
 
 
-def _statistics(histogram: list[int]) -> tuple[float, float]:
-    n = sum(histogram)
-    total = sum(value * count for value, count in enumerate(histogram))
-    squares = sum(value * value * count for value, count in enumerate(histogram))
+def _statistics(n: int, total: int, squares: int) -> tuple[float, float]:
     variance = Fraction(n * squares - total * total, (255 * n) ** 2)
     std = sqrt(variance)
     return float(Fraction(total, 255 * n)), std if std >= 1 / SCALE_LIMIT else 1.0

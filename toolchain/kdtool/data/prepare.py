@@ -2,6 +2,9 @@
 
     list → hash → (complete? done) → scan: decode once, resize, crop → split → write → manifest
 
+Training pictures that would not fit on the disk are not written: `kdtool.data.photographs` decodes
+them when they are asked for. The digest is of the pixels all the same, so what was trained stands.
+
 The key is the content: the hash of each file's bytes with its path, class and split, the settings,
 the decode rule's version and Pillow's. Modification times have no part in it.
 """
@@ -10,8 +13,10 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +28,7 @@ from kdtool.core.files import (
     durable,
     remove_partial,
     scratch,
-    sha256_file,
+    sha256_bytes,
     sha256_json,
     write_json,
     write_text,
@@ -34,23 +39,29 @@ from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
 from kdtool.core.versions import DEVICE, versions_of
-from kdtool.data.channels import channel_statistics
+from kdtool.data.channels import Sums, channel_statistics, channel_sums
 from kdtool.data.examine import Photo, Unreadable
 from kdtool.data.hashing import hash_samples
 from kdtool.data.listing import SPLITS, Listing
 from kdtool.data.notices import summary, tell, tell_change
+from kdtool.data.parallel import ordered_map
+from kdtool.data.photographs import Photographs
 from kdtool.data.reader import (
     COLUMNS,
     DATA_FILE,
     SAMPLES_FILE,
     SCHEMA,
     STAGE,
+    TRAIN,
     Prepared,
     pixels_file,
     read_prepared,
 )
 from kdtool.data.scan import Scan, preprocess_of, scan
-from kdtool.data.sources import load_listing
+from kdtool.data.sources import load_listing, resolve
+
+KEPT = ("memory", "disk")  # settings of cache with which training pixels are written
+SHARE_OF_DISK = 0.8  # of what is free, that they may take where nobody says
 
 
 def prepare(
@@ -72,35 +83,56 @@ def prepare(
     listing = load_listing(source)
     hashes = hash_samples(listing.samples, screen)
     stage = Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed))
-    if stage.complete():
+    if stage.complete() and not (settings.cache in KEPT and read_prepared(folder).photographs):
         prepared = read_prepared(folder)
         screen.say(f"prepare: complete, skipped ({summary(prepared)})")
         return prepared, True
     tell_change(stage, screen)
     tell(listing, settings, screen)
-    side = settings.size
-    with scratch(folder) as pixels:
-        found = scan(listing, settings, seed, screen, keep=lambda image: _append(pixels, image))
+    blank = preprocess_of(settings)
+    with scratch(folder) as stream:
+        kept = keeps_training_pixels(settings, len(listing.samples), folder, screen)
+        written = [name for name in SPLITS if kept or name != TRAIN]
+        pixels = Pixels(stream if kept else None, settings.size)
+        found = scan(listing, settings, seed, screen, keep=pixels.add)
         found.require(screen)
         _require_unchanged(found, hashes)
         stage.reopen()
         remove_partial(folder)
         rows = {name: [row for row, split in enumerate(found.splits) if split == name] for name in SPLITS}
-        mean, std = channel_statistics(_images(pixels, side, rows["train"]))
-        for name in SPLITS:
-            _write_pixels(folder / pixels_file(name), pixels, side, rows[name])
-    blank = preprocess_of(settings)
-    preprocess = Preprocess(blank.resize, blank.size, blank.interpolation, mean, std)
+        for name in written:
+            images = pixels.images(rows[name]) if kept else _again(found, rows[name], blank)
+            _write_pixels(folder / pixels_file(name), images, len(rows[name]), settings.size)
+    if not kept:
+        (folder / pixels_file(TRAIN)).unlink(missing_ok=True)
+    mean, std = channel_statistics(pixels.sums[row] for row in rows[TRAIN])
+    preprocess = replace(blank, mean=mean, std=std)
     write_text(folder / SAMPLES_FILE, _samples_csv(found, rows))
-    write_json(folder / DATA_FILE, _record(found, rows, preprocess, folder))
+    record = _record(found, rows, preprocess, pixels.hashes)
+    write_json(folder / DATA_FILE, {**record, "photographs": "" if kept else resolve(source)})
     prepared = read_prepared(folder)
     stage.seal(
-        [DATA_FILE, SAMPLES_FILE, *(pixels_file(name) for name in SPLITS)],
+        [DATA_FILE, SAMPLES_FILE, *(pixels_file(name) for name in written)],
         {"digest": prepared.digest, "counts": dict(prepared.counts), "left_out": len(found.unreadable)},
         versions_of(DEVICE),
     )
     screen.say(f"prepare: {summary(prepared)}")
     return prepared, False
+
+
+def keeps_training_pixels(settings: DataSettings, count: int, folder: Path, screen: Screen) -> bool:
+    """Whether the decoded training pictures are to be written, for a source of `count` photographs."""
+    if settings.cache != "auto":
+        return settings.cache in KEPT
+    wanted = 2 * count * settings.size**2 * 3  # once in the order of the source, once in that of the splits
+    free = shutil.disk_usage(folder).free
+    if wanted > SHARE_OF_DISK * free:
+        screen.say(
+            f"prepare: decoded, the pictures would take {wanted / 1e9:.1f} GB for a moment and half of it to "
+            f"stay; {free / 1e9:.1f} GB are free. So each epoch decodes the photographs anew (--cache none)."
+        )
+        return False
+    return True
 
 
 def unchanged(source: str | None, settings: DataSettings, seed: int, folder: Path, screen: Screen) -> bool:
@@ -124,10 +156,10 @@ def stage_inputs(
         [sample.path, sample.label, sample.split, digest]
         for sample, digest in zip(listing.samples, hashes, strict=True)
     ]
-    fractions = {f"{split}_fraction" for split in ("validation", "test") if split not in listing.carve}
+    apart = {f"{split}_fraction" for split in ("validation", "test") if split not in listing.carve}
     return {
         "content": sha256_json([content, {k: list(v) for k, v in listing.classes_by_split.items()}]),
-        "settings": settings.model_dump(mode="json", exclude=fractions),
+        "settings": settings.model_dump(mode="json", exclude={*apart, "cache"}),
         "seed": seed if listing.carve else None,
         "decode_rule": DECODE_RULE,
         "pillow": pillow_version,
@@ -146,25 +178,44 @@ def _require_unchanged(found: Scan, hashes: Sequence[str]) -> None:
             )
 
 
-def _append(stream: BinaryIO, image: UInt8Array) -> None:
-    stream.write(image.tobytes())
+class Pixels:
+    """What comes of each photograph: a hash and sums of its pixels, and in `stream`, if any, themselves."""
+
+    def __init__(self, stream: BinaryIO | None, side: int) -> None:
+        self._stream, self._side = stream, side
+        self.hashes: list[str] = []
+        self.sums: list[Sums] = []
+
+    def add(self, image: UInt8Array) -> None:
+        self.hashes.append(sha256_bytes(image.tobytes()))
+        self.sums.append(channel_sums(image))
+        if self._stream:
+            self._stream.write(image.tobytes())
+
+    def images(self, rows: Sequence[int]) -> Iterator[UInt8Array]:
+        """Those of `rows` out of the stream, one in memory at a time."""
+        assert self._stream
+        length = self._side * self._side * 3
+        for row in rows:
+            self._stream.seek(row * length)
+            yield np.frombuffer(self._stream.read(length), np.uint8).reshape(self._side, self._side, 3)
 
 
-def _images(stream: BinaryIO, side: int, rows: Sequence[int]) -> Iterator[UInt8Array]:
-    """Rows of the scratch file, one in memory at a time."""
-    length = side * side * 3
-    for row in rows:
-        stream.seek(row * length)
-        yield np.frombuffer(stream.read(length), dtype=np.uint8).reshape(side, side, 3)
+def _again(found: Scan, rows: Sequence[int], preprocess: Preprocess) -> Iterator[UInt8Array]:
+    """Those of `rows`, decoded a second time."""
+    photos = [found.photos[row] for row in rows]
+    paths, hashes = [photo.sample.path for photo in photos], [photo.sha256 for photo in photos]
+    photographs = Photographs(paths, hashes, [photo.sample.read for photo in photos], preprocess)
+    return ordered_map(photographs.__getitem__, range(len(rows)))
 
 
-def _write_pixels(path: Path, stream: BinaryIO, side: int, rows: Sequence[int]) -> None:
+def _write_pixels(path: Path, images: Iterable[UInt8Array], count: int, side: int) -> None:
     """A .npy file of (N, side, side, 3) uint8, written image by image."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
     with durable(path) as partial, partial.open("wb") as target:
         np.lib.format.write_array_header_1_0(target, header)
-        for image in _images(stream, side, rows):
-            _append(target, image)
+        for image in images:
+            target.write(image.tobytes())
 
 
 def _samples_csv(found: Scan, rows: dict[str, list[int]]) -> str:
@@ -178,13 +229,15 @@ def _samples_csv(found: Scan, rows: dict[str, list[int]]) -> str:
     return stream.getvalue()
 
 
-def _record(found: Scan, rows: dict[str, list[int]], preprocess: Preprocess, folder: Path) -> dict[str, Any]:
+def _record(
+    found: Scan, rows: dict[str, list[int]], preprocess: Preprocess, hashes: Sequence[str]
+) -> dict[str, Any]:
     classes = found.listing.classes
     position = {label: index for index, label in enumerate(classes)}
     identity = {
         "classes": list(classes),
         "preprocess": preprocess.to_json(),
-        "pixels": {name: sha256_file(folder / pixels_file(name)) for name in SPLITS},
+        "pixels": {name: [hashes[row] for row in members] for name, members in rows.items()},
         "labels": {
             name: [position[found.photos[row].sample.label] for row in members]
             for name, members in rows.items()

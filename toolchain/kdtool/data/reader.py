@@ -1,10 +1,13 @@
-"""Reading what `prepare` left: memory maps of uint8 pixels, nothing decoded again. Knows no torch."""
+"""Reading what `prepare` left: memory maps of uint8 pixels, or the photographs where it kept none.
+
+Knows no torch.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,13 @@ import numpy.typing as npt
 from kdtool.core.errors import DataError
 from kdtool.core.manifest import intact, read_manifest
 from kdtool.core.preprocess import Preprocess, UInt8Array
+from kdtool.data.photographs import Images, open_photographs
 
 STAGE = "prepare"
 SCHEMA = 1
 DATA_FILE = "data.json"
 SAMPLES_FILE = "samples.csv"
+TRAIN = "train"  # the split that is large, and that training alone reads
 COLUMNS = ("split", "index", "path", "label", "sha256")
 
 
@@ -28,14 +33,15 @@ class Split:
     """One split, opened.
 
     Attributes:
-        images: (N, S, S, 3) uint8, a read-only memory map.
+        images: (N, S, S, 3) uint8: a read-only memory map, an array in memory, or photographs that are
+            decoded when asked for.
         labels: (N,) int64, indices into `Prepared.classes`.
         paths: as the user knows them, relative to the source.
         hashes: SHA-256 of the encoded bytes.
     """
 
     name: str
-    images: UInt8Array
+    images: Images
     labels: npt.NDArray[np.int64]
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
@@ -50,6 +56,8 @@ class Prepared:
         preprocess: with mean and std of the training set.
         digest: changes if and only if pixels, labels, classes, preprocess or the split change.
         counts: split → number of images.
+        photographs: where those of train are, if they were not kept decoded; else empty.
+        in_memory: whether train is read into memory when it is opened.
     """
 
     folder: Path
@@ -57,12 +65,14 @@ class Prepared:
     preprocess: Preprocess
     digest: str
     counts: Mapping[str, int]
+    photographs: str = ""
+    in_memory: bool = False
 
     def split(self, name: str) -> Split:
         """Open "train", "validation" or "test"; the last is for bench alone.
 
         Raises:
-            DataError: no such split.
+            DataError: no such split, or its photographs are no longer there.
         """
         if name not in self.counts:
             raise DataError(
@@ -72,13 +82,15 @@ class Prepared:
         with (self.folder / SAMPLES_FILE).open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["split"] == name]
         position = {label: index for index, label in enumerate(self.classes)}
-        return Split(
-            name=name,
-            images=np.load(self.folder / pixels_file(name), mmap_mode="r", allow_pickle=False),
-            labels=np.array([position[row["label"]] for row in rows], dtype=np.int64),
-            paths=tuple(row["path"] for row in rows),
-            hashes=tuple(row["sha256"] for row in rows),
-        )
+        paths, hashes = (tuple(row[column] for row in rows) for column in ("path", "sha256"))
+        labels = np.array([position[row["label"]] for row in rows], dtype=np.int64)
+        return Split(name, self._images(name, paths, hashes), labels, paths, hashes)
+
+    def _images(self, name: str, paths: Sequence[str], hashes: Sequence[str]) -> Images:
+        if name == TRAIN and self.photographs:
+            return open_photographs(self.photographs, paths, hashes, self.preprocess)
+        images: UInt8Array = np.load(self.folder / pixels_file(name), mmap_mode="r", allow_pickle=False)
+        return np.array(images) if name == TRAIN and self.in_memory else images
 
 
 def pixels_file(split: str) -> str:
@@ -122,6 +134,7 @@ def read_prepared(folder: Path) -> Prepared:
             preprocess=Preprocess.from_json(content["preprocess"]),
             digest=str(content["digest"]),
             counts=dict(content["counts"]),
+            photographs=str(content["photographs"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from kdtool.core.errors import GateError
-from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.data.photographs import Images
 
 BATCHES = (1, 2, 7)
 ROUNDING = 1e-6  # relative: a few units in the last place of float32
@@ -30,7 +31,7 @@ class Parity:
     difference: float
 
 
-def parity_images(pixels: UInt8Array, preprocess: Preprocess) -> FloatArray:
+def parity_images(pixels: Images, preprocess: Preprocess) -> FloatArray:
     """As many images as all batches together want, spread evenly over `pixels` (N, S, S, 3), normalized."""
     wanted = sum(BATCHES)
     chosen = np.linspace(0, len(pixels) - 1, wanted).round().astype(np.int64)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.data.photographs import Images
 
 RESIDENT = 64  # images after which the pages of the file that were read are given back
 
@@ -37,7 +38,7 @@ def calibration_indices(labels: npt.NDArray[np.int64], count: int, seed: int) ->
 class CalibrationImages:
     """The chosen images, normalized as they are asked for; may be gone through more than once."""
 
-    def __init__(self, pixels: UInt8Array, indices: npt.NDArray[np.int64], preprocess: Preprocess) -> None:
+    def __init__(self, pixels: Images, indices: npt.NDArray[np.int64], preprocess: Preprocess) -> None:
         self._pixels = pixels
         self._indices = indices
         self._preprocess = preprocess
@@ -60,8 +61,8 @@ class CalibrationImages:
         return self._preprocess.normalize(np.stack([self._pixels[i] for i in self._indices[wanted]]))
 
 
-def _give_back(pixels: UInt8Array) -> None:
+def _give_back(pixels: Images) -> None:
     """Pages read from a memory map count as ours until the system wants them: let it have them now."""
-    backing = pixels.base
+    backing = getattr(pixels, "base", None)
     if isinstance(backing, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         backing.madvise(mmap.MADV_DONTNEED)

@@ -17,6 +17,7 @@ from torchvision.transforms import InterpolationMode, v2
 from kdtool.core.preprocess import UInt8Array
 from kdtool.core.recipe import AugmentSettings
 from kdtool.data.reader import Split
+from kdtool.train.order import Indices
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class View:
     """
 
     pixels: UInt8Array
-    target: npt.NDArray[np.int64]
-    other: npt.NDArray[np.int64]
+    target: Indices
+    other: Indices
     share: npt.NDArray[np.float32]
 
 
@@ -52,13 +53,13 @@ class Augment:
         self._settings, self._split, self._seed = settings, split, seed
         self._transform = _transform(settings, split.images.shape[1])
 
-    def view(self, indices: npt.NDArray[np.int64], number: int) -> View:
+    def view(self, indices: Indices, number: int) -> View:
         """View `number` (from 0) of the pictures `indices`."""
         labels = self._split.labels[indices]
         pixels = self._augmented(indices, number)
         if not self._settings.mixes:
             return View(pixels, labels, labels, np.zeros(len(labels), np.float32))
-        partners = np.random.default_rng((self._seed, number)).permutation(len(self._split.labels))[indices]
+        partners = self._partners(indices, number)
         others = self._augmented(partners, number)
         mixed = [
             self._mixed(one, other, int(index), number)
@@ -74,15 +75,22 @@ class Augment:
             np.where(major, share, 1 - share).astype(np.float32),
         )
 
-    def _augmented(self, indices: npt.NDArray[np.int64], number: int) -> UInt8Array:
+    def photographs(self, indices: Indices, number: int) -> Indices:
+        """Those that a view of `indices` is made of."""
+        partners = [self._partners(indices, number)] if self._settings.mixes else []
+        return np.concatenate([indices, *partners])
+
+    def _partners(self, indices: Indices, number: int) -> Indices:
+        return np.random.default_rng((self._seed, number)).permutation(len(self._split.labels))[indices]
+
+    def _augmented(self, indices: Indices, number: int) -> UInt8Array:
         pictures = []
         with torch.random.fork_rng(devices=[]):
-            for index in indices:
+            for index, pixels in zip(indices, self._split.images[indices], strict=True):
                 torch.manual_seed(_key(self._seed, number, int(index)))
-                picture = torch.from_numpy(np.array(self._split.images[index])).permute(2, 0, 1)
+                picture = torch.from_numpy(pixels).permute(2, 0, 1)
                 pictures.append(self._transform(picture).permute(1, 2, 0))
-        pixels: UInt8Array = torch.stack(pictures).numpy()
-        return pixels
+        return torch.stack(pictures).numpy()
 
     def _mixed(self, one: UInt8Array, other: UInt8Array, index: int, number: int) -> tuple[UInt8Array, float]:
         """The mixed picture, and which part of it is of `other`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.recipe import AugmentSettings
+from kdtool.data.photographs import Photographs
 from kdtool.data.reader import Prepared, Split
 from kdtool.train.augment import Augment, target_distribution
 from kdtool.train.order import Indices
@@ -71,9 +72,8 @@ class Task:
 
     def batch(self, indices: Indices, epoch: int, device: torch.device) -> Batch:
         """The pictures `indices` in `epoch`."""
-        number, distribution = 0, None
+        number, distribution = self._view(epoch), None
         if self.augment.active:
-            number = epoch % self.views if self.views else epoch
             view = self._augment.view(indices, number)
             pixels, target = view.pixels, torch.from_numpy(view.target)
             if self.augment.mixes:
@@ -93,6 +93,19 @@ class Task:
         if distribution is not None:
             distribution = group.whole(distribution, len(indices))
         return replace(own, indices=indices, target=target, distribution=distribution, group=group)
+
+    def expect(self, indices: Indices, epoch: int, group: Processes = ALONE) -> None:
+        """Begin to decode what `shared_batch` will want next, where nothing is kept decoded."""
+        if isinstance(self.split.images, Photographs):
+            own = indices[group.share(len(indices))]
+            made_of = self._augment.photographs(own, self._view(epoch)) if self.augment.active else own
+            self.split.images.expect(made_of.tolist())
+
+    def _view(self, epoch: int) -> int:
+        """The number of the view that `epoch` shows."""
+        if not self.augment.active:
+            return 0
+        return epoch % self.views if self.views else epoch
 
     @cached_property
     def _augment(self) -> Augment:

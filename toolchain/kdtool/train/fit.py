@@ -87,6 +87,8 @@ def fit(
             while progress.step < len(order):
                 started = time.perf_counter()
                 batch = tasks["train"].shared_batch(order[progress.step], progress.epoch, device, team)
+                for following in order[progress.step + 1 : progress.step + 2]:
+                    tasks["train"].expect(following, progress.epoch, team)
                 reseed(seed, progress.epoch, progress.step, team.rank)
                 with team.as_one_batch(), torch.autocast(device.type, torch.bfloat16, enabled=half):
                     output = forward(batch.images)
