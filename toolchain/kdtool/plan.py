@@ -6,6 +6,7 @@ about two; disk is exact for the data and close for the rest.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from kdtool.arch.network import build, parameter_count
 from kdtool.core.manifest import read_manifest
 from kdtool.core.recipe import NetworkSettings
 from kdtool.data.carve import planned_counts
+from kdtool.data.prepare import keeps_training_pixels
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
 from kdtool.train.estimate import seconds_per_image, seconds_per_view
@@ -76,7 +78,8 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
     images = planned_counts(listing, recipe.data, job.seed)
     total = sum(images.values())
     what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
-    data_bytes = total * recipe.data.size**2 * 3
+    kept = total if _keeps(job, total) else total - images["train"]
+    data_bytes = kept * recipe.data.size**2 * 3
     steps = [_step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
     if recipe.teacher.trained:
         steps.append(_step(job, "teacher", f"take {recipe.teacher.trained}", 1, 0))
@@ -139,7 +142,7 @@ def _training(
     job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
 ) -> Step:
     step = seconds_per_image(settings.arch, classes, job.recipe.data.size, training=True)
-    step += _view(job, settings, classes)
+    step += _view(job, settings, classes) + (0 if _keeps(job, sum(images.values())) else DECODE_SECONDS)
     seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
     size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
@@ -152,6 +155,12 @@ def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
 
 def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
     return seconds_per_view(settings.augment, classes, job.recipe.data.size)
+
+
+def _keeps(job: Job, photographs: int) -> bool:
+    """Whether decoded training pictures would be kept."""
+    folder = next(path for path in (job.run.path.resolve(), *job.run.path.resolve().parents) if path.exists())
+    return keeps_training_pixels(job.recipe.data, photographs, shutil.disk_usage(folder).free)
 
 
 def _step(job: Job, name: str, what: str, seconds: float, size: float) -> Step:

@@ -91,7 +91,7 @@ def prepare(
     tell(listing, settings, screen)
     blank = preprocess_of(settings)
     with scratch(folder) as stream:
-        kept = keeps_training_pixels(settings, len(listing.samples), folder, screen)
+        kept = _keeps_training_pixels(settings, len(listing.samples), folder, screen)
         written = [name for name in SPLITS if kept or name != TRAIN]
         pixels = Pixels(stream if kept else None, settings.size)
         found = scan(listing, settings, seed, screen, keep=pixels.add)
@@ -120,19 +120,27 @@ def prepare(
     return prepared, False
 
 
-def keeps_training_pixels(settings: DataSettings, count: int, folder: Path, screen: Screen) -> bool:
-    """Whether the decoded training pictures are to be written, for a source of `count` photographs."""
-    if settings.cache != "auto":
-        return settings.cache in KEPT
-    wanted = 2 * count * settings.size**2 * 3  # once in the order of the source, once in that of the splits
+def keeps_training_pixels(settings: DataSettings, count: int, free: int) -> bool:
+    """Whether decoded training pictures are written, of `count` photographs, with `free` bytes of disk."""
+    fits = _bytes_wanted(settings, count) <= SHARE_OF_DISK * free
+    return fits if settings.cache == "auto" else settings.cache in KEPT
+
+
+def _bytes_wanted(settings: DataSettings, count: int) -> int:
+    """For a moment: once in the order of the source, once in that of the splits."""
+    return 2 * count * settings.size**2 * 3
+
+
+def _keeps_training_pixels(settings: DataSettings, count: int, folder: Path, screen: Screen) -> bool:
     free = shutil.disk_usage(folder).free
-    if wanted > SHARE_OF_DISK * free:
+    kept = keeps_training_pixels(settings, count, free)
+    if not kept and settings.cache == "auto":
         screen.say(
-            f"prepare: decoded, the pictures would take {wanted / 1e9:.1f} GB for a moment and half of it to "
-            f"stay; {free / 1e9:.1f} GB are free. So each epoch decodes the photographs anew (--cache none)."
+            f"prepare: decoded, the pictures would take {_bytes_wanted(settings, count) / 1e9:.1f} GB for a "
+            f"moment and half of it to stay; {free / 1e9:.1f} GB are free. So each epoch decodes the "
+            "photographs anew (--cache none)."
         )
-        return False
-    return True
+    return kept
 
 
 def unchanged(source: str | None, settings: DataSettings, seed: int, folder: Path, screen: Screen) -> bool:
