@@ -66,10 +66,17 @@ def assert_close(found: Tensor, expected: np.ndarray, tolerance: float) -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=tolerance * largest)
 
 
+def attention_of_table(student: Tensor, teacher: Tensor, **params: Any) -> Tensor:
+    """The loss that a recipe names, of one stage."""
+    loss = feature_loss("attention_transfer", params)([student.shape[1:]], [teacher.shape[1:]])
+    value: Tensor = loss([student], [teacher])
+    return value
+
+
 @pytest.mark.parametrize("dtype, tolerance", PRECISIONS)
 @pytest.mark.parametrize(
     "method, loss",
-    [("attention_transfer", attention_transfer), ("hierarchical_context", hierarchical_context)],
+    [("attention_transfer", attention_of_table), ("hierarchical_context", hierarchical_context)],
 )
 def test_value_and_gradient_on_maps_are_the_authors(
     method: str, loss: Callable[..., Tensor], dtype: torch.dtype, tolerance: float
@@ -183,11 +190,13 @@ def test_attention_is_blind_to_scale_and_takes_any_power() -> None:
 
 
 @pytest.mark.parametrize(("side", "share"), [(2, 4 / 49), (4, 16 / 49), (7, 1.0), (16, 1.0)])
-def test_small_maps_do_not_outweigh_the_labels(side: int, share: float) -> None:
+def test_small_maps_need_not_outweigh_the_labels(side: int, share: float) -> None:
     shape = (3, side, side)
     student, teacher = torch.randn(2, 4, *shape, dtype=torch.float64)
-    value = feature_loss("attention_transfer", {})([shape], [shape])([student], [teacher])
-    assert value.item() == pytest.approx(share * attention_transfer(student, teacher).item())
+    published = attention_transfer(student, teacher).item()
+    for params, weight in (({}, 1.0), ({"min_positions": 49}, share)):
+        value = feature_loss("attention_transfer", params)([shape], [shape])([student], [teacher])
+        assert value.item() == pytest.approx(weight * published)
 
 
 def test_a_map_of_one_place_has_one_level() -> None:
@@ -459,6 +468,7 @@ def test_a_hint_much_larger_than_the_students_map_is_refused() -> None:
         ("vitkd", {"mask_ratio": 1.0}, r"student\.features\.mask_ratio is 1\.0; allowed: between 0 and 1"),
         ("vitkd", {"mask_ratio": "half"}, r"mask_ratio is 'half'; allowed: a finite number\.\n.*=0\.5"),
         ("vitkd", {"alpha": float("inf")}, r"student\.features\.alpha is inf; allowed: a finite number"),
+        ("attention_transfer", {"min_positions": -1}, r"min_positions is -1; allowed: 0 and more"),
         ("attention_transfer", {"p": float("inf")}, r"features\.p is inf; allowed: a finite number"),
         ("reviewkd", {"mid_channels": True}, r"mid_channels is True; allowed: a whole number"),
         ("reviewkd", {"mid_channels": 2.5}, r"mid_channels is 2\.5; allowed: a whole number\.\n.*=512"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kdtool.core.comparison import require_comparison, require_run
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.lock import run_lock
-from kdtool.core.recipe import Recipe, flatten, load_recipe, override_recipe, parse_recipe
+from kdtool.core.recipe import DataSettings, Recipe, flatten, load_recipe, override_recipe, parse_recipe
 from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
@@ -159,13 +159,15 @@ def prepare(job: Job, look_again: bool = True) -> Prepared:
 
 
 def _prepare(job: Job, look_again: bool) -> Prepared:
+    from kdtool.data.prepare import keeps_enough, unchanged
     from kdtool.data.prepare import prepare as prepare_data
-    from kdtool.data.prepare import unchanged
 
     settings = job.recipe.data
     record = job.run.read_record() if job.run.record.is_file() else None
-    if record and not look_again and record["recipe"].get("data") == settings.model_dump(mode="json"):
-        return _recorded(job, open_data(job))
+    if record and not look_again and _same_pixels(record, settings, job):
+        prepared = open_data(job)
+        if keeps_enough(prepared, settings):
+            return _recorded(job, prepared)
     moved = record is not None and record["source"] != job.source and _begun(job.run, EVERY_ROLE)
     if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
         raise UsageError(
@@ -180,7 +182,7 @@ def open_data(job: Job) -> Prepared:
     """The data of a run as prepared; the photographs themselves are not needed."""
     from kdtool.data.reader import open_prepared
 
-    return open_prepared(job.run.data)
+    return open_prepared(job.run.data).at(job.source)
 
 
 def teach(job: Job, prepared: Prepared) -> None:
@@ -282,6 +284,12 @@ def record_settings(job: Job) -> None:
     record = job.run.read_record()
     if record["recipe"] != job.recipe.to_json():
         job.run.write_record({**record, "recipe": job.recipe.to_json()})
+
+
+def _same_pixels(record: Mapping[str, Any], settings: DataSettings, job: Job) -> bool:
+    """Whether the run was prepared with these settings, but for where its pictures are kept."""
+    before = parse_recipe(record["recipe"], str(job.run.record)).data
+    return before.model_copy(update={"cache": settings.cache}) == settings
 
 
 def _recorded(job: Job, prepared: Prepared) -> Prepared:

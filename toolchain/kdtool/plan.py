@@ -17,7 +17,8 @@ from kdtool.arch.network import build, parameter_count
 from kdtool.core.manifest import read_manifest
 from kdtool.core.recipe import NetworkSettings
 from kdtool.data.carve import planned_counts
-from kdtool.data.prepare import keeps_training_pixels
+from kdtool.data.prepare import keeps_enough, keeps_training_pixels
+from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
 from kdtool.train.estimate import seconds_per_image, seconds_per_view
@@ -102,7 +103,7 @@ def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     answers = views * images["train"] + images["validation"]
     what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
     seconds = answers * _forward(job, job.recipe.teacher, classes)
-    seconds += views * images["train"] * _view(job, student, classes)
+    seconds += views * images["train"] * (_view(job, student, classes) + _decoding(job, images))
     return _step(job, "label", what, seconds, answers * classes * ANSWER_BYTES[student.answers])
 
 
@@ -142,7 +143,7 @@ def _training(
     job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
 ) -> Step:
     step = seconds_per_image(settings.arch, classes, job.recipe.data.size, training=True)
-    step += _view(job, settings, classes) + (0 if _keeps(job, sum(images.values())) else DECODE_SECONDS)
+    step += _view(job, settings, classes) + _decoding(job, images)
     seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
     size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
@@ -157,8 +158,17 @@ def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
     return seconds_per_view(settings.augment, classes, job.recipe.data.size)
 
 
+def _decoding(job: Job, images: Mapping[str, int]) -> float:
+    """Seconds that each training picture costs anew, every time it is asked for."""
+    return 0.0 if _keeps(job, sum(images.values())) else DECODE_SECONDS
+
+
 def _keeps(job: Job, photographs: int) -> bool:
-    """Whether decoded training pictures would be kept."""
+    """Whether decoded training pictures are kept, or would be."""
+    if read_manifest(job.run.data / "manifest.json") is not None:
+        standing = read_prepared(job.run.data)
+        if keeps_enough(standing, job.recipe.data):
+            return not standing.photographs
     folder = next(path for path in (job.run.path.resolve(), *job.run.path.resolve().parents) if path.exists())
     return keeps_training_pixels(job.recipe.data, photographs, shutil.disk_usage(folder).free)
 

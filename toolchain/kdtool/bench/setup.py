@@ -31,7 +31,8 @@ def examine_recipe(run: RunFolder, recipe: Recipe, classes: Sequence[str]) -> It
         said += [stops] if stops else []
     for advice in said:
         yield Finding("warning", "recipe", advice, another)
-    teacher, student = (_validation_accuracy(run, role) for role in ("teacher", "student"))
+    teacher = _validation_accuracy(run.role("teacher"))
+    student = max(_students(run), default=None)
     if teacher is not None and classes:
         for advice in advise_accuracies(teacher, student, len(classes)):
             yield teacher_finding(run, advice)
@@ -91,8 +92,16 @@ def _smoothing(run: RunFolder, recipe: Recipe) -> float:
     return recipe.teacher.label_smoothing if info is None else info.label_smoothing
 
 
-def _validation_accuracy(run: RunFolder, role: str) -> float | None:
-    """None where the network is not there, or was brought without it."""
-    manifest = read_manifest(run.role(role) / "manifest.json")
+def _students(run: RunFolder) -> Iterator[float]:
+    """Of the run's student, or of all that a comparison trained."""
+    for folder in (run.role("student"), *run.path.glob("students/*/seed-*")):
+        accuracy = _validation_accuracy(folder)
+        if accuracy is not None:
+            yield accuracy
+
+
+def _validation_accuracy(folder: Path) -> float | None:
+    """Of the network in `folder`; None where there is none."""
+    manifest = read_manifest(folder / "manifest.json")
     value = manifest.result.get("validation_accuracy") if manifest else None
     return value if isinstance(value, float) else None

@@ -22,8 +22,9 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
 
     All students learn from one teacher, that of the first recipe, with the same seeds; each has a
     baseline, the same student on the same budget without a teacher. The best is chosen on
-    validation; the test split is opened once, after every training. Writes compare.json,
-    compare.csv and compare.png. The same command goes on where it was interrupted.
+    validation; the test split is opened once, after every training. Writes compare.json, the
+    table as compare.csv, compare-trainings.csv and compare.png. The same command goes on where
+    it was interrupted.
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import GateError
@@ -58,7 +59,7 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
         click.echo((job.run.path / RESULT).read_text("utf-8"), nl=False)
     else:
         print_comparison(result)
-        click.echo(f"Written: {job.run.path / RESULT}, with the same in .csv and .png")
+        click.echo(f"Written: {job.run.path / RESULT}, with the table in .csv and the figure in .png")
     failed = [row.name for row in (*result.recipes, *result.baselines) if row.failed]
     if failed:
         raise GateError(

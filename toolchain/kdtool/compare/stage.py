@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from kdtool import pipeline
 from kdtool.bench.host import read_host
+from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry
 from kdtool.compare.exam import TEACHER, examine
 from kdtool.compare.figure import comparison_png
@@ -21,15 +20,11 @@ from kdtool.core.manifest import Stage
 from kdtool.core.versions import versions_of
 from kdtool.pipeline import Job
 
-RESULT, TABLE, FIGURE = "compare.json", "compare.csv", "compare.png"
-COLUMNS = (
-    "role", "name", "seed", "validation_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds",
-    "failed",
-)  # fmt: skip
+RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-trainings.csv", "compare.png"
 
 
 def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again: bool = True) -> Comparison:
-    """Train, examine and write compare.json, compare.csv and compare.png into the folder of `job`.
+    """Train, examine, and write compare.json, its table and trainings as CSV, and compare.png.
 
     Whatever is complete is skipped. Seed, photographs and teacher are the job's; `seeds` are the students'.
 
@@ -65,26 +60,7 @@ def _write(job: Job, result: Comparison) -> None:
         return
     stage.reopen()
     write_json(folder / RESULT, {**content, "host": read_host().__dict__, "versions": versions_of()})
-    write_text(folder / TABLE, to_csv(result))
+    write_text(folder / TABLE, table_csv(result))
+    write_text(folder / TRAININGS, trainings_csv(result))
     comparison_png(result, folder / FIGURE)
-    stage.seal([RESULT, TABLE, FIGURE], {}, versions_of())
-
-
-def to_csv(result: Comparison) -> str:
-    """A row a training; the first is the teacher's. Accuracies are fractions."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
-    writer.writerow([TEACHER, result.teacher_arch, None, *shares, *[None] * 4])
-    for row in (*result.baselines, *result.recipes):
-        for run in row.runs:
-            shares = [_decimals(value, 6) for value in (run.validation, run.test)]
-            figures = (run.best_epoch, run.epochs, _decimals(run.seconds, 1), run.failed)
-            writer.writerow([row.role, row.name, run.seed, *shares, *figures])
-    return stream.getvalue()
-
-
-def _decimals(value: float | None, places: int) -> str | None:
-    """A cell; the csv module leaves None empty."""
-    return None if value is None else f"{value:.{places}f}"
+    stage.seal([RESULT, TABLE, TRAININGS, FIGURE], {}, versions_of())

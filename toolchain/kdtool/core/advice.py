@@ -139,6 +139,15 @@ def _two_way(_: Params, classes: int, __: float) -> str | None:
     )
 
 
+def _two_related(_: Params, classes: int, __: float) -> str | None:
+    if classes != 2:
+        return None
+    return (
+        "dist with 2 classes: the relation of the two within an image is a sign, without a gradient, and "
+        "only that between the images of a batch is left. Take kd: --set student.loss.name=kd"
+    )
+
+
 def _vanishing(_: Params, classes: int, __: float) -> str | None:
     if classes < MANY_CLASSES:
         return None
@@ -156,4 +165,8 @@ def _temperature(params: Params) -> float | None:
 
 Check = Callable[[Params, int, float], str | None]
 GENERAL: tuple[Check, ...] = (_smoothed, _softened_away, _sign_alone)
-OF_LOSS: Mapping[str, tuple[Check, ...]] = {"dkd": (_two_way,), "deit_soft": (_vanishing,)}
+OF_LOSS: Mapping[str, tuple[Check, ...]] = {
+    "dkd": (_two_way,),
+    "dist": (_two_related,),
+    "deit_soft": (_vanishing,),
+}

@@ -18,7 +18,7 @@ from kdtool.core.text import printable
 from kdtool.core.threads import usable_threads
 from kdtool.data.sources import load_listing
 
-AGAIN = "Run the training command again: it finds what changed, and trains anew what depends on it."
+AGAIN = "Give the training command with DATA again: it finds what changed, and trains anew what needs it."
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ class Photographs:
         """Begin to decode these; what is asked for next is then there already."""
         for number in numbers:
             if number not in self._under_way:
-                self._under_way[number] = self._pool.submit(self._decoded, number)
+                self._under_way[number] = self._pool.submit(self.decoded, number)
 
-    def _decoded(self, number: int) -> UInt8Array:
+    def decoded(self, number: int) -> UInt8Array:
+        """One, in the thread that calls; raises as an index does."""
         name = printable(self.paths[number])
         try:
             payload = self.reads[number]()
@@ -81,6 +82,12 @@ class Photographs:
 
 
 Images = UInt8Array | Photographs  # (N, S, S, 3) uint8 either way
+
+
+def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
+    """Begin to decode those of `images` that will be asked for next, if they have to be decoded."""
+    if isinstance(images, Photographs):
+        images.expect(numbers.tolist())
 
 
 def open_photographs(

@@ -2,8 +2,9 @@
 
     list → hash → (complete? done) → scan: decode once, resize, crop → split → write → manifest
 
-Training pictures that would not fit on the disk are not written: `kdtool.data.photographs` decodes
-them when they are asked for. The digest is of the pixels all the same, so what was trained stands.
+Training pictures that are not to be kept, or would not fit on the disk, are not written:
+`kdtool.data.photographs` decodes them when they are asked for. The digest is of the pixels all the
+same, so what was trained stands.
 
 The key is the content: the hash of each file's bytes with its path, class and split, the settings,
 the decode rule's version and Pillow's. Modification times have no part in it.
@@ -83,10 +84,12 @@ def prepare(
     listing = load_listing(source)
     hashes = hash_samples(listing.samples, screen)
     stage = Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed))
-    if stage.complete() and not (settings.cache in KEPT and read_prepared(folder).photographs):
-        prepared = read_prepared(folder)
-        screen.say(f"prepare: complete, skipped ({summary(prepared)})")
-        return prepared, True
+    standing = read_prepared(folder) if stage.complete() else None
+    if standing and keeps_enough(standing, settings):
+        screen.say(f"prepare: complete, skipped ({summary(standing)})")
+        if settings.cache == "none" and not standing.photographs:
+            screen.say(f"prepare: decoded training pictures are in {folder} from before, and are used.")
+        return standing.at(resolve(source)), True
     tell_change(stage, screen)
     tell(listing, settings, screen)
     blank = preprocess_of(settings)
@@ -108,8 +111,8 @@ def prepare(
     mean, std = channel_statistics(pixels.sums[row] for row in rows[TRAIN])
     preprocess = replace(blank, mean=mean, std=std)
     write_text(folder / SAMPLES_FILE, _samples_csv(found, rows))
-    record = _record(found, rows, preprocess, pixels.hashes)
-    write_json(folder / DATA_FILE, {**record, "photographs": "" if kept else resolve(source)})
+    place = "" if kept else resolve(source)
+    write_json(folder / DATA_FILE, _record(found, rows, preprocess, pixels.hashes, place))
     prepared = read_prepared(folder)
     stage.seal(
         [DATA_FILE, SAMPLES_FILE, *(pixels_file(name) for name in written)],
@@ -118,6 +121,11 @@ def prepare(
     )
     screen.say(f"prepare: {summary(prepared)}")
     return prepared, False
+
+
+def keeps_enough(prepared: Prepared, settings: DataSettings) -> bool:
+    """Whether what stands has the pixels that `settings.cache` wants kept."""
+    return not (prepared.photographs and settings.cache in KEPT)
 
 
 def keeps_training_pixels(settings: DataSettings, count: int, free: int) -> bool:
@@ -214,7 +222,7 @@ def _again(found: Scan, rows: Sequence[int], preprocess: Preprocess) -> Iterator
     photos = [found.photos[row] for row in rows]
     paths, hashes = [photo.sample.path for photo in photos], [photo.sha256 for photo in photos]
     photographs = Photographs(paths, hashes, [photo.sample.read for photo in photos], preprocess)
-    return ordered_map(photographs.__getitem__, range(len(rows)))
+    return ordered_map(photographs.decoded, range(len(rows)))
 
 
 def _write_pixels(path: Path, images: Iterable[UInt8Array], count: int, side: int) -> None:
@@ -238,7 +246,7 @@ def _samples_csv(found: Scan, rows: dict[str, list[int]]) -> str:
 
 
 def _record(
-    found: Scan, rows: dict[str, list[int]], preprocess: Preprocess, hashes: Sequence[str]
+    found: Scan, rows: dict[str, list[int]], preprocess: Preprocess, hashes: Sequence[str], place: str
 ) -> dict[str, Any]:
     classes = found.listing.classes
     position = {label: index for index, label in enumerate(classes)}
@@ -257,6 +265,7 @@ def _record(
         "classes": list(classes),
         "preprocess": preprocess.to_json(),
         "digest": sha256_json(identity),
+        "photographs": place,
         "counts": {name: len(members) for name, members in rows.items()},
         "left_out": [
             {"path": bad.sample.path, "sha256": bad.sha256, "reason": bad.reason} for bad in found.unreadable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ STAGE = "prepare"
 SCHEMA = 1
 DATA_FILE = "data.json"
 SAMPLES_FILE = "samples.csv"
-TRAIN = "train"  # the split that is large, and that training alone reads
+TRAIN = "train"  # the split that is large; training and calibration read it
 COLUMNS = ("split", "index", "path", "label", "sha256")
 
 
@@ -67,9 +67,14 @@ class Prepared:
     counts: Mapping[str, int]
     photographs: str = ""
     in_memory: bool = False
+    _opened: dict[str, Split] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def at(self, source: str) -> Prepared:
+        """The same, its photographs being at `source` now; that is nothing to pixels that were kept."""
+        return replace(self, photographs=source) if self.photographs else self
 
     def split(self, name: str) -> Split:
-        """Open "train", "validation" or "test"; the last is for bench alone.
+        """Open "train", "validation" or "test", once; the last is for bench alone.
 
         Raises:
             DataError: no such split, or its photographs are no longer there.
@@ -79,6 +84,11 @@ class Prepared:
                 f"{self.folder}: no split {name!r}; allowed is one of {', '.join(self.counts)}.",
                 "Ask for one of these, or make the data again by running the training command.",
             )
+        if name not in self._opened:
+            self._opened[name] = self._open(name)
+        return self._opened[name]
+
+    def _open(self, name: str) -> Split:
         with (self.folder / SAMPLES_FILE).open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["split"] == name]
         position = {label: index for index, label in enumerate(self.classes)}
@@ -134,7 +144,7 @@ def read_prepared(folder: Path) -> Prepared:
             preprocess=Preprocess.from_json(content["preprocess"]),
             digest=str(content["digest"]),
             counts=dict(content["counts"]),
-            photographs=str(content["photographs"]),
+            photographs=str(content.get("photographs", "")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

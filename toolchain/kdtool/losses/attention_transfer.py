@@ -14,31 +14,36 @@ from kdtool.losses.numerics import require, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
 SMALLEST = 1e-6  # activations below it count as none
-FEWEST_POSITIONS = 49  # of the smallest map that the authors tuned the weight for: 7×7, layer4 at 224 pixels
 
 
 class AttentionTransfer(nn.Module):
-    """Σ over the stages of min(1, H·W / 49) · `attention_transfer`; the authors weigh it with 1000.
+    """Σ over the stages of min(1, H·W / min_positions) · `attention_transfer`. No helper layers.
 
-    Since ‖q‖ = 1, the mean over the positions grows as a map gets smaller: at 64 pixels the 2×2 of a
-    last stage would count 12 times what it does at 224, and drown the labels. So maps below 7×7 count
-    as one of 7×7 with the same ‖q(s) − q(t)‖. From 7×7 on it is the published loss. No helper layers.
+    The authors weigh it with 1000, and min_positions 0 is their loss. Since ‖q‖ = 1, its mean over the
+    positions grows as a map gets smaller: at 64 pixels the 2×2 of a last stage counts 12 times what the
+    7×7 does at 224, the smallest that the weight was tuned for, and drowns the labels. With
+    min_positions 49, as in the recipe `attention-transfer`, a smaller map counts as one of 7×7 with the
+    same ‖q(s) − q(t)‖.
 
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage.
         p: power of the activations, at least 1.
+        min_positions: H·W below which a stage counts less; 0 as published.
 
     Raises:
-        UsageError: p is below 1, or a stage is no feature map.
+        UsageError: p is below 1, min_positions below 0, or a stage is no feature map.
     """
 
     EXAMPLE: ClassVar[Shapes] = ((2, 4, 4),)
 
-    def __init__(self, student_shapes: Shapes, teacher_shapes: Shapes, *, p: float = 2.0) -> None:
+    def __init__(
+        self, student_shapes: Shapes, teacher_shapes: Shapes, *, p: float = 2.0, min_positions: int = 0
+    ) -> None:
         super().__init__()
         require_maps(student_shapes, teacher_shapes)
         require("student.features.p", p, p >= 1, "1 and more", example=2)
-        self.p = p
+        require("student.features.min_positions", min_positions, min_positions >= 0, "0 and more", example=49)
+        self.p, self.min_positions = p, min_positions
 
     @staticmethod
     def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
@@ -49,10 +54,15 @@ class AttentionTransfer(nn.Module):
         """(B, C, H, W) of each stage → scalar."""
         pairs = zip(student_features, teacher_features, strict=True)
         losses = [
-            _share_of_published(student, teacher) * attention_transfer(student, teacher, self.p)
+            self._share(student, teacher) * attention_transfer(student, teacher, self.p)
             for student, teacher in pairs
         ]
         return torch.stack(losses).sum()
+
+    def _share(self, student: Tensor, teacher: Tensor) -> float:
+        """min(1, H·W / min_positions)."""
+        height, width = _common_side(student, teacher)
+        return height * width / max(height * width, self.min_positions)
 
 
 def attention_transfer(student_feature: Tensor, teacher_feature: Tensor, p: float = 2.0) -> Tensor:
@@ -76,11 +86,6 @@ def attention_transfer(student_feature: Tensor, teacher_feature: Tensor, p: floa
 
 def _common_side(student: Tensor, teacher: Tensor) -> tuple[int, int]:
     return min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
-
-
-def _share_of_published(student: Tensor, teacher: Tensor) -> float:
-    height, width = _common_side(student, teacher)
-    return min(1.0, height * width / FEWEST_POSITIONS)
 
 
 def _attention(feature: Tensor, p: float) -> Tensor:

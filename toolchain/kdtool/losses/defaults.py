@@ -98,9 +98,10 @@ def _dkd_beta(setting: Setting) -> Iterator[Derived]:
 def _dist_temperature(setting: Setting) -> Iterator[Derived]:
     """4 with few classes, which a teacher learns until its answers are all but one-hot (the authors' advice).
 
-    Few are 10 and less. Not with a smoothed teacher, whose answers are soft already.
+    Few are 3 to 10: with 2 the relation within an image is a sign, whatever T is. Not with a smoothed
+    teacher, whose answers are soft already.
     """
-    if setting.classes <= DIST_CLASSES and not setting.smoothing:
+    if 2 < setting.classes <= DIST_CLASSES and not setting.smoothing:
         yield "temperature", DIST_TEMPERATURE, f"for {setting.classes} classes, as its authors advise for few"
 
 

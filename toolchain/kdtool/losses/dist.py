@@ -25,7 +25,11 @@ def dist_loss(
 
     Of the softened probabilities: rows relate the classes of one image, columns the images of a batch
     within one class. Only relations are matched, which a much stronger teacher leaves possible. The
-    authors use β = γ = 1 (2 in a variant) and advise T = 4 with few classes.
+    authors use β = γ = 1 (2 in a variant) and advise T = 4 with few classes. With 2 classes ρ of a row
+    is ±1 and has no gradient; what is left is the part within a class.
+
+    A row whose probabilities are all but equal (norm below 1e-6) has ρ = 0 and no gradient here: in the
+    published code that is rounding divided by 1e-8.
 
     Args:
         student_logits, teacher_logits: (B, K).

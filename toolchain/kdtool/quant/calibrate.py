@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.preprocess import FloatArray, Preprocess
-from kdtool.data.photographs import Images
+from kdtool.data.parallel import AHEAD
+from kdtool.data.photographs import Images, expect
 
 RESIDENT = 64  # images after which the pages of the file that were read are given back
 
@@ -49,6 +50,7 @@ class CalibrationImages:
     def __iter__(self) -> Iterator[FloatArray]:
         """Each as (1, 3, S, S)."""
         for count, index in enumerate(self._indices, 1):
+            expect(self._pixels, self._indices[count : count + AHEAD])
             yield self._preprocess.normalize(np.asarray(self._pixels[index : index + 1]))
             if count % RESIDENT == 0:
                 _give_back(self._pixels)

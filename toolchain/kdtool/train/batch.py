@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.recipe import AugmentSettings
-from kdtool.data.photographs import Photographs
+from kdtool.data.photographs import expect
 from kdtool.data.reader import Prepared, Split
 from kdtool.train.augment import Augment, target_distribution
 from kdtool.train.order import Indices
@@ -96,10 +96,9 @@ class Task:
 
     def expect(self, indices: Indices, epoch: int, group: Processes = ALONE) -> None:
         """Begin to decode what `shared_batch` will want next, where nothing is kept decoded."""
-        if isinstance(self.split.images, Photographs):
-            own = indices[group.share(len(indices))]
-            made_of = self._augment.photographs(own, self._view(epoch)) if self.augment.active else own
-            self.split.images.expect(made_of.tolist())
+        own = indices[group.share(len(indices))]
+        made_of = self._augment.photographs(own, self._view(epoch)) if self.augment.active else own
+        expect(self.split.images, made_of)
 
     def _view(self, epoch: int) -> int:
         """The number of the view that `epoch` shows."""

@@ -116,7 +116,7 @@ def _online(teacher: Teacher, settings: StudentSettings, loss: LossSettings, siz
 
 
 def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:
-    """Warn of a teacher that guesses or is worse than its student; of a brought one nothing is known."""
+    """Warn of a teacher that guesses or is worse than its student."""
     teacher = read_manifest(run.role("teacher") / "manifest.json")
     accuracy = teacher.result.get("validation_accuracy") if teacher else None
     if accuracy is not None:

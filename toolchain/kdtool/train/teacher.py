@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from kdtool.arch.network import load_network, save_network
@@ -17,6 +18,9 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.train.batch import plain_task
+from kdtool.train.evaluate import evaluate
+from kdtool.train.objective import CrossEntropy
 from kdtool.train.processes import processes
 from kdtool.train.smallmaps import speed_up_small_maps
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
@@ -54,7 +58,7 @@ def teach(
 ) -> Manifest:
     """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
     if settings.trained:
-        return processes().once(lambda: bring_teacher(run, prepared, Path(settings.trained), screen))
+        return bring_teacher(run, prepared, Path(settings.trained), screen)
     training = Training("teacher", run.role("teacher"), settings, seed, seed, cross_entropy(settings))
     return train(prepared, training, screen)
 
@@ -65,17 +69,34 @@ def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen
     Raises:
         ModelFileError: not a kdtool model, or made for other classes or another input.
     """
-    brought = _brought_before(run, prepared, file)
+    group = processes()
+    brought = group.once(lambda: _brought_before(run, prepared, file))
     if brought is not None:
         screen.say("teacher: complete, skipped (brought).")
         return brought
+    group.once(lambda: require_fit(load_network(file)[1], prepared, file))
     network, info = load_network(file)
-    require_fit(info, prepared, file)
+    task = plain_task(prepared, "validation", info.preprocess)
+    on_device = network.to(group.device).to(memory_format=torch.channels_last)
+    accuracy = evaluate(on_device, task, CrossEntropy(), group.device).accuracy
+    return group.once(lambda: _keep(run, prepared, file, network, info, accuracy, screen))
+
+
+def _keep(
+    run: RunFolder,
+    prepared: Prepared,
+    file: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    accuracy: float,
+    screen: Screen,
+) -> Manifest:
     stage = Stage("teach", run.role("teacher"), {"file": sha256_file(file), "data": prepared.digest})
     stage.reopen()
     save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
-    screen.say(f"teacher: {info.arch} taken from {file}.")
-    return stage.seal([WEIGHTS], {"arch": info.arch, "brought": True}, versions_of())
+    screen.say(f"teacher: {info.arch} taken from {file}, validation accuracy {accuracy:.2%}.")
+    result = {"arch": info.arch, "brought": True, "validation_accuracy": accuracy}
+    return stage.seal([WEIGHTS], result, versions_of())
 
 
 def _brought_before(run: RunFolder, prepared: Prepared, file: Path) -> Manifest | None:
