@@ -36,3 +36,5 @@ def test_kept_or_not_the_same_networks(
     assert "student: complete, skipped" in said and "teacher: complete, skipped" in said
 
     assert kdtool("distill", root, "--out", apart.path, "--cache", "tape") == 2
+    root.rename(tmp_path / "gone")  # what is kept needs no photographs, wherever it is kept from now on
+    assert kdtool("distill", "--out", apart.path, "--cache", "memory", "--set", "student.epochs=3") == 0

@@ -78,8 +78,8 @@ def files(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """compare.csv without the times."""
-    with (folder / "compare.csv").open() as stream:
+    """compare-trainings.csv without the times."""
+    with (folder / "compare-trainings.csv").open() as stream:
         return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
 from kdtool.compare.exam import Exam
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.paired import gap_closed, images_interval, seeds_interval, spread
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison, Row
-from kdtool.compare.stage import to_csv
 from kdtool.compare.summary import summarize
 from kdtool.compare.table import print_comparison
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
@@ -329,7 +329,7 @@ def test_json_and_csv_hold_every_training() -> None:
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert content["schema"] == 1
     assert [run["test"] for run in content["recipes"][0]["runs"]] == [0.75, 1.0]
-    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(trainings_csv(found))))
     assert [(one["role"], one["name"], one["seed"]) for one in rows[:2]] == [
         ("teacher", "resnet34", ""),
         ("baseline", ENTRIES[0].baseline, "0"),
@@ -337,6 +337,23 @@ def test_json_and_csv_hold_every_training() -> None:
     assert len(rows) == 1 + 2 + 3 * 2
     failed = next(one for one in rows if one["failed"])
     assert (failed["name"], failed["test_accuracy"], failed["failed"]) == ("nkd", "", "loss nan")
+
+
+def test_the_table_as_csv_is_that_of_the_terminal() -> None:
+    found = comparison()
+    teacher, baseline, *recipes = csv.DictReader(io.StringIO(table_csv(found)))
+    assert (teacher["role"], teacher["name"], baseline["role"]) == ("teacher", "resnet34", "baseline")
+    assert float(teacher["test_mean"]) == pytest.approx(found.teacher_test)
+    assert [row["name"] for row in recipes] == [row.name for row in found.recipes]
+    for cells, row in zip(recipes, found.recipes, strict=True):
+        assert cells["best"] == str(int(row.best))
+        if row.test:
+            assert float(cells["test_mean"]) == pytest.approx(row.test.mean, abs=1e-6)
+        if row.gain and row.gain.seeds_ci:
+            gained = [float(cells[f"gain_{part}"]) for part in ("points", "seeds_low", "seeds_high")]
+            assert gained == pytest.approx([row.gain.points, *row.gain.seeds_ci], abs=1e-3)
+        if row.over_kd:
+            assert cells["over_kd_than"] == row.over_kd.than
 
 
 def test_the_picture_is_a_function_of_the_result(tmp_path: Path) -> None:

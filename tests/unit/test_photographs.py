@@ -131,6 +131,8 @@ def test_photographs_that_moved_are_named(photos: Photos, tmp_path: Path) -> Non
     ):
         prepared.split("train")
     assert len(prepared.split("validation").labels) == 6
+    again, skipped = made(tmp_path / "elsewhere", tmp_path / "out", "auto")
+    assert skipped and len(again.split("train").images[:]) == 12
 
 
 def test_what_stands_is_taken_unless_it_must_be_kept(photos: Photos, tmp_path: Path) -> None:
@@ -139,8 +141,11 @@ def test_what_stands_is_taken_unless_it_must_be_kept(photos: Photos, tmp_path: P
     assert made(root, folder, "auto") == (before, True)
     kept, skipped = made(root, folder, "memory")
     assert not skipped and kept.digest == before.digest and (folder / "train.npy").is_file()
-    for cache in ("none", "disk", "auto"):
+    for cache in ("disk", "auto"):
         assert made(root, folder, cache) == (kept, True)
+    screen = Recorder()
+    assert prepare(str(root), DataSettings(size=16, cache="none"), 0, folder, screen) == (kept, True)
+    assert "are used" in screen.said[-1]
 
 
 def test_auto_decodes_anew_where_the_disk_is_too_small(

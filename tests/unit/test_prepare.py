@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from kdtool.core.errors import DataError, SetupError
+from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import decode
 from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
@@ -165,6 +166,24 @@ def test_half_written_is_refused_and_rebuilt(photos: Photos, tmp_path: Path, con
         open_prepared(folder)
     assert not run(root, folder)[1]
     assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_what_this_version_cannot_read_is_made_again(photos: Photos, tmp_path: Path) -> None:
+    root, folder = photos(), tmp_path / "out"
+    before, _ = run(root, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for content, again in (({"schema": 99}, True), (without_place(folder), False)):
+        (folder / "data.json").write_text(json.dumps(content))
+        manifest["files"]["data.json"] = sha256_file(folder / "data.json")
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        after, skipped = run(root, folder)
+        assert after == before and skipped != again
+
+
+def without_place(folder: Path) -> dict[str, object]:
+    """data.json as it was before photographs could be decoded in each epoch."""
+    content = json.loads((folder / "data.json").read_text())
+    return {name: value for name, value in content.items() if name != "photographs"}
 
 
 def test_killed_while_writing_is_not_complete(

@@ -104,6 +104,7 @@ def test_doctor_has_nothing_against_a_sound_set_up(
         ({"standardize": True, "temperature": 2.5}, 10, "highest probability cannot exceed 0.28"),
         ({"standardize": True}, 2, "Standardized logits of 2 classes"),
         ({"name": "dkd"}, 2, "dkd with 2 classes"),
+        ({"name": "dist"}, 2, "dist with 2 classes"),
         ({"name": "deit_soft"}, 100, "deit_soft with 100 classes"),
     ],
 )

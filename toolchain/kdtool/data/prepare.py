@@ -12,6 +12,7 @@ the decode rule's version and Pillow's. Modification times have no part in it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import shutil
@@ -84,7 +85,7 @@ def prepare(
     listing = load_listing(source)
     hashes = hash_samples(listing.samples, screen)
     stage = Stage(STAGE, folder, stage_inputs(listing, hashes, settings, seed))
-    standing = read_prepared(folder) if stage.complete() else None
+    standing = _standing(stage, folder)
     if standing and keeps_enough(standing, settings):
         screen.say(f"prepare: complete, skipped ({summary(standing)})")
         if settings.cache == "none" and not standing.photographs:
@@ -121,6 +122,13 @@ def prepare(
     )
     screen.say(f"prepare: {summary(prepared)}")
     return prepared, False
+
+
+def _standing(stage: Stage, folder: Path) -> Prepared | None:
+    """What is complete, if this version of kdtool can read it."""
+    with contextlib.suppress(DataError):
+        return read_prepared(folder) if stage.complete() else None
+    return None
 
 
 def keeps_enough(prepared: Prepared, settings: DataSettings) -> bool:

@@ -30,6 +30,9 @@ class ReviewKD(nn.Module):
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage, from shallow to deep.
         mid_channels: channels of the fused features, at most; never more than those of the last stage.
+        normalize: the teacher's features of a level are divided by their root mean square, image by image.
+            Published without; then the weight must suit the teacher: the stages of EfficientNet-Lite0
+            are ten times as large as those of a ResNet, and the loss a hundred times.
 
     Raises:
         UsageError: mid_channels is below 1, or a stage is no feature map.
@@ -38,7 +41,12 @@ class ReviewKD(nn.Module):
     EXAMPLE: ClassVar[Shapes] = ((2, 4, 4),)
 
     def __init__(
-        self, student_shapes: Shapes, teacher_shapes: Shapes, *, mid_channels: int = MAX_CHANNELS
+        self,
+        student_shapes: Shapes,
+        teacher_shapes: Shapes,
+        *,
+        mid_channels: int = MAX_CHANNELS,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
         require_maps(student_shapes, teacher_shapes)
@@ -46,6 +54,7 @@ class ReviewKD(nn.Module):
         levels = [(s[0], t[0]) for s, t in zip(student_shapes, teacher_shapes, strict=True)]
         levels.append(levels[-1])
         middle = min(mid_channels, levels[-1][0])
+        self.normalize = normalize
         deepest = len(levels) - 1
         self.fusions = nn.ModuleList(
             Fusion(student, middle, teacher, deepest=level == deepest)
@@ -66,7 +75,8 @@ class ReviewKD(nn.Module):
         with full_precision(last_student):
             for fusion, (student, teacher) in zip(reversed(self.fusions), reversed(pairs), strict=True):
                 fused, residual = fusion(student, residual, teacher.shape[2:])
-                losses.append(hierarchical_context(fused, teacher))
+                target = _normalized_images(teacher) if self.normalize else teacher
+                losses.append(hierarchical_context(fused, target))
         return torch.stack(losses).sum()
 
 
@@ -117,6 +127,12 @@ def hierarchical_context(student_feature: Tensor, teacher_feature: Tensor) -> Te
 
 def _pooled(feature: Tensor) -> Tensor:
     return feature.mean(dim=(2, 3), keepdim=True)
+
+
+def _normalized_images(feature: Tensor) -> Tensor:
+    """(B, C, H, W) → the same with a mean square of 1 in each image; an image of zeros stays one."""
+    root = feature.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return feature / root.clamp(min=torch.finfo(root.dtype).tiny)
 
 
 def _normalized(convolution: nn.Conv2d) -> nn.Sequential:
