@@ -199,6 +199,17 @@ def test_small_maps_need_not_outweigh_the_labels(side: int, share: float) -> Non
         assert value.item() == pytest.approx(weight * published)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 10.0, 1e4])
+def test_a_review_with_targets_of_unit_size_is_blind_to_the_teachers_scale(scale: float) -> None:
+    student, teacher = features("reviewkd")
+    loss = make("reviewkd", normalize=True)
+    value = loss(student, teacher).item()
+    scaled = [scale * feature for feature in teacher]
+    assert loss(student, scaled).item() == pytest.approx(value, rel=1e-4)
+    one = loss([feature[:1] for feature in student], [feature[:1] for feature in scaled])
+    assert torch.isfinite(one) and torch.isfinite(loss(student, [0 * feature for feature in teacher]))
+
+
 def test_a_map_of_one_place_has_one_level() -> None:
     one, other = torch.zeros(2, 3, 1, 1), torch.full((2, 3, 1, 1), 2.0)
     assert hierarchical_context(one, other).item() == 4.0
