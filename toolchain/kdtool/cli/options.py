@@ -56,7 +56,8 @@ compile_option = click.option(
 cache_option = click.option(
     "--cache",
     type=click.Choice(["auto", "memory", "disk", "none"]),
-    help="Where decoded training pictures are kept; none decodes the photographs in every epoch.  "
+    help="Where decoded training pictures are kept; none decodes the photographs in every epoch, "
+    "and for calibration.  "
     "[default: the run's, or auto: disk where they fit]",
 )
 scan_options = (
