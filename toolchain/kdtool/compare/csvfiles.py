@@ -1,0 +1,74 @@
+"""A comparison as CSV: its table, and every training. Accuracies are fractions, differences points."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from kdtool.compare.exam import TEACHER
+from kdtool.compare.result import Comparison, Difference, Figure, Row
+
+DIFFERENCE = ("points", "sd", "seeds_low", "seeds_high", "images_low", "images_high")
+TABLE_COLUMNS = (
+    "role", "name", "best", "seeds", "validation_mean", "validation_sd", "test_mean", "test_sd",
+    *(f"gain_{part}" for part in DIFFERENCE), "over_kd_than", *(f"over_kd_{part}" for part in DIFFERENCE),
+    "gap_closed", "seconds", "epochs_at_most",
+)  # fmt: skip
+TRAININGS_COLUMNS = (
+    "role", "name", "seed", "validation_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds",
+    "failed",
+)  # fmt: skip
+
+
+def table_csv(result: Comparison) -> str:
+    """A row for the teacher, each baseline and each recipe: what the terminal shows."""
+    shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
+    teacher: list[object] = [TEACHER, result.teacher_arch, None, None, shares[0], None, shares[1], None]
+    rows: list[list[object]] = [teacher + [None] * (len(TABLE_COLUMNS) - len(teacher))]
+    rows += [_row(row) for row in (*result.baselines, *result.recipes)]
+    return _csv(TABLE_COLUMNS, rows)
+
+
+def trainings_csv(result: Comparison) -> str:
+    """A row for each training; the first is the teacher's."""
+    shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
+    rows: list[list[object]] = [[TEACHER, result.teacher_arch, None, *shares, *[None] * 4]]
+    for row in (*result.baselines, *result.recipes):
+        for run in row.runs:
+            shares = [_decimals(value, 6) for value in (run.validation, run.test)]
+            figures = (run.best_epoch, run.epochs, _decimals(run.seconds, 1), run.failed)
+            rows.append([row.role, row.name, run.seed, *shares, *figures])
+    return _csv(TRAININGS_COLUMNS, rows)
+
+
+def _row(row: Row) -> list[object]:
+    return [
+        row.role, row.name, int(row.best), len(row.runs), *_figure(row.validation), *_figure(row.test),
+        *_difference(row.gain), row.over_kd.than if row.over_kd else None, *_difference(row.over_kd),
+        _decimals(row.gap_closed, 4), _decimals(row.seconds, 1), row.budget,
+    ]  # fmt: skip
+
+
+def _figure(figure: Figure | None) -> list[str | None]:
+    return [_decimals(value, 6) for value in ((figure.mean, figure.sd) if figure else (None, None))]
+
+
+def _difference(difference: Difference | None) -> list[str | None]:
+    if difference is None:
+        return [None] * len(DIFFERENCE)
+    seeds = difference.seeds_ci or (None, None)
+    figures = (difference.points, difference.sd, *seeds, *difference.images_ci)
+    return [_decimals(value, 3) for value in figures]
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return stream.getvalue()
+
+
+def _decimals(value: float | None, places: int) -> str | None:
+    """A cell; the csv module leaves None empty."""
+    return None if value is None else f"{value:.{places}f}"
