@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from campaigns.tiny import ARCH, CLASSES, photographs
@@ -30,7 +31,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
-from kdtool.train.softlabels import SoftLabels, label
+from kdtool.train.softlabels import SPLITS, SoftLabels, label
 from kdtool.train.stage import training_task
 from kdtool.train.teacher import open_teacher
 
@@ -49,7 +50,7 @@ def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     save_network(run.weights("teacher"), network.state_dict(), info)
     labels = _labels(run, prepared)
     edits: Counter[str] = Counter()
-    stale, held = [], (_content(prepared), labels.logits["train"])
+    stale, held = [], (_content(prepared), _answers(labels))
     for number in range(rounds):
         kind, path = _choose(chance, source, run)
         _edit(path, chance, HEADER if kind == "photograph" else 0)
@@ -60,13 +61,13 @@ def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
             fresh = RunFolder(folder / "fresh")
             shutil.copytree(run.role("teacher"), fresh.role("teacher"))
             anew = _prepared(source, fresh)
-            expected = (_content(anew), _labels(fresh, anew).logits["train"])
+            expected = (_content(anew), _answers(_labels(fresh, anew)))
             if "test" not in path.parts and expected[0] == held[0]:
                 stale.append(f"{number}: an edit of {path.name} that changes nothing is no edit")
             shutil.rmtree(fresh.path)
         else:
             expected = held
-        held = (_content(prepared), labels.logits["train"])
+        held = (_content(prepared), _answers(labels))
         if held[0] != expected[0] or not np.array_equal(held[1], expected[1]):
             stale.append(f"{number}: {kind} {path.relative_to(folder)}")
             held = expected
@@ -81,6 +82,11 @@ def _labels(run: RunFolder, prepared: Prepared) -> SoftLabels:
     """Validation and two views of the training images."""
     teacher = open_teacher(run, prepared)
     return label(teacher, prepared, training_task(prepared, STUDENT, 0), run.soft_labels, QUIET)
+
+
+def _answers(labels: SoftLabels) -> npt.NDArray[np.float32]:
+    """All of them, of both splits."""
+    return np.concatenate([labels.logits[split].ravel() for split in SPLITS])
 
 
 def _content(prepared: Prepared) -> dict[str, str]:

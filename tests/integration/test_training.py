@@ -19,16 +19,20 @@ from safetensors.torch import load_file
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import GateError, Interrupted, ModelFileError
 from kdtool.core.files import sha256_file
-from kdtool.core.recipe import LossSettings, StudentSettings, TeacherSettings
+from kdtool.core.lineage import outdated
+from kdtool.core.recipe import AugmentSettings, LossSettings, StudentSettings, TeacherSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.train import evaluate as evaluate_module
 from kdtool.train import fit
 from kdtool.train.checkpoint import Checkpoints
+from kdtool.train.fakequant import Int8
+from kdtool.train.quantaware import finetune
 from kdtool.train.softlabels import label
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teacher import Teacher, bring_teacher, teach
+from kdtool.train.teacher import Teacher, bring_teacher, open_teacher, teach
 from screens import Recorder
 
 ARCH = "timm/test_resnet"
@@ -126,6 +130,35 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
         online = teacher.eval()(torch.from_numpy(info.preprocess.normalize(np.array(split.images)))).numpy()
     np.testing.assert_allclose(soft.logits["train"][:, 0], online, atol=1e-4)
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+def test_labelling_uses_the_threads_of_training_whatever_came_before(
+    taught: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(evaluate_module, "usable_threads", lambda: 3)
+    try:
+        torch.set_num_threads(1)
+        teach(taught, prepared, TEACHER, 0, QUIET)  # complete: skipped
+        label(
+            open_teacher(taught, prepared),
+            prepared,
+            training_task(prepared, STUDENT, 0),
+            taught.soft_labels,
+            QUIET,
+        )
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_finetuning_for_int8_leaves_the_students_answers_as_they_are(
+    taught: RunFolder, prepared: Prepared
+) -> None:
+    own = STUDENT.model_copy(update={"epochs": 1, "augment": AugmentSettings(flip=True)})
+    distill(taught, prepared, own, 0, QUIET)
+    finetune(taught, prepared, own, 2, 1e-3, Int8(False, False, True), 0, QUIET, taught.path / "finetuned")
+    assert outdated(taught) == []
 
 
 def test_a_teacher_that_answers_nan_is_no_teacher(

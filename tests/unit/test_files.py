@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core import files
+from kdtool.core import files, lock
 from kdtool.core.errors import LockedError, SetupError
 from kdtool.core.lock import run_lock
 from kdtool.core.manifest import Stage
@@ -132,4 +132,16 @@ def test_what_killed_processes_left_is_swept_under_the_lock(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="Cannot write in"), run_lock(tmp_path / "file" / "run"):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    with (
+        pytest.raises(SetupError, match=r"cannot be locked: No locks available.*\n.*flock"),
+        run_lock(tmp_path),
+    ):
         pass

@@ -22,7 +22,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; the message names it.
-        SetupError: the folder cannot be made or written.
+        SetupError: the folder cannot be made or written, or its file system knows no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,11 +35,16 @@ def run_lock(folder: Path) -> Iterator[None]:
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             stream.seek(0)
             raise LockedError(
                 f"{folder} is in use by {_holder(stream.read())}.",
                 "Wait for it to end, or work in another folder.",
+            ) from error
+        except OSError as error:
+            raise SetupError(
+                f"{folder} cannot be locked: {error.strerror or error}.",
+                "Work in a folder whose file system knows flock; on NFS that is version 4, or lockd.",
             ) from error
         stream.seek(0)
         stream.truncate()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from kdtool.core.threads import usable_threads
 from kdtool.train.batch import FINAL, Task
 from kdtool.train.objective import Objective, combined
 from kdtool.train.processes import processes
@@ -31,11 +32,13 @@ def evaluate(
 ) -> Evaluation:
     """Run `network` in eval mode over the split, in order; its mode is put back afterwards.
 
-    Several processes take turns, a block of images each; all of them know every figure in the end.
+    Several processes take turns, a block of images each; all of them know every figure in the end. The
+    number of threads is that of training, whatever came before: sums depend on it in the last bits.
 
     Args:
         epoch: whose view of the pictures, where the task augments.
     """
+    torch.set_num_threads(usable_threads())
     training = network.training
     network.eval()
     group = processes()

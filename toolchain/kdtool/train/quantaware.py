@@ -58,6 +58,7 @@ def finetune(
         "weights": "none",
         "precision": "float32",
         "features": FeatureSettings(),
+        "views": settings.views or settings.epochs,  # no more than the teacher has answered already
     }
     own = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared)

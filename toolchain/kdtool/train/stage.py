@@ -224,7 +224,10 @@ def _resumable_key(stage: Stage, training: Training) -> str:
 def _say_if_anew(stage: Stage, training: Training, screen: Screen) -> None:
     """A finished network of other epochs is not extended where the learning rate has fallen to its end."""
     finished = read_manifest(stage.manifest_path)
-    if finished is not None and training.settings.schedule != "constant":
+    if finished is None or training.settings.schedule == "constant":
+        return
+    epochs = finished.inputs.get("settings", {}).get("epochs")
+    if epochs != training.settings.epochs:
         screen.say(
             f"{training.role}: trained anew; a learning rate that falls towards the last epoch cannot go on "
             "from there."
