@@ -40,7 +40,7 @@ def test_float16_is_within_a_thousandth_and_float32_is_exact(prepared: Prepared,
     teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
     whole = label(teacher, prepared, task, tmp_path / "whole", QUIET)
     half = label(teacher, prepared, task, tmp_path / "half", QUIET, "float16")
-    assert {view.dtype.name for view in half.views["train"]} == {"float16"}
+    assert {part.dtype.name for view in half.views["train"] for part in view.shards} == {"float16"}
     np.testing.assert_allclose(half.logits["train"], whole.logits["train"], rtol=1e-3, atol=1e-6)
     assert half.digest != whole.digest
     plain = plain_task(prepared, "validation").batch(np.arange(12), 0, torch.device("cpu"))
@@ -56,7 +56,7 @@ def test_what_is_stored_otherwise_is_not_reused(prepared: Prepared, tmp_path: Pa
     teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
     half = label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
     whole = label(teacher, prepared, task, run.soft_labels, QUIET)
-    assert {view.dtype.name for view in whole.views["train"]} == {"float32"}
+    assert {part.dtype.name for view in whole.views["train"] for part in view.shards} == {"float32"}
     assert not np.array_equal(whole.logits["train"], half.logits["train"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from kdtool.arch.network import load_network, save_network
-from kdtool.core.errors import UsageError
+from kdtool.core.errors import Interrupted, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.manifest import read_manifest
 from kdtool.core.recipe import ExportSettings, Recipe, StudentSettings, TeacherSettings, shipped_recipes
@@ -23,7 +24,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.export.stage import export_models
-from kdtool.train import fit, softlabels
+from kdtool.train import fit, shards, softlabels
 from kdtool.train.batch import plain_task
 from kdtool.train.check import check_student, check_teacher
 from kdtool.train.evaluate import Evaluation, evaluate
@@ -146,15 +147,44 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
     np.testing.assert_array_equal(fewer.logits["train"], more.logits["train"][:, :4])
 
 
+def test_a_labelling_that_is_stopped_keeps_every_shard(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, task = open_teacher(run, prepared), training_task(prepared, student(), seed=0)
+    whole = softlabels.label(teacher, prepared, task, run.path / "whole", QUIET)
+    monkeypatch.setattr(shards, "IMAGES", 5)
+    asked = []
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["images"])
+        if len(asked) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(softlabels, "evaluate", stopping)
+    with pytest.raises(Interrupted, match=r"stopped after 3 of \d+ parts; they are saved") as stopped:
+        softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    assert stopped.value.exit_code == 143
+    assert len(list(run.soft_labels.glob("*.npy"))) == 3
+    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    parts = sum(len(range(0, prepared.counts[split], 5)) for split in softlabels.SPLITS)
+    assert len(asked) == parts > 6, "each is asked for once"
+    for split in softlabels.SPLITS:
+        np.testing.assert_allclose(soft.logits[split], whole.logits[split], atol=1e-5)
+        rows = np.array([5, 0, 4, 3, 1])
+        batch = task.batch(rows, 0, torch.device("cpu"))
+        np.testing.assert_array_equal(soft.answers(split)(batch).numpy(), soft.logits[split][rows, 0])
+
+
 def test_views_keep_their_order_beyond_ten_thousand(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their numbers then have five digits, and names sort otherwise."""
     counted = iter(range(99))
 
-    def numbered(_: Any, task: Any, *__: Any, epoch: int) -> Any:
+    def numbered(*_: Any, epoch: int, images: range) -> Any:
         next(counted)
-        return Evaluation(0.0, 0.0, np.full((len(task.split.labels), 3), epoch, np.float32))
+        return Evaluation(0.0, 0.0, np.full((len(images), 3), epoch, np.float32))
 
     monkeypatch.setattr(softlabels, "evaluate", numbered)
     monkeypatch.setattr(softlabels, "range", lambda views: [*range(9_998, 9_998 + views)], raising=False)

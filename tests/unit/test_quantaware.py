@@ -21,6 +21,7 @@ from kdtool.train.batch import plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
 from kdtool.train.objective import CrossEntropy
+from kdtool.train.shards import View
 from kdtool.train.softlabels import SPLITS, SoftLabels
 
 ASYMMETRIC = Int8(symmetric=False, reduce_range=False, per_channel=True)
@@ -96,7 +97,8 @@ def test_finetuning_learns_on_the_simulated_network(
     info = ModelInfo("student", "resnet18", prepared.classes, prepared.preprocess)
     run.role("student").mkdir(parents=True)
     save_network(run.weights("student"), tiny().state_dict(), info)
-    views = {s: (6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None],) for s in SPLITS}
+    right = {s: 6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None] for s in SPLITS}
+    views = {s: (View((answers,)),) for s, answers in right.items()}
     asked = []
 
     def label(*given: object) -> SoftLabels:

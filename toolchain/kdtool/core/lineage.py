@@ -17,6 +17,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.manifest import read_manifest
 from kdtool.core.run import ROLES, RunFolder
 
+DIGITS = 16  # of a file's hash that stand for it
 Step = Literal["export", "quantize", "bench"]
 Digest = Callable[[Path], str | None]
 Outdated = tuple[str, str]  # what, and the command that mends it
@@ -46,7 +47,13 @@ def require_current(run: RunFolder, upto: Step) -> None:
 
 def soft_labels_digest(files: Mapping[str, str]) -> str:
     """What a student's manifest calls the soft labels it learnt from: names and hashes of their files."""
-    return "".join(files[name][:16] for name in sorted(files))
+    return "".join(files[name][:DIGITS] for name in sorted(files))
+
+
+def _are_among(soft_labels: str, files: Mapping[str, str]) -> bool:
+    """Whether all that a student learnt from is there; there may be more views, for another one."""
+    learnt = {soft_labels[start : start + DIGITS] for start in range(0, len(soft_labels), DIGITS)}
+    return learnt <= {digest[:DIGITS] for digest in files.values()}
 
 
 def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
@@ -70,7 +77,7 @@ def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
         learnt = student.inputs["teacher"] == teacher
     elif labels is not None:
         answered = labels.inputs.get("teacher") in (None, teacher)
-        learnt = answered and student.inputs.get("soft_labels") in (None, soft_labels_digest(labels.files))
+        learnt = answered and _are_among(student.inputs.get("soft_labels", ""), labels.files)
     else:
         learnt = True
     if not learnt:

@@ -28,7 +28,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, task: Task, objective: Objective, device: torch.device, epoch: int = FINAL
+    network: nn.Module,
+    task: Task,
+    objective: Objective,
+    device: torch.device,
+    epoch: int = FINAL,
+    images: range | None = None,
 ) -> Evaluation:
     """Run `network` in eval mode over the split, in order; its mode is put back afterwards.
 
@@ -37,17 +42,18 @@ def evaluate(
 
     Args:
         epoch: whose view of the pictures, where the task augments.
+        images: those of the split to look at; all where it is None.
     """
     torch.set_num_threads(usable_threads())
     training = network.training
     network.eval()
     group = processes()
-    samples = len(task.split.labels)
-    starts = range(0, samples, EVALUATION_BATCH)
+    images = range(len(task.split.labels)) if images is None else images
+    starts = range(images.start, images.stop, EVALUATION_BATCH)
     losses, correct = torch.zeros(len(starts), dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
-    logits = torch.zeros(samples, task.classes)
+    logits = torch.zeros(len(images), task.classes)
     mine = [
-        np.arange(start, min(start + EVALUATION_BATCH, samples))
+        np.arange(start, min(start + EVALUATION_BATCH, images.stop))
         for start in starts[group.rank :: group.count]
     ]
     for turn, rows in enumerate(mine):
@@ -55,11 +61,12 @@ def evaluate(
         for following in mine[turn + 1 : turn + 2]:
             task.expect(following, epoch)
         output = network(batch.images)
-        losses[rows[0] // EVALUATION_BATCH] = objective(output, batch).item() * len(rows)
+        first = rows[0] - images.start
+        losses[first // EVALUATION_BATCH] = objective(output, batch).item() * len(rows)
         answers = combined(output).float()
         correct += (answers.argmax(1) == batch.target).sum().cpu()
-        logits[rows[0] : rows[-1] + 1] = answers.cpu()
+        logits[first : first + len(rows)] = answers.cpu()
     network.train(training)
     for figures in (losses, correct, logits):
         group.add(figures)  # what this process did not compute is 0
-    return Evaluation(sum(losses.tolist()) / samples, int(correct) / samples, logits.numpy())
+    return Evaluation(sum(losses.tolist()) / len(images), int(correct) / len(images), logits.numpy())

@@ -1,14 +1,13 @@
 """The teacher's answers, computed once: logits (N, V, K) of N images, V views, K classes.
 
-Without augmentation there is one view, the image itself. With it, each view is a file of its own,
-named by its content, so that an interrupted labelling goes on; the views are a function of the seed
+Without augmentation there is one view, the image itself. The answers to a view lie in shards
+(`kdtool.train.shards`), so that an interrupted labelling goes on; the views are a function of the seed
 (`kdtool.train.augment`), so the student sees the very pixels that were answered. Whole logits are
 stored, not probabilities, so that the temperature stays free.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -20,8 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kdtool.core.errors import GateError
-from kdtool.core.files import sha256_bytes, sha256_file, sha256_json, write_bytes
+from kdtool.core.errors import GateError, Interrupted
+from kdtool.core.files import sha256_json
 from kdtool.core.lineage import soft_labels_digest
 from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.screen import Screen
@@ -30,12 +29,13 @@ from kdtool.data.reader import Prepared
 from kdtool.train.batch import Batch, Task, plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.objective import Answers, CrossEntropy
-from kdtool.train.processes import Processes, processes
+from kdtool.train.processes import processes
+from kdtool.train.shards import HASHED, Place, View, by_view, find_shard, open_view, places, write_shard
+from kdtool.train.signals import graceful_stop
 from kdtool.train.teacher import Teacher
 
 Kind = Literal["float32", "float16"]
 SPLITS = ("train", "validation")  # never test
-HASHED = 16  # hexadecimal digits of a hash in a file's name
 DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw other views
 
 
@@ -44,28 +44,29 @@ class SoftLabels:
     """The teacher's answers.
 
     Attributes:
-        views: split → the answers to each view, (N, 1, K) float32 or float16, memory maps in the order of
-            the split's images.
+        views: split → the answers to each view, float32 or float16, in the order of the split's images.
         digest: of all of them; origin: of validation and the first view, whose content changes with
             all that the answers are a function of, but not with the number of views.
     """
 
-    views: Mapping[str, tuple[npt.NDArray[np.floating[Any]], ...]]
+    views: Mapping[str, tuple[View, ...]]
     digest: str
     origin: str
 
     @cached_property
     def logits(self) -> dict[str, npt.NDArray[np.float32]]:
         """Split → (N, V, K), read into memory."""
-        return {split: np.concatenate(views, axis=1, dtype=np.float32) for split, views in self.views.items()}
+        return {
+            split: np.concatenate([view.whole() for view in views], axis=1)
+            for split, views in self.views.items()
+        }
 
     def answers(self, split: str) -> Answers:
         """The stored logits of a batch of `split`, looked up by image and view."""
         views = self.views[split]
 
         def stored(batch: Batch) -> Tensor:
-            rows = np.asarray(views[batch.view][batch.indices, 0], np.float32)
-            return torch.from_numpy(rows).to(batch.images.device)
+            return torch.from_numpy(views[batch.view].rows(batch.indices)).to(batch.images.device)
 
         return stored
 
@@ -84,6 +85,7 @@ def label(
 
     Raises:
         GateError: the teacher answers NaN or infinity, or more than float16 holds.
+        Interrupted: SIGTERM or Ctrl-C; every shard that was answered stays.
     """
     views = task.views if task.augment.active else 1
     stage = Stage("label", folder, {**_key(teacher, prepared, task, kind), "views": views})
@@ -104,14 +106,15 @@ def label(
     return _opened(folder, manifest, views)
 
 
-def _seal(stage: Stage, prepared: Prepared, files: Mapping[str, Sequence[str]]) -> Manifest:
+def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
     """The answers are complete: drop what is none of them, and say how often they are right."""
-    kept = {name for names in files.values() for name in names}
     for stale in stage.folder.glob("*.npy"):
         if stale.name not in kept:
             stale.unlink()
+    views = by_view(kept)
     result = {
-        f"{split}_accuracy": _accuracy(stage.folder / files[split][0], prepared, split) for split in SPLITS
+        f"{split}_accuracy": _accuracy(open_view(stage.folder, views[split][0]), prepared, split)
+        for split in SPLITS
     }
     return stage.seal(kept, result, versions_of())
 
@@ -136,30 +139,36 @@ def _standing(stage: Stage, views: int) -> Manifest | None:
 
 def _answer(
     teacher: Teacher, prepared: Prepared, task: Task, stage: Stage, kind: Kind, screen: Screen
-) -> dict[str, list[str]]:
-    """The files of each split, a view each; one that is there from before is taken as it is."""
+) -> list[str]:
+    """The shards of every view; one that is there from before is taken as it is."""
     group = processes()
     device = group.device
     network = teacher.network.to(device).to(memory_format=torch.channels_last)
     own = replace(task, preprocess=teacher.info.preprocess)
     views = int(stage.inputs["views"])
-    wanted = [("validation", plain_task(prepared, "validation", own.preprocess), 0)]
-    wanted += [("train", own, view) for view in range(views)]
     key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:HASHED]
-    files: dict[str, list[str]] = {split: [] for split in SPLITS}
-    with screen.bar("label", len(wanted)) as bar:
-        for split, part, view in wanted:
-            name = f"{split}-{view:04d}-{key}"
-            found = group.once(partial(_find, stage.folder, name))
-            files[split].append(found or _answer_view(network, part, view, stage.folder, name, kind, group))
-            bar.advance(note=f"view {view + 1} of {views}")
+    tasks = {"validation": plain_task(prepared, "validation", own.preprocess), "train": own}
+    wanted = places("validation", 0, prepared.counts["validation"], key)
+    for view in range(views):
+        wanted += places("train", view, prepared.counts["train"], key)
+    files: list[str] = []
+    with graceful_stop() as stop, screen.bar("label", len(wanted)) as bar:
+        for place in wanted:
+            found = group.once(partial(find_shard, stage.folder, place))
+            files.append(found or _answer_shard(network, tasks[place.split], place, stage.folder, kind))
+            bar.advance(note=f"view {place.view + 1} of {views}")
+            (asked,) = group.any(stop.signal_number)
+            if asked:
+                message = f"label: stopped after {len(files)} of {len(wanted)} parts; they are saved."
+                raise group.alike(Interrupted(asked, message, "The same command goes on from here."))
     return files
 
 
-def _answer_view(
-    network: nn.Module, task: Task, view: int, folder: Path, name: str, kind: Kind, group: Processes
-) -> str:
-    answers = evaluate(network, task, CrossEntropy(), group.device, epoch=view).logits
+def _answer_shard(network: nn.Module, task: Task, place: Place, folder: Path, kind: Kind) -> str:
+    group = processes()
+    answers = evaluate(
+        network, task, CrossEntropy(), group.device, epoch=place.view, images=place.images
+    ).logits
     if not np.isfinite(answers).all():
         message = "label: the teacher answers NaN or infinity; it is no teacher."
         hint = "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out."
@@ -169,39 +178,25 @@ def _answer_view(
     if not np.isfinite(logits).all():
         message = f"label: the teacher answers {np.abs(answers).max():g}, which {kind} does not hold."
         raise group.alike(GateError(message, "Store its answers whole: --set student.answers=float32"))
-    payload = io.BytesIO()
-    np.save(payload, logits[:, None, :])
-    content = payload.getvalue()
-    file = f"{name}-{sha256_bytes(content)[:HASHED]}.npy"
-    group.once(lambda: write_bytes(folder / file, content))
-    return file
-
-
-def _find(folder: Path, name: str) -> str | None:
-    """The whole file of this name and key, if an earlier labelling left one."""
-    for path in folder.glob(f"{name}-*.npy"):
-        if sha256_file(path)[:HASHED] == path.stem.rsplit("-", 1)[-1]:
-            return path.name
-    return None
+    return group.once(partial(write_shard, folder, place, logits))
 
 
 def _opened(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
-    """The first `views` views; their names sort by length, then by number."""
-    names = sorted(manifest.files, key=lambda name: (len(name), name))
-    by_split = {split: [name for name in names if name.startswith(split)][:views] for split in SPLITS}
+    """The first `views` views."""
+    by_split = by_view(manifest.files)
+    train, validation = by_split["train"][:views], by_split["validation"]
     answers = {
-        split: tuple(np.load(folder / name, mmap_mode="r") for name in files)
-        for split, files in by_split.items()
+        split: tuple(open_view(folder, files) for files in chosen)
+        for split, chosen in (("train", train), ("validation", validation))
     }
-    train, validation = by_split["train"], by_split["validation"]
     digest, origin = (
-        soft_labels_digest({name: manifest.files[name] for name in (*chosen, *validation)})
+        soft_labels_digest({name: manifest.files[name] for files in (*chosen, *validation) for name in files})
         for chosen in (train, train[:1])
     )
     return SoftLabels(answers, digest, origin)
 
 
-def _accuracy(file: Path, prepared: Prepared, split: str) -> float:
+def _accuracy(view: View, prepared: Prepared, split: str) -> float:
     """The share of pictures whose own label the answers have, in one view."""
-    answers = np.load(file)[:, 0].argmax(axis=1)
+    answers = view.whole()[:, 0].argmax(axis=1)
     return float((answers == prepared.split(split).labels).mean())
