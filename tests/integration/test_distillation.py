@@ -268,6 +268,18 @@ def test_the_average_is_timms_over_all_steps(prepared: Prepared, tmp_path: Path)
         torch.testing.assert_close(kept, expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("augment", [AUGMENT, {}])
+def test_another_version_of_torch_answers_anew(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, augment: dict[str, Any]
+) -> None:
+    task = training_task(prepared, student(augment=augment), 0)
+    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    monkeypatch.setattr(softlabels, "versions_of", lambda names=(): dict.fromkeys(names, "another"))
+    screen = Recorder()
+    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, screen)
+    assert "the teacher's answers to" in screen.said[-1]
+
+
 @pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
 def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
     def digest(seed: int = 0, views: int = 2, **augment: Any) -> str:

@@ -36,6 +36,7 @@ from kdtool.train.teacher import Teacher
 
 Kind = Literal["float32", "float16"]
 SPLITS = ("train", "validation")  # never test
+COMPUTED_BY = ("torch",)  # whose other versions may round otherwise
 DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw other views
 
 
@@ -121,12 +122,13 @@ def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
 
 def _key(teacher: Teacher, prepared: Prepared, task: Task, kind: Kind) -> dict[str, Any]:
     """What the answers to one view are a function of."""
-    key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest}
+    versions = versions_of(DRAWN_BY if task.augment.active else COMPUTED_BY)
+    key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest, "versions": versions}
     if kind != "float32":
         key["kind"] = kind
     if task.augment.active:
         key["augment"] = task.augment.model_dump(mode="json")
-        key |= {"seed": task.seed, "versions": versions_of(DRAWN_BY)}
+        key["seed"] = task.seed
     return key
 
 
