@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def test_the_option_is_short_for_both_networks() -> None:
         **nothing, overrides=(), skip_bad=False, allow_leaks=False, dry_run=False, compile=True
     )
     assert options.as_overrides() == ["teacher.compile=true", "student.compile=true"]
+    options = dataclasses.replace(options, compile=False, views=4, cache="none")
+    assert options.as_overrides() == ["student.views=4", "data.cache=none"]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class TrainingOptions:
     compile: bool = False
     cache: str | None = None
     student: str | None = None
+    views: int | None = None
     baseline: bool = False
 
     def as_overrides(self) -> list[str]:
@@ -49,6 +50,7 @@ class TrainingOptions:
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
+            ("student.views", str(self.views) if self.views else None),
             ("teacher.compile", "true" if self.compile else None),
             ("student.compile", "true" if self.compile else None),
             ("data.skip_bad", "true" if self.skip_bad else None),

@@ -79,7 +79,13 @@ def student_options(command: Command) -> Command:
     baseline = click.option(
         "--baseline", is_flag=True, help="Also train the same student without the teacher."
     )
-    return _with(command, (student, baseline))
+    views = click.option(
+        "--views",
+        type=click.IntRange(1),
+        metavar="M",
+        help="Augmented views of each picture that the teacher answers once.  [default: one an epoch]",
+    )
+    return _with(command, (student, views, baseline))
 
 
 def comparison_options(command: Command) -> Command:
