@@ -68,7 +68,7 @@ def target_notes(targets: Mapping[str, str]) -> list[str]:
     here = int8_target()
     return [
         f"{name} was quantized for {target}, this machine is {here}: its accuracy and speed may differ. "
-        "Quantize on a machine like this one."
+        f"Make it for this one, where it was made: kdtool quantize --target {here}"
         for name, target in targets.items()
         if target != here
     ]
