@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, t
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
 from kdtool.core.claim import Judged, Thresholds, Verdict
-from kdtool.core.cpu import cpu_flags, int8_target, is_emulated, processor_name
+from kdtool.core.cpu import EMULATED, cpu_flags, int8_target, is_emulated, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.core.text import printable
@@ -62,6 +63,9 @@ def test_an_emulated_processor_is_told_by_its_kernel(tmp_path: Path, monkeypatch
     assert not is_emulated(arm, "aarch64")
     monkeypatch.setattr("kdtool.core.cpu.platform.machine", lambda: "aarch64")
     assert Watch(x86, tmp_path).void() == ("emulated processor",)
+    assert Watch(arm, tmp_path).void() == ()
+    monkeypatch.setenv(EMULATED, "1")  # a kernel that shows the program another cpuinfo
+    assert Watch(arm, tmp_path).void() == ("emulated processor",)
 
 
 def test_processor_of_a_system_without_proc(tmp_path: Path) -> None:
@@ -159,6 +163,34 @@ def test_a_pi_that_was_slowed_down_voids_latencies(
     watch.end()
     assert watch.void() == void
     assert [moment.when for moment in watch.moments] == ["before", "during", "after"]
+
+
+def test_a_pi_that_was_slowed_down_before_is_to_be_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi(tmp_path, monkeypatch, "echo throttled=0x50000")
+    watch = Watch(tmp_path, tmp_path)
+    watch.end()
+    reasons = " ".join(watch.reasons(MACHINE))
+    assert "since its start (under-voltage, throttled)" in reasons
+    assert "between two looks cannot be seen; restart it" in reasons
+    found = levels(examine_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
+    assert "warning power: The machine has been slowed down since it was started: under-voltage" in found
+    assert "sudo reboot" in found
+
+
+@pytest.mark.parametrize(("script", "known"), [("exit 3", False), ("echo throttled=0x0", True)])
+def test_a_pi_that_does_not_tell_is_no_steady_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, known: bool
+) -> None:
+    pi(tmp_path, monkeypatch, script)
+    board = replace(MACHINE, processor="Raspberry Pi 5 Model B Rev 1.0", throttling=throttling())
+    watch = Watch(tmp_path, tmp_path)
+    watch.end()
+    assert ("could not be read (vcgencmd" not in " ".join(watch.reasons(board))) == known
+    assert "vcgencmd" not in " ".join(watch.reasons(MACHINE))
+    found = levels(examine_machine(board, tmp_path, "U8S8"))
+    assert ("warning power: Whether this Raspberry Pi is slowed down cannot be read" not in found) == known
 
 
 def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,8 +502,6 @@ def test_doctor_of_32_bits_and_piwheels(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     monkeypatch.setattr(doctor, "DISK_WANTED", 1 << 60)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))
