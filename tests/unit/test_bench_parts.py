@@ -421,6 +421,7 @@ def test_notes_on_int8_made_for_another_processor() -> None:
     assert target_notes({"student-int8": here}) == []
     (note,) = target_notes({"teacher-int8": here, "student-int8": "abacus"})
     assert f"student-int8 was quantized for abacus, this machine is {here}" in note
+    assert f"kdtool quantize --target {here}" in note
 
 
 def verdict(name: str = "PASS", **changes: object) -> Verdict:
