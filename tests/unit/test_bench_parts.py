@@ -19,7 +19,8 @@ from kdtool.bench.doctor import examine_installation, examine_machine
 from kdtool.bench.energy import open_meter
 from kdtool.bench.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
 from kdtool.bench.latency import latency_of, throughput_of
-from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
+from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
+from kdtool.bench.ownprocess import Started, in_own_processes
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
 from kdtool.core.claim import Judged, Thresholds, Verdict
@@ -219,6 +220,42 @@ def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pyt
         assert sum(part in reason for reason in reasons) == 1
     assert "unstable: other programs" in stability_notes((), reasons)[0]
     assert "Latencies are void (hot): they mean nothing." in stability_notes(("hot",), ())[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("kill -9 $$", "ended by signal 9"),
+        (
+            "echo 'Traceback:'; echo 'kdtool.X: m.onnx: broken.\nMake it again.' >&2; exit 1",
+            "m.onnx: broken.",
+        ),
+        ("echo odd >&2; exit 4", "odd"),
+        ("exit 4", "exit code 4"),
+        ("echo garbage", "its answer cannot be read"),
+        ("true", "its answer cannot be read"),
+        ("exec sleep 5", "no answer in 0.5 seconds"),
+    ],
+)
+def test_a_model_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(program))
+    monkeypatch.setattr("kdtool.bench.ownprocess.PATIENCE", 0.5 if "sleep" in script else 60)
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 1, QUIET)
+    assert started == Started(None, f"1 of 1 starts failed: {why}")
+    (note,) = start_notes({"teacher": "", "student": started.failure})
+    assert note.startswith("student: cold start and memory")
+    assert why in note
+
+
+def test_a_process_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(tmp_path / "absent"))
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 2, QUIET)
+    assert started.failure == "2 of 2 starts failed: No such file or directory"
 
 
 @pytest.mark.parametrize("latency", [Latency(1.0, 1.2, (1.0,) * 64, (), 1, steady=True)])

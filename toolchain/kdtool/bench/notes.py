@@ -63,6 +63,15 @@ def stability_notes(void: Sequence[str], unstable: Sequence[str]) -> list[str]:
     return notes
 
 
+def start_notes(failures: Mapping[str, str]) -> list[str]:
+    """About models that did not start in a process of their own; `failures`: model → why, "" where it did."""
+    return [
+        f"{name}: cold start and memory are not those of every start ({why})."
+        for name, why in failures.items()
+        if why
+    ]
+
+
 def target_notes(targets: Mapping[str, str]) -> list[str]:
     """About INT8 files that were made for another kind of processor; `targets`: model → kind (see cpu.py)."""
     here = int8_target()

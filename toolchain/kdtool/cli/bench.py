@@ -12,6 +12,7 @@ import click
 
 from kdtool.cli.options import json_option
 from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
+from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
     from kdtool.core.benchresult import BenchResult
@@ -43,7 +44,7 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help="What runs the models: onnxruntime, openvino; may be repeated.  [default: onnxruntime]",
+    help=f"What runs the models: {', '.join(RUNTIMES)}; may be repeated.  [default: {DEFAULT}]",
 )
 @click.option(
     "--quick",
