@@ -179,6 +179,10 @@ def without_output() -> onnx.ModelProto:
     return model
 
 
+def without_input() -> onnx.ModelProto:
+    return model_of([helper.make_node("Conv", [], ["y"])], X, {})
+
+
 def without_weight() -> onnx.ModelProto:
     return model_of([helper.make_node("Conv", ["x", "nowhere"], ["y"])], X, {})
 
@@ -187,7 +191,7 @@ def contradicting() -> onnx.ModelProto:
     return model_of([helper.make_node("Conv", ["x", "w"], ["y"], strides=[0, 0])], X, {"w": (6, 4, 3, 3)})
 
 
-@pytest.mark.parametrize("broken", [without_output, without_weight, contradicting])
+@pytest.mark.parametrize("broken", [without_output, without_input, without_weight, contradicting])
 def test_a_broken_graph_is_an_error_of_the_file(broken: Callable[[], onnx.ModelProto]) -> None:
     with pytest.raises(ModelFileError):
         count_onnx(broken())

@@ -62,7 +62,7 @@ def inferred(model: onnx.ModelProto, name: Path | str, values: bool = False) -> 
         values: also by way of the values of small integer tensors, such as shapes.
 
     Raises:
-        ModelFileError: the graph contradicts itself.
+        ModelFileError: the graph makes no sense.
     """
     with whole(name):
         return shape_inference.infer_shapes(model, data_prop=values).graph
