@@ -155,6 +155,9 @@ GROWN = {
         [node("Constant", value_ints=[SIDE, SIDE], result="s"), node("ConstantOfShape", "s")],
     ),
     "a shape of too many sides": ([node("ConstantOfShape", "s")], numbers("s", *[2] * 65)),
+    "a Constant of too many sides": (
+        [node("Constant", value_ints=[1] * 64 + [MANY], result="s"), node("ConstantOfShape", "s")],
+    ),
     "Expand": ([node("Expand", "images", "s")], numbers("s", MANY)),
     "Tile": ([node("Tile", "images", "s")], numbers("s", 1, 1, SIDE, SIDE)),
     "Tile of a large constant": (
@@ -216,6 +219,13 @@ def test_what_a_file_holds_itself_may_be_larger(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(folded, "ELEMENTS_LIMIT", 5)
     check_model(grown([node("Mul", "weight", "weight")]), "m.onnx")
     refused(grown([node("ConstantOfShape", "s")], numbers("s", 6)), "shape 6")
+
+
+@pytest.mark.parametrize("dims", [(MANY,), (SIDE, SIDE), (-1,)])
+def test_sparse_tensors_that_are_enormous_when_dense_are_refused(dims: tuple[int, ...]) -> None:
+    model = in_sparse(tensor())
+    model.graph.sparse_initializer[0].dims[:] = dims
+    refused(model.SerializeToString(), "a sparse tensor claims the shape")
 
 
 def test_a_node_without_output_is_refused() -> None:

@@ -2,9 +2,9 @@
 
 A runtime works these out while it loads a file, and allocates them: ConstantOfShape makes gigabytes of two
 hundred bytes. So shapes are followed from tensors and Constant nodes through the operators below. What one
-of them makes of an activation is judged by its constant operands alone. A shape that is itself a result of
-arithmetic is not seen.
-Field numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+of them makes of an activation is judged by its constant operands alone. It is no proof: a shape that is
+itself a result of arithmetic is not seen, nor is what Reshape or Transpose makes of the sides. Field
+numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -19,14 +19,8 @@ from kdtool.runtime.wire import Value, WireError, fields, packed, signed
 ELEMENTS_LIMIT = 1 << 25  # 134 MB of float32
 SIDES_LIMIT = 64  # of a shape, or entries of another operand that sets a size
 NODE_INPUT, NODE_OUTPUT, NODE_OP, NODE_ATTRIBUTE = 1, 2, 4, 5
-ATTRIBUTE_NAME, ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_FLOATS, ATTRIBUTE_INTS = (
-    1,
-    2,
-    3,
-    5,
-    7,
-    8,
-)
+ATTRIBUTE_NAME, ATTRIBUTE_TENSOR = 1, 5
+INTEGERS_OF_ATTRIBUTE, FLOATS_OF_ATTRIBUTE = (3, 8), (2, 7)  # one, and a list
 DIMS, DATA_TYPE, FLOAT_DATA, INT32_DATA, INT64_DATA, NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 5, 7, 8, 9, 10
 RAW_FORMATS = {1: "f", 5: "h", 6: "i", 7: "q", 11: "d"}  # float, int16, int32, int64, double
 
@@ -127,18 +121,18 @@ class _Node:
 
     def _attribute(self, message: memoryview) -> None:
         name = ""
-        found: Numbers = ()
+        found = _Few()
         for number, _, value in fields(message):
             if number == ATTRIBUTE_NAME:
                 name = _text(value)
             elif number == ATTRIBUTE_TENSOR and not isinstance(value, int):
                 self.tensor = value
-            elif number in (ATTRIBUTE_INT, ATTRIBUTE_INTS):
-                found += _few(value)
-            elif number in (ATTRIBUTE_FLOAT, ATTRIBUTE_FLOATS) and not isinstance(value, int):
-                found += _unpacked("f", value)
-        if found:
-            self.numbers[name] = found
+            elif number in INTEGERS_OF_ATTRIBUTE:
+                found.add_integers(value)
+            elif number in FLOATS_OF_ATTRIBUTE:
+                found.add_raw("f", value)
+        if found.numbers():
+            self.numbers[name] = found.numbers()
 
 
 Known = Sequence[Numbers | None]  # of each input: its shape or its values, None where they are not constant
@@ -232,37 +226,49 @@ BROADCASTING = frozenset(
 PASSING = frozenset({"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 
 
+class _Few:
+    """As many numbers as may set a size; more count as infinitely many."""
+
+    def __init__(self) -> None:
+        self._found: list[float] = []
+
+    def add_integers(self, value: Value) -> None:
+        """One, or a packed list."""
+        integers = [value] if isinstance(value, int) else packed(value)
+        self._add(float(signed(number)) for number in integers)
+
+    def add_raw(self, form: str, value: Value) -> None:
+        """Side by side, each of the kind that `struct` calls `form`."""
+        if isinstance(value, int) or len(value) % struct.calcsize(form):
+            raise WireError("numbers are cut off")
+        self._add(float(number) for (number,) in struct.iter_unpack(f"<{form}", value))
+
+    def numbers(self) -> Numbers:
+        return (math.inf,) if len(self._found) > SIDES_LIMIT else tuple(self._found)
+
+    def _add(self, numbers: Iterator[float]) -> None:
+        self._found += islice(numbers, SIDES_LIMIT + 1 - len(self._found))
+
+
 def _numbers(tensor: memoryview) -> Numbers:
     """The values of a small tensor; none where it is of a type that sets no size."""
     kinds = [value for number, _, value in fields(tensor) if number == DATA_TYPE]
     form = RAW_FORMATS.get(kinds[-1] if kinds and isinstance(kinds[-1], int) else 0)
-    found: Numbers = ()
+    found = _Few()
     for number, _, value in fields(tensor):
         if number in (INT32_DATA, INT64_DATA):
-            found += _few(value)
-        elif number in (FLOAT_DATA, DOUBLE_DATA) and not isinstance(value, int):
-            found += _unpacked("f" if number == FLOAT_DATA else "d", value)
-        elif number == RAW_DATA and form and not isinstance(value, int):
-            found += _unpacked(form, value)
-    return found
+            found.add_integers(value)
+        elif number in (FLOAT_DATA, DOUBLE_DATA):
+            found.add_raw("f" if number == FLOAT_DATA else "d", value)
+        elif number == RAW_DATA and form:
+            found.add_raw(form, value)
+    return found.numbers()
 
 
 def _integers(message: memoryview, wanted: int) -> Iterator[int]:
     for number, _, value in fields(message):
         if number == wanted:
             yield from [value] if isinstance(value, int) else packed(value)
-
-
-def _unpacked(form: str, content: memoryview) -> Numbers:
-    if len(content) % struct.calcsize(form):
-        raise WireError("numbers are cut off")
-    numbers = islice(struct.iter_unpack(f"<{form}", content), SIDES_LIMIT)
-    return tuple(float(number) for (number,) in numbers)
-
-
-def _few(value: Value) -> Numbers:
-    integers = [value] if isinstance(value, int) else islice(packed(value), SIDES_LIMIT)
-    return tuple(float(signed(number)) for number in integers)
 
 
 def _elements(shape: Numbers) -> float:

@@ -9,10 +9,11 @@ numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kdtool.core.errors import ModelFileError
+from kdtool.runtime.folded import ELEMENTS_LIMIT as CONSTANT_LIMIT
 from kdtool.runtime.folded import Constants
 from kdtool.runtime.wire import BYTES, VARINT, Value, WireError, fields, packed, signed
 
@@ -54,7 +55,7 @@ OPSETS = {"model": 8, "function": 9}
 GRAPH, FUNCTION, FUNCTION_DOMAIN, NODE_DOMAIN, DIM = 7, 25, 10, 7, 1
 TENSOR_DIMS, FLOAT_DATA, DOUBLE_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 4, 10, 13, 14
 WIDTHS = {FLOAT_DATA: 4, DOUBLE_DATA: 8}
-NODE_OUTPUT = 2
+NODE_OUTPUT, SPARSE_DIMS = 2, 3
 
 
 class _RefusedError(ValueError):
@@ -141,6 +142,8 @@ def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int, 
         if not any(number == NODE_OUTPUT for number, _, _ in fields(message)):
             raise _RefusedError("a node of it has no output")
         constants.add_node(message)
+    elif kind == "sparse":
+        _check_sparse(message)
     elif kind == "shape":
         _check_size([_dim(_message(value)) for number, _, value in fields(message) if number == DIM])
 
@@ -154,7 +157,7 @@ def _check_tensor(tensor: memoryview) -> None:
     dims: list[int] = []
     for number, kind, value in fields(tensor):
         if number == TENSOR_DIMS:
-            dims += [signed(dim) for dim in ([value] if isinstance(value, int) else packed(value))]
+            dims += [signed(dim) for dim in _list(value)]
         elif number in WIDTHS and kind == BYTES and len(_message(value)) % WIDTHS[number]:
             raise WireError("a tensor's values are cut off")
         elif number == EXTERNAL_DATA or (number == DATA_LOCATION and (kind != VARINT or value != 0)):
@@ -163,6 +166,20 @@ def _check_tensor(tensor: memoryview) -> None:
     # All values are in this message, and none is smaller than a bit.
     if min(dims, default=0) < 0 or elements > 8 * len(tensor):
         raise _RefusedError(f"a tensor claims the shape {_shape(dims)} with {len(tensor):,} bytes of content")
+
+
+def _check_sparse(tensor: memoryview) -> None:
+    """A runtime makes it dense when it loads the file."""
+    dims = [
+        signed(dim) for number, _, value in fields(tensor) if number == SPARSE_DIMS for dim in _list(value)
+    ]
+    if min(dims, default=0) < 0 or math.prod(dims) > CONSTANT_LIMIT:
+        raise _RefusedError(f"a sparse tensor claims the shape {_shape(dims)}")
+
+
+def _list(value: Value) -> Iterable[int]:
+    """Of a repeated field of integers, packed or not."""
+    return [value] if isinstance(value, int) else packed(value)
 
 
 def _check_size(dims: list[int]) -> None:
