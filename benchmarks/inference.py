@@ -4,10 +4,11 @@
     kdtool run PHOTOGRAPHS --out RUN
     python benchmarks/inference.py RUN --out benchmarks/results/inference.json
 
-NNCF quantizes the float student with its own defaults for the same calibration images (of the training split)
-that kdtool would use; it is needed by this script alone. All models are in memory at once and take turns
-(A B B A) in each of several runs of one process; medians of each run, not of all samples together, say how
-well they repeat. Idle machine: nothing else may run.
+NNCF quantizes the float student with its own defaults on the calibration images that kdtool's own INT8 was
+made with: as many as quantize.calibration_images of the run says, chosen from the training split in the same
+way. NNCF is needed by this script alone. All models are in memory at once and take turns (A B B A) in each
+of several runs of one process; medians of each run, not of all samples together, say how well they repeat;
+every sample and warm-up is in the result. Idle machine: nothing else may run.
 
 Targets: median latency of the INT8 student ≤ 0.30 × the FP32 teacher's and ≤ 1.05 × OpenVINO's INT8
 student's, INT8 loses at most half a point of accuracy, medians repeat within 5 %.
@@ -34,6 +35,7 @@ from kdtool.bench.latency import latency_of
 from kdtool.core.benchresult import Latency
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
+from kdtool.core.recipe import parse_recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.core.statistics import (
@@ -45,6 +47,7 @@ from kdtool.core.statistics import (
 )
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared, open_prepared
+from kdtool.quant.calibrate import CalibrationImages, calibration_indices
 from kdtool.runtime import load_runtime
 from kdtool.runtime.openvino import compile_model
 from kdtool.runtime.session import Session
@@ -57,12 +60,16 @@ LATENCY_TO_TEACHER, LATENCY_TO_OPENVINO, DROP, REPEATS_WITHIN = 0.30, 1.05, 0.5,
 
 
 def nncf_int8(path: Path, prepared: Prepared, images: int) -> Any:
-    """OpenVINO's own INT8 of a float ONNX file, calibrated on the first training images."""
+    """OpenVINO's own INT8 of a float ONNX file, calibrated on what `kdtool quantize` takes, in its order.
+
+    Args:
+        images: how many, quantize.calibration_images of the run.
+    """
     info = stated_by_onnx(path)
     assert info is not None
     split = prepared.split("train")
-    order = np.random.default_rng(0).permutation(len(split.labels))[:images]
-    calibration = [info.preprocess.normalize(np.asarray(split.images[n : n + 1])) for n in order]
+    chosen = calibration_indices(split.labels, images, int(prepared.digest[:8], 16))
+    calibration = list(CalibrationImages(split.images, chosen, info.preprocess))
     model = ov.Core().read_model(model=path.read_bytes())
     return nncf.quantize(model, nncf.Dataset(calibration), subset_size=len(calibration))
 
@@ -121,6 +128,16 @@ def one_run(
     }
 
 
+def raw(latency: Latency) -> dict[str, Any]:
+    """Milliseconds of one model in one run: all samples in their order, and the warm-ups before them."""
+    return {
+        "samples_ms": latency.samples,
+        "warmup_ms": latency.warmup,
+        "p50_ms": latency.p50,
+        "p50_95": latency.p50_ci,
+    }
+
+
 def ratio(runs: Sequence[Mapping[str, Latency]], name: str, base: str) -> dict[str, Any]:
     """Of medians: of each run, and of all runs' rounds together with the interval."""
     ours = [sample for run in runs for sample in run[name].samples]
@@ -148,14 +165,14 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=10.0, help="each run takes at least this long")
     parser.add_argument("--threads", type=int, default=0, help="0: every processor")
-    parser.add_argument("--calibration", type=int, default=300, help="training images for NNCF")
     options = parser.parse_args()
     nncf.set_log_level(logging.ERROR)
     run = RunFolder(options.run)
     prepared = open_prepared(run.data)
+    recipe = parse_recipe(run.read_record()["recipe"], str(run.record))
     host, watch = read_host(), Watch()
     with ExitStack() as stack:
-        sessions = sessions_of(run, prepared, options.threads, options.calibration)
+        sessions = sessions_of(run, prepared, options.threads, recipe.quantize.calibration_images)
         for session in sessions.values():
             stack.callback(session.close)
         correct = {name: correct_of(session, prepared) for name, session in sessions.items()}
@@ -183,12 +200,14 @@ def main() -> None:
         "protocol": {
             "threads": next(iter(sessions.values())).threads, "repeats": options.repeats,
             "samples_each": [len(one[TEACHER].samples) for one in runs], "warmup": options.warmup,
-            "interleaved": "A B B A", "side": prepared.preprocess.size,
+            "calibration_images": recipe.quantize.calibration_images, "interleaved": "A B B A",
+            "side": prepared.preprocess.size,
         },
         "files": {path.name: sha256_file(path) for path in sorted(run.onnx.glob("*.onnx"))},
         "accuracy": quality,
         "p50_ms": medians,
         "p50_spread": spread,
+        "runs": [{name: raw(latency) for name, latency in one.items()} for one in runs],
         "ratios": [
             to_teacher, to_openvino, ratio(runs, STUDENT, TEACHER), ratio(runs, THEIRS, TEACHER),
             ratio(runs, OPENVINO, STUDENT),

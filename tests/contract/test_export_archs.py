@@ -85,7 +85,11 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     small.write_bytes(onnx_bytes(model, info))
     assert small.stat().st_size < 0.35 * path.stat().st_size
     assert np.isfinite(open_model(small).run(PREPROCESS.normalize(pixels))).all()
-    assert count_onnx(small).macs == count.macs  # QDQ keeps the operators
+    quantized = count_onnx(small)
+    assert quantized.macs == count.macs  # QDQ keeps the operators
+    assert abs(quantized.params - count.params) <= 0.01 * count.params
+    assert quantized.other_params >= 0
+    assert not quantized.uncounted
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The device path on 64-bit ARM, without one: an emulated Debian (debootstrap, qemu-user-static, binfmt_misc)
-# in which pip installs the wheel with its aarch64 dependencies, and doctor, bench and predict work on a run
+# in which pip installs the wheel with its aarch64 dependencies, and doctor, bench, predict and verify work on a run
 # made here. Its answers must be those of this machine within tolerance. Its latencies mean nothing.
 #
 #   tests/device/arm64.sh PYTHON FOLDER     as root; PYTHON has kdtool[train] and build; FOLDER keeps the system
@@ -58,10 +58,8 @@ if [ ! -e "$folder/run/report.html" ]; then
 fi
 mkdir "$exchange/run"
 cp -r "$folder/run/run.json" "$folder/run/data" "$folder/run/onnx" "$exchange/run/"
-if "$python" -m kdtool --help | grep -q '^  bundle '; then
-  "$python" -m kdtool bundle "$folder/run"
-  cp -r "$folder/run/bundle" "$exchange/run/"
-fi
+"$python" -m kdtool bundle "$folder/run"
+cp -r "$folder/run/bundle" "$exchange/run/"
 cp "$here/answers.py" "$here/on_device.sh" "$exchange/"
 "$python" "$here/answers.py" "$exchange/run" "$folder/here.npz" "$exchange/pictures"
 
@@ -69,7 +67,7 @@ echo '== on the emulated device'
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 # No /sys: what it says of an x86 processor makes ONNX Runtime for ARM crash while it loads.
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /bin/sh /exchange/on_device.sh  # nothing of our settings
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin KDTOOL_EMULATED=1 chroot "$root" /bin/sh /exchange/on_device.sh  # nothing of our settings
 
 echo '== its answers against those of this machine'
 "$python" "$here/compare.py" "$folder/here.npz" "$exchange/there.npz" "$exchange/bench.json" "$exchange/predict.json"

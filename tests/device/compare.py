@@ -15,6 +15,7 @@ import numpy as np
 
 FLOAT_TOLERANCE = 1e-4
 INT8_DISAGREEMENT = 1 / 8
+EMULATED = "emulated processor"
 
 
 def main(here: str, there: str, bench: str, predict: str) -> int:
@@ -36,6 +37,8 @@ def main(here: str, there: str, bench: str, predict: str) -> int:
     print(f"bench on {machine}: latencies void: {', '.join(void) or 'no'}")
     if machine != "aarch64":
         problems.append(f"that was no ARM: {machine}")
+    if EMULATED not in void:
+        problems.append(f"bench does not say that latencies of an {EMULATED} are void")
     predictions = json.loads(Path(predict).read_text("utf-8"))
     best = [str(found["classes"][0]["class"]) for found in predictions]
     expected = [str(name) for name in ours["classes"][ours["student.onnx"].argmax(1)]]

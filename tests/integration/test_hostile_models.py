@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -10,7 +12,14 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from kdtool.bundle.checksums import SUMS, sums
+from kdtool.bundle.golden import Golden, Vector, dump
 from kdtool.cli import main
+from kdtool.core.recipe import DataSettings, Recipe
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.prepare import prepare
+from tinyrun import SIDE, photographs
 
 
 def model_of(**changes: object) -> onnx.ModelProto:
@@ -46,6 +55,27 @@ def enormous() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def growing() -> bytes:
+    """Two hundred bytes whose constants want 400 MB."""
+    model = model_of()
+    model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["s"], ["c"]))
+    model.graph.initializer.append(helper.make_tensor("s", TensorProto.INT64, [1], [100_000_000]))
+    return bytes(model.SerializeToString())
+
+
+def without_output() -> bytes:
+    model = model_of()
+    model.graph.node.append(helper.make_node("Conv", ["images", "w"], []))
+    return bytes(model.SerializeToString())
+
+
+def cut_numbers() -> bytes:
+    """A further tensor, of three bytes of float_data."""
+    tensor = b"\x08\x01\x10\x01\x22\x03abc"
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    return bytes(model_of().SerializeToString()) + b"\x3a" + bytes([len(graph)]) + graph
+
+
 HOSTILE = {
     "external data": external(),
     "a cut-off file": model_of().SerializeToString()[:-9],
@@ -53,14 +83,78 @@ HOSTILE = {
     "an enormous tensor": enormous(),
     "an enormous input": model_of(shape=(1, 3, 1 << 20, 1 << 20)).SerializeToString(),
     "an unknown domain": model_of(domain="evil.corp").SerializeToString(),
+    "a growing constant": growing(),
+    "a node without output": without_output(),
+    "numbers cut off": cut_numbers(),
     "nothing": b"",
 }
+# A run whose models no manifest vouches for was filled by hand; all commands take its files as they are.
 COMMANDS = {
     "bench": ["bench", "{model}"],
     "bench of a folder": ["bench", "{run}"],
     "bench --per-layer": ["bench", "--per-layer", "{model}"],
+    "bench in OpenVINO": ["bench", "--runtime", "openvino", "{model}"],
+    "bench --like": ["bench", "--like", "{model}", "--data", "{source}", "{good}"],
+    "quantize": ["quantize", "{run}"],
     "predict": ["predict", "{image}", "--model", "{model}"],
+    "bundle": ["bundle", "{run}"],
+    "verify": ["verify", "{bundle}"],
 }
+
+
+def shipped(bundle: Path, model: bytes) -> None:
+    """A bundle whose checksums are right, so that its model is opened."""
+    (bundle / "golden").mkdir(parents=True)
+    (bundle / "student.onnx").write_bytes(model)
+    vector = Vector("a.png", "a.npy", "", (), {"student.onnx": (0.0,)})
+    (bundle / "golden" / "golden.json").write_text(dump(Golden(1, {"student.onnx": 1.0}, (vector,))))
+    (bundle / SUMS).write_text(sums(bundle, ["student.onnx", "golden/golden.json"]))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with data and without models, its photographs, a picture and a sound model."""
+    place = tmp_path_factory.mktemp("hostile")
+    for number, split in enumerate(("train", "validation", "test")):
+        photographs(place / "source" / split, 2, number)
+    run = RunFolder(place / "run")
+    prepared, _ = prepare(str(place / "source"), DataSettings(size=SIDE), 0, run.data, QUIET)
+    recipe = Recipe(name="tiny").to_json()
+    classes = list(prepared.classes)
+    run.write_record({"recipe": recipe, "seed": 0, "source": str(place / "source"), "classes": classes})
+    run.onnx.mkdir()
+    (place / "good.onnx").write_bytes(model_of().SerializeToString())
+    Image.new("RGB", (SIDE, SIDE)).save(place / "image.png")
+    return place
+
+
+@pytest.fixture
+def places(template: Path, tmp_path: Path) -> dict[str, str]:
+    """Where everything lies that a command may be given; the model is still to be written."""
+    place = tmp_path / "place"
+    shutil.copytree(template, place)
+    found = {
+        "run": "run", "model": "run/onnx/student.onnx", "good": "good.onnx", "image": "image.png",
+        "bundle": "shipped", "source": "source",
+    }  # fmt: skip
+    return {name: str(place / path) for name, path in found.items()}
+
+
+def ran(command: list[str], places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code; fails where a runtime was given anything."""
+    opened: list[object] = []
+
+    def noted(*given: object, **_: object) -> None:
+        opened.append(given)
+        raise RuntimeError("no session in this test")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    if "openvino" in command:
+        monkeypatch.setattr("openvino.Core", noted)
+    with pytest.raises(SystemExit) as stop:
+        main([part.format(**places) for part in command])
+    assert not opened
+    return int(stop.value.code or 0)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -68,23 +162,35 @@ COMMANDS = {
 def test_exit_4_before_any_session(
     command: str,
     kind: str,
-    tmp_path: Path,
+    places: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def forbidden(*_: object, **__: object) -> None:
-        raise AssertionError("a session was created")
+    if "openvino" in COMMANDS[command]:
+        pytest.importorskip("openvino")
+    Path(places["model"]).write_bytes(HOSTILE[kind])
+    shipped(Path(places["bundle"]), HOSTILE[kind])
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", forbidden)
-    model, image = tmp_path / "onnx" / "student.onnx", tmp_path / "image.png"
-    model.parent.mkdir()
-    model.write_bytes(HOSTILE[kind])
-    Image.new("RGB", (8, 8)).save(image)
-    places = {"model": str(model), "run": str(tmp_path), "image": str(image)}
-    with pytest.raises(SystemExit) as stop:
-        main([part.format(**places) for part in COMMANDS[command]])
+    code = ran(COMMANDS[command], places, monkeypatch)
 
     shown = capsys.readouterr()
-    assert stop.value.code == 4, shown.err
+    assert code == 4, shown.err
     assert "student.onnx" in shown.err
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_doctor_calls_it_broken(
+    kind: str,
+    places: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its answer is about the installation and the run as a whole, so its exit code is 5."""
+    Path(places["model"]).write_bytes(HOSTILE[kind])
+    monkeypatch.setattr("kdtool.bench.doctor.examine_installation", lambda: ())  # a process of its own
+
+    assert ran(["doctor", "{run}", "--json"], places, monkeypatch) == 5
+
+    found = {finding["about"]: finding["level"] for finding in json.loads(capsys.readouterr().out)}
+    assert found[places["model"]] == "broken"

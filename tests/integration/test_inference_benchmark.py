@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from PIL import Image
 
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import DataSettings
+from kdtool.core.recipe import DataSettings, QuantizeSettings, Recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
@@ -66,6 +66,8 @@ def run(tmp_path: Path) -> RunFolder:
                 Image.fromarray(noise.astype(np.uint8)).save(path)
     run = RunFolder(tmp_path / "run")
     prepared, _ = prepare(str(tmp_path / "source"), DataSettings(size=SIDE), 0, run.data, QUIET)
+    recipe = Recipe(name="tiny", quantize=QuantizeSettings(calibration_images=6)).to_json()
+    run.write_record({"recipe": recipe, "seed": 0, "source": "source", "classes": list(prepared.classes)})
     run.onnx.mkdir()
     for role in ("teacher", "student"):
         info = ModelInfo(role, "tiny", prepared.classes, prepared.preprocess, params=240, macs=14_000)
@@ -80,7 +82,7 @@ def test_the_benchmark_says_what_it_promises(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "inference.json"
-    small = ("--repeats", "2", "--samples", "64", "--seconds", "0", "--threads", "1", "--calibration", "6")
+    small = ("--repeats", "2", "--samples", "64", "--seconds", "0", "--threads", "1")
     monkeypatch.setattr("sys.argv", [str(SCRIPT), str(run.path), "--out", str(out), *small])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     content = json.loads(out.read_text())
@@ -89,6 +91,14 @@ def test_the_benchmark_says_what_it_promises(
     assert len(content["p50_ms"]) == len(content["p50_spread"]) == 5
     assert all(len(medians) == 2 for medians in content["p50_ms"].values())
     assert content["protocol"]["samples_each"] == [64, 64]
+    assert content["protocol"]["calibration_images"] == 6
+    for one, medians in ((one, content["p50_ms"]) for one in content["runs"]):
+        assert one.keys() == medians.keys()
+        for name, latency in one.items():
+            assert len(latency["samples_ms"]) == 64
+            assert len(latency["warmup_ms"]) >= 10
+            assert latency["p50_95"][0] <= latency["p50_ms"] <= latency["p50_95"][1]
+            assert latency["p50_ms"] in medians[name]
     for found in content["ratios"]:
         assert found["ratio_95"][0] <= found["ratio"] <= found["ratio_95"][1]
     assert set(map(type, content["targets"].values())) == {bool}

@@ -208,6 +208,30 @@ def test_int8_that_is_not_faster_is_not_recommended(
         assert bool(advice) == (not worth_it)
 
 
+def test_finetuning_that_makes_it_worse_is_not_kept(run_of: Make) -> None:
+    """The fine-tuned student always says the same class; the faulty one is then mended by a float layer."""
+    run, prepared = run_of(True)
+    worse = graph_of(False)
+    head = next(tensor for tensor in worse.graph.initializer if tensor.name == "w3")
+    head.CopyFrom(numpy_helper.from_array(np.zeros((3, WIDTH), np.float32), "w3"))
+
+    def refine(_: Int8Recipe) -> Path:
+        path = run.path / "worse.onnx"
+        path.write_bytes(onnx_bytes(worse, ModelInfo("student", "worse", CLASSES, PREPROCESS)))
+        return path
+
+    ear = Recorder()
+    facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
+
+    assert facts["finetuned"] is False
+    assert facts["float_layers"] == [FAULTY]
+    assert facts["accuracy_after"] == 1.0
+    assert any("what was before is kept" in line for line in ear.said)
+    info = open_model(run.onnx_model("student", "int8")).info
+    assert info is not None
+    assert info.arch == "resnet18"
+
+
 def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Make) -> None:
     run, prepared = run_of(True)
     asked = []

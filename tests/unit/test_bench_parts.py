@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from kdtool.bench.doctor import examine_installation, examine_machine
 from kdtool.bench.energy import open_meter
 from kdtool.bench.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
 from kdtool.bench.latency import latency_of, throughput_of
-from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
+from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
+from kdtool.bench.ownprocess import Started, in_own_processes
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
 from kdtool.core.claim import Judged, Thresholds, Verdict
-from kdtool.core.cpu import cpu_flags, int8_target, is_emulated, processor_name
+from kdtool.core.cpu import EMULATED, cpu_flags, int8_target, is_emulated, processor_name
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.core.text import printable
@@ -62,6 +64,9 @@ def test_an_emulated_processor_is_told_by_its_kernel(tmp_path: Path, monkeypatch
     assert not is_emulated(arm, "aarch64")
     monkeypatch.setattr("kdtool.core.cpu.platform.machine", lambda: "aarch64")
     assert Watch(x86, tmp_path).void() == ("emulated processor",)
+    assert Watch(arm, tmp_path).void() == ()
+    monkeypatch.setenv(EMULATED, "1")  # a kernel that shows the program another cpuinfo
+    assert Watch(arm, tmp_path).void() == ("emulated processor",)
 
 
 def test_processor_of_a_system_without_proc(tmp_path: Path) -> None:
@@ -161,6 +166,34 @@ def test_a_pi_that_was_slowed_down_voids_latencies(
     assert [moment.when for moment in watch.moments] == ["before", "during", "after"]
 
 
+def test_a_pi_that_was_slowed_down_before_is_to_be_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi(tmp_path, monkeypatch, "echo throttled=0x50000")
+    watch = Watch(tmp_path, tmp_path)
+    watch.end()
+    reasons = " ".join(watch.reasons(MACHINE))
+    assert "since its start (under-voltage, throttled)" in reasons
+    assert "between two looks cannot be seen; restart it" in reasons
+    found = levels(examine_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
+    assert "warning power: The machine has been slowed down since it was started: under-voltage" in found
+    assert "sudo reboot" in found
+
+
+@pytest.mark.parametrize(("script", "known"), [("exit 3", False), ("echo throttled=0x0", True)])
+def test_a_pi_that_does_not_tell_is_no_steady_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, known: bool
+) -> None:
+    pi(tmp_path, monkeypatch, script)
+    board = replace(MACHINE, processor="Raspberry Pi 5 Model B Rev 1.0", throttling=throttling())
+    watch = Watch(tmp_path, tmp_path)
+    watch.end()
+    assert ("could not be read (vcgencmd" not in " ".join(watch.reasons(board))) == known
+    assert "vcgencmd" not in " ".join(watch.reasons(MACHINE))
+    found = levels(examine_machine(board, tmp_path, "U8S8"))
+    assert ("warning power: Whether this Raspberry Pi is slowed down cannot be read" not in found) == known
+
+
 def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = "devices/system/cpu/cpu0/"
     files = {
@@ -187,6 +220,42 @@ def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pyt
         assert sum(part in reason for reason in reasons) == 1
     assert "unstable: other programs" in stability_notes((), reasons)[0]
     assert "Latencies are void (hot): they mean nothing." in stability_notes(("hot",), ())[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("kill -9 $$", "ended by signal 9"),
+        (
+            "echo 'Traceback:'; echo 'kdtool.X: m.onnx: broken.\nMake it again.' >&2; exit 1",
+            "m.onnx: broken.",
+        ),
+        ("echo odd >&2; exit 4", "odd"),
+        ("exit 4", "exit code 4"),
+        ("echo garbage", "its answer cannot be read"),
+        ("true", "its answer cannot be read"),
+        ("exec sleep 5", "no answer in 0.5 seconds"),
+    ],
+)
+def test_a_model_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(program))
+    monkeypatch.setattr("kdtool.bench.ownprocess.PATIENCE", 0.5 if "sleep" in script else 60)
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 1, QUIET)
+    assert started == Started(None, f"1 of 1 starts failed: {why}")
+    (note,) = start_notes({"teacher": "", "student": started.failure})
+    assert note.startswith("student: cold start and memory")
+    assert why in note
+
+
+def test_a_process_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(tmp_path / "absent"))
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 2, QUIET)
+    assert started.failure == "2 of 2 starts failed: No such file or directory"
 
 
 @pytest.mark.parametrize("latency", [Latency(1.0, 1.2, (1.0,) * 64, (), 1, steady=True)])
@@ -389,6 +458,7 @@ def test_notes_on_int8_made_for_another_processor() -> None:
     assert target_notes({"student-int8": here}) == []
     (note,) = target_notes({"teacher-int8": here, "student-int8": "abacus"})
     assert f"student-int8 was quantized for abacus, this machine is {here}" in note
+    assert f"kdtool quantize --target {here}" in note
 
 
 def verdict(name: str = "PASS", **changes: object) -> Verdict:
@@ -470,8 +540,6 @@ def test_doctor_of_32_bits_and_piwheels(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     monkeypatch.setattr(doctor, "DISK_WANTED", 1 << 60)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))

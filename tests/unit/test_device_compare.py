@@ -20,11 +20,16 @@ SAME = {"classes": CLASSES, "student.onnx": LOGITS, "student.int8.onnx": LOGITS}
 def judged(tmp_path: Path) -> Callable[..., int]:
     main = runpy.run_path(str(SCRIPT))["main"]
 
-    def judge(machine: str = "aarch64", best: str = "cat", **changes: np.ndarray) -> int:
+    def judge(
+        machine: str = "aarch64",
+        best: str = "cat",
+        void: tuple[str, ...] = ("emulated processor",),
+        **changes: np.ndarray,
+    ) -> int:
         files = {name.replace("_", "."): value for name, value in changes.items()}
         np.savez(tmp_path / "here.npz", **SAME)
         np.savez(tmp_path / "there.npz", **(SAME | files))
-        bench = {"host": {"machine": machine}, "void": ["emulated processor"]}
+        bench = {"host": {"machine": machine}, "void": void}
         (tmp_path / "bench.json").write_text(json.dumps(bench))
         answers = [{"classes": [{"class": name}]} for name in [best, "dog"] + ["cat", "dog"] * 3]
         (tmp_path / "predict.json").write_text(json.dumps(answers))
@@ -50,6 +55,8 @@ def test_the_same_answers_pass(judged: Callable[..., int], capsys: pytest.Captur
     ("changes", "cause"),
     [
         ({"machine": "x86_64"}, "that was no ARM: x86_64"),
+        ({"void": ()}, "bench does not say that latencies of an emulated processor are void"),
+        ({"void": ("throttled",)}, "bench does not say that latencies"),
         ({"best": "dog"}, "predict answers otherwise there"),
         ({"student_onnx": LOGITS + np.float32(1e-3)}, "student.onnx answers otherwise there"),
         ({"student_onnx": LOGITS * np.float32("nan")}, "student.onnx answers otherwise there"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_formula(case: str) -> None:
 
 
 def test_every_formula_has_a_case() -> None:
-    assert set(FORMULAS) == {"Conv", "ConvTranspose", "Gemm", "MatMul", "Attention"}
+    assert set(FORMULAS) == {("", name) for name in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Attention")}
 
 
 def test_only_products_of_two_activations_are_attention() -> None:
@@ -101,6 +102,99 @@ def test_only_products_of_two_activations_are_attention() -> None:
 def test_an_operator_without_a_formula_is_named() -> None:
     node = helper.make_node("Einsum", ["x", "w"], ["y"], equation="bi,ij->bj")
     assert count_onnx(model_of([node], {"x": ("batch", 3)}, {"w": (3, 2)})).uncounted == ("Einsum",)
+
+
+def test_a_fused_operator_of_another_domain_is_not_billed_at_zero_in_silence() -> None:
+    node = helper.make_node("FusedConv", ["x", "w"], ["y"], domain="com.microsoft", activation="Relu")
+    model = model_of([node], X, {"w": (6, 4, 3, 3)})
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.ir_version = 10
+
+    assert count_onnx(model).uncounted == ("com.microsoft.FusedConv",)
+
+
+@pytest.mark.parametrize(("domain", "name"), [("mine", "Layer"), ("mine", "Conv")])
+def test_a_function_of_the_file_is_named(domain: str, name: str) -> None:
+    model = model_of([helper.make_node(name, ["x", "w"], ["y"], domain=domain)], X, {"w": (6, 4, 3, 3)})
+    inner = helper.make_node("Conv", ["a", "b"], ["c"])
+    opset = helper.make_opsetid("", 18)
+    model.functions.append(helper.make_function(domain, name, ["a", "b"], ["c"], [inner], [opset]))
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    model.ir_version = 10
+
+    count = count_onnx(model)
+
+    assert (count.macs, count.uncounted) == (0, (f"{domain}.{name}",))
+
+
+def test_a_branch_is_named() -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        result = helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 6, 6, 6))
+        return helper.make_graph([helper.make_node("Conv", ["x", "w"], [name])], name, [], [result])
+
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch("t"), else_branch=branch("e")),
+    ]
+    model = model_of(nodes, X, {"w": (6, 4, 3, 3)})
+
+    assert count_onnx(model).uncounted == ("If",)
+
+
+def test_quantized_weights_are_parameters_and_their_scales_are_not() -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+    ]
+    model = model_of(nodes, X, {"scale": (6,)})
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.zeros((6, 4, 3, 3), np.int8), "q"),
+            numpy_helper.from_array(np.zeros(6, np.int8), "zero"),
+        ]
+    )
+
+    count = count_onnx(model)
+
+    assert (count.params, count.other_params, count.uncounted) == (6 * 4 * 9, 0, ())
+
+
+def test_what_is_shared_or_in_a_constant_node_is_one_parameter() -> None:
+    weight = numpy_helper.from_array(np.zeros((5, 5), np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weight),
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+        helper.make_node("MatMul", ["a", "w"], ["y"], name="second"),
+    ]
+
+    count = count_onnx(model_of(nodes, {"x": ("batch", 5)}, {}))
+
+    assert [layer.params for layer in count.layers] == [25, 0]
+    assert (count.params, count.other_params) == (25, 0)
+
+
+def without_output() -> onnx.ModelProto:
+    model = model_of([helper.make_node("Conv", ["x", "w"], ["y"])], X, {"w": (6, 4, 3, 3)})
+    del model.graph.node[0].output[:]
+    return model
+
+
+def without_input() -> onnx.ModelProto:
+    return model_of([helper.make_node("Conv", [], ["y"])], X, {})
+
+
+def without_weight() -> onnx.ModelProto:
+    return model_of([helper.make_node("Conv", ["x", "nowhere"], ["y"])], X, {})
+
+
+def contradicting() -> onnx.ModelProto:
+    return model_of([helper.make_node("Conv", ["x", "w"], ["y"], strides=[0, 0])], X, {"w": (6, 4, 3, 3)})
+
+
+@pytest.mark.parametrize("broken", [without_output, without_input, without_weight, contradicting])
+def test_a_broken_graph_is_an_error_of_the_file(broken: Callable[[], onnx.ModelProto]) -> None:
+    with pytest.raises(ModelFileError):
+        count_onnx(broken())
 
 
 def test_a_free_side_is_an_error_that_names_the_file(tmp_path: Path) -> None:

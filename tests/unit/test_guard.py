@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, helper, numpy_helper
 
 from kdtool.core.errors import ModelFileError
-from kdtool.runtime import guard
+from kdtool.runtime import folded, guard
 from kdtool.runtime.guard import check_model, read_model
 
 
@@ -126,6 +126,116 @@ def test_tensors_larger_than_their_content_are_refused(place: str, dims: tuple[i
 @pytest.mark.parametrize("shape", [("N", 3, 1 << 20, 1 << 20), (1, 3, 1 << 62, 4), (1, 3, -7, 4)])
 def test_absurd_declared_shapes_are_refused(shape: tuple) -> None:
     refused(tiny(shape=shape).SerializeToString(), "declared with the shape")
+
+
+def numbers(name: str, *values: float, kind: type = np.int64) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, kind), name)
+
+
+def grown(nodes: list[object], *constants: TensorProto) -> bytes:
+    model = tiny()
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(constants)
+    return bytes(model.SerializeToString())
+
+
+def node(op: str, *inputs: str, result: str = "grown", **attributes: object) -> object:
+    return helper.make_node(op, inputs, [result], **attributes)
+
+
+MANY, SIDE = 100_000_000, 10_000
+GROWN = {
+    "ConstantOfShape": ([node("ConstantOfShape", "s")], numbers("s", MANY)),
+    "a shape of two sides": ([node("ConstantOfShape", "s")], numbers("s", SIDE, SIDE)),
+    "a shape passed on": (
+        [node("Cast", "s", result="u"), node("Concat", "u", "u", result="c"), node("ConstantOfShape", "c")],
+        numbers("s", SIDE),
+    ),
+    "a shape in a Constant": (
+        [node("Constant", value_ints=[SIDE, SIDE], result="s"), node("ConstantOfShape", "s")],
+    ),
+    "a shape of too many sides": ([node("ConstantOfShape", "s")], numbers("s", *[2] * 65)),
+    "a Constant of too many sides": (
+        [node("Constant", value_ints=[1] * 64 + [MANY], result="s"), node("ConstantOfShape", "s")],
+    ),
+    "Expand": ([node("Expand", "images", "s")], numbers("s", MANY)),
+    "Tile": ([node("Tile", "images", "s")], numbers("s", 1, 1, SIDE, SIDE)),
+    "Tile of a large constant": (
+        [node("ConstantOfShape", "s", result="c"), node("Tile", "c", "times")],
+        numbers("s", SIDE),
+        numbers("times", SIDE),
+    ),
+    "the sizes of Resize": ([node("Resize", "images", "", "", "s")], numbers("s", 1, 3, SIDE, SIDE)),
+    "the scales of Resize": (
+        [node("Resize", "images", "", "s")],
+        numbers("s", 1, 1, SIDE, SIDE, kind=np.float32),
+    ),
+    "the scales of old Upsample": ([node("Upsample", "images", scales=[1.0, 1.0, 1e4, 1e4])],),
+    "infinite scales": ([node("Upsample", "images", "s")], numbers("s", np.inf, kind=np.float32)),
+    "scales that are no numbers": ([node("Upsample", "images", "s")], numbers("s", np.nan, kind=np.float32)),
+    "Pad": ([node("Pad", "images", "s")], numbers("s", 0, 0, 5000, 5000, 0, 0, 5000, 5000)),
+    "Range": (
+        [node("Range", "from", "to", "by")],
+        numbers("from", 0), numbers("to", MANY), numbers("by", 1),
+    ),
+    "OneHot": ([node("OneHot", "images", "s", "w")], numbers("s", MANY), numbers("w", 0, 1)),
+    "RandomNormal": ([node("RandomNormal", shape=[SIDE, SIDE])],),
+    "a sum of a column and a row": (
+        [node("Add", "column", "row")],
+        numpy_helper.from_array(np.zeros((SIDE, 1), np.int8), "column"),
+        numpy_helper.from_array(np.zeros((1, SIDE), np.int8), "row"),
+    ),
+    "a product of a column and a row": (
+        [node("MatMul", "column", "row")],
+        numpy_helper.from_array(np.zeros((SIDE, 1), np.int8), "column"),
+        numpy_helper.from_array(np.zeros((1, SIDE), np.int8), "row"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GROWN)
+def test_constants_that_grow_out_of_proportion_are_refused(case: str) -> None:
+    nodes, *constants = GROWN[case]
+    refused(grown(nodes, *constants), "makes a constant of the shape")
+
+
+def test_constants_of_usual_size_pass() -> None:
+    nodes = [
+        node("ConstantOfShape", "s", result="zeros"),
+        node("Expand", "weight", "s"),
+        node("Resize", "images", "", "", "s"),
+        node("Pad", "images", "pads"),
+        node("Reshape", "images", "any"),
+        node("Range", "zero", "many", "zero"),
+    ]
+    constants = [
+        numbers("s", 64, 512, 8, 2), numbers("pads", *[0, 0, 99, 99] * 2), numbers("any", 0, -1),
+        numbers("zero", 0), numbers("many", MANY),
+    ]  # fmt: skip
+    check_model(grown(nodes, *constants), "m.onnx")
+
+
+def test_what_a_file_holds_itself_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded, "ELEMENTS_LIMIT", 5)
+    check_model(grown([node("Mul", "weight", "weight")]), "m.onnx")
+    refused(grown([node("ConstantOfShape", "s")], numbers("s", 6)), "shape 6")
+
+
+@pytest.mark.parametrize("dims", [(MANY,), (SIDE, SIDE), (-1,)])
+def test_sparse_tensors_that_are_enormous_when_dense_are_refused(dims: tuple[int, ...]) -> None:
+    model = in_sparse(tensor())
+    model.graph.sparse_initializer[0].dims[:] = dims
+    refused(model.SerializeToString(), "a sparse tensor claims the shape")
+
+
+def test_a_node_without_output_is_refused() -> None:
+    refused(tiny(helper.make_node("Relu", ["images"], [])).SerializeToString(), "a node of it has no output")
+
+
+def test_numbers_that_are_cut_off_are_refused() -> None:
+    floats = b"\x08\x01\x10\x01\x22\x03abc"  # dims 1, of type float, and three bytes of them
+    initializer = b"\x2a" + bytes([len(floats)]) + floats
+    refused(GOOD + b"\x3a" + bytes([len(initializer)]) + initializer, "a tensor's values are cut off")
 
 
 @pytest.mark.parametrize("domain", ["evil.corp", "com.microsoft.evil", "ai.onnx "])

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto
+from onnxruntime.quantization.quant_utils import quantize_data
 from torch import nn
 
 from kdtool.arch.network import load_exactly, read_weights, save_network
@@ -24,7 +26,7 @@ from kdtool.train.objective import CrossEntropy
 from kdtool.train.shards import View
 from kdtool.train.softlabels import SPLITS, SoftLabels
 
-ASYMMETRIC = Int8(symmetric=False, reduce_range=False, per_channel=True)
+ASYMMETRIC = Int8(symmetric=False, reduce_range=False, per_channel=True, signed_weights=True)
 VALUES = torch.linspace(-1, 3, 4001)
 
 
@@ -44,7 +46,7 @@ def tiny(classes: int = 3) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("int8", "levels", "end"),
-    [(ASYMMETRIC, 256, 3.0), (Int8(True, False, True), 170, 3.0)],  # symmetric: −1 to 3 of −3 to 3
+    [(ASYMMETRIC, 256, 3.0), (Int8(True, False, True, True), 170, 3.0)],  # symmetric: −1 to 3 of −3 to 3
 )
 def test_activations_lie_on_the_grid_and_zero_is_on_it(int8: Int8, levels: int, end: float) -> None:
     faked = fake_activation(VALUES, (-1.0, 3.0), int8)
@@ -64,15 +66,35 @@ def test_what_is_clipped_has_no_slope_and_the_rest_has_that_of_x() -> None:
 @pytest.mark.parametrize(("reduce_range", "largest"), [(False, 127), (True, 64)])
 def test_each_channel_of_a_weight_has_its_own_grid(reduce_range: bool, largest: int) -> None:
     weight = torch.randn(4, 3, 3, 3) * torch.tensor([1.0, 10, 100, 0]).view(-1, 1, 1, 1)
-    faked = fake_weight(weight, Int8(False, reduce_range, True))
+    faked = fake_weight(weight, Int8(False, reduce_range, True, True))
     for channel in range(3):
         step = weight[channel].abs().max() / largest
         multiples = faked[channel] / step
         torch.testing.assert_close(multiples, multiples.round(), atol=1e-3, rtol=0)
         assert (faked[channel] - weight[channel]).abs().max() <= step / 2 + 1e-6
     assert faked[3].abs().max() == 0
-    whole = fake_weight(weight, Int8(False, reduce_range, False))
+    whole = fake_weight(weight, Int8(False, reduce_range, False, True))
     assert (whole[0] - weight[0]).abs().max() > (faked[0] - weight[0]).abs().max()
+
+
+@pytest.mark.parametrize(("reduce_range", "levels"), [(False, 255), (True, 127)])
+def test_unsigned_weights_span_from_their_smallest_to_their_largest(reduce_range: bool, levels: int) -> None:
+    weight = torch.linspace(-0.2, 1.0, 401).repeat(2, 1) * torch.tensor([[1.0], [-10.0]])
+    faked = fake_weight(weight, Int8(False, reduce_range, True, signed_weights=False))
+    for channel, span in enumerate((1.2, 12.0)):
+        step = span / levels
+        multiples = faked[channel] / step
+        torch.testing.assert_close(multiples, multiples.round(), atol=1e-3, rtol=0)
+        assert (faked[channel] - weight[channel]).abs().max() <= step + 1e-6  # the ends: zero is on the grid
+        assert len(faked[channel].unique()) == pytest.approx(levels + 1, abs=1)
+
+
+def test_unsigned_weights_are_those_that_onnxruntime_makes() -> None:
+    weight = torch.randn(4, 30, generator=torch.Generator().manual_seed(1)) + 0.3
+    faked = fake_weight(weight, Int8(False, False, False, signed_weights=False))
+    zero, scale, quantized = quantize_data(weight.numpy(), TensorProto.UINT8, symmetric=False)[:3]
+    expected = (quantized.astype(np.float32) - np.float32(zero)) * scale
+    np.testing.assert_allclose(faked.numpy(), expected, atol=1e-5)
 
 
 def test_simulation_changes_the_answers_and_not_the_parameters() -> None:

@@ -223,7 +223,8 @@ def quantize(job: Job, prepared: Prepared) -> None:
         from kdtool.train.fakequant import Int8
         from kdtool.train.quantaware import finetune
 
-        int8 = Int8(recipe.symmetric, recipe.reduce_range, recipe.per_channel)
+        signed = recipe.weight == "int8"
+        int8 = Int8(recipe.symmetric, recipe.reduce_range, recipe.per_channel, signed)
         finetune(
             job.run,
             prepared,

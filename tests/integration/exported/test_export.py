@@ -251,6 +251,7 @@ def test_a_network_the_exporter_refuses_is_an_error_in_words(
     assert "resnet18 cannot be exported to ONNX with opset 20 (RuntimeError: no such operator)" in str(
         caught.value
     )
+    assert "--set export.opset=18" in str(caught.value)  # another one than failed
     assert names(run) == [name for name in EXPORTED if "student" in name]  # the teacher's old one is gone
 
 

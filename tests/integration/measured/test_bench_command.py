@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from kdtool.bench.files import bench_files
@@ -129,6 +130,26 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     assert (model.name, model.role, model.precision, model.macs) == (str(path), None, None, 9)
     assert (model.accuracy, result.claim.verdict) == (None, "INCONCLUSIVE")
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
+
+
+def test_no_bound_on_compute_passes_on_operators_that_are_not_counted(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, fused = tmp_path / "plain.onnx", tmp_path / "fused.onnx"
+    plain.write_bytes(classifier(None))
+    model = onnx.load_model_from_string(classifier(None))
+    model.graph.node[-1].op_type, model.graph.node[-1].domain = "FusedMatMul", "com.microsoft"
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    fused.write_bytes(model.SerializeToString())
+    claim = ("--claim", "macs<=0.5", "--judge", fused, "--against", plain)
+
+    assert kdtool("bench", plain, fused, *claim, "--quick", "--runs", 64, "--threads", 1, "--check") == 6
+
+    out, err = capsys.readouterr()
+    assert f"{fused}: its compute is unknown; not counted are com.microsoft.FusedMatMul" in " ".join(
+        err.split()
+    )
+    assert "INCONCLUSIVE" in out
 
 
 def test_two_students_get_two_names(run: RunFolder, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdtool.bench.host import SYS, read_moment, slowdowns, throttled_since_boot
+from kdtool.bench.host import SYS, is_raspberry_pi, read_moment, slowdowns, throttled_since_boot
 from kdtool.core.benchresult import Host, Latency
 from kdtool.core.cpu import PROC, is_emulated
 from kdtool.runtime.turns import settled
@@ -72,6 +72,15 @@ class Watch:
             found.append(f"the machine was busy before the measurement (load {host.load:.1f})")
         if host.governor not in (None, "performance"):
             found.append(f"the frequency governor is '{host.governor}', not 'performance'")
+        if self._ever:
+            found.append(
+                f"the board was slowed down before, since its start ({', '.join(self._ever)}): what of this "
+                "happens between two looks cannot be seen; restart it and measure again"
+            )
+        if is_raspberry_pi(host.processor) and any(moment.throttling is None for moment in self.moments):
+            found.append(
+                "whether the Raspberry Pi was slowed down could not be read (vcgencmd get_throttled)"
+            )
         found += self._company()
         clocks = [moment.frequency_mhz for moment in self.moments if moment.frequency_mhz]
         if clocks and max(clocks) - min(clocks) > UNEVEN * max(clocks):

@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kdtool.bench.host import is_raspberry_pi
 from kdtool.core.benchresult import Host
 from kdtool.core.versions import DEVICE, TRAIN, versions_of
 
@@ -69,8 +70,14 @@ def examine_installation() -> Iterator[Finding]:
         yield from _onnxruntime_loads(found["onnxruntime"])
 
 
-def examine_machine(host: Host, folder: Path, int8: str) -> Iterator[Finding]:
-    """Threads, heat, the disk that `folder` is on, and `int8`, the quantization that suits the processor."""
+def examine_machine(host: Host, folder: Path, int8: str, ever: Sequence[str] = ()) -> Iterator[Finding]:
+    """Threads, power, heat and the disk.
+
+    Args:
+        folder: on the disk that is looked at.
+        int8: the quantization that suits the processor.
+        ever: what has slowed a Raspberry Pi down since it was started.
+    """
     yield Finding("ok", "machine", f"{host.processor}, {host.cores} cores, {host.os}")
     yield Finding(
         "ok", "threads", f"{host.usable} (of {host.cores} cores; affinity, quota and OMP_NUM_THREADS counted)"
@@ -88,6 +95,21 @@ def examine_machine(host: Host, folder: Path, int8: str) -> Iterator[Finding]:
             "warning", "power", f"The machine is slowed down: {', '.join(host.throttling)}.",
             "Use the power supply made for it and cool it before measuring.",
         )  # fmt: skip
+    if ever:
+        yield Finding(
+            "warning",
+            "power",
+            f"The machine has been slowed down since it was started: {', '.join(ever)}. What of this happens "
+            "between two looks of a measurement cannot be seen.",
+            "Restart it before measuring: sudo reboot",
+        )
+    if is_raspberry_pi(host.processor) and host.throttling is None:
+        yield Finding(
+            "warning",
+            "power",
+            "Whether this Raspberry Pi is slowed down cannot be read.",
+            "See what this says: vcgencmd get_throttled",
+        )
     if host.temperature_c is not None and host.temperature_c >= HOT:
         yield Finding(
             "warning",

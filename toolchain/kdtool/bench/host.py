@@ -69,6 +69,11 @@ def throttled_since_boot() -> tuple[str, ...]:
     return tuple(name for bit, name in THROTTLING.items() if bits >> (bit + SINCE_BOOT) & 1)
 
 
+def is_raspberry_pi(processor: str) -> bool:
+    """By the name of `Host.processor`: a board that should tell whether it is slowed down."""
+    return processor.startswith("Raspberry Pi")
+
+
 def slowdowns(sys: Path = SYS) -> int:
     """How often an x86 processor has slowed its cores down because of heat; 0 where it does not count."""
     counters = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")

@@ -63,12 +63,21 @@ def stability_notes(void: Sequence[str], unstable: Sequence[str]) -> list[str]:
     return notes
 
 
+def start_notes(failures: Mapping[str, str]) -> list[str]:
+    """About models that did not start in a process of their own; `failures`: model → why, "" where it did."""
+    return [
+        f"{name}: cold start and memory are not those of every start ({why})."
+        for name, why in failures.items()
+        if why
+    ]
+
+
 def target_notes(targets: Mapping[str, str]) -> list[str]:
     """About INT8 files that were made for another kind of processor; `targets`: model → kind (see cpu.py)."""
     here = int8_target()
     return [
         f"{name} was quantized for {target}, this machine is {here}: its accuracy and speed may differ. "
-        "Quantize on a machine like this one."
+        f"Make it for this one, where it was made: kdtool quantize --target {here}"
         for name, target in targets.items()
         if target != here
     ]

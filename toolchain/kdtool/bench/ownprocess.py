@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -15,29 +17,46 @@ from kdtool.core.screen import Screen
 PATIENCE = 600.0  # seconds; an emulated processor takes its time
 
 
+@dataclass(frozen=True)
+class Started:
+    """What was found of one model: None where it never started; and why starts failed, if any did."""
+
+    found: OwnProcess | None
+    failure: str = ""
+
+
+class _NotStartedError(Exception):
+    """A process that gave no answer, with the cause."""
+
+
 def in_own_processes(
     models: Sequence[tuple[str, Path, Sequence[int]]], threads: int, times: int, screen: Screen
-) -> list[OwnProcess | None]:
+) -> list[Started]:
     """Start each model `times` times, models in turns.
 
     Args:
         models: runtime, file and the shape of its input.
-
-    Returns:
-        For each model what was found, or None where it could not be started.
     """
+    causes: list[list[str]] = [[] for _ in models]
     found: list[list[dict[str, float]]] = [[] for _ in models]
     with screen.bar("cold start", times * len(models)) as bar:
         for _ in range(times):
-            for samples, model in zip(found, models, strict=True):
-                sample = _start(*model, threads)
-                if sample is not None:
-                    samples.append(sample)
+            for samples, failed, model in zip(found, causes, models, strict=True):
+                try:
+                    samples.append(_start(*model, threads))
+                except _NotStartedError as error:
+                    failed.append(str(error))
                 bar.advance()
-    return [_summary(samples) if samples else None for samples in found]
+    return [
+        Started(
+            _summary(samples) if samples else None,
+            f"{len(failed)} of {times} starts failed: {failed[0]}" if failed else "",
+        )
+        for samples, failed in zip(found, causes, strict=True)
+    ]
 
 
-def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict[str, float] | None:
+def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict[str, float]:
     command = [sys.executable, "-P", "-m", "kdtool.bench.probe"]
     arguments = [runtime, str(threads), str(path), "x".join(map(str, shape))]
     try:
@@ -45,9 +64,24 @@ def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict
             command + arguments, capture_output=True, text=True, timeout=PATIENCE, check=True
         )
         sample: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
-        return None
+    except subprocess.CalledProcessError as error:
+        raise _NotStartedError(_cause(error.returncode, error.stderr)) from error
+    except subprocess.TimeoutExpired as error:
+        raise _NotStartedError(f"no answer in {PATIENCE:g} seconds") from error
+    except (ValueError, IndexError) as error:
+        raise _NotStartedError("its answer cannot be read") from error
+    except OSError as error:
+        raise _NotStartedError(str(error.strerror or error)) from error
     return sample
+
+
+def _cause(code: int, said: str) -> str:
+    """Of a process that failed: the signal that ended it, or the message of its last exception."""
+    if code < 0:
+        return f"ended by signal {-code}"
+    lines = said.strip().splitlines()
+    messages = [match[1] for line in lines if (match := re.match(r"[A-Za-z_][\w.]*: (.+)", line))]
+    return (messages or lines or [f"exit code {code}"])[-1]
 
 
 def _summary(samples: Sequence[dict[str, float]]) -> OwnProcess:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdtool.bench.energy import open_meter
 from kdtool.bench.latency import latency_of, throughput_of
-from kdtool.bench.ownprocess import in_own_processes
+from kdtool.bench.ownprocess import Started, in_own_processes
 from kdtool.core.benchresult import Latency, OwnProcess, Throughput
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.recipe import BenchSettings
@@ -33,12 +33,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the protocol found of one model."""
+    """What the protocol found of one model; `failure`: why it did not start in a process of its own."""
 
     latency: Latency
     other_threads: tuple[Latency, ...]
     throughput: Throughput | None
     own_process: OwnProcess | None
+    failure: str = ""
 
 
 def measure_in_turns(
@@ -55,7 +56,7 @@ def measure_in_turns(
     """
     sessions = [candidate.session for candidate in candidates]
     threads = max((session.threads for session in sessions), default=1)
-    own: list[OwnProcess | None] = [None] * len(candidates)
+    own = [Started(None)] * len(candidates)
     if settings.cold_starts:
         models = [(one.runtime, one.session.path, one.image.shape) for one in candidates]
         own = in_own_processes(models, threads, settings.cold_starts, screen)
@@ -72,7 +73,7 @@ def measure_in_turns(
     if settings.batch:
         offline = _offline(candidates, settings, screen, watch)
     return [
-        Measured(latency, (one,) if one else (), throughput, process)
+        Measured(latency, (one,) if one else (), throughput, process.found, process.failure)
         for latency, one, throughput, process in zip(latencies, alone, offline, own, strict=True)
     ]
 

@@ -13,7 +13,7 @@ from kdtool.bench.accuracy import Answered, answer
 from kdtool.bench.conditions import Watch, latency_reasons
 from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
-from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, target_notes
+from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
 from kdtool.core.claim import Verdict, judge
@@ -106,6 +106,7 @@ def measure_all(
         *stability_notes(void, unstable),
         *accuracy_notes(models),
         *(latency_notes(models, host.usable) if not void else ()),
+        *start_notes({one.name: found.failure for one, found in zip(subjects, measured, strict=True)}),
         *target_notes(_targets(subjects)),
         *_free_sides(subjects),
     ]

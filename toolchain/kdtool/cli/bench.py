@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from kdtool.cli.options import json_option
 from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
+from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
     from kdtool.core.benchresult import BenchResult
@@ -43,7 +45,7 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help="What runs the models: onnxruntime, openvino; may be repeated.  [default: onnxruntime]",
+    help=f"What runs the models: {', '.join(RUNTIMES)}; may be repeated.  [default: {DEFAULT}]",
 )
 @click.option(
     "--quick",
@@ -225,7 +227,8 @@ def _bench_files(
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
     listing = load_listing(data) if data is not None else None
-    return bench_files(paths, listing, settings, screen, _count, _stated(like) if like else None)
+    count = functools.partial(_count, screen)
+    return bench_files(paths, listing, settings, screen, count, _stated(like) if like else None)
 
 
 def _stated(path: Path) -> ModelInfo:
@@ -264,8 +267,11 @@ def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
         click.echo("\n".join(layer_lines(name, count)))
 
 
-def _count(path: Path) -> tuple[int, int] | None:
-    """(params, MACs) from the graph, where the training extra is installed; else nothing."""
+def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
+    """(params, MACs) from the graph, where the training extra is installed; else nothing.
+
+    Of a graph with operators that are not counted there is no figure that a claim could be judged on.
+    """
     try:
         from kdtool.export.count import count_onnx
     except ModuleNotFoundError as error:
@@ -276,7 +282,10 @@ def _count(path: Path) -> tuple[int, int] | None:
         count = count_onnx(path)
     except ModelFileError:  # a shape that depends on more than the batch has no one number
         return None
-    return None if count.uncounted else (count.params, count.macs)
+    if count.uncounted:
+        screen.warn(f"{path}: its compute is unknown; not counted are {', '.join(count.uncounted)}")
+        return None
+    return count.params, count.macs
 
 
 def _print(result: BenchResult, as_json: bool) -> None:

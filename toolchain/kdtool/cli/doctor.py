@@ -30,7 +30,7 @@ def command(run: Path | None, as_json: bool) -> None:
 
     from kdtool.bench.doctor import examine_installation, examine_machine
     from kdtool.bench.health import examine_run
-    from kdtool.bench.host import read_host
+    from kdtool.bench.host import read_host, throttled_since_boot
     from kdtool.core.cpu import int8_target
     from kdtool.core.text import printable
     from kdtool.quant.target import int8_recipe
@@ -38,7 +38,8 @@ def command(run: Path | None, as_json: bool) -> None:
     folder = _folder(run)
     recipe = int8_recipe(int8_target())
     int8 = f"{recipe} ({recipe.reason})"
-    findings = [*examine_installation(), *examine_machine(read_host(), Path(), int8)]
+    machine = examine_machine(read_host(), Path(), int8, throttled_since_boot())
+    findings = [*examine_installation(), *machine]
     findings += [*examine_run(folder)] if folder is not None else []
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))

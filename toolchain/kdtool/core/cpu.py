@@ -5,10 +5,12 @@ Read from /proc (Linux). Elsewhere the flags are unknown, which is an empty set.
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
 PROC = Path("/proc")
+EMULATED = "KDTOOL_EMULATED"
 # x86: vectors and 8-bit dot products; ARM: dot product (asimddp), 8-bit matrices, half precision, SVE.
 INTERESTING = (
     "avx", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8",
@@ -40,9 +42,13 @@ def int8_target(proc: Path = PROC, machine: str = "") -> str:
 
 
 def is_emulated(proc: Path = PROC, machine: str = "") -> bool:
-    """Whether a program for ARM runs on an x86 processor, as under qemu: the kernel's cpuinfo tells."""
+    """Whether a program for ARM runs on an x86 processor, as under qemu: the kernel's cpuinfo tells.
+
+    Newer versions of qemu show the program a cpuinfo of their own, so whoever emulates can say so:
+    KDTOOL_EMULATED=1.
+    """
     machine = (machine or platform.machine()).lower()
-    return machine in ARM and bool(_values(proc, ("vendor_id",)))
+    return os.environ.get(EMULATED) == "1" or (machine in ARM and bool(_values(proc, ("vendor_id",))))
 
 
 def processor_name(proc: Path = PROC) -> str:

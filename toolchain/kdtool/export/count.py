@@ -9,7 +9,8 @@ the custom of the field:
     Gemm, MatMul    |Y| · K                              K: length of the inner dimension
     Attention       |Q| · L_k + |Y| · L_k                L_k: number of keys
 
-|T| is the number of elements of a tensor, for one image.
+|T| is the number of elements of a tensor, for one image. Parameters are the numbers of weights and biases,
+stored as floats or as the integers that DequantizeLinear reads; its scales and zero points are none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from pathlib import Path
 
 import onnx
 
+from kdtool.export.operators import FREE, STANDARD, Operator, has_subgraph, operator, spelt
 from kdtool.export.shapes import Shape, Shapes, tensor_shapes
+from kdtool.graph.onnxread import parsed, whole
 from kdtool.runtime.guard import read_model
 
 FLOAT_TYPES = {
@@ -30,13 +33,8 @@ FLOAT_TYPES = {
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.BFLOAT16,
 }
-# Operators with products we have no formula for; a model with one is reported, not billed at zero in silence.
-UNKNOWN_PRODUCTS = frozenset(
-    {
-        *("Einsum", "LSTM", "GRU", "RNN", "DeformConv", "DFT"),
-        *("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "QGemm"),
-    }
-)
+DEQUANTIZE = "DequantizeLinear"
+QUANTIZERS = frozenset({"QuantizeLinear", DEQUANTIZE})  # (values, scale, zero point)
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,12 @@ class Count:
     """Of one image.
 
     Attributes:
-        params: floating-point numbers stored in the graph. Batch norms are folded into their
-            convolutions, so there are fewer than the network was trained with.
+        params: numbers stored in the graph, floats and quantized ones. Batch norms are folded into
+            their convolutions, so there are fewer than the network was trained with.
         macs: multiply–accumulates.
         layers: what they consist of, in the order of the graph.
-        uncounted: operators that multiply and are not counted.
+        uncounted: operators that may multiply and are not counted: those that we have no formula for,
+            and whatever holds a subgraph or is a function of the file itself.
     """
 
     params: int
@@ -96,31 +95,74 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
         ModelFileError: broken or hostile, or shapes depend on more than the batch.
     """
     name = str(model) if isinstance(model, Path) else "the model"
-    proto = onnx.load_model_from_string(read_model(model)) if isinstance(model, Path) else model
+    proto = parsed(read_model(model), name) if isinstance(model, Path) else model
     shapes = tensor_shapes(proto, name)
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    for node in proto.graph.node:  # Constant, and what DequantizeLinear, Reshape, … make of constants
-        if all(source in constants for source in node.input if source):
-            constants.update(node.output)
-    layers = [
-        LayerCount(
-            name=node.name,
-            op=node.op_type,
-            output=shapes[node.output[0]],
-            params=sum(math.prod(shapes[name]) for name in node.input if name in constants),
-            macs=FORMULAS[node.op_type](node, shapes),
-            dynamic=not any(source in constants for source in node.input[:2]),
+    with whole(name):
+        return _count(proto, shapes)
+
+
+def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
+    graph = model.graph
+    stored = _stored(graph)
+    origins: dict[str, set[str]] = {name: {name} for name in [tensor.name for tensor in graph.initializer]}
+    layers: list[LayerCount] = []
+    billed: set[str] = set()  # a weight that two layers share is the first one's
+    for node in graph.node:
+        given = [source for source in node.input if source]
+        if all(source in origins for source in given):  # what DequantizeLinear, Reshape, … make of constants
+            made = set(node.output) if not given else set().union(*(origins[source] for source in given))
+            origins.update(dict.fromkeys(node.output, made))
+        if operator(node) not in FORMULAS:
+            continue
+        own = set().union(*(origins.get(source, set()) for source in given)) - billed
+        billed |= own
+        layers.append(
+            LayerCount(
+                name=node.name,
+                op=node.op_type,
+                output=shapes[node.output[0]],
+                params=sum(stored.get(name, 0) for name in own),
+                macs=FORMULAS[operator(node)](node, shapes),
+                dynamic=not any(source in origins for source in node.input[:2]),
+            )
         )
-        for node in proto.graph.node
-        if node.op_type in FORMULAS
-    ]
     return Count(
-        params=sum(
-            math.prod(t.dims) for t in proto.graph.initializer if t.data_type in FLOAT_TYPES and t.dims
-        ),
+        params=sum(stored.values()),
         macs=sum(layer.macs for layer in layers),
         layers=tuple(layers),
-        uncounted=tuple(sorted({n.op_type for n in proto.graph.node} & UNKNOWN_PRODUCTS)),
+        uncounted=_uncounted(model),
+    )
+
+
+def _stored(graph: onnx.GraphProto) -> dict[str, int]:
+    """Weight or bias → its elements, whichever way it is stored."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for value in node.attribute if node.op_type == "Constant" else ():
+            if value.name == "value":
+                tensors[node.output[0]] = value.t
+    readers = [node for node in graph.node if node.op_type in QUANTIZERS]
+    quantized = {node.input[0] for node in readers if node.op_type == DEQUANTIZE}
+    steps = {name for node in readers for name in node.input[1:]}  # scales and zero points
+    return {
+        name: math.prod(tensor.dims)
+        for name, tensor in tensors.items()
+        if tensor.dims and name not in steps and (name in quantized or tensor.data_type in FLOAT_TYPES)
+    }
+
+
+def _uncounted(model: onnx.ModelProto) -> tuple[str, ...]:
+    own = {(function.domain, function.name) for function in model.functions}
+    return tuple(
+        sorted(
+            {
+                spelt(operator(node))
+                for node in model.graph.node
+                if operator(node) in own
+                or has_subgraph(node)
+                or (operator(node) not in FORMULAS and operator(node) not in FREE)
+            }
+        )
     )
 
 
@@ -148,10 +190,10 @@ def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
     return (math.prod(shapes[node.input[0]]) + math.prod(shapes[node.output[0]])) * keys
 
 
-FORMULAS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "Attention": _attention,
+FORMULAS: Mapping[Operator, Callable[[onnx.NodeProto, Shapes], int]] = {
+    (STANDARD, "Conv"): _conv,
+    (STANDARD, "ConvTranspose"): _conv_transpose,
+    (STANDARD, "Gemm"): _gemm,
+    (STANDARD, "MatMul"): _matmul,
+    (STANDARD, "Attention"): _attention,
 }

@@ -14,6 +14,7 @@ from kdtool.export.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import INPUT, OUTPUT
 
 EXPORTER_LEAST = 18  # the exporter writes no older operator set
+NEWER = 20  # has operators of its own for what 18 spells out, and runtimes know it
 EXAMPLES = 2  # an example of one can freeze the batch at 1
 
 
@@ -48,10 +49,15 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
         raise ModelFileError(
             f"{arch} cannot be exported to ONNX with opset {opset} "
             f"({type(error).__name__}: {cause_of(error)}).",
-            "Try another operator set, --set export.opset=20, or another network.",
+            f"Try another operator set, --set export.opset={another(opset)}, or another network.",
         ) from error
     use_global_average_pool(model)
     return lowered(model, arch, opset) if opset < EXPORTER_LEAST else model
+
+
+def another(opset: int) -> int:
+    """An operator set to try where `opset` failed."""
+    return NEWER if opset != NEWER else EXPORTER_LEAST
 
 
 def lowered(model: onnx.ModelProto, arch: str, opset: int) -> onnx.ModelProto:

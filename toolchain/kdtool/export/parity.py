@@ -75,7 +75,7 @@ def check_parity(
 
 
 def _compare(expected: FloatArray, given: FloatArray, batch: int, tolerance: float, name: Path) -> Parity:
-    hint = "Try another operator set, --set export.opset=20, or another network; never ship this one."
+    hint = "Try another operator set than now, --set export.opset=…, or another network; never ship this one."
     if expected.shape != given.shape:
         raise GateError(
             f"{name}: for a batch of {batch}, torch answers {expected.shape} and ONNX Runtime {given.shape}.",

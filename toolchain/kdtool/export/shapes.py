@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import helper, shape_inference
+from onnx import helper
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.text import cause_of
+from kdtool.graph.onnxread import inferred
 from kdtool.runtime.onnxruntime import PROVIDERS, session_options
 
 Shape = tuple[int, ...]
@@ -25,12 +26,12 @@ def tensor_shapes(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
         name: how messages call the model.
 
     Raises:
-        ModelFileError: another side of an input is free, or the model does not run.
+        ModelFileError: another side of an input is free, the graph is broken, or does not run.
     """
     single = _of_one_image(model, name)
     found = {tensor.name: tuple(tensor.dims) for tensor in single.graph.initializer}
-    inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+    graph = inferred(single, name, values=True)
+    for value in (*graph.input, *graph.value_info, *graph.output):
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
             found[value.name] = tuple(dim.dim_value for dim in shape.dim)

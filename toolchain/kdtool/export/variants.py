@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from torch import nn
 
@@ -21,6 +20,7 @@ from kdtool.export.ortformat import open_ort, required_operators, write_ort
 from kdtool.export.parity import Parity, check_parity
 from kdtool.export.uint8 import pixels_of, with_pixels
 from kdtool.graph.onnxfile import INPUT, OUTPUT, onnx_bytes
+from kdtool.graph.onnxread import parsed
 from kdtool.runtime.guard import read_model
 from kdtool.runtime.onnxruntime import PROVIDERS, session_options
 
@@ -51,7 +51,7 @@ def uint8_variant(given: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
     preprocess = given.info.preprocess
     target = given.path.with_suffix(".uint8.onnx")
     info = replace(given.info, notes={**given.info.notes, "input": PIXELS})
-    content = onnx_bytes(with_pixels(onnx.load_model_from_string(read_model(given.path)), preprocess), info)
+    content = onnx_bytes(with_pixels(parsed(read_model(given.path), given.path), preprocess), info)
     with durable(target) as partial:
         partial.write_bytes(content)
         session = ort.InferenceSession(read_model(partial), session_options(1), providers=list(PROVIDERS))

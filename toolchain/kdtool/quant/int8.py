@@ -23,6 +23,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
+from kdtool.graph.onnxread import parsed
 from kdtool.quant.histogram import Range
 from kdtool.quant.target import Int8Recipe
 from kdtool.runtime.guard import read_model
@@ -52,7 +53,7 @@ def quantize_to_int8(
     Raises:
         ModelFileError: the quantizer cannot handle the graph.
     """
-    graph = onnx.load_model_from_string(read_model(source)).graph
+    graph = parsed(read_model(source), source).graph
     products_only = any(node.op_type == TRANSFORMER for node in graph.node)
     with _workplace(source.parent) as folder:
         # A copy, since the quantizer writes beside the file that it reads.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
-from onnx import shape_inference
 
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
@@ -20,6 +19,7 @@ from kdtool.core.screen import Bar
 from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.graph.onnxfile import INPUT
+from kdtool.graph.onnxread import inferred, parsed
 from kdtool.quant.calibrate import CalibrationImages
 from kdtool.quant.histogram import Extent, Histogram, Range
 from kdtool.quant.ranges import METHODS
@@ -40,8 +40,8 @@ def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> H
         ModelFileError: broken or hostile, or it does not run.
         GateError: an activation is NaN or infinite.
     """
-    model = onnx.load_model_from_string(read_model(source))
-    names = activations(model)
+    model = parsed(read_model(source), source)
+    names = activations(model, source)
     session = _opened(source, model, names)
     extents = {name: Extent() for name in names}
     for name, values in _seen(source, session, names, images, bar):
@@ -65,9 +65,13 @@ def ranges_of(histograms: Histograms, method: str, symmetric: bool) -> dict[str,
     return {name: choose(histogram, symmetric) for name, histogram in histograms.items()}
 
 
-def activations(model: onnx.ModelProto) -> list[str]:
-    """Float tensors that depend on the input, that itself included, in the order of the graph."""
-    graph = shape_inference.infer_shapes(model).graph
+def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[str]:
+    """Float tensors that depend on the input, that itself included, in the order of the graph.
+
+    Raises:
+        ModelFileError: the graph of the file `name` is broken.
+    """
+    graph = inferred(model, name)
     types = {
         value.name: value.type.tensor_type.elem_type
         for value in (*graph.input, *graph.value_info, *graph.output)

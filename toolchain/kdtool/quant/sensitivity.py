@@ -17,6 +17,7 @@ import onnx
 
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
+from kdtool.graph.onnxread import parsed
 from kdtool.quant.int8 import PRODUCTS
 from kdtool.quant.maker import Choice, Maker
 from kdtool.runtime.guard import read_model
@@ -53,7 +54,7 @@ def rank_layers(maker: Maker, choice: Choice, scratch: Path, screen: Screen) -> 
     """
     images = maker.images.first(IMAGES)
     expected = _answers(maker.source, images)
-    layers = layers_with_weights(onnx.load_model_from_string(read_model(maker.source)))
+    layers = layers_with_weights(parsed(read_model(maker.source), maker.source))
     ranked = []
     with screen.bar("sensitivity", len(layers)) as bar:
         for name, op in layers:

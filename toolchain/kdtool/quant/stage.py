@@ -150,9 +150,18 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
             )
             refined = task.refine(choice.recipe)
             _, info = measure_accuracy(refined, validation)
-            maker, finetuned = _maker(task, role, refined, info), True
-            maker.write(partial, choice)
-            after, _ = measure_accuracy(partial, validation)
+            tuner = _maker(task, role, refined, info)
+            tuner.write(partial, choice)
+            tuned, _ = measure_accuracy(partial, validation)
+            finetuned = tuned.correct > after.correct
+            if finetuned:
+                maker, after = tuner, tuned
+            else:
+                task.screen.say(
+                    f"{NAME}: {role}: fine-tuned for INT8 it answers {tuned} rightly, before {after}: "
+                    f"what was before is kept"
+                )
+                maker.write(partial, choice)
         if _lost(before, after) > settings.max_drop and settings.float_layers:
             choice, after = _with_float_layers(task, role, maker, choice, before, after, partial)
         if _lost(before, after) > settings.max_drop:

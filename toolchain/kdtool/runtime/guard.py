@@ -1,21 +1,24 @@
 """Is this file fit to be opened? Asked before any runtime sees it.
 
 A model file is untrusted input. Refused are: what is no ONNX file, tensors that point to other files,
-operators of unknown libraries, sizes the file cannot hold, and subgraphs nested without end. Field
+operators of unknown libraries, sizes the file cannot hold, constants that grow out of all proportion when a
+runtime works them out, nodes that give nothing, and subgraphs nested without end. Field
 numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kdtool.core.errors import ModelFileError
+from kdtool.runtime.folded import ELEMENTS_LIMIT as CONSTANT_LIMIT
+from kdtool.runtime.folded import Constants
 from kdtool.runtime.wire import BYTES, VARINT, Value, WireError, fields, packed, signed
 
 SIZE_LIMIT = (1 << 31) - 1  # protobuf's own
-ELEMENTS_LIMIT = 1 << 31  # of a declared input, output or intermediate value
+ELEMENTS_LIMIT = 1 << 27  # of a declared input, output or intermediate value: half a gigabyte of float32
 DEPTH_LIMIT = 32
 # ONNX's own, and what onnxruntime registers and writes into files it has optimized.
 DOMAINS = frozenset(
@@ -50,7 +53,9 @@ NESTED: dict[str, dict[int, str]] = {
 }
 OPSETS = {"model": 8, "function": 9}
 GRAPH, FUNCTION, FUNCTION_DOMAIN, NODE_DOMAIN, DIM = 7, 25, 10, 7, 1
-TENSOR_DIMS, EXTERNAL_DATA, DATA_LOCATION = 1, 13, 14
+TENSOR_DIMS, FLOAT_DATA, DOUBLE_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 4, 10, 13, 14
+WIDTHS = {FLOAT_DATA: 4, DOUBLE_DATA: 8}
+NODE_OUTPUT, SPARSE_DIMS = 2, 3
 
 
 class _RefusedError(ValueError):
@@ -95,7 +100,10 @@ def check_model(content: bytes, name: str) -> None:
         model = memoryview(content)
         if not any(number == GRAPH and kind == BYTES for number, kind, _ in fields(model)):
             raise WireError("it holds no graph")
-        _check("model", model, DOMAINS | frozenset(_own_domains(model)), 0)
+        constants = Constants()
+        _check("model", model, DOMAINS | frozenset(_own_domains(model)), 0, constants)
+        for operator, shape in constants.too_large():
+            raise _RefusedError(f"its {operator} makes a constant of the shape {_shape(shape)}")
     except WireError as error:
         raise ModelFileError(
             f"{name}: not an intact ONNX file ({error}).",
@@ -116,19 +124,26 @@ def _own_domains(model: memoryview) -> Iterator[str]:
                     yield _text(value)
 
 
-def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int) -> None:
+def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int, constants: Constants) -> None:
     if depth > DEPTH_LIMIT:
         raise _RefusedError(f"messages are nested more than {DEPTH_LIMIT} deep")
     nested = NESTED.get(kind, {})
     for number, _, value in fields(message):
         if number in nested:
-            _check(nested[number], _message(value), domains, depth + 1)
+            _check(nested[number], _message(value), domains, depth + 1, constants)
         elif number == OPSETS.get(kind):
             _check_domain(next((_text(v) for n, _, v in fields(_message(value)) if n == 1), ""), domains)
         elif kind == "node" and number == NODE_DOMAIN:
             _check_domain(_text(value), domains)
     if kind == "tensor":
         _check_tensor(message)
+        constants.add_tensor(message)
+    elif kind == "node":
+        if not any(number == NODE_OUTPUT for number, _, _ in fields(message)):
+            raise _RefusedError("a node of it has no output")
+        constants.add_node(message)
+    elif kind == "sparse":
+        _check_sparse(message)
     elif kind == "shape":
         _check_size([_dim(_message(value)) for number, _, value in fields(message) if number == DIM])
 
@@ -142,13 +157,29 @@ def _check_tensor(tensor: memoryview) -> None:
     dims: list[int] = []
     for number, kind, value in fields(tensor):
         if number == TENSOR_DIMS:
-            dims += [signed(dim) for dim in ([value] if isinstance(value, int) else packed(value))]
+            dims += [signed(dim) for dim in _list(value)]
+        elif number in WIDTHS and kind == BYTES and len(_message(value)) % WIDTHS[number]:
+            raise WireError("a tensor's values are cut off")
         elif number == EXTERNAL_DATA or (number == DATA_LOCATION and (kind != VARINT or value != 0)):
             raise _RefusedError("a tensor's values lie in another file (external data)")
     elements = math.prod(dims)
     # All values are in this message, and none is smaller than a bit.
     if min(dims, default=0) < 0 or elements > 8 * len(tensor):
         raise _RefusedError(f"a tensor claims the shape {_shape(dims)} with {len(tensor):,} bytes of content")
+
+
+def _check_sparse(tensor: memoryview) -> None:
+    """A runtime makes it dense when it loads the file."""
+    dims = [
+        signed(dim) for number, _, value in fields(tensor) if number == SPARSE_DIMS for dim in _list(value)
+    ]
+    if min(dims, default=0) < 0 or math.prod(dims) > CONSTANT_LIMIT:
+        raise _RefusedError(f"a sparse tensor claims the shape {_shape(dims)}")
+
+
+def _list(value: Value) -> Iterable[int]:
+    """Of a repeated field of integers, packed or not."""
+    return [value] if isinstance(value, int) else packed(value)
 
 
 def _check_size(dims: list[int]) -> None:
@@ -171,6 +202,6 @@ def _text(value: Value) -> str:
     return bytes(_message(value)).decode("utf-8", errors="replace")
 
 
-def _shape(dims: list[int]) -> str:
-    shown = " × ".join(str(dim) for dim in dims[:8])
+def _shape(dims: Sequence[float]) -> str:
+    shown = " × ".join(f"{dim:.0f}" for dim in dims[:8])
     return shown + (" × …" if len(dims) > 8 else "")

@@ -31,11 +31,13 @@ class Int8:
         symmetric: activations from −127 to 127 around 0, else from 0 to 255.
         reduce_range: weights of 7 bits.
         per_channel: a scale for each output channel of a weight.
+        signed_weights: weights lie around 0, else from their smallest to their largest value.
     """
 
     symmetric: bool
     reduce_range: bool
     per_channel: bool
+    signed_weights: bool
 
 
 @torch.no_grad()
@@ -80,13 +82,20 @@ def fake_activation(x: Tensor, span: Range, int8: Int8) -> Tensor:
 
 
 def fake_weight(weight: Tensor, int8: Int8) -> Tensor:
-    """`weight` (C, …) on a symmetric grid, of each channel or of the whole."""
-    largest = 64 if int8.reduce_range else 127
-    extent = weight.detach().abs().flatten(1).amax(1)
-    extent = extent if int8.per_channel else extent.amax().expand_as(extent)
-    scale = (extent / largest).clamp_min(TINY).float()
-    zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -largest, largest)
+    """`weight` (C, …) on a grid of each channel or of the whole; signed, it is symmetric around 0."""
+    values = weight.detach().flatten(1)
+    low, high = values.amin(1).clamp_max(0), values.amax(1).clamp_min(0)
+    if not int8.per_channel:
+        low, high = low.amin().expand_as(low), high.amax().expand_as(high)
+    if int8.signed_weights:
+        largest = 64 if int8.reduce_range else 127
+        scale = (torch.maximum(-low, high) / largest).clamp_min(TINY).float()
+        zero = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -largest, largest)
+    levels = 127 if int8.reduce_range else 255
+    scale = ((high - low) / levels).clamp_min(TINY).float()
+    zero = (-low / scale).round().clamp(0, levels).to(torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, 0, levels)
 
 
 def _forward(module: nn.Module, span: Range, int8: Int8, x: Tensor) -> Tensor:
