@@ -26,6 +26,8 @@ from kdtool.bundle.stage import write_bundle
 from kdtool.bundle.targets import TARGETS
 from kdtool.bundle.verify import verify
 from kdtool.cli import main
+from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
+from kdtool.core.claim import Thresholds, Verdict
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import Preprocess, decode
@@ -170,6 +172,28 @@ def test_hostile_class_names_are_text_everywhere(make_bundle_run: Callable[..., 
     assert r"a\|b \*c\* \[d\]" in (folder / "MODEL_CARD.md").read_text()
     assert len((folder / "labels.txt").read_text().splitlines()) == 3
     assert set(json.loads((folder / "bundle.json").read_text())["labels"]) == set(HOSTILE)
+
+
+@pytest.mark.parametrize("void", [(), ("the processor is emulated",)], ids=["counts", "void"])
+def test_void_latencies_are_published_nowhere(run: RunFolder, void: tuple[str, ...]) -> None:
+    model = run.onnx_model("student")
+    row = ModelResult(
+        "student", "student", "fp32", 0.5, (0.25, 0.75), 12, None, None, 700, 9000, 30,
+        Latency(1.25, 2.5, (1.25, 2.5), (3.0,), 1), model.name, sha256_file(model),
+    )  # fmt: skip
+    host = Host("A CPU", "x86_64", (), 4, 2, None, None, None, None, (), None, "Linux", {})
+    claim = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
+    result = BenchResult(host, (row,), claim, None, ("a note",), void=void)
+    run.bench.write_text(json.dumps(result.to_json()))
+    folder = write_bundle(run, Options(), REMOTE, QUIET)
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "| model.onnx | 50.0 |" in card  # the accuracy counts in any case
+    assert ("1.25" in card) != bool(void)
+    assert ("Void (the processor is emulated), measured on: A CPU" in card) == bool(void)
+    for name in ("bundle.json", "web/bundle.json"):
+        said = json.loads((folder / name).read_text())
+        assert said["card"]["void"] == list(void)
+        assert (said["models"][0]["latency"] is None) == bool(void)
 
 
 # --- once more ---------------------------------------------------------------------------------

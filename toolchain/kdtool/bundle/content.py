@@ -65,6 +65,7 @@ def record(content: Content) -> dict[str, Any]:
         "card": {
             "n_images": next((row.n_images for row in bench.models if row.n_images), None) if bench else None,
             "host": host_in_words(bench.host) if bench else None,
+            "void": list(about.void),
             "facts": [list(fact) for fact in (*about.facts, *about.data, *licences)],
         },
     }
@@ -112,6 +113,7 @@ def card(content: Content) -> str:
             if model.latency
         ],
         "host": host_in_words(about.bench.host) if about.bench else "",
+        "void": about.void,
         "notes": about.bench.notes if about.bench else (),
         "compute": about.compute,
         "license": options.license,

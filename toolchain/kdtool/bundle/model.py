@@ -20,7 +20,7 @@ class ShippedModel:
     Attributes:
         web: its address in the page, "" where the page does not offer it.
         ir, opset: 0 where the format has none.
-        latency: p50 and p90 in ms, threads and samples, as bench measured them.
+        latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
     """
 
     file: str
@@ -45,7 +45,7 @@ def describe(path: Path, kind: Kind, session: ShippedSession, about: About, role
     versions = versions_in(content) if path.suffix == ".onnx" else None
     digest = sha256_bytes(content)
     row = about.measured(digest, role, kind.name)
-    latency = row.latency_ms if row else None
+    latency = row.latency_ms if row and not about.void else None
     return ShippedModel(
         file=kind.file,
         kind=kind.name,
