@@ -218,7 +218,7 @@ def test_other_options_make_another_bundle(run: RunFolder) -> None:
     folder = write_bundle(run, Options(license="CC-BY-4.0", data_license="private"), REMOTE, QUIET)
     assert "- **Model**: CC-BY-4.0" in (folder / "MODEL_CARD.md").read_text()
     assert "- **Training data**: private" in (folder / "MODEL_CARD.md").read_text()
-    assert '\nlicense: "CC-BY-4.0"\n' in (folder / "README.md").read_text()
+    assert "\nlicense: cc-by-4.0\n" in (folder / "README.md").read_text()
 
 
 def test_a_folder_of_something_else_is_left_alone(run: RunFolder) -> None:
@@ -272,6 +272,30 @@ def test_a_target_that_nothing_fits_fails_when_asked_for_and_warns_when_not(
     folder = write_bundle(run, Options(), REMOTE, listener)
     assert any("No file fits web without a doubt" in said for said in listener.warned)
     assert re.search(r"\| web \|.*\| none of these \|.*opset 21", (folder / "README.md").read_text())
+
+
+def section(readme: str, title: str) -> str:
+    return readme.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_a_section_says_where_its_snippet_is_not_for_the_file_to_take(
+    bundled: Path, make_bundle_run: Callable[..., RunFolder]
+) -> None:
+    command = "`kdtool export --onnx --compat`"
+    run = make_bundle_run(opset=21)
+    run.onnx_model("student", "int8").unlink()
+    readme = (write_bundle(run, Options(), REMOTE, QUIET) / "README.md").read_text()
+    assert f"onnxruntime-web 1.17 does not load `model.onnx`.** Make one that it loads with {command}" in (
+        section(readme, "Web")
+    )
+    assert command not in section(readme, "Android")
+    assert re.search(r"\| android \|.*\| `model\.uint8\.onnx` \|", readme)
+    assert "The snippet feeds `model.onnx`; `model.uint8.onnx`, the file to take, is fed otherwise." in (
+        section(readme, "Android")
+    )
+    usual = (bundled / "README.md").read_text()
+    assert command not in usual
+    assert "The snippet feeds" not in usual
 
 
 def test_each_target_takes_what_it_runs_well(bundled: Path) -> None:
