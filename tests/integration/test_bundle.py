@@ -26,6 +26,8 @@ from kdtool.bundle.stage import write_bundle
 from kdtool.bundle.targets import TARGETS
 from kdtool.bundle.verify import verify
 from kdtool.cli import main
+from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
+from kdtool.core.claim import Thresholds, Verdict
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import Preprocess, decode
@@ -172,6 +174,28 @@ def test_hostile_class_names_are_text_everywhere(make_bundle_run: Callable[..., 
     assert set(json.loads((folder / "bundle.json").read_text())["labels"]) == set(HOSTILE)
 
 
+@pytest.mark.parametrize("void", [(), ("the processor is emulated",)], ids=["counts", "void"])
+def test_void_latencies_are_published_nowhere(run: RunFolder, void: tuple[str, ...]) -> None:
+    model = run.onnx_model("student")
+    row = ModelResult(
+        "student", "student", "fp32", 0.5, (0.25, 0.75), 12, None, None, 700, 9000, 30,
+        Latency(1.25, 2.5, (1.25, 2.5), (3.0,), 1), model.name, sha256_file(model),
+    )  # fmt: skip
+    host = Host("A CPU", "x86_64", (), 4, 2, None, None, None, None, (), None, "Linux", {})
+    claim = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
+    result = BenchResult(host, (row,), claim, None, ("a note",), void=void)
+    run.bench.write_text(json.dumps(result.to_json()))
+    folder = write_bundle(run, Options(), REMOTE, QUIET)
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "| model.onnx | 50.0 |" in card  # the accuracy counts in any case
+    assert ("1.25" in card) != bool(void)
+    assert ("Void (the processor is emulated), measured on: A CPU" in card) == bool(void)
+    for name in ("bundle.json", "web/bundle.json"):
+        said = json.loads((folder / name).read_text())
+        assert said["card"]["void"] == list(void)
+        assert (said["models"][0]["latency"] is None) == bool(void)
+
+
 # --- once more ---------------------------------------------------------------------------------
 
 
@@ -194,7 +218,7 @@ def test_other_options_make_another_bundle(run: RunFolder) -> None:
     folder = write_bundle(run, Options(license="CC-BY-4.0", data_license="private"), REMOTE, QUIET)
     assert "- **Model**: CC-BY-4.0" in (folder / "MODEL_CARD.md").read_text()
     assert "- **Training data**: private" in (folder / "MODEL_CARD.md").read_text()
-    assert '\nlicense: "CC-BY-4.0"\n' in (folder / "README.md").read_text()
+    assert "\nlicense: cc-by-4.0\n" in (folder / "README.md").read_text()
 
 
 def test_a_folder_of_something_else_is_left_alone(run: RunFolder) -> None:
@@ -248,6 +272,30 @@ def test_a_target_that_nothing_fits_fails_when_asked_for_and_warns_when_not(
     folder = write_bundle(run, Options(), REMOTE, listener)
     assert any("No file fits web without a doubt" in said for said in listener.warned)
     assert re.search(r"\| web \|.*\| none of these \|.*opset 21", (folder / "README.md").read_text())
+
+
+def section(readme: str, title: str) -> str:
+    return readme.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_a_section_says_where_its_snippet_is_not_for_the_file_to_take(
+    bundled: Path, make_bundle_run: Callable[..., RunFolder]
+) -> None:
+    command = "`kdtool export --onnx --compat`"
+    run = make_bundle_run(opset=21)
+    run.onnx_model("student", "int8").unlink()
+    readme = (write_bundle(run, Options(), REMOTE, QUIET) / "README.md").read_text()
+    assert f"onnxruntime-web 1.17 does not load `model.onnx`.** Make one that it loads with {command}" in (
+        section(readme, "Web")
+    )
+    assert command not in section(readme, "Android")
+    assert re.search(r"\| android \|.*\| `model\.uint8\.onnx` \|", readme)
+    assert "The snippet feeds `model.onnx`; `model.uint8.onnx`, the file to take, is fed otherwise." in (
+        section(readme, "Android")
+    )
+    usual = (bundled / "README.md").read_text()
+    assert command not in usual
+    assert "The snippet feeds" not in usual
 
 
 def test_each_target_takes_what_it_runs_well(bundled: Path) -> None:

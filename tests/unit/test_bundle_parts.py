@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdtool.bundle import texts
 from kdtool.bundle.checksums import SUMS, differences, part_of, sums
+from kdtool.bundle.licences import front_matter
+from kdtool.bundle.made import Made, made
 from kdtool.bundle.onnxfacts import Versions, versions_in
+from kdtool.bundle.options import UNSTATED
 from kdtool.bundle.rename import rename_input
 from kdtool.bundle.targets import TARGETS, doubts, examine, take
 from kdtool.core.errors import ModelFileError
+from kdtool.core.manifest import Stage
+from kdtool.core.run import RunFolder
 from kdtool.runtime.wire import WireError
 
 
@@ -82,9 +87,13 @@ class File:
     ir: int = 8
     opset: int = 18
     bytes: int = 10_000_000
+    made_for: str | None = None
+    faster: bool | None = None
 
 
 FLOAT, INT8 = File("model.onnx", "fp32"), File("model.int8.onnx", "int8")
+FASTER = replace(INT8, made_for="x86-avx2", faster=True)
+SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,10 @@ FLOAT, INT8 = File("model.onnx", "fp32"), File("model.int8.onnx", "int8")
         ("ios", (INT8,), ""),
         ("flutter", (File("model.onnx", "fp32", opset=20), INT8), "model.int8.onnx"),
         ("web", (File("model.onnx", "fp32", ir=10),), ""),
+        ("python", (FLOAT, INT8), "model.int8.onnx"),
+        ("python", (FLOAT, FASTER), "model.int8.onnx"),
+        ("python", (FLOAT, SLOWER), "model.onnx"),
+        ("android", (FLOAT, SLOWER), "model.int8.onnx"),  # measured on another kind of processor
     ],
 )
 def test_what_to_take(target: str, files: tuple[File, ...], taken: str) -> None:
@@ -108,6 +121,61 @@ def test_a_heavy_file_loads_and_is_doubted() -> None:
     findings = examine([chosen], heavy)
     assert take(chosen, heavy, findings) == "model.onnx"
     assert list(doubts(chosen, "model.onnx", findings)) == ["model.onnx: 85.0 MB, more than 50."]
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "said"),
+    [
+        ("android", INT8, []),
+        ("android", replace(INT8, made_for="arm-dotprod"), []),
+        (
+            "android", SLOWER,
+            ["model.int8.onnx: made for x86-avx2; make one with `kdtool quantize --target arm-dotprod`."],
+        ),
+        (
+            "python", FASTER,
+            ["model.int8.onnx: made for x86-avx2; on another processor make one with `kdtool quantize`."],
+        ),
+        ("ios", SLOWER, []),  # which takes float32
+    ],
+)  # fmt: skip
+def test_int8_for_another_processor_is_said(target: str, model: File, said: list[str]) -> None:
+    chosen, files = TARGETS[target], (FLOAT, model)
+    findings = examine([chosen], files)
+    assert list(doubts(chosen, take(chosen, files, findings), findings)) == said
+
+
+def test_why_float32_comes_first_is_said() -> None:
+    chosen = TARGETS["python"]
+    (said,) = doubts(chosen, "model.onnx", examine([chosen], (FLOAT, SLOWER)))
+    assert "not faster than float32 with confidence on the machine that made it" in said
+
+
+@pytest.mark.parametrize(
+    ("speed", "faster"), [(None, None), ({"ci": [1.09, 2]}, False), ({"ci": [1.1, 2]}, True)]
+)
+def test_what_quantize_found_out_is_known(tmp_path: Path, speed: object, faster: bool | None) -> None:
+    run = RunFolder(tmp_path)
+    assert made(run, "student", "int8") == Made()
+    facts = {"recipe": {"target": "arm"}, "speed": speed}
+    run.onnx.mkdir()
+    Stage("quantize", run.onnx, {}, run.quantize_manifest("student").name).seal([], facts, {})
+    assert made(run, "student", "int8") == Made("arm", faster)
+    assert made(run, "student", "fp32") == Made()
+
+
+@pytest.mark.parametrize(
+    ("license", "lines"),
+    [
+        ("CC-BY-4.0", "license: cc-by-4.0"),
+        ("MIT", "license: mit"),
+        ("GPL-3.0-only", 'license: other\nlicense_name: "GPL-3.0-only"'),
+        ("mine: all\n---", 'license: other\nlicense_name: "mine: all\\n---"'),
+        (UNSTATED, "license: other"),
+    ],
+)
+def test_the_licence_is_stated_as_the_hub_knows_it(license: str, lines: str) -> None:
+    assert front_matter(license) == lines
 
 
 @pytest.mark.parametrize(

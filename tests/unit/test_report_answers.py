@@ -143,6 +143,19 @@ def test_the_page_sets_runs_side_by_side_and_marks_what_cannot_be_compared(pair:
     assert "Beside other runs" not in write_report(first, QUIET).read_text()
 
 
+def test_void_latencies_are_not_set_side_by_side(pair: tuple[Path, Path]) -> None:
+    from kdtool.core.run import RunFolder
+    from kdtool.core.screen import QUIET
+    from kdtool.report.stage import write_report
+
+    first, second = (RunFolder(path) for path in pair)
+    bench = json.loads(second.bench.read_text())
+    second.bench.write_text(json.dumps({**bench, "void": ["the processor is emulated"]}))
+    html = write_report(first, QUIET, [second]).read_text()
+    assert html.count("<td>void †</td>") == 2  # FP32 and INT8 of the second run
+    assert "2.00 †" not in html
+
+
 def test_a_run_that_was_not_measured_cannot_stand_beside(pair: tuple[Path, Path]) -> None:
     from kdtool.core.errors import UsageError
     from kdtool.core.run import RunFolder

@@ -48,6 +48,11 @@ class About:
     weakest: tuple[ClassScore, ...]
     compute: str
 
+    @property
+    def void(self) -> tuple[str, ...]:
+        """Reasons why latencies do not count at all."""
+        return self.bench.void if self.bench else ()
+
     def measured(self, sha256: str, role: str, precision: str) -> ModelResult | None:
         """The row of bench.json that measured this very file."""
         rows = self.bench.models if self.bench else ()

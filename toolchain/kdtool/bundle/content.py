@@ -10,13 +10,14 @@ from kdtool import __version__
 from kdtool.bundle import texts
 from kdtool.bundle.about import About, host_in_words
 from kdtool.bundle.golden import PIXEL_TOLERANCE, Golden
+from kdtool.bundle.licences import front_matter
 from kdtool.bundle.model import ShippedModel
-from kdtool.bundle.options import UNSTATED, Options
+from kdtool.bundle.options import Options
 from kdtool.bundle.runtime import VERSION as ORT_VERSION
 from kdtool.bundle.runtime import WebRuntime
 from kdtool.bundle.shipped import REDUCED
 from kdtool.bundle.spec import preprocess_json
-from kdtool.bundle.targets import Finding, Target, doubts, take
+from kdtool.bundle.targets import TARGETS, Finding, Target, doubts, examine, take
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 
@@ -65,6 +66,7 @@ def record(content: Content) -> dict[str, Any]:
         "card": {
             "n_images": next((row.n_images for row in bench.models if row.n_images), None) if bench else None,
             "host": host_in_words(bench.host) if bench else None,
+            "void": list(about.void),
             "facts": [list(fact) for fact in (*about.facts, *about.data, *licences)],
         },
     }
@@ -112,6 +114,7 @@ def card(content: Content) -> str:
             if model.latency
         ],
         "host": host_in_words(about.bench.host) if about.bench else "",
+        "void": about.void,
         "notes": about.bench.notes if about.bench else (),
         "compute": about.compute,
         "license": options.license,
@@ -125,14 +128,13 @@ def readme(content: Content) -> str:
     """README.md, with a snippet for each kind of app."""
     info, models = content.info, content.models
     taken = {target.name: take(target, models, content.findings) for target in content.targets}
-    shown = {target: _for_snippet(taken.get(target, ""), models) for target in SNIPPET_TARGETS.values()}
+    fed = {name: _for_snippet(TARGETS[name], models) for name in SNIPPET_TARGETS.values()}
     common = _preprocess_values(info.preprocess)
     snippets = {
-        key: texts.render(texts.SNIPPETS[key], common | _snippet_values(shown[target]))
+        key: texts.render(texts.SNIPPETS[key], common | _snippet_values(fed[target][0]))
         for key, target in SNIPPET_TARGETS.items()
     }
     example = content.golden.vectors[0].image
-    license = content.options.license
     values = {
         **common,
         **snippets,
@@ -151,11 +153,12 @@ def readme(content: Content) -> str:
             }
             for target in content.targets
         ],
-        "take": {target.replace("-", "_"): model.file for target, model in shown.items()},
+        "take": {name.replace("-", "_"): model.file for name, (model, _) in fed.items()},
+        "but": {name.replace("-", "_"): sentence for name, (_, sentence) in fed.items()},
         "example": example,
         "pixel_tolerance": PIXEL_TOLERANCE,
         "ort_version": ORT_VERSION,
-        "license_yaml": texts.yaml("other" if license == UNSTATED else license),
+        "license_yaml": front_matter(content.options.license),
     }
     return texts.render(f"{texts.README}.jinja", values)
 
@@ -181,9 +184,23 @@ def _snippet_values(model: ShippedModel) -> dict[str, str]:
     }
 
 
-def _for_snippet(file: str, models: Sequence[ShippedModel]) -> ShippedModel:
-    """The file recommended, where the snippet can feed it; else float32."""
-    return next((m for m in models if m.file == file and m.kind in FLOAT_KINDS), models[0])
+def _for_snippet(target: Target, models: Sequence[ShippedModel]) -> tuple[ShippedModel, str]:
+    """The file that the snippet feeds, and what is to be said where that is not the file to take."""
+    findings = examine([target], models)
+    file = take(target, models, findings)
+    loads = {finding.file for finding in findings if finding.loads}
+    usable = {model.file for model in models if model.file in loads and model.kind in target.kinds}
+    candidates = [model for model in models if model.kind in FLOAT_KINDS]
+    fed = min(candidates, key=lambda model: (model.file != file, model.file not in usable))
+    said = []
+    if fed.file not in usable:
+        said.append(
+            f"**{target.package} {target.release} does not load `{fed.file}`.** Make one that it loads with "
+            "`kdtool export --onnx --compat`, then `kdtool bundle` again."
+        )
+    if file not in ("", fed.file):
+        said.append(f"The snippet feeds `{fed.file}`; `{file}`, the file to take, is fed otherwise.")
+    return fed, " ".join(said)
 
 
 def _python(model: str, example: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.bundle.about import About
+from kdtool.bundle.made import Made
 from kdtool.bundle.onnxfacts import versions_in
 from kdtool.bundle.session import Input, ShippedSession
 from kdtool.bundle.shipped import Kind
@@ -20,7 +21,8 @@ class ShippedModel:
     Attributes:
         web: its address in the page, "" where the page does not offer it.
         ir, opset: 0 where the format has none.
-        latency: p50 and p90 in ms, threads and samples, as bench measured them.
+        latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
+        made_for, faster: of INT8, see `Made`.
     """
 
     file: str
@@ -37,15 +39,19 @@ class ShippedModel:
     accuracy: float | None
     accuracy_ci: tuple[float, float] | None
     latency: Mapping[str, float] | None
+    made_for: str | None
+    faster: bool | None
 
 
-def describe(path: Path, kind: Kind, session: ShippedSession, about: About, role: str) -> ShippedModel:
+def describe(
+    path: Path, kind: Kind, session: ShippedSession, about: About, role: str, made: Made
+) -> ShippedModel:
     """The file `path`, with what bench measured of this very file."""
     content = path.read_bytes()
     versions = versions_in(content) if path.suffix == ".onnx" else None
     digest = sha256_bytes(content)
     row = about.measured(digest, role, kind.name)
-    latency = row.latency_ms if row else None
+    latency = row.latency_ms if row and not about.void else None
     return ShippedModel(
         file=kind.file,
         kind=kind.name,
@@ -70,4 +76,6 @@ def describe(path: Path, kind: Kind, session: ShippedSession, about: About, role
             if latency
             else None
         ),
+        made_for=made.target,
+        faster=made.faster,
     )

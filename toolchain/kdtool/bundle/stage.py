@@ -26,6 +26,7 @@ from kdtool.bundle.archive import write_zip
 from kdtool.bundle.checksums import PARTS, SUMS, part_of, sums
 from kdtool.bundle.golden import FOLDER as GOLDEN
 from kdtool.bundle.hub import write_hub
+from kdtool.bundle.made import made
 from kdtool.bundle.model import describe
 from kdtool.bundle.options import Options
 from kdtool.bundle.pictures import drawn, photographs
@@ -107,7 +108,8 @@ def _fill(
         copy(operators, folder / REDUCED)
     sessions = {s.kind.file: (s.kind, open_shipped(folder / s.kind.file)) for s in found}
     models = tuple(
-        describe(folder / file, kind, session, about, info.role) for file, (kind, session) in sessions.items()
+        describe(folder / file, kind, session, about, info.role, made(run, options.role, kind.name))
+        for file, (kind, session) in sessions.items()
     )
     targets = chosen(options.targets)
     findings = examine(targets, models)
@@ -129,7 +131,10 @@ def _fill(
         names = [name for name in _files_in(folder) if part_of(name) == part]
         inside = folder / part
         put(inside / SUMS, sums(inside, [name.removeprefix(f"{part}/") for name in names]))
-    return [{**asdict(finding), "reasons": list(finding.reasons)} for finding in findings]
+    return [
+        {**asdict(finding), "reasons": list(finding.reasons), "remarks": list(finding.remarks)}
+        for finding in findings
+    ]
 
 
 def _web(folder: Path, said: content.Content, runtime: WebRuntime) -> None:
@@ -154,7 +159,14 @@ def _inputs(run: RunFolder, found: Sequence[Source], options: Options, runtime: 
     """What the bundle is a function of."""
     operators = operators_config(run, options.role)
     models = [*(source.path for source in found), *([operators] if operators else [])]
-    parents = [*models, run.record, run.bench, run.predictions, run.data / "manifest.json"]
+    parents = [
+        *models,
+        run.quantize_manifest(options.role),
+        run.record,
+        run.bench,
+        run.predictions,
+        run.data / "manifest.json",
+    ]
     return {
         "name": run.path.resolve().name,
         "kdtool": __version__,

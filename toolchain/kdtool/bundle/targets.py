@@ -26,6 +26,7 @@ class Target:
         ir, opset: the newest that this release loads.
         megabytes: above which a single model file is a nuisance to download or to ship.
         kinds: what it can run well, best first; `int8` is left out where the platform runs it worse.
+        processor: what `kdtool quantize --target` calls its processor; "" where it may be any.
     """
 
     name: str
@@ -35,11 +36,12 @@ class Target:
     opset: int
     megabytes: int
     kinds: tuple[str, ...]
+    processor: str
     note: str
 
 
 class Candidate(Protocol):
-    """A model file to choose from; `bytes` is its size."""
+    """A model file to choose from; `bytes` is its size, `made_for` and `faster` are as in `Made`."""
 
     @property
     def file(self) -> str: ...
@@ -56,15 +58,27 @@ class Candidate(Protocol):
     @property
     def bytes(self) -> int: ...
 
+    @property
+    def made_for(self) -> str | None: ...
+
+    @property
+    def faster(self) -> bool | None: ...
+
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a target loads a file; `reasons` are empty where it does and nothing is to be said."""
+    """Whether a target loads a file.
+
+    Attributes:
+        reasons: what speaks against the file; empty where it fits.
+        remarks: what is to be known of one that fits.
+    """
 
     target: str
     file: str
     loads: bool
     reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 TARGETS = {
@@ -72,27 +86,30 @@ TARGETS = {
     for target in (
         Target(
             "android", "com.microsoft.onnxruntime:onnxruntime-android", "1.20", 10, 21, 50,
-            ("int8", "uint8", "fp32", "ort"), "NNAPI is deprecated: use the default CPU provider or XNNPACK.",
+            ("int8", "uint8", "fp32", "ort"), "arm-dotprod",
+            "NNAPI is deprecated: use the default CPU provider or XNNPACK.",
         ),
         Target(
             "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 10, 21, 50,
-            ("fp32", "ort"), "CoreML has no quantize operators: INT8 would run on the CPU alone.",
+            ("fp32", "ort"), "arm-dotprod",
+            "CoreML has no quantize operators: INT8 would run on the CPU alone.",
         ),
         Target(
             "flutter", "onnxruntime (pub.dev)", "1.15", 9, 19, 50,
-            ("int8", "fp32"), "The package lags behind ONNX Runtime.",
+            ("int8", "fp32"), "arm-dotprod", "The package lags behind ONNX Runtime.",
         ),
         Target(
             "react-native", "onnxruntime-react-native", "1.17", 9, 20, 50,
-            ("int8", "fp32", "ort"), "The package lags behind ONNX Runtime.",
+            ("int8", "fp32", "ort"), "arm-dotprod", "The package lags behind ONNX Runtime.",
         ),
         Target(
             "web", "onnxruntime-web", "1.17", 9, 20, 50,
-            ("fp32",), "Under WebAssembly the quantized model is usually slower: measure it on the page.",
+            ("fp32",), "web",
+            "Under WebAssembly the quantized model is usually slower: measure it on the page.",
         ),
         Target(
             "python", "onnxruntime", "1.20", 10, 21, 2000,
-            ("int8", "uint8", "fp32", "ort"), "Raspberry Pi and servers.",
+            ("int8", "uint8", "fp32", "ort"), "", "Raspberry Pi and servers.",
         ),
     )
 }  # fmt: skip
@@ -120,17 +137,25 @@ def examine(targets: Iterable[Target], models: Sequence[Candidate]) -> tuple[Fin
 
 
 def take(target: Target, models: Sequence[Candidate], findings: Sequence[Finding]) -> str:
-    """The file to take: the first of the target's kinds that it loads; "" where it loads none."""
+    """The file to take: the first of the target's kinds that it loads; "" where it loads none.
+
+    Float32 comes first where the target is a machine like the one that found INT8 not worth it.
+    """
     loads = {finding.file for finding in findings if finding.target == target.name and finding.loads}
-    fitting = [m for kind in target.kinds for m in models if m.kind == kind and m.file in loads]
+    kinds = list(target.kinds)
+    if not target.processor and any(model.faster is False for model in models):
+        kinds.sort(key=lambda kind: kind != "fp32")
+    fitting = [m for kind in kinds for m in models if m.kind == kind and m.file in loads]
     return fitting[0].file if fitting else ""
 
 
 def doubts(target: Target, file: str, findings: Sequence[Finding]) -> Iterator[str]:
-    """What is to be said against the file to take, or against all where there is none."""
+    """What speaks against the file to take, or against all where there is none; and what is to be known."""
     for finding in findings:
-        if finding.target == target.name and finding.reasons and (finding.file == file or not file):
-            yield f"{finding.file}: {', '.join(finding.reasons)}."
+        if finding.target == target.name:
+            said = (*(finding.reasons if file in ("", finding.file) else ()), *finding.remarks)
+            if said:
+                yield f"{finding.file}: {', '.join(said)}."
 
 
 def require_fit(findings: Sequence[Finding], names: Iterable[str]) -> None:
@@ -165,4 +190,15 @@ def _examined(target: Target, model: Candidate) -> Finding:
         reasons.append(f"{model.bytes / MEGABYTE:.1f} MB, more than {target.megabytes}")
     if model.kind not in target.kinds:
         reasons.append(f"{model.kind} is not for this target")
-    return Finding(target.name, model.file, loads, tuple(reasons))
+    remarks = _remarks(target, model) if loads and model.kind in target.kinds else ()
+    return Finding(target.name, model.file, loads, tuple(reasons), tuple(remarks))
+
+
+def _remarks(target: Target, model: Candidate) -> Iterator[str]:
+    """What is known of an INT8 file: its processor, and its speed where that may be the target's."""
+    if model.made_for and not target.processor:
+        yield f"made for {model.made_for}; on another processor make one with `kdtool quantize`"
+    elif model.made_for and model.made_for != target.processor:
+        yield f"made for {model.made_for}; make one with `kdtool quantize --target {target.processor}`"
+    if model.faster is False and not target.processor:
+        yield "not faster than float32 with confidence on the machine that made it"

@@ -18,7 +18,7 @@ from kdtool.core.launch import process_count, process_rank
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": (
         "kdtool.cli.init",
-        "Look at photographs and write a recipe for them, with a reason beside each line.",
+        "Look at photographs and write a recipe for them, with a reason beside most lines.",
     ),
     "run": ("kdtool.cli.run", "From photographs to a proven small model: every stage."),
     "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),

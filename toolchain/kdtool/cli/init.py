@@ -18,10 +18,10 @@ from kdtool.core.errors import UsageError
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(data: str, out: Path | None, force: bool) -> None:
-    """Look at photographs and write a recipe for them, with a reason beside each line.
+    """Look at photographs and write a recipe for them, with a reason beside most lines.
 
-    DATA is a folder of class folders, or a CSV or JSONL manifest. Nothing is trained; every image's header is
-    read, for the sizes.
+    DATA is a folder of class folders, or a CSV or JSONL manifest. Nothing is trained or decoded; every
+    image is opened, for its size.
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.files import write_text

@@ -20,7 +20,8 @@ LOOPBACK = "127.0.0.1"
     "--host",
     default=LOOPBACK,
     show_default=True,
-    help="Address to listen on. Camera and offline use want https or localhost.",
+    help="Address to listen on; 0.0.0.0: every one of this machine. "
+    "Camera and offline use want https or localhost.",
 )
 def command(bundle: Path | None, port: int, host: str) -> None:
     """Give out the page of a bundle, on this machine alone.
@@ -28,7 +29,7 @@ def command(bundle: Path | None, port: int, host: str) -> None:
     BUNDLE is the folder that kdtool bundle wrote; without it that of the newest run. Ctrl-C ends it. The
     folder web/ in it may as well be put on any web server.
     """
-    from kdtool.bundle.serve import open_server
+    from kdtool.bundle.serve import addresses, open_server
     from kdtool.core.run import newest_run
 
     if bundle is None:
@@ -36,8 +37,8 @@ def command(bundle: Path | None, port: int, host: str) -> None:
         if not bundle.is_dir():
             raise UsageError(f"{bundle}: no such folder.", f"Make it with: kdtool bundle {bundle.parent}")
     with open_server(bundle, host, port) as server:
-        shown = "localhost" if host == LOOPBACK else host
-        click.echo(f"http://{shown}:{server.server_address[1]}/", nl=True)
+        for address in addresses(server, host):
+            click.echo(address)
         click.echo(f"The page of {bundle}. Ctrl-C ends it.", err=True)
         try:
             server.serve_forever()

@@ -66,9 +66,22 @@ def assign(
 
 def planned_counts(listing: Listing, settings: DataSettings, seed: int) -> dict[str, int]:
     """Split → photographs it will have if all are readable and different; nothing is decoded."""
-    names = [str(index) for index in range(len(listing.samples))]
-    held = Counter(assign(listing, listing.samples, names, settings, seed))
+    held = Counter(_planned(listing, settings, seed))
     return {split: held[split] for split in SPLITS}
+
+
+def planned_train(listing: Listing, settings: DataSettings, seed: int) -> dict[str, int]:
+    """Class → photographs it will be trained on, under the same assumption as `planned_counts`."""
+    splits = _planned(listing, settings, seed)
+    held = Counter(
+        sample.label for sample, split in zip(listing.samples, splits, strict=True) if split == "train"
+    )
+    return {name: held[name] for name in listing.classes}
+
+
+def _planned(listing: Listing, settings: DataSettings, seed: int) -> list[str]:
+    names = [str(index) for index in range(len(listing.samples))]
+    return assign(listing, listing.samples, names, settings, seed)
 
 
 def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:

@@ -1,18 +1,19 @@
-"""`kdtool init`: from a look at photographs to a recipe with a reason beside each line.
+"""`kdtool init`: from a look at photographs to a recipe with a reason beside most lines.
 
-Only headers are read. What is proposed follows from four figures: classes, training images a class, the
-imbalance of classes, and the size of the photographs.
+Photographs are opened and not decoded. What is proposed follows from four figures: classes, training images
+a class, the imbalance of classes, and the size of the photographs.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import open_image
+from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
+from kdtool.data.carve import planned_counts, planned_train
 from kdtool.data.listing import Listing
 
 SIZES = (224, 160, 128, 96, 64, 32)
@@ -20,6 +21,7 @@ FEW, SOME = 30, 200  # training images a class
 IMBALANCED = 5.0  # largest class / smallest class
 TEST_IMAGES = 500  # below, an accuracy is known to no better than about 4 points
 CARVED = 0.15
+SEED = 0  # which photographs are carved, not how many
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Sight:
     """What a look at photographs showed.
 
     Attributes:
-        per_class: training images of the smallest and the largest class, with their names.
+        per_class: training images of the smallest and the largest class, validation and test carved out
+            already, with the names of both.
         sides: smallest, median and largest shortest side, pixels.
         unreadable: files whose header no decoder knows.
         advice: sentences for the user.
@@ -44,7 +47,7 @@ class Sight:
 
 
 def look(listing: Listing, screen: Screen) -> Sight:
-    """Read every image's header.
+    """Open every image for its size.
 
     Raises:
         DataError: fewer than two classes, or no readable photograph.
@@ -67,13 +70,12 @@ def look(listing: Listing, screen: Screen) -> Sight:
             f"{listing.source}: no readable photograph.", f"See: kdtool data check {listing.source}"
         )
     sides.sort()
-    held = Counter(sample.label for sample in listing.samples if sample.split == "train")
-    ranked = sorted((held[name], name) for name in listing.classes)
+    settings = DataSettings(test_fraction=CARVED)  # as the recipe will have it
+    ranked = sorted((count, name) for name, count in planned_train(listing, settings, SEED).items())
     three = (sides[0], sides[len(sides) // 2], sides[-1])
     size = next((size for size in SIZES if size <= three[1]), SIZES[-1])
     has_test = "test" not in listing.carve
-    tests = sum(sample.split == "test" for sample in listing.samples)
-    tests = tests if has_test else int(CARVED * len(listing.samples))
+    tests = planned_counts(listing, settings, SEED)["test"]
     advice = _advice(ranked[0], ranked[-1], three, unreadable, tests)
     return Sight(
         len(listing.samples), len(listing.classes), (ranked[0], ranked[-1]), three, unreadable, has_test,
@@ -91,13 +93,13 @@ def recipe_text(name: str, sight: Sight) -> str:
     lines = [
         "# Written by kdtool init; change what you know better. All fields: kdtool recipes --show paper",
         f"# {sight.images:,} photographs, {sight.classes} classes. Training images a class: {least:,}",
-        f"# ({_comment(rarest)}) to {most:,} ({_comment(commonest)}).",
+        f"# ({_quoted(rarest)}) to {most:,} ({_quoted(commonest)}).",
         f"# Shortest sides: {sight.sides[0]} to {sight.sides[2]} pixels, the median {sight.sides[1]}.",
         "",
-        f"title = {json.dumps(title)}",
+        f"title = {_quoted(title)}",
         "",
         "[data]",
-        f"size = {sight.size}  # no more than half of the photographs have: pixels beyond are made up",
+        f"size = {sight.size}  # {_why_size(sight)}",
     ]
     if not sight.has_test:
         lines.append(
@@ -126,6 +128,12 @@ def recipe_text(name: str, sight: Sight) -> str:
     return "\n".join(lines)
 
 
+def _why_size(sight: Sight) -> str:
+    if sight.size > sight.sides[1]:
+        return "the smallest proposed, though most photographs have fewer pixels"
+    return "at least half of the photographs have as many; pixels beyond are made up"
+
+
 def _advice(
     least: tuple[int, str], most: tuple[int, str], sides: tuple[int, int, int], unreadable: int, tests: int
 ) -> list[str]:
@@ -151,6 +159,10 @@ def _advice(
     return said or ["Nothing speaks against training on these."]
 
 
-def _comment(name: str) -> str:
-    """A class name inside a TOML comment, which ends with the line."""
-    return json.dumps(name)
+def _quoted(text: str) -> str:
+    """A TOML string of one line, also for use in a comment.
+
+    JSON's, but for two things: TOML knows no surrogate pairs, so what is beyond the first 65,536 characters
+    stands as itself, and it forbids DEL as it is.
+    """
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -15,13 +15,19 @@ STUDENTS = ("student", "student-int8")
 
 @dataclass(frozen=True)
 class OtherRun:
-    """One run of the table; `differences` are recipe fields that are not those of the first run."""
+    """One run of the table.
+
+    Attributes:
+        void: its latencies do not count.
+        differences: recipe fields that are not those of the first run.
+    """
 
     name: str
     verdict: str
     models: tuple[ModelResult, ...]
     same_images: bool
     same_host: bool
+    void: bool
     differences: tuple[tuple[str, str, str], ...]
 
 
@@ -51,6 +57,7 @@ def compare_runs(run: RunFolder, others: Sequence[RunFolder]) -> tuple[OtherRun,
                 tuple(model for name in STUDENTS if (model := bench.model(name)) is not None),
                 same_images=bool(record.get("data")) and record.get("data") == records[0].get("data"),
                 same_host=bench.host.processor == benches[0].host.processor,
+                void=bool(bench.void),
                 differences=tuple((key, _text(first.get(key)), _text(fields.get(key))) for key in keys),
             )
         )

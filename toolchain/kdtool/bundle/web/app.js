@@ -81,14 +81,21 @@ function showCard() {
   byId("title").textContent = visible(bundle.title);
   document.title = visible(bundle.title);
   const interval = (ci) => (ci ? `${(ci[0] * 100).toFixed(1)}–${(ci[1] * 100).toFixed(1)}` : "–");
-  table(byId("card"), `Accuracy on ${bundle.card.n_images ?? "no"} test images; latency of one image on ${bundle.card.host ?? "no host"}`,
+  const { host, void: reasons } = bundle.card;
+  const times = reasons.length ? `latencies on ${host} are void: ${reasons.join(", ")}`
+    : `latency of one image on ${host ?? "no host"}`;
+  const latency = (model, quantile) => {
+    if (reasons.length) return "void";
+    return model.latency ? ms(model.latency[quantile]) : "–";
+  };
+  table(byId("card"), `Accuracy on ${bundle.card.n_images ?? "no"} test images; ${times}`,
     ["Model", "Top-1", "95 % interval", "p50", "p90", "MB"],
     bundle.models.map((model) => [
       model.title,
       model.accuracy === null ? "–" : percent(model.accuracy),
       interval(model.accuracy_ci),
-      model.latency ? ms(model.latency.p50) : "–",
-      model.latency ? ms(model.latency.p90) : "–",
+      latency(model, "p50"),
+      latency(model, "p90"),
       (model.bytes / 1e6).toFixed(1),
     ]));
   for (const [term, text] of bundle.card.facts) {
