@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_a_renamed_picture_renews_the_predictions(run: RunFolder, prepared: Prep
     assert "renamed" not in run.predictions.read_text()
     samples = run.data / "samples.csv"
     samples.write_text(samples.read_text().replace("/red/0.png", "/red/renamed.png"))
-    bench_run(run, prepared, SETTINGS, QUIET)
+    bench_run(run, replace(prepared), SETTINGS, QUIET)  # another process opens the data anew
     assert "/red/renamed.png" in run.predictions.read_text()
 
 
