@@ -95,7 +95,7 @@ def prepare(
     tell(listing, settings, screen)
     blank = preprocess_of(settings)
     with scratch(folder) as stream:
-        kept = _keeps_training_pixels(settings, len(listing.samples), folder, screen)
+        kept = _decide(settings, len(listing.samples), folder, screen)
         written = [name for name in SPLITS if kept or name != TRAIN]
         pixels = Pixels(stream if kept else None, settings.size)
         found = scan(listing, settings, seed, screen, keep=pixels.add)
@@ -147,7 +147,8 @@ def _bytes_wanted(settings: DataSettings, count: int) -> int:
     return 2 * count * settings.size**2 * 3
 
 
-def _keeps_training_pixels(settings: DataSettings, count: int, folder: Path, screen: Screen) -> bool:
+def _decide(settings: DataSettings, count: int, folder: Path, screen: Screen) -> bool:
+    """`keeps_training_pixels`, and a word where the disk decided."""
     free = shutil.disk_usage(folder).free
     kept = keeps_training_pixels(settings, count, free)
     if not kept and settings.cache == "auto":
@@ -211,10 +212,11 @@ class Pixels:
         self.sums: list[Sums] = []
 
     def add(self, image: UInt8Array) -> None:
-        self.hashes.append(sha256_bytes(image.tobytes()))
+        content = image.tobytes()
+        self.hashes.append(sha256_bytes(content))
         self.sums.append(channel_sums(image))
         if self._stream:
-            self._stream.write(image.tobytes())
+            self._stream.write(content)
 
     def images(self, rows: Sequence[int]) -> Iterator[UInt8Array]:
         """Those of `rows` out of the stream, one in memory at a time."""

@@ -55,12 +55,15 @@ def write_shard(folder: Path, place: Place, answers: Answers) -> str:
     return file
 
 
-def find_shard(folder: Path, place: Place) -> str | None:
-    """The whole file of this place, if an earlier labelling left one."""
-    for path in folder.glob(f"{place.name}-*.npy"):
-        if sha256_file(path)[:HASHED] == path.stem.rsplit("-", 1)[-1]:
-            return path.name
-    return None
+def shards_in(folder: Path) -> dict[str, Path]:
+    """What earlier labellings left, by the name of its place; looked up once, there may be thousands."""
+    return {path.stem.rsplit("-", 1)[0]: path for path in folder.glob("*.npy")}
+
+
+def whole_shard(path: Path | None) -> str | None:
+    """The file's name, if there is one and its content is what its name says."""
+    whole = path is not None and sha256_file(path)[:HASHED] == path.stem.rsplit("-", 1)[-1]
+    return path.name if path is not None and whole else None
 
 
 def by_view(files: Iterable[str]) -> Mapping[str, Sequence[Sequence[str]]]:

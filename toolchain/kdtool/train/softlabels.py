@@ -30,7 +30,17 @@ from kdtool.train.batch import Batch, Task, plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.objective import Answers, CrossEntropy
 from kdtool.train.processes import processes
-from kdtool.train.shards import HASHED, Place, View, by_view, find_shard, open_view, places, write_shard
+from kdtool.train.shards import (
+    HASHED,
+    Place,
+    View,
+    by_view,
+    open_view,
+    places,
+    shards_in,
+    whole_shard,
+    write_shard,
+)
 from kdtool.train.signals import graceful_stop
 from kdtool.train.teacher import Teacher
 
@@ -109,8 +119,9 @@ def label(
 
 def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
     """The answers are complete: drop what is none of them, and say how often they are right."""
+    current = set(kept)
     for stale in stage.folder.glob("*.npy"):
-        if stale.name not in kept:
+        if stale.name not in current:
             stale.unlink()
     views = by_view(kept)
     result = {
@@ -154,9 +165,10 @@ def _answer(
     for view in range(views):
         wanted += places("train", view, prepared.counts["train"], key)
     files: list[str] = []
+    left = group.once(partial(shards_in, stage.folder))
     with graceful_stop() as stop, screen.bar("label", len(wanted)) as bar:
         for place in wanted:
-            found = group.once(partial(find_shard, stage.folder, place))
+            found = group.once(partial(whole_shard, left.get(place.name)))
             files.append(found or _answer_shard(network, tasks[place.split], place, stage.folder, kind))
             bar.advance(note=f"view {place.view + 1} of {views}")
             (asked,) = group.any(stop.signal_number)
