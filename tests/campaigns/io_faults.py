@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from functools import partial
@@ -23,11 +24,13 @@ CODES = (errno.ENOSPC, errno.EIO)
 DISK = 5  # the exit code of what is wrong with the surroundings
 
 
-def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds: int = 0) -> dict[str, Any]:
+def campaign(
+    command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds: int | None = None
+) -> dict[str, Any]:
     """With each error code one run, in which every operation fails when it is met for the first time.
 
     Args:
-        rounds: stop making faults after so many processes with one code; 0: never.
+        rounds: stop making faults after so many processes with one code, if at all.
     """
     source, log = photographs(folder / "photographs"), folder / "log.txt"
     complete(arguments(command, source, folder / "reference"), log)
@@ -38,7 +41,7 @@ def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds:
     for number in codes:
         failed.write_text("")
         made = 0
-        while not rounds or made < rounds:
+        while rounds is None or made < rounds:
             before = failed.read_text().count("\n")
             log.write_text("")
             code = wait(start(arguments(command, source, out), log, partial(_fail_once, out, failed, number)))
@@ -46,6 +49,8 @@ def campaign(command: str, folder: Path, codes: tuple[int, ...] = CODES, rounds:
             if not new:
                 break
             made += 1
+            if made % 50 == 0:
+                print(f"{errno.errorcode[number]}: {made} processes failed", file=sys.stderr, flush=True)
             faults.update(f"{errno.errorcode[number]} {place.split()[0]}" for place in new)
             if (code != DISK and code != 0) or "defect of kdtool" in log.read_text():
                 misreported.append(f"{errno.errorcode[number]} {', '.join(new)}: exit {code}")
@@ -81,7 +86,7 @@ def _fail_once(out: Path, failed: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--command", choices=("run", "distill"), default="run")
-    parser.add_argument("--rounds", type=int, default=0, help="processes that fail; 0: until none does")
+    parser.add_argument("--rounds", type=int, help="processes that fail, if not until none does")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kdtool-faults-") as folder:
         result = campaign(options.command, Path(folder), rounds=options.rounds)

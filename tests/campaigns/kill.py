@@ -9,91 +9,137 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from campaigns.operations import intercept
+from campaigns.operations import Before, intercept
 from campaigns.tiny import arguments, complete, differences, ended, fingerprint, photographs, start, wait
 
-AHEAD = 30  # a process is killed at one of its next so many operations
-GIVE_UP = 60  # kills of one run, so that the campaign sees many beginnings
+GIVE_UP = 60  # kills of one run at random times, so that the campaign sees many beginnings
+SIDES = ("before", "after")
+STEP = re.compile(r"\d{5}-\d{7}")  # a checkpoint's epoch and step: one kind of point, whichever it is
+
+
+@dataclass
+class _Campaign:
+    """One run after another in `out`, killed and gone on with; each that ends is compared."""
+
+    words: Sequence[str]
+    out: Path
+    log: Path
+    reference: dict[str, str]
+    killed_at: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    different: list[str] = field(default_factory=list)
+
+    def kill(self, prepare: Callable[[], None], disturb: Callable[[int], None], where: str) -> bool:
+        """Start a process that is to be killed; False where it was done before that, and its run is over."""
+        child = start(self.words, self.log, prepare)
+        disturb(child)
+        code = wait(child)
+        if code == -signal.SIGKILL:
+            self.killed_at[where] += 1
+            if self.killed_at.total() % 50 == 0:
+                print(f"{self.killed_at.total()} kills, {self.runs} runs", file=sys.stderr, flush=True)
+            return True
+        if code:
+            raise SystemExit(f"kdtool left with {code}; see {self.log}")
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Let the run come to its end, compare it and make room for the next."""
+        complete(self.words, self.log)
+        self.different += differences(self.reference, fingerprint(self.out))
+        self.runs += 1
+        shutil.rmtree(self.out)
 
 
 def campaign(rounds: int, command: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Kill `rounds` processes, in turn by the clock and at an operation; compare every run that ends."""
+    """Kill `rounds` processes: first before and after each kind of durable operation, then at any time.
+
+    Where there are more points than two thirds of `rounds`, so many of them are taken, evenly spread.
+    """
     chance = random.Random(seed)
-    source, log = photographs(folder / "photographs"), folder / "log.txt"
+    source, log, told = photographs(folder / "photographs"), folder / "log.txt", folder / "points.txt"
     started = time.monotonic()
-    complete(arguments(command, source, folder / "reference"), log)
+    complete(arguments(command, source, folder / "reference"), log, lambda: _tell(folder / "reference", told))
     whole = time.monotonic() - started
-    reference = fingerprint(folder / "reference")
     out = folder / "killed"
-    points: Counter[str] = Counter()
-    runs, kills, of_this_run, lost = 0, 0, 0, []
-    words = arguments(command, source, out)
-    while kills < rounds:
-        if of_this_run < GIVE_UP and _kill_one(words, log, out, chance, whole, points):
-            kills, of_this_run = kills + 1, of_this_run + 1
-            continue
-        complete(words, log)  # nothing more to do where the process had ended before it was to be killed
-        lost += differences(reference, fingerprint(out))
-        runs, of_this_run = runs + 1, 0
-        shutil.rmtree(out)
-    if of_this_run:
-        complete(words, log)
-        lost += differences(reference, fingerprint(out))
-        runs += 1
+    every = [(side, point) for point in dict.fromkeys(told.read_text().splitlines()) for side in SIDES]
+    wanted = min(len(every), -(-2 * rounds // 3))
+    chosen = [every[index * len(every) // wanted] for index in range(wanted)]
+    state = _Campaign(arguments(command, source, out), out, log, fingerprint(folder / "reference"))
+    # In the order in which they are met, so that one run is killed at many; one that has gone past a
+    # point, since a killed process had done more than it said, is met by the next run.
+    missed = [
+        f"{side} {point}" for side, point in chosen
+        if not any(_kill_at(state, side, point) for _ in range(2))
+    ]  # fmt: skip
+    of_this_run = 0
+    while state.killed_at.total() < rounds:
+        alive = of_this_run < GIVE_UP and _kill_within(state, chance.uniform(0, whole))
+        of_this_run = of_this_run + 1 if alive else 0
+        if not alive and out.exists():
+            state.end()
+    if out.exists():
+        state.end()
     return {
-        "command": f"kdtool {command}", "seed": seed, "kills": kills, "runs_completed": runs,
-        "files_compared_a_run": len(reference), "different": lost, "killed_at": dict(points.most_common()),
+        "command": f"kdtool {command}", "seed": seed, "kills": state.killed_at.total(),
+        "runs_completed": state.runs, "files_compared_a_run": len(state.reference),
+        "different": state.different, "points": len(every), "points_tried": len(chosen),
+        "points_never_met": missed, "killed_at": dict(state.killed_at.most_common()),
     }  # fmt: skip
 
 
-def _kill_one(
-    words: list[str], log: Path, out: Path, chance: random.Random, whole: float, points: Counter[str]
-) -> bool:
-    """Start a process and kill it; False where it was done before that."""
-    place = out.parent / "point.txt"
-    place.write_text("at any time")
-    if chance.random() < 0.5:
-        child = start(words, log)
-        moment = time.monotonic() + chance.uniform(0, whole)
+def _kill_within(state: _Campaign, seconds: float) -> bool:
+    moment = time.monotonic() + seconds
+
+    def disturb(child: int) -> None:
         while time.monotonic() < moment and not ended(child):
             time.sleep(0.01)
         os.kill(child, signal.SIGKILL)  # a process that has ended waits to be asked for its code
-    else:
-        side, number = chance.choice(("before", "after")), chance.randint(1, AHEAD)
-        child = start(words, log, lambda: _kill_self(out, side, number, place))
-    code = wait(child)
-    if code == -signal.SIGKILL:
-        points[place.read_text()] += 1
-        return True
-    if code:
-        raise SystemExit(f"kdtool left with {code}; see {log}")
-    return False
+
+    return state.kill(lambda: None, disturb, "any time")
 
 
-def _kill_self(out: Path, side: str, number: int, place: Path) -> None:
-    """Die at operation `number`, having said where."""
-    seen = 0
+def _kill_at(state: _Campaign, side: str, point: str) -> bool:
+    """Kill the next process where it first comes to `point`."""
 
-    def count(operation: str, name: str) -> None:
-        nonlocal seen
-        seen += name != ".lock"  # written piece by piece, by every process
-        if seen == number:
-            descriptor = os.open(place, os.O_WRONLY | os.O_TRUNC)
-            os.write(descriptor, f"{side} {operation} {name}".encode())
+    def die(operation: str, name: str) -> None:
+        if _point(operation, name) == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def ignore(operation: str, name: str) -> None:
-        pass
+    around: dict[str, Before] = {own: die if own == side else _ignore for own in SIDES}
+    return state.kill(lambda: intercept(state.out, **around), lambda _: None, f"{side} {point}")
 
-    intercept(out, *((count, ignore) if side == "before" else (ignore, count)))
+
+def _tell(out: Path, place: Path) -> None:
+    """Write down every point that this process comes to."""
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def tell(operation: str, name: str) -> None:
+        if name != ".lock":  # written piece by piece, by every process
+            os.write(descriptor, f"{_point(operation, name)}\n".encode())
+
+    intercept(out, before=tell, after=_ignore)
+
+
+def _point(operation: str, name: str) -> str:
+    return f"{operation} {STEP.sub('…', name)}"
+
+
+def _ignore(operation: str, name: str) -> None:
+    pass
 
 
 def main() -> None:
@@ -105,7 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kdtool-kill-") as folder:
         result = campaign(options.rounds, options.command, options.seed, Path(folder))
     print(json.dumps(result, indent=2))
-    raise SystemExit(1 if result["different"] else 0)
+    raise SystemExit(1 if result["different"] or result["points_never_met"] else 0)
 
 
 if __name__ == "__main__":

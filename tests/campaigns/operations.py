@@ -13,7 +13,7 @@ from typing import Any
 
 Before = Callable[[str, str], None]  # (operation, name of the file without process ids and hashes)
 SYSTEM = ("fsync", "replace", "rename", "unlink", "mkdir")
-_VARYING = re.compile(r"\.\d+\.partial|-[0-9a-f]{16}(?=\.|-)|tmp\w{8}")
+_VARYING = re.compile(r"\.\d+\.partial|-[0-9a-f]{16}(?=\.|-)|tmp\w{8}|(?<=int8-|ache_)\w{8}")
 
 
 def intercept(folder: Path, before: Before, after: Before) -> None:

@@ -8,8 +8,10 @@ from campaigns import cache_edits, io_faults, kill
 
 
 def test_killed_processes_go_on_to_the_same_files(tmp_path: Path) -> None:
-    result = kill.campaign(rounds=3, command="distill", seed=1, folder=tmp_path)
-    assert result["kills"] == 3
+    result = kill.campaign(rounds=5, command="distill", seed=1, folder=tmp_path)
+    assert result["kills"] == 5
+    assert result["points"] > 50
+    assert (result["points_tried"], result["points_never_met"]) == (4, [])
     assert result["runs_completed"] >= 1
     assert result["files_compared_a_run"] >= 15
     assert result["different"] == []

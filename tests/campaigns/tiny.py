@@ -9,7 +9,7 @@ import csv
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,13 @@ FIELDS = (
     "data.size=32",
     "teacher.weights=none",
     "quantize.max_drop=100",
+    *(
+        f"bench.{field}"
+        for field in ("seconds=0", "runs=64", "cold_starts=0", "batch=0", "single_thread=false")
+    ),
     "student.ema=0.5",
     "student.augment.flip=true",
+    "student.answers=float16",  # stored, though each of so few views is seen once
     *(f"{role}.{field}" for role in ("teacher", "student") for field in SHARED),
 )
 TIMED = {"bench.json", "report.html", ".lock"}  # hold times or the machine's state
@@ -51,7 +56,7 @@ def arguments(command: str, source: Path, out: Path) -> list[str]:
     return [command, str(source), "--out", str(out), "--baseline", *fields]
 
 
-def start(words: list[str], log: Path, prepare: Callable[[], None] = lambda: None) -> int:
+def start(words: Sequence[str], log: Path, prepare: Callable[[], None] = lambda: None) -> int:
     """The process id of a fork that runs `kdtool WORDS` after `prepare()`; it checkpoints in every step."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -66,7 +71,7 @@ def start(words: list[str], log: Path, prepare: Callable[[], None] = lambda: Non
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         fit.CHECKPOINT_SECONDS = 0.0
         prepare()
-        main(words)
+        main(list(words))
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
     except BaseException:
@@ -86,9 +91,9 @@ def ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def complete(words: list[str], log: Path) -> None:
+def complete(words: Sequence[str], log: Path, prepare: Callable[[], None] = lambda: None) -> None:
     """Run to the end, undisturbed."""
-    code = wait(start(words, log))
+    code = wait(start(words, log, prepare))
     if code:
         raise SystemExit(f"kdtool {' '.join(words)} left with {code}; see {log}")
 

@@ -11,7 +11,7 @@ import pytest
 from kdtool.core import lineage
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.lineage import outdated, require_current, soft_labels_digest
+from kdtool.core.lineage import outdated, require_current
 from kdtool.core.manifest import Stage
 from kdtool.core.run import RunFolder
 
@@ -24,20 +24,11 @@ def teach(run: RunFolder, weights: str) -> None:
     Stage("teach", run.role("teacher"), {}).seal(["model.safetensors"], {}, {})
 
 
-def label(run: RunFolder) -> str:
-    run.soft_labels.mkdir(exist_ok=True)
-    teacher = sha256_file(run.weights("teacher"))
-    for split in ("train", "validation"):
-        (run.soft_labels / f"{split}.npy").write_text(f"{split} {teacher}")
-    stage = Stage("label", run.soft_labels, {"teacher": teacher})
-    return soft_labels_digest(stage.seal(["train.npy", "validation.npy"], {}, {}).files)
-
-
 def distill(run: RunFolder) -> None:
     run.role("student").mkdir(exist_ok=True)
-    learnt = label(run)
-    run.weights("student").write_text(f"student {learnt}")
-    Stage("distill", run.role("student"), {"soft_labels": learnt}).seal(["model.safetensors"], {}, {})
+    teacher = sha256_file(run.weights("teacher"))
+    run.weights("student").write_text(f"student of {teacher}")
+    Stage("distill", run.role("student"), {"teacher": teacher}).seal(["model.safetensors"], {}, {})
 
 
 def export(run: RunFolder, role: str) -> None:
@@ -88,22 +79,6 @@ def test_a_new_teacher_outdates_all_that_came_from_the_old_one(run: RunFolder) -
         require_current(run, "quantize")
 
 
-def test_a_student_of_other_soft_labels_is_outdated(run: RunFolder) -> None:
-    teach(run, "longer")
-    label(run)  # and then distillation was broken off before the student was touched
-    assert STUDENT in outdated(run, "export")[0]
-
-
-def test_a_student_that_learnt_from_features_is_held_to_the_teacher(run: RunFolder) -> None:
-    """It has no soft labels: the teacher worked along. Labels that lie there are of an earlier student."""
-    features = {"teacher": sha256_file(run.weights("teacher"))}
-    Stage("distill", run.role("student"), features).seal(["model.safetensors"], {}, {})
-    (run.soft_labels / "train.npy").write_text("others")
-    assert outdated(run, "export") == []
-    teach(run, "longer")
-    assert STUDENT in outdated(run, "export")[0]
-
-
 def test_an_export_of_older_weights(run: RunFolder) -> None:
     run.weights("student").write_text("longer")
 
@@ -137,14 +112,14 @@ def test_everything_outdated_is_mended_in_order(run: RunFolder) -> None:
     )
 
 
-@pytest.mark.parametrize("gone", ["teacher", "student", "softlabels", "onnx"])
+@pytest.mark.parametrize("gone", ["teacher", "student", "onnx"])
 def test_parts_that_are_not_there_are_not_asked(run: RunFolder, gone: str) -> None:
     shutil.rmtree(run.path / gone)
     assert outdated(run) == []
 
 
 def test_a_device_has_models_alone(run: RunFolder) -> None:
-    for gone in ("teacher", "student", "softlabels"):
+    for gone in ("teacher", "student"):
         shutil.rmtree(run.path / gone)
     assert outdated(run) == []
     for manifest in run.onnx.glob("*.json"):

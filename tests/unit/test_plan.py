@@ -19,12 +19,17 @@ IMAGES = {"train": 100, "validation": 20, "test": 30}
 
 
 def steps(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, views: int = 0, cache: str = "disk"
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    views: int = 0,
+    cache: str = "disk",
+    answer: float = 0.0,
+    shared: bool = False,
 ) -> dict[str, plan.Step]:
-    """By name, on a machine that needs 1 s for an augmented picture and nothing else."""
+    """By name, on a machine that needs 1 s for an augmented picture and `answer` for a forward pass."""
     monkeypatch.setattr(plan, "load_listing", lambda _: type("Listing", (), {"classes": ("a", "b")}))
     monkeypatch.setattr(plan, "planned_counts", lambda *_: IMAGES)
-    monkeypatch.setattr(plan, "seconds_per_image", lambda *_, **__: 0.0)
+    monkeypatch.setattr(plan, "seconds_per_image", lambda *_, training, **__: 0.0 if training else answer)
     monkeypatch.setattr(plan, "seconds_per_view", lambda augment, *_: float(augment.active))
     recipe = Recipe(
         name="tiny",
@@ -33,17 +38,30 @@ def steps(
         student={**NETWORK, "epochs": 6, "views": views, "augment": AUGMENT.model_dump()},
     )
     job = Job(RunFolder(tmp_path), recipe, 0, "photographs", QUIET)
-    return {step.name: step for step in plan.make_plan(job, ("teach", "distill"), baseline=True)}
+    return {step.name: step for step in plan.make_plan(job, ("teach", "distill"), True, shared)}
 
 
-@pytest.mark.parametrize("views, answered", [(0, 6), (4, 4), (100, 6)])
-def test_views_are_counted_where_they_are_made(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, views: int, answered: int
+def test_views_are_counted_where_they_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = steps(monkeypatch, tmp_path, views=2, answer=1.0)
+    validation = 6 * IMAGES["validation"]  # a forward pass each, as the teacher's
+    assert found["teacher"].seconds == 2 * IMAGES["validation"]
+    assert found["label"].seconds == 2 * IMAGES["train"] * 2 + IMAGES["validation"]
+    assert found["student"].seconds == found["baseline"].seconds == 6 * IMAGES["train"] + validation
+
+
+@pytest.mark.parametrize("views, answer", [(0, 1.0), (100, 1.0), (4, 1.0), (2, 0.4)])
+def test_where_asking_costs_less_than_storing_the_teacher_is_in_the_plan_of_the_student(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, views: int, answer: float
 ) -> None:
-    found = steps(monkeypatch, tmp_path, views)
-    assert found["teacher"].seconds == 0.0
-    assert found["label"].seconds == answered * IMAGES["train"]
-    assert found["student"].seconds == found["baseline"].seconds == 6 * IMAGES["train"]
+    found = steps(monkeypatch, tmp_path, views, answer=answer)
+    assert "label" not in found
+    assert found["student"].what.endswith(", the teacher along")
+    asked = answer * (6 * IMAGES["train"] + IMAGES["validation"])
+    assert found["student"].seconds - found["baseline"].seconds == pytest.approx(asked)
+
+
+def test_answers_that_students_share_are_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "label" in steps(monkeypatch, tmp_path, shared=True)
 
 
 def test_what_is_not_kept_decoded_takes_time_instead_of_disk(

@@ -22,7 +22,7 @@ from kdtool.train import quantaware
 from kdtool.train.batch import plain_task
 from kdtool.train.evaluate import evaluate
 from kdtool.train.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
-from kdtool.train.objective import CrossEntropy
+from kdtool.train.objective import Answers, CrossEntropy
 from kdtool.train.shards import View
 from kdtool.train.softlabels import SPLITS, SoftLabels
 
@@ -123,12 +123,12 @@ def test_finetuning_learns_on_the_simulated_network(
     views = {s: (View((answers,)),) for s, answers in right.items()}
     asked = []
 
-    def label(*given: object) -> SoftLabels:
+    def answers_of(*given: object) -> dict[str, Answers]:
         asked.append(given)
-        return SoftLabels(views, "digest", "origin")
+        return {split: SoftLabels(views).answers(split) for split in SPLITS}
 
-    monkeypatch.setattr(quantaware, "open_teacher", lambda *_: SimpleNamespace(info=info))
-    monkeypatch.setattr(quantaware, "label", label)
+    monkeypatch.setattr(quantaware, "open_teacher", lambda *_: SimpleNamespace(info=info, digest="its own"))
+    monkeypatch.setattr(quantaware, "answers_of", answers_of)
     monkeypatch.setattr("kdtool.train.stage.build", lambda *_: tiny())
     settings = StudentSettings(loss=LossSettings(name="kd", temperature=2.0), batch_size=8)
 

@@ -15,15 +15,17 @@ from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count
 from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import NetworkSettings
+from kdtool.core.recipe import NetworkSettings, StudentSettings
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
+from kdtool.train.answering import asking_is_cheaper
 from kdtool.train.estimate import seconds_per_image, seconds_per_view
 from kdtool.train.fit import clock
 from kdtool.train.stage import own_settings
+from kdtool.train.student import alone
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
@@ -72,8 +74,12 @@ def print_steps(title: str, steps: Sequence[Step]) -> None:
     )
 
 
-def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
-    """The steps of `stages` with measured estimates. A data set by name is downloaded to be counted."""
+def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = False) -> list[Step]:
+    """The steps of `stages` with measured estimates. A data set by name is downloaded to be counted.
+
+    Args:
+        shared: whether several students share the teacher's answers.
+    """
     listing = load_listing(job.source)
     recipe, classes = job.recipe, len(listing.classes)
     images = planned_counts(listing, recipe.data, job.seed)
@@ -87,9 +93,10 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
     else:
         steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
-        if not recipe.student.features.name:
+        along = _asks_along(job, classes, shared)
+        if not along:
             steps.append(_labelling(job, classes, images))
-        steps.append(_distillation(job, classes, images))
+        steps.append(_distillation(job, classes, images, along))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
@@ -97,9 +104,20 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool) -> list[Step]:
     return steps
 
 
+def _asks_along(job: Job, classes: int, shared: bool) -> bool:
+    """Whether the teacher answers in each step, as `kdtool.train.answering` decides."""
+    student = job.recipe.student
+    if student.features.name:
+        return True
+    if shared or not student.augment.active or student.answers != "float32" or _is_there(job, "label"):
+        return False
+    costs = _forward(job, job.recipe.teacher, classes), _view(job, student, classes)
+    return asking_is_cheaper(student.seen_views, student.epochs, *costs)
+
+
 def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     student = job.recipe.student
-    views = min(student.views or student.epochs, student.epochs) if student.augment.active else 1
+    views = student.seen_views
     answers = views * images["train"] + images["validation"]
     what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
     seconds = answers * _forward(job, job.recipe.teacher, classes)
@@ -107,13 +125,14 @@ def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     return _step(job, "label", what, seconds, answers * classes * ANSWER_BYTES[student.answers])
 
 
-def _distillation(job: Job, classes: int, images: Mapping[str, int]) -> Step:
-    """With a loss on features the teacher works along in every step."""
+def _distillation(job: Job, classes: int, images: Mapping[str, int], along: bool) -> Step:
+    """`along`: the teacher answers in every step."""
     student = job.recipe.student
     step = _training(job, "student", student, classes, images)
-    if not student.features.name:
+    if not along:
         return step
-    answers = student.epochs * (images["train"] + images["validation"])
+    validations = student.epochs if student.features.name else 1  # without, they are remembered
+    answers = student.epochs * images["train"] + validations * images["validation"]
     seconds = answers * _forward(job, job.recipe.teacher, classes)
     return replace(step, what=f"{step.what}, the teacher along", seconds=step.seconds + seconds)
 
@@ -188,12 +207,16 @@ def _is_there(job: Job, name: str) -> bool:
         manifest = read_manifest(run.role(name) / "manifest.json")
         if manifest is None or "file" in manifest.inputs:
             return manifest is not None and bool(recipe.teacher.trained)
-        return manifest.inputs.get("settings") == own_settings(networks[name])
+        return manifest.inputs.get("settings") == own_settings(_trained_as(networks[name], name))
     places = {"prepare": run.data, "label": run.soft_labels}
     if name in places:
         return read_manifest(places[name] / "manifest.json") is not None
     earlier = [role for role in networks if role != "baseline"]
     return all(_is_there(job, role) for role in earlier) and _sealed_as(job, name)
+
+
+def _trained_as(settings: NetworkSettings, role: str) -> NetworkSettings:
+    return alone(settings) if role == "baseline" and isinstance(settings, StudentSettings) else settings
 
 
 def _sealed_as(job: Job, name: str) -> bool:

@@ -31,6 +31,7 @@ class TrainingOptions:
     dry_run: bool
     compile: bool = False
     cache: str | None = None
+    precision: str | None = None
     student: str | None = None
     views: int | None = None
     baseline: bool = False
@@ -46,11 +47,14 @@ class TrainingOptions:
                 f"--teacher {self.teacher} is a trained teacher, so --teacher-weights has no part.",
                 "Give one of them; weights to start from: --teacher ARCH --teacher-weights FILE",
             )
+        precision = _precision_here() if self.precision == "auto" else self.precision
         fields: list[tuple[str, str | None]] = [
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
             ("student.views", str(self.views) if self.views else None),
+            ("teacher.precision", precision),
+            ("student.precision", precision),
             ("teacher.compile", "true" if self.compile else None),
             ("student.compile", "true" if self.compile else None),
             ("data.skip_bad", "true" if self.skip_bad else None),
@@ -104,6 +108,13 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
         job = resume(folder, overrides, screen)
         record_settings(job)
         yield job
+
+
+def _precision_here() -> str:
+    from kdtool.train.bfloat16 import has_bfloat16
+    from kdtool.train.processes import processes
+
+    return "bfloat16" if has_bfloat16(processes().device) else "float32"
 
 
 def _teacher_field(value: str | None) -> str:

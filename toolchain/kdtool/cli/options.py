@@ -50,6 +50,12 @@ teacher_options = (
         help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
     ),
 )
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    help="Of the arithmetic in training; auto: bfloat16 where this processor has it, which is faster.  "
+    "[default: the run's, or float32]",
+)
 compile_option = click.option(
     "--compile", is_flag=True, help="Translate the networks by torch.compile before training."
 )
@@ -69,7 +75,7 @@ scan_options = (
 def training_options(command: Command) -> Command:
     """The options of the commands that read photographs and train: run, teach, distill."""
     own = (data_argument, out_option, recipe_option, set_option, seed_option)
-    last = (cache_option, compile_option, dry_run_option)
+    last = (cache_option, precision_option, compile_option, dry_run_option)
     return _with(command, (*own, *teacher_options, *scan_options, *last))
 
 
@@ -83,7 +89,7 @@ def student_options(command: Command) -> Command:
         "--views",
         type=click.IntRange(1),
         metavar="M",
-        help="Augmented views of each picture that the teacher answers once.  [default: one an epoch]",
+        help="Augmented views of each picture that the teacher answers once.  [default: the run's, or 16]",
     )
     return _with(command, (student, views, baseline))
 

@@ -13,6 +13,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.train.check import check_student
 from kdtool.train.stage import own_settings
+from kdtool.train.student import alone
 
 HASHED = 8  # hexadecimal digits of a hash in a folder's name
 
@@ -34,9 +35,8 @@ class Entry:
     @property
     def alone(self) -> StudentSettings:
         """The student without a teacher, on the same budget; a teacher's views are no part of it."""
-        nothing = {"loss": LossSettings(), "features": FeatureSettings(), "views": 0}
-        nothing["answers"] = "float32"
-        return self.student.model_copy(update=nothing)
+        nothing = {"loss": LossSettings(), "features": FeatureSettings()}
+        return alone(self.student).model_copy(update=nothing)
 
     @property
     def baseline(self) -> str:
@@ -63,8 +63,7 @@ class Entry:
     @property
     def views(self) -> int:
         """How many views of each picture the teacher answers."""
-        student = self.student
-        return min(student.views or student.epochs, student.epochs) if student.augment.active else 1
+        return self.student.seen_views
 
     @property
     def is_plain_kd(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_file, write_text
@@ -19,8 +20,8 @@ from kdtool.core.screen import Screen
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.train.batch import plain_task
-from kdtool.train.evaluate import Evaluation, evaluate
+from kdtool.train.batch import Task, plain_task
+from kdtool.train.evaluate import evaluate, predict
 from kdtool.train.objective import CrossEntropy
 
 PREDICTIONS = "predictions.csv"
@@ -59,7 +60,7 @@ def examine(folder: Path, prepared: Prepared, networks: Mapping[str, Path], scre
     if manifest is None:
         torch.set_num_threads(usable_threads())
         stage.reopen()
-        validation = _answers(networks[TEACHER], prepared, "validation").accuracy
+        validation = _validated(networks[TEACHER], prepared)
         write_text(folder / PREDICTIONS, _predict(prepared, networks, screen).to_csv())
         manifest = stage.seal([PREDICTIONS], {"teacher_validation": validation}, versions_of())
     else:
@@ -76,16 +77,23 @@ def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -
     models = {}
     with screen.bar("test", len(networks)) as bar:
         for key, path in networks.items():
-            models[key] = _named(_answers(path, prepared, "test").logits, prepared.classes)
+            models[key] = _named(predict(*_on(path, prepared, "test")), prepared.classes)
             bar.advance(note=key)
     split = prepared.split("test")
     return Predictions(split.paths, tuple(prepared.classes[label] for label in split.labels), models)
 
 
-def _answers(path: Path, prepared: Prepared, split: str) -> Evaluation:
+def _validated(path: Path, prepared: Prepared) -> float:
+    """Top-1 on the validation split."""
+    network, task, device = _on(path, prepared, "validation")
+    return evaluate(network, task, CrossEntropy(), device).accuracy
+
+
+def _on(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Task, torch.device]:
+    """A network, what it is to look at, and where."""
     network, info = load_network(path)
     device = Accelerator().device
-    return evaluate(network.to(device), plain_task(prepared, split, info.preprocess), CrossEntropy(), device)
+    return network.to(device), plain_task(prepared, split, info.preprocess), device
 
 
 def _named(logits: npt.NDArray[np.float32], classes: tuple[str, ...]) -> Answers:

@@ -29,7 +29,7 @@ def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list
         if not entry.student.features.name:
             most[entry.soft_labels] = max(entry.views, most.get(entry.soft_labels, 0))
     for entry in entries:
-        single = make_plan(replace(job, recipe=entry.recipe), ("teach", "distill"), baseline=True)
+        single = make_plan(replace(job, recipe=entry.recipe), ("teach", "distill"), True, shared=True)
         one = {step.name: step for step in single}
         steps |= {name: one[name] for name in ("prepare", "teacher") if name not in steps}
         if "label" in one and entry.views == most[entry.soft_labels]:

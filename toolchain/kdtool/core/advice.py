@@ -78,6 +78,16 @@ def advise_patience(section: str, schedule: str, patience: int, epochs: int) -> 
     )
 
 
+def advise_precision(section: str, precision: str, in_hardware: bool) -> str | None:
+    """Advice where bfloat16 is asked of hardware that has to imitate it, else None."""
+    if precision != "bfloat16" or in_hardware:
+        return None
+    return (
+        f"{section}.precision is bfloat16, which this processor has no arithmetic for: it is slower than "
+        f"float32. Train with what there is: --precision auto"
+    )
+
+
 def smoothed_teacher(label_smoothing: float, temperature: float, lower: float = 1.0) -> str | None:
     """Advice where a teacher trained with label smoothing meets a temperature above 2, else None.
 

@@ -16,6 +16,7 @@ INTERESTING = (
     "avx", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8",
     "asimd", "asimddp", "asimdhp", "i8mm", "sve", "sve2",
 )  # fmt: skip
+BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 DOT_PRODUCT = "asimddp"
 INT8_WORTH_IT = 1.1  # times as fast as float32, at least, with confidence: or accuracy is lost for nothing
@@ -26,6 +27,11 @@ def cpu_flags(proc: Path = PROC) -> tuple[str, ...]:
     """Those of `INTERESTING` that the processor has, in that order."""
     words = set(" ".join(_values(proc, ("flags", "features"))).split())
     return tuple(flag for flag in INTERESTING if flag in words)
+
+
+def cpu_has_bfloat16(proc: Path = PROC) -> bool:
+    """Whether the processor multiplies in bfloat16; one that does not tell is taken not to."""
+    return bool(BFLOAT16 & set(" ".join(_values(proc, ("flags", "features"))).split()))
 
 
 def int8_target(proc: Path = PROC, machine: str = "") -> str:

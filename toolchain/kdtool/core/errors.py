@@ -76,6 +76,13 @@ class Interrupted(KdtoolError):  # noqa: N818 (no error: everything is saved)
         self.exit_code = 128 + signal_number
 
 
+def exit_code(error: Exception) -> int:
+    """The code that a process leaves with: 5 also where system or memory failed, 1 for a defect."""
+    if isinstance(error, KdtoolError):
+        return error.exit_code
+    return SetupError.exit_code if isinstance(error, OSError | MemoryError) else KdtoolError.exit_code
+
+
 def missing_extra(package: str, wanted_by: str) -> SetupError:
     """The error of a command whose optional packages are not installed."""
     return SetupError(

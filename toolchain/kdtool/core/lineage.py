@@ -1,6 +1,6 @@
 """Whether the parts of a run still belong together: each was made from the one before it.
 
-    teacher (→ soft labels) → student        weights → ONNX file → INT8 file
+    teacher → student        weights → ONNX file → INT8 file
 
 Parts that are not there, as on a device, are not asked.
 """
@@ -8,7 +8,7 @@ Parts that are not there, as on a device, are not asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,6 @@ from kdtool.core.files import sha256_file
 from kdtool.core.manifest import read_manifest
 from kdtool.core.run import ROLES, RunFolder
 
-DIGITS = 16  # of a file's hash that stand for it
 Step = Literal["export", "quantize", "bench"]
 Digest = Callable[[Path], str | None]
 Outdated = tuple[str, str]  # what, and the command that mends it
@@ -45,17 +44,6 @@ def require_current(run: RunFolder, upto: Step) -> None:
         )
 
 
-def soft_labels_digest(files: Mapping[str, str]) -> str:
-    """What a student's manifest calls the soft labels it learnt from: names and hashes of their files."""
-    return "".join(files[name][:DIGITS] for name in sorted(files))
-
-
-def _are_among(soft_labels: str, files: Mapping[str, str]) -> bool:
-    """Whether all that a student learnt from is there; there may be more views, for another one."""
-    learnt = {soft_labels[start : start + DIGITS] for start in range(0, len(soft_labels), DIGITS)}
-    return learnt <= {digest[:DIGITS] for digest in files.values()}
-
-
 def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
     digest = functools.cache(_digest)  # each file is hashed once
     found: list[Outdated] = []
@@ -67,20 +55,11 @@ def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
 
 
 def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
-    """A student learnt from soft labels, or from the teacher itself."""
     student = read_manifest(run.role("student") / "manifest.json")
     teacher = digest(run.weights("teacher"))
     if student is None or teacher is None:
         return
-    labels = read_manifest(run.soft_labels / "manifest.json")
-    if "teacher" in student.inputs:  # it worked along; answers that lie there are of another student
-        learnt = student.inputs["teacher"] == teacher
-    elif labels is not None:
-        answered = labels.inputs.get("teacher") in (None, teacher)
-        learnt = answered and _are_among(student.inputs.get("soft_labels", ""), labels.files)
-    else:
-        learnt = True
-    if not learnt:
+    if student.inputs.get("teacher") != teacher:
         yield (
             f"{run.weights('student')} learnt from another teacher than {run.weights('teacher')}",
             f"kdtool distill --out {run.path}",

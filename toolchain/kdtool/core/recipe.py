@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
 NAME_BYTES = 100  # folders are called by a recipe's name, and file systems take 255 bytes
+VIEWS = 16  # of each picture, where nothing else is said (decision 0021)
 
 
 class _Section(BaseModel):
@@ -103,6 +104,11 @@ class NetworkSettings(_Section):
     compile: bool = Field(False, description="translate the network by torch.compile before training")
     augment: AugmentSettings = AugmentSettings()
 
+    @property
+    def seen_views(self) -> int:
+        """How many views of a picture training sees: epoch e sees view e modulo this."""
+        return self.epochs if self.augment.active else 1
+
     @field_validator("weights", "trained", check_fields=False)
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -168,13 +174,25 @@ class StudentSettings(NetworkSettings):
     patience: int = Field(10, ge=0)
     lr: Rate = 1e-3
     views: int = Field(
-        0, ge=0, description="augmented views of each picture that the teacher answers once; 0: one an epoch"
+        0,
+        ge=0,
+        description=f"augmented views of each picture, which return; 0: {VIEWS} (with features one an epoch)",
     )
     answers: Literal["float32", "float16"] = Field(
         "float32", description="how the teacher's answers are stored; float16 is half the size"
     )
     loss: LossSettings = LossSettings()
     features: FeatureSettings = FeatureSettings()
+
+    @property
+    def seen_views(self) -> int:
+        """No more than `views`, each of which the teacher answers once.
+
+        By default their number does not depend on that of the epochs, so that a longer training begins
+        as a shorter one. A loss on features asks the teacher in each epoch all the same.
+        """
+        most = self.views or (self.epochs if self.features.name else VIEWS)
+        return min(most, super().seen_views)
 
 
 class ExportSettings(_Section):
@@ -269,6 +287,11 @@ class Recipe(_Section):
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+
+def section_of(role: str) -> str:
+    """The section that a network is described in; a baseline has the student's."""
+    return "teacher" if role == "teacher" else "student"
 
 
 def shipped_recipes() -> dict[str, Path]:

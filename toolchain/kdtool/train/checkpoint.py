@@ -95,7 +95,9 @@ class Checkpoints:
             f"{OPTIMIZER}{index}.{k}": v for index, entry in moments.items() for k, v in entry.items()
         }
         progress = state.progress
-        metadata = {"key": self._key, "progress": json.dumps(progress.__dict__)}
+        metadata = {
+            "key": self._key, "progress": json.dumps(progress.__dict__), "torch": torch.__version__,
+        }  # fmt: skip
         payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
         total = f"{progress.epoch:05d}-{progress.step:07d}"
         write_bytes(self._folder / f"{total}-{sha256_bytes(payload)[:16]}.safetensors", payload)
@@ -110,12 +112,20 @@ class Checkpoints:
         payload = processes().once(self._newest)
         if payload is None:
             return
-        tensors = load(payload)
+        tensors, metadata = load(payload), _metadata(payload)
+        self._say_of_versions(metadata.get("torch", torch.__version__))
         for prefix, module in state.modules().items():
             module.load_state_dict(_under(tensors, prefix))
         _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
         state.best = _under(tensors, BEST)
-        state.progress = Progress(**json.loads(_metadata(payload)["progress"]))
+        state.progress = Progress(**json.loads(metadata["progress"]))
+
+    def _say_of_versions(self, made: str) -> None:
+        if made != torch.__version__:
+            self._screen.warn(
+                f"The checkpoint was made with torch {made}, this is {torch.__version__}: the training goes "
+                "on, and may end in other last digits than it would have there."
+            )
 
     def _newest(self) -> bytes | None:
         """The newest checkpoint that verifies; what does not is set aside, what is another's removed."""

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from kdtool.arch.taps import Taps, stages
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import FeatureSettings
+from kdtool.core.stageoutput import StageOutput
 from kdtool.losses import feature_loss, pair_stages
 from kdtool.losses.stages import Pairs
 from kdtool.train.batch import Batch, to_input
-from kdtool.train.objective import Output
+from kdtool.train.evaluate import in_company
+from kdtool.train.objective import Output, combined
 
 
 class OnlineTeacher:
     """Answers batches itself, without gradient, on the very pixels the student sees.
 
-    One forward pass a batch, whoever asks; with taps on it, what the stages gave is there too.
+    One forward pass a batch, whoever asks.
     """
 
     def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)
-        self._preprocess = preprocess
+        self._preprocess, self._tapped = preprocess, False
         self._answered: tuple[Batch, Tensor] | None = None
+
+    def listen(self, outputs: Sequence[StageOutput]) -> Taps:
+        """Taps on these stages; from now on the images of a batch pass alone, or taps would hear others."""
+        self._tapped = True
+        return Taps(self.network, outputs)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Logits (B, K)."""
         if self._answered is None or self._answered[0] is not batch:
             self.network.to(batch.images.device)
-            logits = self.network(to_input(batch.pixels, self._preprocess, batch.images.device))
+            images = to_input(batch.pixels, self._preprocess, batch.images.device)
+            logits = self.network(images) if self._tapped else combined(in_company(self.network, images))
             self._answered = batch, batch.group.whole(logits.float(), len(batch.indices))
         return self._answered[1]
 
@@ -54,7 +64,7 @@ class FeatureDistillation(nn.Module):
         self._settings, self._teacher = settings, teacher
         self.loss, pairs = compare_features(settings, student, teacher.network, size)
         self._student_taps = Taps(student, [own for own, _ in pairs])
-        self._teacher_taps = Taps(teacher.network, [wanted for _, wanted in pairs])
+        self._teacher_taps = teacher.listen([wanted for _, wanted in pairs])
 
     def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
         self._teacher(batch)

@@ -12,16 +12,16 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from kdtool.core.errors import GateError, Interrupted
-from kdtool.core.recipe import NetworkSettings
+from kdtool.core.recipe import NetworkSettings, section_of
 from kdtool.core.screen import Bar, Screen
-from kdtool.train.batch import Batch, Task
+from kdtool.train.batch import Task
 from kdtool.train.checkpoint import Checkpoints, Progress, TrainingState
 from kdtool.train.evaluate import Evaluation, evaluate
 from kdtool.train.objective import Objective, combined, whole_output
 from kdtool.train.optimizer import build_optimizer, learning_rate
 from kdtool.train.order import batches, reseed
 from kdtool.train.processes import Processes, processes
-from kdtool.train.signals import graceful_stop
+from kdtool.train.signals import StopAsked, graceful_stop
 from kdtool.train.smallmaps import speed_up_small_maps
 
 CHECKPOINT_SECONDS = 60.0
@@ -98,7 +98,15 @@ def fit(
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 team.add_gradients(value for owner in (network, objective) for value in owner.parameters())
-                _require_finite(title, settings, loss, optimizer, progress, batch, tasks["train"])
+                norm = gradient_norm(optimizer)
+                if not (math.isfinite(loss.item()) and math.isfinite(norm)):
+                    shown = ", ".join(tasks["train"].split.paths[index] for index in batch.indices[:5])
+                    what = (
+                        f"loss {loss.item()}, gradient norm {norm} in epoch {progress.epoch + 1}, step "
+                        f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
+                        f"({len(batch.indices)} in all)."
+                    )
+                    raise team.alike(_diverged(title, settings, what))
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(settings, progress.epoch + (progress.step + 0.5) / len(order))
                 optimizer.step()
@@ -115,10 +123,13 @@ def fit(
                     interval = checkpoint_interval(saved - begun)
                 _leave_if(asked, title, progress, team)
             kept = network if average is None else average.module
-            result = evaluate(kept, tasks["validation"], objectives["validation"], device)
+            try:
+                result = evaluate(kept, tasks["validation"], objectives["validation"], device, stop)
+            except StopAsked:
+                break  # every step is done; validation is the first that the next process does
             if not math.isfinite(result.loss):
-                message = f"{title}: validation loss {result.loss} after epoch {progress.epoch + 1}."
-                raise team.alike(GateError(message, _calmer(title, settings)))
+                what = f"validation loss {result.loss} after epoch {progress.epoch + 1}."
+                raise team.alike(_diverged(title, settings, what))
             _close_epoch(progress, result, settings)
             if progress.best_epoch == len(progress.rows) - 1:
                 state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
@@ -134,6 +145,12 @@ def fit(
 def checkpoint_interval(seconds: float) -> float:
     """Seconds until the next checkpoint, one having taken `seconds`: a minute, or more on a slow disk."""
     return max(CHECKPOINT_SECONDS, seconds / DURABILITY_SHARE) if CHECKPOINT_SECONDS else 0.0
+
+
+def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+    """‖g‖₂ over all gradients; not finite where any of them is not."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None]).item()
 
 
 def epoch_line(title: str, progress: Progress, epochs: int) -> str:
@@ -158,33 +175,6 @@ def clock(seconds: float) -> str:
 
 def _patience_is_over(progress: Progress, settings: NetworkSettings) -> bool:
     return 0 < settings.patience <= len(progress.rows) - 1 - progress.best_epoch
-
-
-def _require_finite(
-    title: str,
-    settings: NetworkSettings,
-    loss: Tensor,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    batch: Batch,
-    task: Task,
-) -> None:
-    gradients = [
-        parameter.grad
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if math.isfinite(loss.item()) and math.isfinite(norm.item()):
-        return
-    shown = ", ".join(task.split.paths[index] for index in batch.indices[:5])
-    message = (
-        f"{title}: loss {loss.item()}, gradient norm {norm.item()} in epoch {progress.epoch + 1}, step "
-        f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
-        f"({len(batch.indices)} in all)."
-    )
-    raise batch.group.alike(GateError(message, _calmer(title, settings)))
 
 
 def _count(progress: Progress, loss: Tensor, logits: Tensor, target: Tensor, seconds: float) -> None:
@@ -224,12 +214,11 @@ def _show(bar: Bar, progress: Progress, settings: NetworkSettings) -> None:
     )
 
 
-def _calmer(title: str, settings: NetworkSettings) -> str:
-    """What to do about a training that diverged; teacher and student have their own section."""
-    section = "teacher" if title == "teacher" else "student"
-    return (
-        f"Lower the learning rate, such as --set {section}.lr={settings.lr / 10:g}, in a new --out; if it is "
-        "not that, look at these images and at the weights it started from."
+def _diverged(title: str, settings: NetworkSettings, what: str) -> GateError:
+    return GateError(
+        f"{title}: {what}",
+        f"Lower the learning rate, such as --set {section_of(title)}.lr={settings.lr / 10:g}, in a new "
+        "--out; if it is not that, look at these images and at the weights it started from.",
     )
 
 

@@ -25,7 +25,7 @@ from accelerate import PartialState
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kdtool.core.errors import ElsewhereError, KdtoolError
+from kdtool.core.errors import ElsewhereError, KdtoolError, exit_code
 from kdtool.core.launch import process_count
 from kdtool.core.quiet import quietly
 
@@ -128,8 +128,7 @@ class Processes:
         try:
             result = action()
         except Exception as error:
-            code = error.exit_code if isinstance(error, KdtoolError) else 1
-            dist.broadcast_object_list([None, code], 0, device=self.device)
+            dist.broadcast_object_list([None, exit_code(error)], 0, device=self.device)
             raise
         dist.broadcast_object_list([result, None], 0, device=self.device)
         return result

@@ -1,4 +1,4 @@
-"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's stored answers."""
+"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kdtool.core.recipe import FeatureSettings, StudentSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
+from kdtool.train.answering import answers_of
 from kdtool.train.batch import plain_task
 from kdtool.train.fakequant import Int8, input_ranges, simulate
 from kdtool.train.objective import Objective
-from kdtool.train.softlabels import SPLITS, label
 from kdtool.train.stage import WEIGHTS, Training, train, training_task
-from kdtool.train.student import resolved_loss, stored
+from kdtool.train.student import on_logits, resolved_loss
 from kdtool.train.teacher import open_teacher
 
 WATCHED, BATCH = 256, 32  # training images that the ranges of activations are seen on
@@ -58,14 +58,14 @@ def finetune(
         "weights": "none",
         "precision": "float32",
         "features": FeatureSettings(),
-        "views": settings.views or settings.epochs,  # no more than the teacher has answered already
+        "views": settings.seen_views,  # no more than the teacher has answered already
     }
     own = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared)
     loss = resolved_loss(own.loss, prepared, teacher.info, screen)
     task = training_task(prepared, own, seed)
-    answers = label(teacher, prepared, task, run.soft_labels, screen, own.answers)
-    objectives = stored(own, loss, {split: answers.answers(split) for split in SPLITS})
+    answers = answers_of(teacher, prepared, task, own, run.soft_labels, screen)
+    objectives = on_logits(own, loss, answers)
 
     def simulated(network: nn.Module) -> Mapping[str, Objective]:
         load_exactly(network, read_weights(source)[0], str(source))
@@ -75,7 +75,7 @@ def finetune(
     parents = {
         "student": sha256_file(source),
         "loss": loss.model_dump(mode="json", exclude_defaults=True),
-        "soft_labels": answers.digest,
+        "teacher": teacher.digest,
         "int8": asdict(int8),
     }
     train(prepared, Training("student", folder, own, seed, seed, simulated, parents), screen)

@@ -9,13 +9,32 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from kdtool.train.processes import Processes
+
 STOPPERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopAsked(Exception):  # noqa: N818 (no error: what was asked for happens)
+    """Leave what is under way, in all processes alike; `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class StopRequest:
     """Which signal asked to stop, 0 while none has."""
 
     signal_number = 0
+
+    def leave_if_asked(self, group: Processes) -> None:
+        """Raise StopAsked in all processes of `group` where any has been asked."""
+        (number,) = group.any(self.signal_number)
+        if number:
+            raise StopAsked(number)
+
+
+NEVER = StopRequest()
 
 
 @contextlib.contextmanager

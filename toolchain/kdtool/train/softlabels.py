@@ -21,14 +21,13 @@ from torch import Tensor, nn
 
 from kdtool.core.errors import GateError, Interrupted
 from kdtool.core.files import sha256_json
-from kdtool.core.lineage import soft_labels_digest
 from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.train.batch import Batch, Task, plain_task
-from kdtool.train.evaluate import evaluate
-from kdtool.train.objective import Answers, CrossEntropy
+from kdtool.train.evaluate import predict
+from kdtool.train.objective import Answers
 from kdtool.train.processes import processes
 from kdtool.train.shards import (
     HASHED,
@@ -41,7 +40,7 @@ from kdtool.train.shards import (
     whole_shard,
     write_shard,
 )
-from kdtool.train.signals import graceful_stop
+from kdtool.train.signals import StopAsked, StopRequest, graceful_stop
 from kdtool.train.teacher import Teacher
 
 Kind = Literal["float32", "float16"]
@@ -56,13 +55,9 @@ class SoftLabels:
 
     Attributes:
         views: split → the answers to each view, float32 or float16, in the order of the split's images.
-        digest: of all of them; origin: of validation and the first view, whose content changes with
-            all that the answers are a function of, but not with the number of views.
     """
 
     views: Mapping[str, tuple[View, ...]]
-    digest: str
-    origin: str
 
     @cached_property
     def logits(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -98,8 +93,7 @@ def label(
         GateError: the teacher answers NaN or infinity, or more than float16 holds.
         Interrupted: SIGTERM or Ctrl-C; every shard that was answered stays.
     """
-    views = task.views if task.augment.active else 1
-    stage = Stage("label", folder, {**_key(teacher, prepared, task, kind), "views": views})
+    stage, views = _stage(teacher, prepared, task, folder, kind)
     group = processes()
     manifest = group.once(lambda: _standing(stage, views))
     if manifest is not None:
@@ -115,6 +109,18 @@ def label(
         f"{manifest.result['validation_accuracy']:.2%} right."
     )
     return _opened(folder, manifest, views)
+
+
+def answered(teacher: Teacher, prepared: Prepared, task: Task, folder: Path) -> bool:
+    """Whether `label` has nothing left to do."""
+    stage, views = _stage(teacher, prepared, task, folder, "float32")
+    return _standing(stage, views) is not None
+
+
+def _stage(teacher: Teacher, prepared: Prepared, task: Task, folder: Path, kind: Kind) -> tuple[Stage, int]:
+    """The stage, and how many views it answers."""
+    views = task.views if task.augment.active else 1
+    return Stage("label", folder, {**_key(teacher, prepared, task, kind), "views": views}), views
 
 
 def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
@@ -167,22 +173,26 @@ def _answer(
     files: list[str] = []
     left = group.once(partial(shards_in, stage.folder))
     with graceful_stop() as stop, screen.bar("label", len(wanted)) as bar:
-        for place in wanted:
-            found = group.once(partial(whole_shard, left.get(place.name)))
-            files.append(found or _answer_shard(network, tasks[place.split], place, stage.folder, kind))
-            bar.advance(note=f"view {place.view + 1} of {views}")
-            (asked,) = group.any(stop.signal_number)
-            if asked:
-                message = f"label: stopped after {len(files)} of {len(wanted)} parts; they are saved."
-                raise group.alike(Interrupted(asked, message, "The same command goes on from here."))
+        try:
+            for place in wanted:
+                stop.leave_if_asked(group)
+                found = group.once(partial(whole_shard, left.get(place.name)))
+                task = tasks[place.split]
+                files.append(found or _answer_shard(network, task, place, stage.folder, kind, stop))
+                bar.advance(note=f"view {place.view + 1} of {views}")
+            stop.leave_if_asked(group)
+        except StopAsked as asked:
+            message = f"label: stopped after {len(files)} of {len(wanted)} parts; they are saved."
+            again = "The same command goes on from here."
+            raise group.alike(Interrupted(asked.number, message, again)) from asked
     return files
 
 
-def _answer_shard(network: nn.Module, task: Task, place: Place, folder: Path, kind: Kind) -> str:
+def _answer_shard(
+    network: nn.Module, task: Task, place: Place, folder: Path, kind: Kind, stop: StopRequest
+) -> str:
     group = processes()
-    answers = evaluate(
-        network, task, CrossEntropy(), group.device, epoch=place.view, images=place.images
-    ).logits
+    answers = predict(network, task, group.device, place.view, place.images, stop)
     if not np.isfinite(answers).all():
         message = "label: the teacher answers NaN or infinity; it is no teacher."
         hint = "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out."
@@ -203,11 +213,7 @@ def _opened(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
         split: tuple(open_view(folder, files) for files in chosen)
         for split, chosen in (("train", train), ("validation", validation))
     }
-    digest, origin = (
-        soft_labels_digest({name: manifest.files[name] for files in (*chosen, *validation) for name in files})
-        for chosen in (train, train[:1])
-    )
-    return SoftLabels(answers, digest, origin)
+    return SoftLabels(answers)
 
 
 def _accuracy(view: View, prepared: Prepared, split: str) -> float:

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
-from kdtool.core.advice import advise_patience
+from kdtool.core.advice import advise_patience, advise_precision
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import NetworkSettings, StudentSettings
+from kdtool.core.recipe import NetworkSettings, section_of
 from kdtool.core.screen import Screen
 from kdtool.core.threads import usable_threads
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.train.batch import Task, plain_task
+from kdtool.train.bfloat16 import has_bfloat16
 from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.curves import curves_png
 from kdtool.train.fit import fit
@@ -48,8 +49,7 @@ class Training:
         folder: of the weights.
         views_seed: of what augmentation draws; students that share soft labels share it.
         parents: what the objectives are a function of, beyond data and settings (JSON).
-        lasting: what stands for those parents that grow with the number of epochs, so that a training
-            can be extended.
+        views: how many augmentation makes; None: as the settings say, 0: each epoch has its own.
     """
 
     role: str
@@ -59,7 +59,7 @@ class Training:
     views_seed: int
     objectives: Objectives
     parents: Mapping[str, Any] = field(default_factory=dict)
-    lasting: Mapping[str, Any] = field(default_factory=dict)
+    views: int | None = None
 
     def stage(self, prepared: Prepared) -> Stage:
         """The stage, its inputs being all that the weights are a function of."""
@@ -75,13 +75,10 @@ def cross_entropy(settings: NetworkSettings) -> Objectives:
     return lambda _: {"train": objective, "validation": objective}
 
 
-def training_task(prepared: Prepared, settings: NetworkSettings, seed: int) -> Task:
-    """The training split as `settings` augment it; where a student says so, its views return."""
-    views = settings.epochs
-    if isinstance(settings, StudentSettings) and settings.views:
-        views = min(views, settings.views)
-    classes = len(prepared.classes)
-    return Task(prepared.split("train"), classes, prepared.preprocess, settings.augment, seed, views)
+def training_task(prepared: Prepared, settings: NetworkSettings, seed: int, views: int | None = None) -> Task:
+    """The training split as `settings` augment it, `views` of each picture if not as many as they say."""
+    classes, seen = len(prepared.classes), settings.seen_views if views is None else views
+    return Task(prepared.split("train"), classes, prepared.preprocess, settings.augment, seed, seen)
 
 
 def own_settings(settings: NetworkSettings) -> dict[str, Any]:
@@ -113,17 +110,14 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
         accuracy = manifest.result["validation_accuracy"]
         screen.say(f"{role}: complete, skipped ({settings.arch}, validation accuracy {accuracy:.2%}).")
         return manifest
-    section = "teacher" if role == "teacher" else "student"  # a baseline has the student's
-    advice = advise_patience(section, settings.schedule, settings.patience, settings.epochs)
-    if advice:
-        screen.warn(advice)
+    _advise(role, settings, screen)
     _require_shares(prepared, training, group.count)
     torch.set_num_threads(usable_threads())
     _say_if_anew(stage, training, screen)
     group.once(stage.reopen)
     key = _resumable_key(stage, training)
     tasks = {
-        "train": training_task(prepared, settings, training.views_seed),
+        "train": training_task(prepared, settings, training.views_seed, training.views),
         "validation": plain_task(prepared, "validation"),
     }
 
@@ -158,6 +152,15 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
     return manifest
 
 
+def _advise(role: str, settings: NetworkSettings, screen: Screen) -> None:
+    section = section_of(role)
+    patience = advise_patience(section, settings.schedule, settings.patience, settings.epochs)
+    precision = advise_precision(section, settings.precision, has_bfloat16(processes().device))
+    for advice in (patience, precision):
+        if advice:
+            screen.warn(advice)
+
+
 def _seal(
     stage: Stage,
     best: Mapping[str, Tensor],
@@ -179,7 +182,7 @@ def _require_shares(prepared: Prepared, training: Training, processes: int) -> N
     settings = training.settings
     smallest = min(map(len, batches(prepared.counts["train"], settings.batch_size, training.seed, 0)))
     if smallest < processes:
-        section = "teacher" if training.role == "teacher" else "student"
+        section = section_of(training.role)
         raise UsageError(
             f"{section}.batch_size is {settings.batch_size} ({smallest} images in the smallest batch), for "
             f"{processes} processes; allowed: an image of each batch for each of them.",
@@ -215,7 +218,7 @@ def _resumable_key(stage: Stage, training: Training) -> str:
 
     Where the learning rate falls towards the last epoch, another last epoch is another training.
     """
-    inputs = {**stage.inputs, **training.lasting}
+    inputs = dict(stage.inputs)
     if training.settings.schedule == "constant":
         inputs["settings"] = {name: value for name, value in inputs["settings"].items() if name != "epochs"}
     return sha256_json(inputs)

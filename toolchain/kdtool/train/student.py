@@ -12,15 +12,16 @@ from kdtool.arch.network import two_heads
 from kdtool.core.advice import advise, advise_accuracies
 from kdtool.core.manifest import Manifest, read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import LossSettings, StudentSettings
+from kdtool.core.recipe import VIEWS, LossSettings, StudentSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
 from kdtool.losses.defaults import resolve
+from kdtool.train.answering import answers_of
 from kdtool.train.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.objective import Answers, Distillation, Objective, Sum
-from kdtool.train.softlabels import SPLITS, label
+from kdtool.train.softlabels import SPLITS
 from kdtool.train.stage import Objectives, Training, cross_entropy, train, training_task
 from kdtool.train.teacher import Teacher, open_teacher
 
@@ -38,9 +39,14 @@ def train_baseline(
     Without a teacher who answers each view once, no view needs to return: each epoch has its own.
     """
     views_seed = seed if views_seed is None else views_seed
-    alone = settings.model_copy(update={"views": 0, "answers": "float32"})
-    training = Training("baseline", folder, alone, seed, views_seed, cross_entropy(alone))
+    own = alone(settings)
+    training = Training("baseline", folder, own, seed, views_seed, cross_entropy(own), views=0)
     return train(prepared, training, screen)
+
+
+def alone(settings: StudentSettings) -> StudentSettings:
+    """The settings without what concerns the teacher's answers and not the student."""
+    return settings.model_copy(update={"views": 0, "answers": "float32"})
 
 
 def distill(
@@ -55,11 +61,10 @@ def distill(
 ) -> Manifest:
     """Train the student with the answers of the run's teacher, as `LossSettings` and `FeatureSettings` say.
 
-    Soft labels are stored and read again; a loss on features needs the teacher in every step, and takes
-    its logits from there.
-
     Args:
-        folder, soft_labels: where the student and the answers are kept, if not at the run's places.
+        folder: where the student is kept, if not at the run's place.
+        soft_labels: where answers are stored that other students want as well; they are then stored, also
+            where asking in each step would cost this one less.
         views_seed: of the views that augmentation makes, if not `seed`.
 
     Raises:
@@ -69,27 +74,30 @@ def distill(
     teacher = open_teacher(run, prepared)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
-    parents: dict[str, Any] = {"loss": loss.model_dump(mode="json", exclude_defaults=True)}
-    lasting = {}
+    parents: dict[str, Any] = {
+        "loss": loss.model_dump(mode="json", exclude_defaults=True),
+        "teacher": teacher.digest,
+    }
     if settings.features.name:
-        parents |= {"teacher": teacher.digest, "features": settings.features.model_dump(mode="json")}
-        objectives = _online(teacher, settings, loss, prepared.preprocess.size)
+        parents["features"] = settings.features.model_dump(mode="json")
+        objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)
     else:
-        task = training_task(prepared, settings, views_seed)
+        if settings.augment.active:
+            parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
+        task, shared = training_task(prepared, settings, views_seed), soft_labels is not None
         place = soft_labels or run.soft_labels
-        answers = label(teacher, prepared, task, place, screen, settings.answers)
-        parents["soft_labels"], lasting["soft_labels"] = answers.digest, answers.origin
-        objectives = stored(settings, loss, {split: answers.answers(split) for split in SPLITS})
+        answers = answers_of(teacher, prepared, task, settings, place, screen, shared)
+        objectives = on_logits(settings, loss, answers)
     training = Training(
-        "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents, lasting
+        "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents
     )
     manifest = train(prepared, training, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
     return manifest
 
 
-def stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
-    """Objectives that look the teacher's answers up."""
+def on_logits(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
+    """Objectives that want the teacher's logits alone."""
     bound = logit_loss(loss.name, loss.params)
 
     def objectives(network: nn.Module) -> Mapping[str, Objective]:
@@ -101,7 +109,7 @@ def stored(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, 
     return objectives
 
 
-def _online(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Objectives:
+def _with_features(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Objectives:
     """Objectives that ask the teacher in every step; features count in training alone."""
     bound = logit_loss(loss.name, loss.params)
 
