@@ -75,7 +75,7 @@ def prepare(folder: Path) -> Prepared:
     return Prepared(folder, CLASSES, PREPROCESS, hashlib.sha256(b"tiny").hexdigest(), COUNTS)
 
 
-def train(path: Path, role: str, seed: int) -> None:
+def train(run: RunFolder, role: str, seed: int) -> None:
     """A random ResNet18 whose head is solved by least squares: it classifies, without training."""
     torch.manual_seed(seed)
     network = build("resnet18", len(CLASSES), SIZE).eval()
@@ -90,11 +90,11 @@ def train(path: Path, role: str, seed: int) -> None:
         solution = torch.linalg.pinv(features - centre, rtol=1e-2) @ (wanted - wanted.mean(0))
         head.weight.copy_(solution.T)
         head.bias.copy_(wanted.mean(0) - centre @ solution)
-    path.mkdir(parents=True)
-    save_network(
-        path / "model.safetensors", network.state_dict(), ModelInfo(role, "resnet18", CLASSES, PREPROCESS)
-    )
-    Stage("train", path, {"seed": seed}).seal(["model.safetensors"], {}, {})
+    weights = run.weights(role)
+    weights.parent.mkdir(parents=True)
+    save_network(weights, network.state_dict(), ModelInfo(role, "resnet18", CLASSES, PREPROCESS))
+    teacher = {"teacher": sha256_file(run.weights("teacher"))} if role == "student" else {}
+    Stage("train", weights.parent, {"seed": seed, **teacher}).seal([weights.name], {}, {})
 
 
 def head_of(network: torch.nn.Module) -> bytes:
@@ -112,11 +112,9 @@ def without_test(prepared: Prepared) -> Prepared:
 
 
 def replace_teacher(run: RunFolder) -> None:
-    """A teacher taught anew beside a student, soft labels and exports of the old one."""
-    run.soft_labels.mkdir()
-    Stage("label", run.soft_labels, {"teacher": sha256_file(run.weights("teacher"))}).seal([], {}, {})
+    """A teacher taught anew beside a student and exports of the old one."""
     shutil.rmtree(run.role("teacher"))
-    train(run.role("teacher"), "teacher", 2)
+    train(run, "teacher", 2)
 
 
 class Kill(BaseException):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,13 +16,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kdtool.core.files import sha256_file
+from kdtool.data.reader import open_prepared
+from kdtool.train.student import train_baseline
+from screens import Recorder
+
 SCRIPT = Path(__file__).with_name("together.py")
+TOGETHER = runpy.run_path(str(SCRIPT))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = [
+    sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    "--mixed_precision", "no", "--dynamo_backend", "no",
+]  # fmt: skip
 
 
 def launch(*command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run([*command], capture_output=True, text=True, env=environment, timeout=300)
 
 
 def figures(folder: Path) -> list[list[float]]:
@@ -35,10 +47,13 @@ def test_two_processes_give_the_result_of_one(
     """27 images in batches of 9, so that shares are unequal; DIST, whose loss is no mean over images."""
     source = photos(splits={"train": 9, "validation": 4, "test": 4})
     one, two = tmp_path / "one", tmp_path / "two"
-    runpy.run_path(str(SCRIPT))["train"](source, one)
+    TOGETHER["train"](source, one)
     alone = capfd.readouterr().out
-    done = launch(str(SCRIPT), str(source), str(two))
+    done = launch(*TORCHRUN, str(SCRIPT), str(source), str(two), "train")
     assert done.returncode == 0, done.stderr
+    for folder in (one, two):
+        stopped, whole = (sha256_file(folder / name / "model.safetensors") for name in ("baseline", "whole"))
+        assert stopped == whole, "to the bit, in as many processes"
     for role in ("teacher", "student", "hints", "baseline"):
         weights = [load_file(folder / role / "model.safetensors") for folder in (one, two)]
         assert weights[0].keys() == weights[1].keys()
@@ -52,6 +67,39 @@ def test_two_processes_give_the_result_of_one(
         assert "baseline: resuming in epoch 1, step 3" in said
     assert done.stderr.count("teacher epoch 1/2") == 1, "the first alone speaks"
     assert sorted(path.name for path in two.rglob("*.partial")) == []
+
+    shutil.copytree(one / "data", tmp_path / "three" / "data")
+    stopped = launch(*TORCHRUN, str(SCRIPT), str(source), str(tmp_path / "three"), "stop")
+    assert stopped.stdout.count("left with 143") == 2
+    screen, prepared = Recorder(), open_prepared(tmp_path / "three" / "data")
+    train_baseline(tmp_path / "three" / "baseline", prepared, TOGETHER["ALONE"], 0, screen)
+    assert "baseline: resuming in epoch 1, step 3." in screen.said, "in one process what two began"
+    weights = [load_file(folder / "baseline" / "model.safetensors") for folder in (one, tmp_path / "three")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_whole_run_is_started_by_accelerate(tmp_path: Path, photos: Callable[..., Path]) -> None:
+    source = photos(splits={"train": 8, "validation": 4, "test": 4})
+    fields = [field for field in TOGETHER["FIELDS"] if field != "data.cache=none"] + [
+        f"bench.{field}"
+        for field in ("seconds=0", "runs=64", "cold_starts=0", "batch=0", "single_thread=false")
+    ]
+    command = [
+        *ACCELERATE, "-m", "kdtool", "run", str(source), "--out", str(tmp_path / "run"), "--set",
+        "quantize.max_drop=100", *(part for one in fields for part in ("--set", one)),
+    ]  # fmt: skip
+    done = launch(*command)
+    assert done.returncode == 0, done.stderr
+    bench = json.loads((tmp_path / "run" / "bench.json").read_text())
+    assert {"teacher.onnx", "student.onnx", "student.int8.onnx"} <= {
+        Path(m["file"]).name for m in bench["models"]
+    }
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert done.stderr.count("student epoch 2/2") == 1, "the first alone speaks"
+    again = launch(*command)
+    assert again.returncode == 0, again.stderr
+    assert "student: complete, skipped" in again.stderr
 
 
 def test_what_several_processes_cannot_do_is_refused(tmp_path: Path) -> None:

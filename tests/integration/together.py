@@ -1,6 +1,6 @@
 """What test_processes.py trains, in one process and, started by torchrun, in two.
 
-python together.py SOURCE OUT
+python together.py SOURCE OUT [train|stop]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ARCH = "timm/test_resnet"
 SHARED = ("epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10", f"arch={ARCH}")
 FIELDS = [
     "data.size=32",
+    "data.cache=none",
     "teacher.weights=none",
     "student.loss.name=dist",
     "student.ema=0.5",
@@ -33,6 +34,9 @@ FIELDS = [
 SETTINGS: dict[str, Any] = {
     "arch": ARCH, "epochs": 2, "patience": 0, "optimizer": "sgd", "lr": 1e-3, "batch_size": 10,
 }  # fmt: skip
+
+
+ALONE = StudentSettings.model_validate(SETTINGS)
 
 
 class Spoken:
@@ -51,7 +55,7 @@ class Spoken:
 
 
 def train(source: Path, out: Path) -> None:
-    """A teacher and three students: by the command line, by features, and stopped on the way."""
+    """A teacher and four students: by the command line, by features, stopped on the way, and not stopped."""
     run = RunFolder(out)
     command = [
         "distill",
@@ -69,12 +73,18 @@ def train(source: Path, out: Path) -> None:
         {**SETTINGS, "loss": {"name": "kd", "temperature": 2.0}, "features": {"name": "fitnet"}}
     )
     distill(run, prepared, hints, 0, Spoken(), folder=out / "hints")
-    alone = StudentSettings.model_validate(SETTINGS)
+    stop(source, out)
+    for name in ("baseline", "whole"):
+        train_baseline(out / name, prepared, ALONE, 0, Spoken())
+
+
+def stop(_: Path, out: Path) -> None:
+    """A student stopped in its second step, on photographs that are prepared already."""
+    prepared = open_prepared(RunFolder(out).data)
     try:
-        with_signal_after_two_steps(lambda: train_baseline(out / "baseline", prepared, alone, 0, Spoken()))
+        with_signal_after_two_steps(lambda: train_baseline(out / "baseline", prepared, ALONE, 0, Spoken()))
     except KdtoolError as error:
         Spoken().say(f"left with {error.exit_code}")
-    train_baseline(out / "baseline", prepared, alone, 0, Spoken())
 
 
 def with_signal_after_two_steps(action: Any) -> None:
@@ -96,4 +106,4 @@ def with_signal_after_two_steps(action: Any) -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), Path(sys.argv[2]))
+    {"train": train, "stop": stop}[sys.argv[3]](Path(sys.argv[1]), Path(sys.argv[2]))

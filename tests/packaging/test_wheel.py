@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from kdtool.cli import main
+from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
@@ -120,7 +121,8 @@ def workshop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network = build(ARCH, len(CLASSES), SIDE)
         info = ModelInfo(role, ARCH, CLASSES, prepared.preprocess, params=parameter_count(network))
         save_network(run.weights(role), network.state_dict(), info)
-        Stage("train", run.role(role), {}).seal([run.weights(role).name], {}, {})
+        taught_by = {"teacher": sha256_file(run.weights("teacher"))} if role == "student" else {}
+        Stage("train", run.role(role), taught_by).seal([run.weights(role).name], {}, {})
     source = str(folder / "photos")
     run.write_record({"recipe": recipe.to_json(), "seed": 0, "source": source, "classes": list(CLASSES)})
     for command in (("export", "--onnx"), ("quantize",), ("bench",)):

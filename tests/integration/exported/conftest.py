@@ -22,8 +22,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunFold
     """A run after `kdtool export --onnx`; tests that change it take a copy."""
     run = RunFolder(tmp_path_factory.mktemp("run"))
     prepared = prepare(run.data)
-    train(run.role("teacher"), "teacher", 0)
-    train(run.role("student"), "student", 1)
+    train(run, "teacher", 0)
+    train(run, "student", 1)
     ear = Recorder()
     export_models(run, prepared, EXPORT, ear)
     yield run, prepared, ear

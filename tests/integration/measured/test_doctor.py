@@ -13,6 +13,7 @@ import pytest
 from onnx import helper
 from safetensors.numpy import save_file
 
+from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
@@ -76,7 +77,9 @@ def teach(run: RunFolder, role: str, accuracy: float | None = 0.8, **changes: ob
     run.role(role).mkdir(exist_ok=True)
     save_file({"w": np.ones(1, np.float32)}, run.weights(role), replace(info, **changes).to_metadata())
     result = {} if accuracy is None else {"validation_accuracy": accuracy}
-    Stage("distill", run.role(role), {}).seal([run.weights(role).name], result, {})
+    teacher = run.weights("teacher")
+    taught_by = {"teacher": sha256_file(teacher)} if teacher.is_file() else {}
+    Stage("distill", run.role(role), taught_by).seal([run.weights(role).name], result, {})
 
 
 def set_up(run: RunFolder, **loss: object) -> None:
