@@ -1,4 +1,4 @@
-"""`--compile`: the network that trains is the one torch.compile made of it."""
+"""`--compile`, whose network trains as the plain one, and what its and other options are short for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from kdtool.cli.job import TrainingOptions
+from kdtool.core.cpu import cpu_has_bfloat16
 from kdtool.core.errors import UsageError
 from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings
 from kdtool.core.run import RunFolder
@@ -47,14 +48,35 @@ def test_a_compiled_network_trains_and_keeps_its_names(
         torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
 
 
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("data", "out", "recipe", "seed", "teacher", "teacher_weights")),
+    "overrides": (), "skip_bad": False, "allow_leaks": False, "dry_run": False,
+}  # fmt: skip
+
+
 def test_the_option_is_short_for_both_networks() -> None:
-    nothing: dict[str, Any] = dict.fromkeys(("data", "out", "recipe", "seed", "teacher", "teacher_weights"))
-    options = TrainingOptions(
-        **nothing, overrides=(), skip_bad=False, allow_leaks=False, dry_run=False, compile=True
-    )
+    options = TrainingOptions(**NOTHING, compile=True)
     assert options.as_overrides() == ["teacher.compile=true", "student.compile=true"]
     options = dataclasses.replace(options, compile=False, views=4, cache="none")
     assert options.as_overrides() == ["student.views=4", "data.cache=none"]
+
+
+@pytest.mark.parametrize(
+    "asked, features, taken",
+    [
+        ("bfloat16", "avx2", "bfloat16"),
+        ("auto", "avx2 amx_bf16", "bfloat16"),
+        ("auto", "asimd bf16", "bfloat16"),
+        ("auto", "avx2", "float32"),
+    ],
+)
+def test_precision_follows_the_processor_where_it_is_asked_to(
+    asked: str, features: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : {features}\n")
+    monkeypatch.setattr("kdtool.train.bfloat16.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
+    overrides = TrainingOptions(**NOTHING, precision=asked).as_overrides()
+    assert overrides == [f"teacher.precision={taken}", f"student.precision={taken}"]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ SCRIPT = Path(__file__).with_name("together.py")
 TOGETHER = runpy.run_path(str(SCRIPT))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [
-    sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-    "--mixed_precision", "no", "--dynamo_backend", "no",
+    sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
 ]  # fmt: skip
 
 
