@@ -178,6 +178,11 @@ CANDIDATES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     **{name: lambda options: kdtool("stored", options) for name in ("one", "two")},
 }
 ONE_THREAD = ("one", "two")
+RATIOS = (
+    ("stored", "alone"), ("torchdistill", "stored"), ("plain", "stored"), ("online", "stored"),
+    ("stored", "bfloat16"), ("torchdistill", "bfloat16"), ("one", "two"), ("one", "stored"),
+)  # fmt: skip
+OF_STORED = ("data_share", "durability_share_at_most", "save_seconds")
 
 
 class Stopwatch:
@@ -297,33 +302,26 @@ def measure(size: int, batch: int, images: int, options: argparse.Namespace) -> 
     """All candidates at one size of image."""
     lay_out(images, options.folder / f"photographs-{size}", options.data)
     before = child("prepare", size, batch, options)
-    names = [name for name in CANDIDATES if name != "torchdistill" or find_spec("torchdistill")]
+    names = [name for name in options.candidates if name != "torchdistill" or find_spec("torchdistill")]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for repeat in range(options.repeats):
         for name in (*names[repeat % len(names) :], *names[: repeat % len(names)]):
             found[name].append(child(name, size, batch, options))
     seconds = {name: [one["seconds"] for one in results] for name, results in found.items()}
+
+    def ratios(over: str, under: str) -> dict[str, float]:
+        return spread(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
+
+    both = [pair for pair in RATIOS if {*pair} <= seconds.keys()]
+    own = found.get("stored", [])
+    shares = {name: spread(one[name] for one in own) for name in OF_STORED} if own else {}
     return {
         "size": size,
         "batch": batch,
         "images": images,
         "images_per_second": {name: spread(images / one for one in seconds[name]) for name in names},
-        "epoch_ratio_to_alone": {
-            name: spread(a / b for a, b in zip(seconds[name], seconds["alone"], strict=True))
-            for name in names
-            if name not in ONE_THREAD
-        },
-        "speed_ratio_of_stored": {
-            name: spread(a / b for a, b in zip(seconds[name], seconds["stored"], strict=True))
-            for name in ("torchdistill", "plain", "online")
-            if name in names
-        },
-        "scaling_of_two_processes": spread(
-            a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)
-        ),
-        "data_share_after_first_epoch": spread(one["data_share"] for one in found["stored"]),
-        "durability_share_at_most": spread(one["durability_share_at_most"] for one in found["stored"]),
-        "seconds_of_a_checkpoint": spread(one["save_seconds"] for one in found["stored"]),
+        "ratios_of_seconds": {f"{over} / {under}": ratios(over, under) for over, under in both},
+        "of_stored": shares,
         "seconds_of_an_epoch": seconds,
         **before,
     }
@@ -349,6 +347,12 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--candidates",
+        type=lambda text: text.split(","),
+        default=list(CANDIDATES),
+        help="with commas between",
+    )
     parser.add_argument("--workers", type=int, default=2, help="of the peers' DataLoader")
     parser.add_argument("--out", type=Path, default=RESULTS)
     for hidden, kind in (("--child", str), ("--size", int), ("--batch", int), ("--folder", Path)):

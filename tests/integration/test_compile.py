@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from safetensors.torch import load_file
 
 from kdtool.cli.job import TrainingOptions
 from kdtool.core.cpu import cpu_has_bfloat16
-from kdtool.core.errors import UsageError
+from kdtool.core.errors import SetupError, UsageError
 from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.train.check import check_student
+from kdtool.train.compiling import compiled
 from kdtool.train.teacher import teach
 
 ARCH = "timm/test_resnet"
@@ -31,9 +31,9 @@ def test_a_compiled_network_trains_and_keeps_its_names(
     """With the backend that only traces, so that no C++ is compiled here; its arithmetic is the same."""
     asked = []
 
-    def traced(network: torch.nn.Module) -> Any:
+    def traced(network: torch.nn.Module, **options: Any) -> Any:
         asked.append(network)
-        return partial(original, backend="eager")(network)
+        return original(network, backend="eager", **options)
 
     original = torch.compile
     plain, compiled = RunFolder(tmp_path / "plain"), RunFolder(tmp_path / "compiled")
@@ -46,6 +46,14 @@ def test_a_compiled_network_trains_and_keeps_its_names(
     assert one.keys() == other.keys()
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    forward = compiled(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()))
+    with pytest.raises(SetupError, match="cannot translate the network here") as caught:
+        forward(torch.ones(5, 3))
+    assert "C++ compiler" in caught.value.hint
 
 
 NOTHING: dict[str, Any] = {
@@ -74,7 +82,7 @@ def test_precision_follows_the_processor_where_it_is_asked_to(
     asked: str, features: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags : {features}\n")
-    monkeypatch.setattr("kdtool.train.bfloat16.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
+    monkeypatch.setattr("kdtool.train.precision.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
     overrides = TrainingOptions(**NOTHING, precision=asked).as_overrides()
     assert overrides == [f"teacher.precision={taken}", f"student.precision={taken}"]
 

@@ -307,6 +307,27 @@ def test_a_stop_during_validation_leaves_it_and_loses_no_step(
     assert sha256_file(parts.weights("teacher")) == sha256_file(whole.weights("teacher"))
 
 
+def test_a_stop_while_the_last_checkpoint_is_written_is_heard(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, screen = RunFolder(tmp_path / "run"), Recorder()
+    save = Checkpoints.save
+
+    def stopped(*arguments: Any) -> None:
+        save(*arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", stopped)
+        with pytest.raises(Interrupted) as caught:
+            teach(run, prepared, TEACHER, 0, QUIET)
+    assert caught.value.exit_code == 143
+    assert run.trained_roles() == ()
+    teach(run, prepared, TEACHER, 0, screen)
+    assert any("resuming in epoch 4" in line for line in screen.lines), "all was done but to seal it"
+    assert run.trained_roles() == ("teacher",)
+
+
 def test_a_torn_checkpoint_is_set_aside(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
