@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from kdtool.bench.table import print_table
-from kdtool.core.benchresult import BenchResult, Gain
+from kdtool.core.benchresult import BenchResult, Gain, Throughput
 from machines import MACHINE
 from measurements import model, verdict
 
@@ -32,6 +34,24 @@ def test_the_table_names_units_and_hides_escapes() -> None:
     ):
         assert part in out
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("void", [(), ("hot",)])
+def test_throughput_is_shown_with_every_number_of_threads(void: tuple[str, ...]) -> None:
+    offline = Throughput(
+        8, 2, 412.0, (400.0, 420.0), (19.4,) * 6, (), 3.5, True, ratio=1.8712, ratio_ci=(1.8, 1.9)
+    )
+    alone = replace(offline, threads=1, energy_mj=None)
+    rows = (replace(model("student"), throughput=offline, other_throughputs=(alone,)),)
+    stream = io.StringIO()
+    print_table(BenchResult(MACHINE, rows, verdict(), None, (), void=void), Console(file=stream))
+    out = stream.getvalue()
+    assert "Images/s" in out
+    table = [line for line in out.split("Images/s")[1].splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in table]
+    assert [(row[0], row[1], row[2]) for row in cells] == [("student", "2", "8"), ("", "1", "8")]
+    assert ("412 (400–420)" in out) == ("187.12 (180.0–190.0)" in out) == (not void)
+    assert [row[-1] for row in cells] == ["3.5", "–"]
 
 
 def test_the_terminal_says_the_verdict_and_what_the_teacher_added() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.bench.doctor import examine_machine
 from kdtool.bench.host import throttled_since_boot, throttling
 from kdtool.bench.notes import stability_notes
-from kdtool.core.benchresult import Latency
+from kdtool.core.benchresult import Latency, Throughput
 from machines import MACHINE, levels, pi, write
 
 
@@ -113,4 +113,15 @@ def test_samples_that_raise_doubt() -> None:
         "latency is noisy (p90 over 1.25 × p50): b",
         "warming up did not end in a steady state: a",
         "the two halves of the samples differ: a",
+    ]
+
+
+def test_batches_that_raise_doubt() -> None:
+    steady = Throughput(8, 2, 100.0, None, (1.0,) * 8, (), steady=True)
+    drifting = replace(steady, batch_ms=(1.0,) * 4 + (1.2,) * 4)
+    restless = replace(steady, steady=False)
+    assert throughput_reasons([("a", steady), ("a", replace(steady, steady=None))]) == []
+    assert throughput_reasons([("a", drifting), ("b", restless), ("b", restless)]) == [
+        "warming up of batches did not end in a steady state: b",
+        "the two halves of the batches differ: a",
     ]

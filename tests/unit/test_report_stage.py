@@ -308,6 +308,26 @@ def test_void_latencies_are_not_shown(tmp_path: Path) -> None:
     assert "Accuracy and latency" not in text
 
 
+def test_throughput_has_a_table_of_its_own(run: RunFolder) -> None:
+    html, _ = page_of(run)
+    assert "Images/s" not in html  # it was not measured
+    content = json.loads(run.bench.read_text())
+    offline = {
+        "batch": 8, "threads": 2, "images_per_s": 412.25, "images_per_s_ci": [400.0, 420.0],
+        "batch_ms": [19.4] * 6, "warmup": [], "ratio": 1.8712, "ratio_ci": [1.8, 1.9],
+    }  # fmt: skip
+    content["models"][1] |= {"throughput": offline, "other_throughputs": [offline | {"threads": 1}]}
+    run.bench.write_text(json.dumps(content))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="throughput".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + 2
+    for part in ("412.2", "400.0–420.0", "187.1", "180.0–190.0", "<td>2</td>", "<td>1</td>"):
+        assert part in table
+    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    html, _ = page_of(run)
+    assert "412.2" not in html
+
+
 def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     make_bench(

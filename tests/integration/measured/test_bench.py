@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from kdtool.bench.stage import MODELS, bench_run
@@ -87,14 +88,37 @@ def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pyt
         assert (model.latency_ms.threads, one.threads) == (2, 1)
         assert len(one.samples) >= 64
         assert (len(one.warmup) >= 8, one.steady is None) == (True, False)
-        assert (model.throughput.batch, len(model.throughput.batch_ms)) == (4, 6)
-        assert model.throughput.images_per_s > 0
+        assert [offline.threads for offline in model.throughputs] == [2, 1]
+        for offline, beside in zip(model.throughputs, result.model("teacher").throughputs, strict=True):
+            assert (offline.batch, len(offline.batch_ms) >= 6) == (4, True)
+            assert (len(offline.warmup) >= 4, offline.steady is None) == (True, False)
+            assert offline.images_per_s == pytest.approx(4000 / np.median(offline.batch_ms))
+            assert offline.ratio == pytest.approx(offline.images_per_s / beside.images_per_s)
+            assert offline.ratio_ci[0] <= offline.ratio <= offline.ratio_ci[1]
+            assert len(offline.batch_ms) == len(beside.batch_ms)  # of the same rounds
         own = model.own_process
         assert (len(own.load_ms), len(own.first_ms)) == (2, 2)
         assert min(own.load_ms) < own.cold_start_ms
         assert 10**7 < own.empty_bytes <= own.peak_bytes < 10**9
         assert model.latency_ratio_ci[0] <= model.latency_ratio <= model.latency_ratio_ci[1]
     assert result.model("teacher").latency_ratio_ci == (1.0, 1.0)
+    assert {offline.ratio_ci for offline in result.model("teacher").throughputs} == {(1.0, 1.0)}
+
+
+def test_a_fixed_batch_says_what_its_throughput_is(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load(run.onnx_model("student"))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, run.onnx_model("student"))
+    settings = SETTINGS.model_copy(update={"batch": 2, "batches": 6})
+    notes = [note for note in bench_run(run, prepared, settings, QUIET).notes if "fixed" in note]
+    assert notes == [
+        "The batch of student is fixed at 1: its throughput is that of images one after the other."
+    ]
+    notes = bench_run(run, prepared, SETTINGS, QUIET).notes  # no throughput, no word on it
+    assert not any("fixed" in note for note in notes)
 
 
 def test_another_runtime_beside_the_first(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +185,40 @@ def test_machines_side_by_side(
     assert "A Pi" in out
     assert "void" in out
     assert "\x1b[31m" not in out
+
+
+def test_throughput_of_machines_side_by_side(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    changes = {"threads": 2, "single_thread": True, "batch": 2, "batches": 6}
+    bench_run(run, prepared, SETTINGS.model_copy(update=changes), QUIET)
+    other = json.loads(run.bench.read_text())
+    for model in other["models"]:
+        model["latency_ms"]["threads"] = model["throughput"]["threads"] = 4
+        for offline in (model["throughput"], *model["other_throughputs"]):
+            offline["images_per_s"] *= 3
+            offline["images_per_s_ci"] = [3 * end for end in offline["images_per_s_ci"]]
+        model["other_threads"][0]["p50"] *= 5
+    other["models"][1]["throughput"]["batch"] = 8
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert kdtool("bench", "--compare", run.path, tmp_path / "other.json", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    found = {(row["model"], row["machine"], row["threads"]): row for row in rows}
+    assert len(found) == len(rows) == 5 * 4
+    own = read_bench(run.bench).model("teacher")
+    for threads, machine_threads, offline in ((2, 4, own.throughput), (1, 1, own.other_throughputs[0])):
+        here, there = found["teacher", 1, threads], found["teacher", 2, machine_threads]
+        assert (here["images_per_s"], here["images_to_first"]) == (offline.images_per_s, None)
+        assert (here["images_to_reference"], here["batch"]) == (1.0, 2)
+        assert there["images_to_first"] == pytest.approx(3)
+        assert there["images_to_first_ci"][0] <= 3 <= there["images_to_first_ci"][1]
+    assert found["teacher", 2, 4]["to_first"] == pytest.approx(1)
+    assert found["teacher", 2, 1]["to_first"] == pytest.approx(5)  # one thread against one
+    assert found["student", 2, 4]["images_to_first"] is None  # batches of another size
+    assert kdtool("bench", "--compare", run.path, tmp_path / "other.json") == 0
+    assert "Images/s" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

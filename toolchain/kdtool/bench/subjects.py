@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.bench.accuracy import Answered, answer
-from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
+from kdtool.bench.latency import throughput_against
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
@@ -95,13 +96,17 @@ def measure_all(
     watch.end()
     stated = [(subject.role, subject.precision, subject.session) for subject in subjects]
     costs = costs_of(stated, count)
-    clocks = {subject.name: found.latency for subject, found in zip(subjects, measured, strict=True)}
+    timed = {subject.name: found for subject, found in zip(subjects, measured, strict=True)}
     models = tuple(
-        _result(subject, correct, cost, found, clocks.get(settings.reference), settings)
+        _result(subject, correct, cost, found, timed.get(settings.reference), settings)
         for subject, cost, found in zip(subjects, costs, measured, strict=True)
     )
     void = watch.void()
-    unstable = (*watch.reasons(host), *latency_reasons(_latencies(models)))
+    unstable = (
+        *watch.reasons(host),
+        *latency_reasons([(model.name, one) for model in models for one in model.latencies]),
+        *throughput_reasons([(model.name, one) for model in models for one in model.throughputs]),
+    )
     notes = [
         *stability_notes(void, unstable),
         *accuracy_notes(models),
@@ -109,6 +114,7 @@ def measure_all(
         *start_notes({one.name: found.failure for one, found in zip(subjects, measured, strict=True)}),
         *target_notes(_targets(subjects)),
         *_free_sides(subjects),
+        *(_fixed_batches(subjects) if settings.batch > 1 else ()),
     ]
     return (
         BenchResult(
@@ -164,7 +170,7 @@ def _result(
     correct: Mapping[str, BoolArray],
     cost: Cost | None,
     found: Measured,
-    reference: Latency | None,
+    reference: Measured | None,
     settings: BenchSettings,
 ) -> ModelResult:
     own, teacher = correct.get(subject.name), correct.get(settings.reference)
@@ -175,7 +181,12 @@ def _result(
         retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
     if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
-    path = subject.session.path
+    path, latency = subject.session.path, found.latencies[0]
+    beside = reference.latencies[0] if reference else None
+    throughputs = found.throughputs
+    if reference:
+        pairs = zip(found.throughputs, reference.throughputs, strict=True)
+        throughputs = tuple(throughput_against(own, other, SEED) for own, other in pairs)
     return ModelResult(
         name=subject.name,
         role=subject.role,
@@ -188,14 +199,15 @@ def _result(
         params=cost[0] if cost else None,
         macs=cost[1] if cost else None,
         size_bytes=path.stat().st_size,
-        latency_ms=found.latency,
+        latency_ms=latency,
         file=path.name,
         sha256=sha256_file(path),
         runtime=subject.runtime,
-        latency_ratio=found.latency.p50 / reference.p50 if reference else None,
-        latency_ratio_ci=_latency_ratio_ci(found.latency, reference),
-        other_threads=found.other_threads,
-        throughput=found.throughput,
+        latency_ratio=latency.p50 / beside.p50 if beside else None,
+        latency_ratio_ci=_latency_ratio_ci(latency, beside),
+        other_threads=found.latencies[1:],
+        throughput=next(iter(throughputs), None),
+        other_throughputs=throughputs[1:],
         own_process=found.own_process,
     )
 
@@ -204,10 +216,6 @@ def _latency_ratio_ci(latency: Latency, reference: Latency | None) -> Interval |
     if reference is None:
         return None
     return median_ratio_interval(latency.samples, reference.samples, seed=SEED)
-
-
-def _latencies(models: Sequence[ModelResult]) -> list[tuple[str, Latency]]:
-    return [(model.name, latency) for model in models for latency in (model.latency_ms, *model.other_threads)]
 
 
 def _claim(
@@ -266,4 +274,12 @@ def _free_sides(subjects: Sequence[Subject]) -> list[str]:
         if subject.pictures is None
         and not input_size(subject.session)
         and None in subject.session.input_shape[2:]
+    ]
+
+
+def _fixed_batches(subjects: Sequence[Subject]) -> list[str]:
+    return [
+        f"The batch of {subject.name} is fixed at 1: its throughput is that of images one after the other."
+        for subject in subjects
+        if subject.session.input_shape[0] == 1
     ]

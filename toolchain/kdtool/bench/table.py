@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdtool.core.benchresult import BenchResult, Latency, ModelResult
+from kdtool.core.benchresult import BenchResult, Latency, ModelResult, Throughput
 from kdtool.core.statistics import Interval
 from kdtool.core.text import printable
 from kdtool.core.wording import HEADLINES, result_in_words
@@ -24,6 +26,8 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
         console.width = max(console.width, PLAIN_WIDTH)
     console.print(_models(result))
     console.print(_speed(result))
+    if any(model.throughputs for model in result.models):
+        console.print(_throughput(result))
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
@@ -48,13 +52,9 @@ def _models(result: BenchResult) -> Table:
 
 
 def _speed(result: BenchResult) -> Table:
-    """Latency with every number of threads, and what was measured of throughput, cold start and memory.
-
-    A column that nobody has a value for is left out.
-    """
+    """Latency with every number of threads, and what was measured of cold start and memory."""
     against = printable(result.claim.reference)
-    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %"]
-    titles += ["Images/s", "mJ", "Cold ms", "Peak MB"]
+    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %", "Cold ms", "Peak MB"]
     rows = [
         row
         for model in result.models
@@ -63,16 +63,29 @@ def _speed(result: BenchResult) -> Table:
             *(_other_cells(latency, void=bool(result.void)) for latency in model.other_threads),
         )
     ]
+    return _full_columns(titles, rows, "latency of one image, 95 % intervals in parentheses")
+
+
+def _throughput(result: BenchResult) -> Table:
+    """Images per second in batches, with every number of threads."""
+    titles = ["Model", "Threads", "Batch", "Images/s", f"/ {printable(result.claim.reference)} %", "mJ/image"]
+    rows = [
+        ("" if number else escape(printable(model.name)), *_throughput_cells(one, void=bool(result.void)))
+        for model in result.models
+        for number, one in enumerate(model.throughputs)
+    ]
+    return _full_columns(titles, rows, "throughput of batches, 95 % intervals in parentheses")
+
+
+def _full_columns(titles: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str) -> Table:
+    """A table without the columns that nobody has a value for, its first four apart."""
     kept = [
         index
         for index in range(len(titles))
         if index < 4 or any(row[index] not in (MISSING, "") for row in rows)
     ]
     table = plain_table(*(titles[index] for index in kept))
-    batches = sorted({model.throughput.batch for model in result.models if model.throughput})
-    table.caption = "latency of one image, 95 % intervals in parentheses" + (
-        f"; images/s in batches of {' or '.join(map(str, batches))}" if batches else ""
-    )
+    table.caption = caption
     for row in rows:
         table.add_row(*(row[index] for index in kept))
     return table
@@ -87,7 +100,7 @@ def plain_table(first: str, *titles: str) -> Table:
 
 
 def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple[str, ...]:
-    offline, own = model.throughput, model.own_process
+    own = model.own_process
     ratio = MISSING
     if model.latency_ratio is not None and not void:
         ratio = share_cell(model.latency_ratio, model.latency_ratio_ci)
@@ -95,15 +108,23 @@ def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple
         escape(printable(model.name)),
         *_times(latency, void=void),
         ratio,
-        MISSING if offline is None else VOID if void else _short(offline.images_per_s),
-        MISSING if offline is None or offline.energy_mj is None else _short(offline.energy_mj),
         MISSING if own is None else VOID if void else _short(own.cold_start_ms),
         MISSING if own is None else _scaled(own.peak_bytes, 1e6),
     )
 
 
 def _other_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
-    return ("", *_times(latency, void=void), *[""] * 5)
+    return ("", *_times(latency, void=void), *[""] * 3)
+
+
+def _throughput_cells(one: Throughput, *, void: bool) -> tuple[str, ...]:
+    return (
+        str(one.threads),
+        str(one.batch),
+        VOID if void else per_second_cell(one.images_per_s, one.images_per_s_ci),
+        MISSING if void else share_cell(one.ratio, one.ratio_ci),
+        MISSING if one.energy_mj is None else _short(one.energy_mj),
+    )
 
 
 def _times(latency: Latency, *, void: bool) -> tuple[str, ...]:
@@ -119,6 +140,12 @@ def milliseconds_cell(value: float | None, interval: Interval | None) -> str:
     if interval is None:
         return f"{value:.2f}"
     return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
+
+
+def per_second_cell(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return MISSING
+    return _short(value) + (f" ({_short(interval[0])}–{_short(interval[1])})" if interval else "")
 
 
 def share_cell(value: float | None, interval: Interval | None) -> str:

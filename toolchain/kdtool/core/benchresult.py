@@ -87,6 +87,8 @@ class Throughput:
         images_per_s, images_per_s_ci: of the median batch, and its 95 % interval.
         batch_ms, warmup: milliseconds a batch.
         energy_mj: millijoules an image of the whole processor, idling included; None where it is not counted.
+        steady: as in `Latency`.
+        ratio, ratio_ci: images per second / the reference's, of the same rounds and as many threads.
     """
 
     batch: int
@@ -96,6 +98,9 @@ class Throughput:
     batch_ms: tuple[float, ...]
     warmup: tuple[float, ...]
     energy_mj: float | None = None
+    steady: bool | None = None
+    ratio: float | None = None
+    ratio_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class ModelResult:
         params, macs: of the float network, one image; flops = 2 · macs.
         latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
         latency_ratio, latency_ratio_ci: median latency / the reference's, of the same rounds.
+        throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
         file, sha256: the ONNX file measured.
         runtime: what ran it.
     """
@@ -151,10 +157,21 @@ class ModelResult:
     other_threads: tuple[Latency, ...] = ()
     throughput: Throughput | None = None
     own_process: OwnProcess | None = None
+    other_throughputs: tuple[Throughput, ...] = ()
 
     @property
     def flops(self) -> int | None:
         return None if self.macs is None else 2 * self.macs
+
+    @property
+    def latencies(self) -> tuple[Latency, ...]:
+        """With every number of threads."""
+        return self.latency_ms, *self.other_threads
+
+    @property
+    def throughputs(self) -> tuple[Throughput, ...]:
+        """With every number of threads; empty where it was not measured."""
+        return (self.throughput, *self.other_throughputs) if self.throughput else ()
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class Page:
     verdict: Wording
     notes: tuple[str, ...]
     void: bool  # latencies do not count
+    reference: str  # the model that ratios are to
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
@@ -121,6 +122,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
         void=bool(bench and bench.void),
+        reference=bench.claim.reference if bench else "",
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
