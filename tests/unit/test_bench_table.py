@@ -31,6 +31,8 @@ def test_the_table_names_units_and_hides_escapes() -> None:
         "a [note]",
         "Threads",
         "10.00",
+        "on A CPU",
+        "(x86-avx2)",
     ):
         assert part in out
     assert "\x1b" not in out

@@ -150,13 +150,14 @@ def test_machines_side_by_side(
 ) -> None:
     bench_run(run, prepared, SETTINGS, QUIET)
     other = json.loads(run.bench.read_text())
-    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64"}
+    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64", "flags": []}
     rows = {model["name"]: model for model in other["models"]}
     rows["student"]["latency_ms"] |= {
         key: rows["student"]["latency_ms"][key] * 2 for key in ("p50", "p90")
     } | {"p50_ci": [2 * end for end in rows["student"]["latency_ms"]["p50_ci"]]}
     rows["student-int8"]["accuracy"] = 0.9
     rows["teacher"]["sha256"] = "0" * 64
+    rows["student-int8"]["target"] = "x86-avx2"
     del other["models"][2]  # the baseline
     old = other | {"schema": 1, "void": ["throttled"]}
     (tmp_path / "pi.json").write_text(json.dumps(other))
@@ -180,6 +181,8 @@ def test_machines_side_by_side(
     assert "teacher: 2 measured another file than 1." in notes
     assert "student-int8: the same file has 90.00 % top-1 on 2 and 100.00 % on 1" in notes
     assert "3: Latencies are void" in notes
+    assert "2: student-int8 was made for x86-avx2 and measured on arm: its accuracy and speed" in notes
+    assert [machine["host"]["int8_target"] for machine in content["machines"]][1:] == ["arm", "arm"]
     assert kdtool("bench", "--compare", *files) == 0
     out = capsys.readouterr().out
     assert "A Pi" in out
@@ -381,8 +384,12 @@ def test_int8_of_another_processor_is_noted(run: RunFolder, prepared: Prepared) 
         "student", "tiny", prepared.classes, prepared.preprocess, "int8", notes={"target": "abacus"}
     )
     run.onnx_model("student", "int8").write_bytes(classifier(info))
-    notes = bench_run(run, prepared, SETTINGS, QUIET).notes
-    assert any("student-int8 was quantized for abacus" in note for note in notes)
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    assert result.model("student-int8").target == "abacus"
+    assert any("student-int8 was quantized for abacus" in note for note in result.notes)
+    (speed,) = [note for note in result.notes if "student-int8 is" in note]
+    assert speed.startswith(f"On {result.host}, ")
+    assert "It was made for abacus" in speed
 
 
 def test_a_torn_bench_is_measured_again(run: RunFolder, prepared: Prepared) -> None:

@@ -68,7 +68,7 @@ class Machines:
         machines = [
             {
                 "file": str(path),
-                "host": asdict(result.host),
+                "host": result.host.to_json(),
                 "claim": asdict(result.claim),
                 "unstable": list(result.unstable),
                 "void": list(result.void),
@@ -107,6 +107,12 @@ def read_machines(targets: Sequence[Path]) -> Machines:
         notes += _differences(name, [(number, model) for number, model in found if model is not None])
     for number, result in enumerate(results, 1):
         notes += [f"{number}: {note}" for note in stability_notes(result.void, result.unstable)]
+        notes += [
+            f"{number}: {model.name} was made for {model.target} and measured on {result.host.int8_target}: "
+            "its accuracy and speed are those of the latter alone."
+            for model in result.models
+            if model.target not in (None, result.host.int8_target)
+        ]
     return Machines(files, results, tuple(rows), tuple(notes))
 
 

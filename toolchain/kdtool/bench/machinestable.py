@@ -33,12 +33,15 @@ def print_machines(machines: Machines, console: Console | None = None) -> None:
 
 
 def _hosts(machines: Machines) -> Table:
-    table = plain_table("Machine", "Processor", "Processors used", "System", "onnxruntime", "File")
+    table = plain_table(
+        "Machine", "Processor", "INT8 kind", "Processors used", "System", "onnxruntime", "File"
+    )
     for number, (path, result) in enumerate(zip(machines.files, machines.results, strict=True), 1):
         host = result.host
         cells = (
             str(number),
             f"{host.processor} ({host.machine})",
+            host.int8_target,
             f"{host.usable} of {host.cores}",
             host.os,
             host.versions.get("onnxruntime", MISSING),

@@ -110,9 +110,9 @@ def measure_all(
     notes = [
         *stability_notes(void, unstable),
         *accuracy_notes(models),
-        *(latency_notes(models, host.usable) if not void else ()),
+        *(latency_notes(models, host) if not void else ()),
         *start_notes({one.name: found.failure for one, found in zip(subjects, measured, strict=True)}),
-        *target_notes(_targets(subjects)),
+        *target_notes(models, host),
         *_free_sides(subjects),
         *(_fixed_batches(subjects) if settings.batch > 1 else ()),
     ]
@@ -203,6 +203,7 @@ def _result(
         file=path.name,
         sha256=sha256_file(path),
         runtime=subject.runtime,
+        target=info.notes.get("target") if (info := subject.session.info) is not None else None,
         latency_ratio=latency.p50 / beside.p50 if beside else None,
         latency_ratio_ci=_latency_ratio_ci(latency, beside),
         other_threads=found.latencies[1:],
@@ -259,12 +260,6 @@ def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:
     table = Concordance.of(correct["student"], correct["baseline"])
     b, c = table.student_only, table.teacher_only
     return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
-
-
-def _targets(subjects: Sequence[Subject]) -> dict[str, str]:
-    """INT8 model → the kind of processor its file says it was made for."""
-    infos = {subject.name: subject.session.info for subject in subjects}
-    return {name: info.notes["target"] for name, info in infos.items() if info and "target" in info.notes}
 
 
 def _free_sides(subjects: Sequence[Subject]) -> list[str]:

@@ -63,7 +63,7 @@ def _speed(result: BenchResult) -> Table:
             *(_other_cells(latency, void=bool(result.void)) for latency in model.other_threads),
         )
     ]
-    return _full_columns(titles, rows, "latency of one image, 95 % intervals in parentheses")
+    return _full_columns(titles, rows, f"latency of one image {_where(result)}")
 
 
 def _throughput(result: BenchResult) -> Table:
@@ -74,7 +74,11 @@ def _throughput(result: BenchResult) -> Table:
         for model in result.models
         for number, one in enumerate(model.throughputs)
     ]
-    return _full_columns(titles, rows, "throughput of batches, 95 % intervals in parentheses")
+    return _full_columns(titles, rows, f"throughput {_where(result)}")
+
+
+def _where(result: BenchResult) -> str:
+    return f"on {escape(printable(str(result.host)))}, 95 % intervals in parentheses"
 
 
 def _full_columns(titles: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str) -> Table:

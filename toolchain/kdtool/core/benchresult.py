@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdtool.core.claim import Judged, Outcome, Verdict, usual_claim
+from kdtool.core.cpu import int8_kind
 from kdtool.core.errors import UsageError
 from kdtool.core.measures import IMAGES
 from kdtool.core.statistics import Interval
@@ -40,6 +41,18 @@ class Host:
     load: float | None
     os: str
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def int8_target(self) -> str:
+        """What INT8 files for this processor are made for (see `kdtool.core.cpu.int8_kind`)."""
+        return int8_kind(self.flags, self.machine)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"int8_target": self.int8_target}
+
+    def __str__(self) -> str:
+        """Where a time was measured."""
+        return f"{self.processor or self.machine} ({self.int8_target})"
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,7 @@ class ModelResult:
         throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
         file, sha256: the ONNX file measured.
         runtime: what ran it.
+        target: the kind of processor that an INT8 file says it was made for.
     """
 
     name: str
@@ -158,6 +172,7 @@ class ModelResult:
     throughput: Throughput | None = None
     own_process: OwnProcess | None = None
     other_throughputs: tuple[Throughput, ...] = ()
+    target: str | None = None
 
     @property
     def flops(self) -> int | None:
@@ -216,6 +231,7 @@ class BenchResult:
     def to_json(self) -> dict[str, Any]:
         """Plain values for bench.json."""
         content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
+        content["host"] = _plain(self.host.to_json())
         for row, model in zip(content["models"], self.models, strict=True):
             row["flops"] = model.flops
         return content

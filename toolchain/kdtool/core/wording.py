@@ -27,7 +27,7 @@ def result_in_words(result: BenchResult) -> tuple[str, ...]:
     claim = result.claim
     meaning = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[claim.verdict](claim)
     gained = () if result.model("student") is None else (_gained(result.gain),)
-    return _claimed(claim), *_measured(claim), meaning, *gained
+    return _claimed(claim), *_measured(claim), *_where(result), meaning, *gained
 
 
 def _claimed(claim: Verdict) -> str:
@@ -57,6 +57,19 @@ def _measured(claim: Verdict) -> tuple[str, ...]:
         if bound.measure not in (RETENTION, COMPUTE, "params") and bound.value is not None
     ]
     return (f"Measured: {'; '.join(parts)}.",) if parts else ()
+
+
+def _where(result: BenchResult) -> tuple[str, ...]:
+    """Times are those of one machine, and of one kind of 8-bit arithmetic."""
+    claim, host = result.claim, result.host
+    if not any(MEASURES[bound.measure].timed and bound.value is not None for bound in claim.bounds):
+        return ()
+    foreign = [
+        f"{model.name} was made for {model.target}, where its times are others."
+        for model in (result.model(name) for name in dict.fromkeys((claim.judged, claim.reference)))
+        if model is not None and model.target not in (None, host.int8_target)
+    ]
+    return (" ".join([f"Times are those of {host}.", *foreign]),)
 
 
 def _between(bound: Judged) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from kdtool.core.benchresult import ModelResult, read_bench
 from kdtool.core.history import read_history
@@ -92,6 +92,7 @@ class Page:
     notes: tuple[str, ...]
     void: bool  # latencies do not count
     reference: str  # the model that ratios are to
+    machine: str  # that was measured, and its kind
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
@@ -123,6 +124,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         notes=bench.notes if bench else (),
         void=bool(bench and bench.void),
         reference=bench.claim.reference if bench else "",
+        machine=str(bench.host) if bench else "",
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
@@ -130,7 +132,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         calibrated=_calibrated(predictions) if predictions else (),
         flips=tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role))),
         others=compare_runs(run, others),
-        facts=facts_of(record, asdict(bench.host) if bench else {}, baseline="baseline" in roles),
+        facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )
 
 
