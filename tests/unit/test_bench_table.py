@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from kdtool.bench.table import print_table
-from kdtool.core.benchresult import BenchResult, Gain, Throughput
+from kdtool.core.benchresult import BenchResult, Difference, Gain, Throughput
 from machines import MACHINE
 from measurements import model, verdict
 
@@ -54,6 +55,38 @@ def test_throughput_is_shown_with_every_number_of_threads(void: tuple[str, ...])
     assert [(row[0], row[1], row[2]) for row in cells] == [("student", "2", "8"), ("", "1", "8")]
     assert ("412 (400–420)" in out) == ("187.12 (180.0–190.0)" in out) == (not void)
     assert [row[-1] for row in cells] == ["3.5", "–"]
+
+
+def differences(*names: str) -> tuple[Difference, ...]:
+    """Of every pair of `names`."""
+    return tuple(
+        Difference(model, against, 900, 20, 10, 1.111, (-0.5, 2.5), 1.0123, (0.99, 1.03), 0.0987, 0.3)
+        for against, model in itertools.combinations(names, 2)
+    )
+
+
+def shown(pairs: tuple[Difference, ...], reference: str = "teacher") -> str:
+    stream = io.StringIO()
+    claim = verdict(reference=reference)
+    result = BenchResult(MACHINE, (model("teacher"),), claim, None, (), differences=pairs)
+    print_table(result, Console(file=stream))
+    return stream.getvalue()
+
+
+def test_differences_are_shown_with_their_intervals() -> None:
+    out = shown(differences("teacher", "[red]\x1b[31mstudent"))
+    for part in ("+1.11 (-0.5 to +2.5)", "101.23 (99.0–103.0)", "20 : 10", "0.099", "0.3", "900 images"):
+        assert part in out
+    assert "\x1b" not in out
+    assert "Against" not in shown(())
+
+
+def test_where_there_are_many_pairs_those_with_the_reference_are_shown() -> None:
+    names = ("teacher", "b", "c", "d", "e", "f")
+    assert shown(differences(*names[:5])).count("+1.11") == 10
+    assert shown(differences(*names)).count("+1.11") == 5
+    assert "10 more with --json" in shown(differences(*names))
+    assert shown(differences(*names), "absent").count("+1.11") == 10
 
 
 def test_the_terminal_says_the_verdict_and_what_the_teacher_added() -> None:

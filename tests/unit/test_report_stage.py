@@ -308,6 +308,58 @@ def test_void_latencies_are_not_shown(tmp_path: Path) -> None:
     assert "Accuracy and latency" not in text
 
 
+def test_differences_have_a_table_of_their_own(run: RunFolder) -> None:
+    html, _ = page_of(run)
+    assert 'id="differences"' not in html
+    content = json.loads(run.bench.read_text())
+    pair = {
+        "model": "student", "against": "teacher", "n_images": 36, "model_only": 2, "against_only": 5,
+        "points": -8.333, "points_ci": [-20.0, 3.5], "retention": 0.9, "retention_ci": [0.81, 1.02],
+        "p": 0.4531, "p_holm": 0.9062,
+    }  # fmt: skip
+    hostile = pair | {"model": "<b>x", "retention": None, "retention_ci": None}
+    run.bench.write_text(json.dumps(content | {"differences": [pair, hostile]}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="differences".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + 2
+    for part in ("-8.33", "-20.0 to +3.5", "90.0", "81.0–102.0", "2 : 5", "0.45", "0.91"):
+        assert part in table
+    assert "Student, distilled" in table
+    assert "<b>x" not in html
+
+
+def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
+    content = json.loads(run.bench.read_text())
+    model = content["models"][1]
+    model["latency_ms"] |= {"p99": 17.25, "p50_ci": [13.25, 13.75], "p99_ci": [16.5, 19.0]}
+    alone = model["latency_ms"] | {"threads": 1, "p50": 21.75, "p50_ci": [21.5, 22.25], "p99": None}
+    own = {"cold_start_ms": 87.5, "load_ms": [80.0], "first_ms": [7.5], "peak_bytes": 123_400_000}
+    model |= {"latency_ratio": 0.5251, "latency_ratio_ci": [0.51, 0.54], "other_threads": [alone]}
+    model["own_process"] = own | {"empty_bytes": 40_000_000}
+    run.bench.write_text(json.dumps(content | {"schema": 2}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + len(MODELS) + 1
+    for part in (
+        "13.50",
+        "13.25–13.75",
+        "17.25",
+        "16.50–19.00",
+        "21.75",
+        "52.5",
+        "51.0–54.0",
+        "87.5",
+        "123.4",
+    ):
+        assert part in table
+    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
+    for part in ("13.50", "21.75", "17.25", "87.5", "52.5"):
+        assert part not in table
+    assert "123.4" in table  # memory is no matter of time
+
+
 def test_throughput_has_a_table_of_its_own(run: RunFolder) -> None:
     html, _ = page_of(run)
     assert "Images/s" not in html  # it was not measured

@@ -64,6 +64,23 @@ def test_accuracy_retention_and_gain(run: RunFolder, prepared: Prepared) -> None
     assert any("The test split is small (30 images)" in note for note in result.notes)
 
 
+def test_every_pair_of_models_is_compared_on_the_same_images(run: RunFolder, prepared: Prepared) -> None:
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    found = {(pair.model, pair.against): pair for pair in result.differences}
+    assert len(found) == 10
+    content = json.loads(run.bench.read_text())["differences"]
+    assert content[1] | {"p": None, "p_holm": None, "points_ci": None, "retention_ci": None} == {
+        "model": "baseline", "against": "teacher", "n_images": 30, "model_only": 0, "against_only": 20,
+        "points": pytest.approx(-200 / 3), "points_ci": None,
+        "retention": pytest.approx(1 / 3), "retention_ci": None, "p": None, "p_holm": None,
+    }  # fmt: skip
+    for model in result.models[1:]:
+        pair = found[model.name, "teacher"]
+        assert (pair.retention, pair.retention_ci) == (model.retention, model.retention_ci)
+    assert found["baseline", "student"].p == result.gain.p
+    assert bench_run(run, None, SETTINGS, QUIET, always=True).differences == ()  # no images, no pairs
+
+
 def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     run: RunFolder, prepared: Prepared
 ) -> None:

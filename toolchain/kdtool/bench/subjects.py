@@ -15,8 +15,9 @@ from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
 from kdtool.bench.latency import throughput_against
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
+from kdtool.bench.pairs import differences_of, gain_of
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
-from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
 from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
@@ -28,7 +29,6 @@ from kdtool.core.statistics import (
     BoolArray,
     Concordance,
     Interval,
-    mcnemar_exact,
     median_ratio_interval,
     paired_bootstrap,
     wilson,
@@ -121,11 +121,12 @@ def measure_all(
             host,
             models,
             _claim(models, correct, settings, timed=not void),
-            _gain(correct),
+            gain_of(correct),
             tuple(notes),
             tuple(watch.moments),
             unstable,
             void,
+            differences_of(correct, settings.resamples, SEED),
         ),
         answers,
     )
@@ -252,14 +253,6 @@ def _require_names(subjects: Sequence[Subject], settings: BenchSettings) -> None
                 f"The claim is about {name!r}, which is not measured; allowed: {', '.join(known)}.",
                 f"Name one of them: kdtool bench --{option} NAME",
             )
-
-
-def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:
-    if "student" not in correct or "baseline" not in correct:
-        return None
-    table = Concordance.of(correct["student"], correct["baseline"])
-    b, c = table.student_only, table.teacher_only
-    return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
 
 
 def _free_sides(subjects: Sequence[Subject]) -> list[str]:

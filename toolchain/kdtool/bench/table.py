@@ -17,6 +17,7 @@ COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 PLAIN_WIDTH = 120  # of an output that is no terminal
 MISSING = "–"
 VOID = "void"
+PAIRS = 10  # of the five models of a run
 
 
 def print_table(result: BenchResult, console: Console | None = None) -> None:
@@ -28,6 +29,8 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
     console.print(_speed(result))
     if any(model.throughputs for model in result.models):
         console.print(_throughput(result))
+    if result.differences:
+        console.print(_differences(result))
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
@@ -75,6 +78,30 @@ def _throughput(result: BenchResult) -> Table:
         for number, one in enumerate(model.throughputs)
     ]
     return _full_columns(titles, rows, f"throughput {_where(result)}")
+
+
+def _differences(result: BenchResult) -> Table:
+    """Every pair; where there are more than can be read, those with the reference."""
+    pairs, reference = result.differences, result.claim.reference
+    with_it = [pair for pair in pairs if reference in (pair.model, pair.against)]
+    shown = pairs if len(pairs) <= PAIRS else with_it or pairs[:PAIRS]
+    titles = ("Against", "Points", "Retention %", "Right alone", "p", "p (Holm)")
+    table = plain_table("Model", *titles)
+    for pair in shown:
+        table.add_row(
+            escape(printable(pair.model)),
+            escape(printable(pair.against)),
+            f"{pair.points:+.2f} ({pair.points_ci[0]:+.1f} to {pair.points_ci[1]:+.1f})",
+            share_cell(pair.retention, pair.retention_ci),
+            f"{pair.model_only} : {pair.against_only}",
+            f"{pair.p:.2g}",
+            f"{pair.p_holm:.2g}",
+        )
+    rest = f"; {len(pairs) - len(shown)} more with --json" if len(shown) < len(pairs) else ""
+    table.caption = (
+        f"the same {pairs[0].n_images:,} images, 95 % intervals in parentheses; p: exact McNemar{rest}"
+    )
+    return table
 
 
 def _where(result: BenchResult) -> str:

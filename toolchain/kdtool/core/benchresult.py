@@ -206,6 +206,30 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Two models on the same test images.
+
+    Attributes:
+        model_only, against_only: images only one of them answers rightly.
+        points, points_ci: top-1 of `model` − that of `against`, percentage points, by the paired bootstrap.
+        retention, retention_ci: top-1 of `model` / that of `against`; None where the latter is never right.
+        p: of the exact McNemar test. `p_holm`: corrected for the number of pairs in the list.
+    """
+
+    model: str
+    against: str
+    n_images: int
+    model_only: int
+    against_only: int
+    points: float
+    points_ci: Interval
+    retention: float | None
+    retention_ci: Interval | None
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """A whole measurement.
 
@@ -214,6 +238,7 @@ class BenchResult:
         moments: the machine before, during and after.
         unstable: reasons why latencies may be unstable.
         void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
+        differences: of every two models that answered the test images, the later against the earlier one.
     """
 
     host: Host
@@ -224,6 +249,7 @@ class BenchResult:
     moments: tuple[Moment, ...] = ()
     unstable: tuple[str, ...] = ()
     void: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
         return next((model for model in self.models if model.name == name), None)

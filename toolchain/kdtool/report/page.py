@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdtool.core.benchresult import ModelResult, read_bench
+from kdtool.core.benchresult import Difference, ModelResult, read_bench
 from kdtool.core.history import read_history
 from kdtool.core.predictions import Predictions, read_predictions
 from kdtool.core.run import ROLES, RunFolder
@@ -93,6 +93,7 @@ class Page:
     void: bool  # latencies do not count
     reference: str  # the model that ratios are to
     machine: str  # that was measured, and its kind
+    differences: tuple[Difference, ...]
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
@@ -125,6 +126,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         void=bool(bench and bench.void),
         reference=bench.claim.reference if bench else "",
         machine=str(bench.host) if bench else "",
+        differences=bench.differences if bench else (),
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
