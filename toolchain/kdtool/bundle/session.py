@@ -18,6 +18,7 @@ from kdtool.runtime.guard import read_model
 from kdtool.runtime.onnxruntime import PROVIDERS, session_options
 
 LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
+ORT_MARK = b"ORTM"  # the fifth to eighth byte
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
@@ -86,9 +87,15 @@ def open_shipped(path: Path) -> ShippedSession:
     Raises:
         ModelFileError: it is not there, broken or hostile, or no image classifier.
     """
-    content = read_model(path) if path.suffix == ".onnx" else _bytes(path)
+    options = session_options(usable_threads())
+    if path.suffix == ".ort":
+        content = _ort_bytes(path)
+        options.add_session_config_entry("session.load_model_format", "ORT")
+    else:
+        content = read_model(path)
+        options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = ort.InferenceSession(content, session_options(usable_threads()), providers=list(PROVIDERS))
+        session = ort.InferenceSession(content, options, providers=list(PROVIDERS))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
             f"{path}: onnxruntime {ort.__version__} cannot load it ({cause_of(error)}).",
@@ -108,10 +115,17 @@ def open_shipped(path: Path) -> ShippedSession:
     )
 
 
-def _bytes(path: Path) -> bytes:
+def _ort_bytes(path: Path) -> bytes:
+    """An ONNX file of that name would be opened without having been judged: a runtime goes by the content."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(
             f"{path}: cannot be read ({error.strerror or error}).", "Copy the whole bundle again."
         ) from error
+    if content[4:8] != ORT_MARK:
+        raise ModelFileError(
+            f"{path}: not a file in ONNX Runtime's own format, whatever its name says.",
+            "Copy the whole bundle again, or make it again with: kdtool bundle",
+        )
+    return content
