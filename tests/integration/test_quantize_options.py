@@ -227,6 +227,22 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
         assert ("On that machine ship the float32 model" in word) == (factor < 1.1)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_int8_of_a_model_for_old_runtimes_is_one_too(run_of: Make, target: str) -> None:
+    """The quantizer raises neither the operator set nor the IR, and wants no operators of its own."""
+    run, prepared = run_of(False)
+    path, manifest = run.onnx_model("student"), run.export_manifest("student")
+    older = graph_of(False)
+    older.opset_import[0].version = 17
+    path.write_bytes(onnx_bytes(older, ModelInfo("student", "resnet18", CLASSES, PREPROCESS)))
+    Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+    quantize_models(run, prepared, SETTINGS.model_copy(update={"target": target}), QUIET)
+    model = onnx.load(run.onnx_model("student", "int8"))
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+    assert {node.domain for node in model.graph.node} == {""}
+
+
 def test_a_file_for_browsers_is_measured_in_one(run_of: Make) -> None:
     run, prepared = run_of(False)
     ear = Recorder()
