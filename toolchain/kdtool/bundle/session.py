@@ -18,8 +18,8 @@ from kdtool.runtime.guard import read_model
 from kdtool.runtime.onnxruntime import PROVIDERS, session_options
 
 LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
-ORT_MARK = b"ORTM"  # the fifth to eighth byte
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+ORT_MARK = b"ORTM"  # the fifth to eighth byte
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,9 @@ def open_shipped(path: Path) -> ShippedSession:
     Raises:
         ModelFileError: it is not there, broken or hostile, or no image classifier.
     """
-    options = session_options(usable_threads())
-    if path.suffix == ".ort":
-        content = _ort_bytes(path)
-        options.add_session_config_entry("session.load_model_format", "ORT")
-    else:
-        content = read_model(path)
-        options.add_session_config_entry("session.load_model_format", "ONNX")
+    content = read_model(path) if path.suffix == ".onnx" else _bytes(path)
     try:
-        session = ort.InferenceSession(content, options, providers=list(PROVIDERS))
+        session = ort.InferenceSession(content, session_options(usable_threads()), providers=list(PROVIDERS))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
             f"{path}: onnxruntime {ort.__version__} cannot load it ({cause_of(error)}).",
@@ -115,8 +109,9 @@ def open_shipped(path: Path) -> ShippedSession:
     )
 
 
-def _ort_bytes(path: Path) -> bytes:
-    """An ONNX file of that name would be opened without having been judged: a runtime goes by the content."""
+def _bytes(path: Path) -> bytes:
+    """Of a file in ONNX Runtime's own format. The runtime goes by its mark, and would open ONNX of any name
+    that nobody has judged."""
     try:
         content = path.read_bytes()
     except OSError as error:
