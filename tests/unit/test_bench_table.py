@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from kdtool.bench.table import print_table
-from kdtool.core.benchresult import BenchResult, Difference, Gain, Throughput
+from kdtool.core.benchresult import BenchResult, Difference, Gain, Latency, Throughput
 from machines import MACHINE
 from measurements import model, verdict
 
@@ -37,6 +37,15 @@ def test_the_table_names_units_and_hides_escapes() -> None:
     ):
         assert part in out
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("void", [(), ("hot",)])
+def test_one_thread_is_held_against_one_thread(void: tuple[str, ...]) -> None:
+    alone = Latency(21.75, 22.0, (21.75,) * 64, (), 1, ratio=0.6212, ratio_ci=(0.605, 0.63))
+    rows = (replace(model("student"), other_threads=(alone,), latency_ratio=0.5),)
+    stream = io.StringIO()
+    print_table(BenchResult(MACHINE, rows, verdict(), None, (), void=void), Console(file=stream))
+    assert ("62.12 (60.5–63.0)" in stream.getvalue()) == ("21.75" in stream.getvalue()) == (not void)
 
 
 @pytest.mark.parametrize("void", [(), ("hot",)])

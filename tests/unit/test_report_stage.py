@@ -333,6 +333,7 @@ def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
     model = content["models"][1]
     model["latency_ms"] |= {"p99": 17.25, "p50_ci": [13.25, 13.75], "p99_ci": [16.5, 19.0]}
     alone = model["latency_ms"] | {"threads": 1, "p50": 21.75, "p50_ci": [21.5, 22.25], "p99": None}
+    alone |= {"ratio": 0.6212, "ratio_ci": [0.605, 0.63]}
     own = {"cold_start_ms": 87.5, "load_ms": [80.0], "first_ms": [7.5], "peak_bytes": 123_400_000}
     model |= {"latency_ratio": 0.5251, "latency_ratio_ci": [0.51, 0.54], "other_threads": [alone]}
     model["own_process"] = own | {"empty_bytes": 40_000_000}
@@ -348,6 +349,8 @@ def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
         "21.75",
         "52.5",
         "51.0–54.0",
+        "62.1",
+        "60.5–63.0",
         "87.5",
         "123.4",
     ):

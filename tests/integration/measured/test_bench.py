@@ -105,6 +105,13 @@ def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pyt
         assert (model.latency_ms.threads, one.threads) == (2, 1)
         assert len(one.samples) >= 64
         assert (len(one.warmup) >= 8, one.steady is None) == (True, False)
+        for latency, beside in zip(model.latencies, result.model("teacher").latencies, strict=True):
+            assert latency.ratio == pytest.approx(latency.p50 / beside.p50)
+            assert latency.ratio_ci[0] <= latency.ratio <= latency.ratio_ci[1]
+        assert (model.latency_ms.ratio, model.latency_ms.ratio_ci) == (
+            model.latency_ratio,
+            model.latency_ratio_ci,
+        )
         assert [offline.threads for offline in model.throughputs] == [2, 1]
         for offline, beside in zip(model.throughputs, result.model("teacher").throughputs, strict=True):
             assert (offline.batch, len(offline.batch_ms) >= 6) == (4, True)

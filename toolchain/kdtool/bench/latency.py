@@ -60,6 +60,12 @@ def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
     )
 
 
+def latency_against(own: Latency, reference: Latency, seed: int) -> Latency:
+    """`own` with its ratio to the reference's: sample n of both taken in the same round."""
+    interval = median_ratio_interval(own.samples, reference.samples, seed=seed)
+    return replace(own, ratio=own.p50 / reference.p50, ratio_ci=interval)
+
+
 def throughput_against(own: Throughput, reference: Throughput, seed: int) -> Throughput:
     """`own` with its ratio to the reference's: batches as large, sample n of both taken in the same round."""
     return replace(

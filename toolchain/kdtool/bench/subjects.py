@@ -13,11 +13,11 @@ from kdtool.bench.accuracy import Answered, answer
 from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
-from kdtool.bench.latency import throughput_against
+from kdtool.bench.latency import latency_against, throughput_against
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
 from kdtool.bench.pairs import differences_of, gain_of
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
-from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
+from kdtool.core.benchresult import BenchResult, Host, ModelResult
 from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
@@ -28,8 +28,6 @@ from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
     BoolArray,
     Concordance,
-    Interval,
-    median_ratio_interval,
     paired_bootstrap,
     wilson,
 )
@@ -182,12 +180,13 @@ def _result(
         retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
     if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
-    path, latency = subject.session.path, found.latencies[0]
-    beside = reference.latencies[0] if reference else None
-    throughputs = found.throughputs
+    path = subject.session.path
+    latencies, throughputs = found.latencies, found.throughputs
     if reference:
-        pairs = zip(found.throughputs, reference.throughputs, strict=True)
-        throughputs = tuple(throughput_against(own, other, SEED) for own, other in pairs)
+        timed = zip(latencies, reference.latencies, strict=True)
+        latencies = tuple(latency_against(own, other, SEED) for own, other in timed)
+        batches = zip(throughputs, reference.throughputs, strict=True)
+        throughputs = tuple(throughput_against(own, other, SEED) for own, other in batches)
     return ModelResult(
         name=subject.name,
         role=subject.role,
@@ -200,24 +199,18 @@ def _result(
         params=cost[0] if cost else None,
         macs=cost[1] if cost else None,
         size_bytes=path.stat().st_size,
-        latency_ms=latency,
+        latency_ms=latencies[0],
         file=path.name,
         sha256=sha256_file(path),
         runtime=subject.runtime,
         target=info.notes.get("target") if (info := subject.session.info) is not None else None,
-        latency_ratio=latency.p50 / beside.p50 if beside else None,
-        latency_ratio_ci=_latency_ratio_ci(latency, beside),
-        other_threads=found.latencies[1:],
+        latency_ratio=latencies[0].ratio,
+        latency_ratio_ci=latencies[0].ratio_ci,
+        other_threads=latencies[1:],
         throughput=next(iter(throughputs), None),
         other_throughputs=throughputs[1:],
         own_process=found.own_process,
     )
-
-
-def _latency_ratio_ci(latency: Latency, reference: Latency | None) -> Interval | None:
-    if reference is None:
-        return None
-    return median_ratio_interval(latency.samples, reference.samples, seed=SEED)
 
 
 def _claim(

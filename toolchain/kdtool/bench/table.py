@@ -145,7 +145,13 @@ def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple
 
 
 def _other_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
-    return ("", *_times(latency, void=void), *[""] * 3)
+    return (
+        "",
+        *_times(latency, void=void),
+        MISSING if void else share_cell(latency.ratio, latency.ratio_ci),
+        "",
+        "",
+    )
 
 
 def _throughput_cells(one: Throughput, *, void: bool) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class Latency:
         warmup: the ones before, which do not count.
         steady: whether warming up ended in a steady state; None where it was too short to tell.
         threads: within an operator.
+        ratio, ratio_ci: median / the reference's, of the same rounds and as many threads.
     """
 
     p50: float
@@ -90,6 +91,8 @@ class Latency:
     p90_ci: Interval | None = None
     p99_ci: Interval | None = None
     steady: bool | None = None
+    ratio: float | None = None
+    ratio_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class ModelResult:
         retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
         params, macs: of the float network, one image; flops = 2 · macs.
         latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
-        latency_ratio, latency_ratio_ci: median latency / the reference's, of the same rounds.
+        latency_ratio, latency_ratio_ci: those of `latency_ms`.
         throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
         file, sha256: the ONNX file measured.
         runtime: what ran it.
