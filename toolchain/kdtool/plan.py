@@ -144,7 +144,7 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     both = sum(_forward(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
-    timed = 2 * (recipe.bench.warmup + recipe.bench.runs) + recipe.bench.batch * recipe.bench.batches
+    timed = 2 * (recipe.bench.warmup + recipe.bench.runs + recipe.bench.batch * recipe.bench.batches)
     bench = (images["test"] + timed) * both * 2
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
