@@ -1,6 +1,6 @@
 """What an epoch of distillation costs: kdtool, torchdistill, and a plain PyTorch loop, on the same images.
 
-python benchmarks/training.py [--data FOLDER] [--sizes 224:16:160,64:64:960] [--repeats 3]
+python benchmarks/training.py [--data FOLDER] [--sizes 224:16:160,64:64:960] [--repeats 3] [--augment]
 
 FOLDER holds class folders; without one, JPEG files of coloured noise of 500 × 375 pixels are made. A
 ResNet34 teaches a ResNet18, both from scratch (the time of a step does not depend on weights), with Adam
@@ -39,12 +39,13 @@ from kdtool.core.threads import usable_threads
 
 TEACHER, STUDENT, CLASSES = "resnet34", "resnet18", 10
 LR, TEMPERATURE = 1e-3, 4.0
+CROP = 0.5  # smallest share of the area, where views are made
 RESULTS = Path(__file__).with_name("results") / "training.json"
 
 
 def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     """Train with kdtool; seconds of each epoch, of its data, and of its checkpoints."""
-    from kdtool.core.recipe import StudentSettings
+    from kdtool.core.recipe import AugmentSettings, StudentSettings
     from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.data.reader import open_prepared
@@ -66,6 +67,7 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         arch=STUDENT, epochs=options.epochs, patience=0, lr=LR, batch_size=options.batch,
         precision="bfloat16" if name == "bfloat16" else "float32",
         loss={"name": "kd", "temperature": TEMPERATURE},
+        augment=AugmentSettings(crop=CROP, flip=True) if options.augment else AugmentSettings(),
     )  # fmt: skip
     data, saves, marks = Stopwatch(), Stopwatch(), Stopwatch()
     Task.shared_batch = data.of(Task.shared_batch)
@@ -82,7 +84,9 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         objectives = {"train": objective, "validation": objective}
         train(prepared, Training("student", out, settings, 0, 0, lambda _: objectives), QUIET)
     else:
-        distill(run, prepared, settings, 0, QUIET, folder=out)
+        distill(
+            run, prepared, settings, 0, QUIET, folder=out, soft_labels=run.soft_labels
+        )  # stored in any case
     if not first:
         return {}
     starts = [data.calls[0][0], *(end for _, end in marks.calls[:-1])]
@@ -221,9 +225,10 @@ def image_folder(options: argparse.Namespace) -> Any:
     """The training images, decoded, resized and cropped each time, as usual."""
     from torchvision import datasets, transforms
 
+    plain = [transforms.Resize(options.size), transforms.CenterCrop(options.size)]
+    views = [transforms.RandomResizedCrop(options.size, (CROP, 1)), transforms.RandomHorizontalFlip()]
     steps = [
-        transforms.Resize(options.size),
-        transforms.CenterCrop(options.size),
+        *(views if options.augment else plain),
         transforms.ToTensor(),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ]
@@ -286,6 +291,7 @@ def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict
         __file__, "--child", name, "--size", str(size), "--batch", str(batch),
         "--folder", str(options.folder),
         "--epochs", str(options.epochs), "--workers", str(options.workers),
+        *(["--augment"] if options.augment else []),
     ]  # fmt: skip
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     threads = 1 if name in ONE_THREAD else usable_threads()
@@ -353,6 +359,7 @@ def main() -> None:
         default=list(CANDIDATES),
         help="with commas between",
     )
+    parser.add_argument("--augment", action="store_true", help="random crops and flips for all")
     parser.add_argument("--workers", type=int, default=2, help="of the peers' DataLoader")
     parser.add_argument("--out", type=Path, default=RESULTS)
     for hidden, kind in (("--child", str), ("--size", int), ("--batch", int), ("--folder", Path)):
@@ -373,7 +380,8 @@ def main() -> None:
     result = {
         "repeats": options.repeats, "epochs": options.epochs,
         "photographs": options.data.name if options.data else "coloured noise, 500 × 375, JPEG",
-        "loader_workers_of_peers": options.workers, "threads": usable_threads(), "measured": measured,
+        "augmented": options.augment, "loader_workers_of_peers": options.workers,
+        "threads": usable_threads(), "measured": measured,
         "host": read_host().__dict__, "versions": versions_of((*versions_of(), "torchdistill")),
     }  # fmt: skip
     options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
