@@ -81,6 +81,10 @@ def test_the_bundle_has_every_part(bundled: Path) -> None:
         assert set(vector.logits) == {"model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort"}
     assert (bundled / "labels.txt").read_text() == "blue\ngreen\nred\n"
     rule = json.loads((bundled / "preprocess.json").read_text())
+    models = {model["kind"]: model for model in json.loads((bundled / "bundle.json").read_text())["models"]}
+    assert {(models[kind]["ir"], models[kind]["opset"]) for kind in ("fp32", "int8", "uint8")} == {(8, 18)}
+    assert models["ort"]["opset"] == 18
+    assert models["ort"]["ort"] >= 6
     assert rule["resize"]["shortest_side"] == 20
     assert rule["crop"]["size"] == 16
 

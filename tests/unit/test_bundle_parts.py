@@ -18,6 +18,7 @@ from kdtool.bundle.licences import front_matter
 from kdtool.bundle.made import Made, made
 from kdtool.bundle.onnxfacts import Versions, versions_in
 from kdtool.bundle.options import UNSTATED
+from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.rename import rename_input
 from kdtool.bundle.targets import TARGETS, doubts, examine, take
 from kdtool.core.errors import ModelFileError
@@ -80,12 +81,24 @@ def test_versions_of_other_operator_sets_do_not_count() -> None:
     assert versions_in(made.SerializeToString()).opset == 18
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_ort_file_states_its_operators_and_its_format(tmp_path: Path, opset: int) -> None:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    ort.InferenceSession(model(PLAIN, opset), options, providers=["CPUExecutionProvider"])
+    found = versions_in_ort((tmp_path / "model.ort").read_bytes())
+    assert (found.ir, found.opset) == (0, opset)
+    assert found.ort >= 5
+
+
 @dataclass(frozen=True)
 class File:
     file: str
     kind: str
     ir: int = 8
     opset: int = 18
+    ort: int = 0
     bytes: int = 10_000_000
     made_for: str | None = None
     faster: bool | None = None
@@ -102,7 +115,11 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
         ("android", (FLOAT, INT8), "model.int8.onnx"),
         ("ios", (FLOAT, INT8), "model.onnx"),
         ("ios", (INT8,), ""),
-        ("flutter", (File("model.onnx", "fp32", opset=20), INT8), "model.int8.onnx"),
+        ("flutter", (File("model.onnx", "fp32", opset=19), INT8), "model.int8.onnx"),
+        ("flutter", (File("model.onnx", "fp32", ir=9),), "model.onnx"),
+        ("react-native", (File("model.ort", "ort", ir=0, ort=6),), "model.ort"),
+        ("android", (File("model.ort", "ort", ir=0, ort=7),), ""),
+        ("android", (File("model.ort", "ort", ir=0, ort=6, opset=22),), ""),
         ("web", (File("model.onnx", "fp32", ir=10),), ""),
         ("python", (FLOAT, INT8), "model.int8.onnx"),
         ("python", (FLOAT, FASTER), "model.int8.onnx"),
@@ -113,6 +130,26 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
 def test_what_to_take(target: str, files: tuple[File, ...], taken: str) -> None:
     chosen = TARGETS[target]
     assert take(chosen, files, examine([chosen], files)) == taken
+
+
+def test_why_a_file_is_not_loaded_is_said() -> None:
+    file = File("model.ort", "ort", ir=11, opset=22, ort=7)
+    (finding,) = examine([TARGETS["android"]], [file])
+    assert not finding.loads
+    assert finding.reasons == (
+        "IR 11, loads up to 10", "opset 22, loads up to 21", ".ort format 7, loads up to 6",
+    )  # fmt: skip
+
+
+def test_what_compat_exports_every_target_loads() -> None:
+    """`kdtool export --compat`, and the default: the advice where a file is too new must help."""
+    from kdtool.cli.export import COMPATIBLE
+    from kdtool.core.recipe import ExportSettings
+
+    for opset in (COMPATIBLE, ExportSettings().opset):
+        files = [File("model.onnx", "fp32", opset=opset)]
+        for finding in examine(TARGETS.values(), files):
+            assert finding.loads, finding
 
 
 def test_a_heavy_file_loads_and_is_doubted() -> None:
