@@ -133,10 +133,19 @@ def test_the_hubs_models_take_pixel_values_and_answer_the_same(bundled: Path) ->
     config = json.loads((bundled / "config.json").read_text())
     assert config["id2label"] == {"0": "blue", "1": "green", "2": "red"}
     assert config["label2id"] == {"blue": 0, "green": 1, "red": 2}
+    assert config["transformers.js_config"] == {"dtype": "fp32"}  # its default may not be there
+    assert '{ dtype: "q8" }' in (bundled / "README.md").read_text()
     processor = json.loads((bundled / "preprocessor_config.json").read_text())
     assert processor["size"] == {"shortest_edge": 20}
     assert processor["crop_size"] == {"height": 16, "width": 16}
     assert processor["resample"] == 2
+
+
+def test_a_bundle_without_int8_names_no_quantized_file(run: RunFolder) -> None:
+    run.onnx_model("student", "int8").unlink()
+    folder = write_bundle(run, Options(), REMOTE, QUIET)
+    assert not (folder / "onnx" / "model_quantized.onnx").exists()
+    assert "q8" not in (folder / "README.md").read_text()
 
 
 def test_photographs_are_shipped_without_what_a_camera_writes(bundled: Path) -> None:
