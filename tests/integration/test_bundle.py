@@ -39,7 +39,7 @@ REMOTE = WebRuntime(None)
 APP = {
     "model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort", "model.required_operators.config",
     "labels.txt", "preprocess.json", "MODEL_CARD.md", "README.md", "infer.py", "SHA256SUMS", "bundle.json",
-    "config.json", "preprocessor_config.json", "golden/golden.json",
+    "config.json", "preprocessor_config.json", "golden/golden.json", "js/preprocess.js",
 }  # fmt: skip
 HOSTILE = ("<script>alert(1)<x>", "a|b *c* [d](e) `f`", "line\nbreak")
 
@@ -216,7 +216,7 @@ def test_a_complete_bundle_is_skipped_and_a_damaged_one_made_again(run: RunFolde
     listener = Recorder()
     folder = write_bundle(run, Options(), REMOTE, QUIET)
     write_bundle(run, Options(), REMOTE, listener)
-    assert listener.said == ["bundle: complete, skipped"]
+    assert listener.said == ["bundle: complete, skipped"]  # and it lacks no kind of model
     whole = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(whole[:-1])
     archive = (run.path / "bundle.zip").read_bytes()
@@ -253,6 +253,36 @@ def test_a_repacked_int8_model_has_the_limit_of_int8(run: RunFolder) -> None:
     shutil.copy(run.onnx_model("student", "int8"), run.onnx / "student.uint8.onnx")
     tolerance = read_golden(write_bundle(run, Options(), REMOTE, QUIET)).logit_tolerance
     assert tolerance["model.uint8.onnx"] == tolerance["model.int8.onnx"] > tolerance["model.ort"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (("int8.onnx",), "without model.int8.onnx; to add: kdtool quantize {run}, kdtool bundle {run}"),
+        (
+            ("uint8.onnx", "ort"),
+            "without model.uint8.onnx, model.ort; to add: kdtool export --onnx --uint8 --ort {run}, "
+            "kdtool quantize {run}, kdtool bundle {run}",
+        ),
+    ],
+)
+def test_what_a_bundle_lacks_is_said_with_the_commands_that_add_it(
+    run: RunFolder, gone: tuple[str, ...], said: str
+) -> None:
+    for suffix in gone:
+        (run.onnx / f"student.{suffix}").unlink()
+    for _ in ("made", "skipped"):
+        listener = Recorder()
+        write_bundle(run, Options(), REMOTE, listener)
+        assert listener.said[-1] == f"bundle: {said.format(run=run.path)}"
+
+
+def test_an_app_takes_one_of_the_models_and_their_sizes_are_said(run: RunFolder) -> None:
+    listener = Recorder()
+    write_bundle(run, Options(), REMOTE, listener)
+    size = (run.path / "bundle.zip").stat().st_size / 1e6
+    said = f"bundle: {run.path / 'bundle'}, bundle.zip {size:.1f} MB; an app takes one of 4 model(s)"
+    assert listener.said[0].startswith(said)
 
 
 def test_an_8_bit_model_that_is_another_network_is_not_shipped(

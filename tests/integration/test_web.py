@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -450,8 +451,11 @@ def test_the_readmes_react_native_snippet_runs(bundled: Path, tmp_path: Path) ->
     code = code.replace('"./preprocess.json"', '"./preprocess.json" with { type: "json" }')
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "snippet.js").write_text(code)
-    shutil.copytree(bundled / "web", tmp_path / "web")
-    shutil.copy(bundled / "preprocess.json", tmp_path)
+    with zipfile.ZipFile(bundled.parent / "bundle.zip") as archive:  # what a developer receives is enough
+        archive.extractall(tmp_path / "zip")
+    received = tmp_path / "zip" / "run-bundle"
+    shutil.copytree(received / "js", tmp_path / "js")
+    shutil.copy(received / "preprocess.json", tmp_path)
     image = decode((bundled / "golden" / "photo-1.png").read_bytes(), "photo-1.png").convert("RGBA")
     (tmp_path / "photo.rgba").write_bytes(image.tobytes())
     runtime = (MODULES / "onnxruntime-web" / "dist" / "ort.node.min.mjs").as_uri()

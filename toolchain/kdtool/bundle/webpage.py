@@ -16,6 +16,7 @@ from kdtool.core.text import printable
 
 FOLDER = "web"
 STATIC = ("app.js", "decode.js", "engine.js", "preprocess.js", "resize.js", "style.css")
+MODULES = ("decode.js", "preprocess.js", "resize.js")  # of those, what is an app's as well
 INDEX, WORKER, MANIFEST = "index.html", "sw.js", "manifest.webmanifest"
 ICONS = {"icon-192.png": 192, "icon-512.png": 512}
 BLUE, WHITE = "#1d4ed8", "#ffffff"

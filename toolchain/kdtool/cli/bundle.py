@@ -74,4 +74,6 @@ def command(
         screen.say("onnxruntime-web is not here: the page will load it from its pinned address.")
     options = Options(role, targets, photographs, licence or UNSTATED, data_license or UNSTATED)
     with run_lock(folder.path):
-        click.echo(write_bundle(folder, options, runtime, screen))
+        bundle = write_bundle(folder, options, runtime, screen)
+    click.echo(bundle)
+    screen.say(f"Try it: kdtool serve {bundle}. Wherever it is copied to: kdtool verify {bundle}")
