@@ -25,9 +25,8 @@ class Loads:
     ort: int
 
 
-# By what the releases were seen to refuse and by their table of compatibility; sources in decision 0035.
+# As these releases were seen to refuse and as their table of compatibility says; sources in decision 0035.
 RELEASES = {
-    "1.15": Loads(9, 18, 5),  # the table says opset 19, but its Shape, If and Pad are not in it
     "1.17": Loads(9, 20, 6),
     "1.20": Loads(10, 21, 6),
 }
@@ -108,7 +107,8 @@ TARGETS = {
         Target(
             "android", "com.microsoft.onnxruntime:onnxruntime-android", "1.20", 50,
             ("int8", "uint8", "fp32", "ort"), "arm-dotprod",
-            "NNAPI is deprecated: use the default CPU provider or XNNPACK.",
+            "NNAPI is deprecated: use the default CPU provider or XNNPACK. Google Play wants libraries with "
+            "16 KB pages: a recent release has them.",
         ),
         Target(
             "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 50,
@@ -116,8 +116,9 @@ TARGETS = {
             "CoreML has no quantize operators: INT8 would run on the CPU alone.",
         ),
         Target(
-            "flutter", "onnxruntime (pub.dev)", "1.15", 50,
-            ("int8", "fp32"), "arm-dotprod", "The package lags behind ONNX Runtime.",
+            "flutter", "flutter_onnxruntime (pub.dev)", "1.20", 50,
+            ("int8", "fp32"), "arm-dotprod",
+            "Not the package onnxruntime: its ONNX Runtime is 1.15, and Google Play wants 16 KB pages.",
         ),
         Target(
             "react-native", "onnxruntime-react-native", "1.17", 50,
