@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from bundles import REMOTE, exit_code
 from kdtool.bundle.golden import read_golden
 from kdtool.bundle.options import Options
 from kdtool.bundle.stage import write_bundle
-from kdtool.core.errors import GateError, UsageError
+from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from screens import Recorder
@@ -93,9 +96,6 @@ def test_an_app_takes_one_of_the_models_and_their_sizes_are_said(run: RunFolder)
 def test_an_8_bit_model_that_is_another_network_is_not_shipped(
     run: RunFolder, make_bundle_run: Callable[..., RunFolder]
 ) -> None:
-    import onnx
-    from onnx import numpy_helper
-
     path = run.onnx / "student.uint8.onnx"
     model = onnx.load(path)
     (scale,) = [one for one in model.graph.initializer if one.name == "scale"]
@@ -103,3 +103,16 @@ def test_an_8_bit_model_that_is_another_network_is_not_shipped(
     onnx.save(model, path)
     with pytest.raises(GateError, match=r"model\.uint8\.onnx answers otherwise than model\.onnx"):
         write_bundle(run, Options(), REMOTE, QUIET)
+
+
+def test_a_model_whose_logits_are_no_numbers_is_not_shipped(run: RunFolder) -> None:
+    path = run.onnx_model("student")
+    model = onnx.load(path)
+    (matrix,) = [one for one in model.graph.initializer if one.name == "matrix"]
+    values = numpy_helper.to_array(matrix).copy()
+    values[0, 0] = np.nan
+    matrix.CopyFrom(numpy_helper.from_array(values, "matrix"))
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match=r"model\.onnx: answered logits that are no numbers"):
+        write_bundle(run, Options(), REMOTE, QUIET)
+    assert not list(run.path.glob("*.partial"))
