@@ -59,7 +59,18 @@ function showModels() {
   for (const [index, model] of bundle.models.filter((one) => one.web).entries()) {
     const box = element("input", "", { type: "checkbox", value: model.web });
     box.checked = index === 0;
-    box.addEventListener("change", () => (chosen().length ? ready() : (box.checked = true)));
+    box.addEventListener("change", async () => {
+      if (!chosen().length) {
+        box.checked = true;
+        return;
+      }
+      try {
+        await ready();
+      } catch (error) {
+        box.checked = false; // the others go on
+        say(`${model.title}: ${error.message}`, true);
+      }
+    });
     const accuracy = model.accuracy === null ? "" : `, ${percent(model.accuracy)} top-1`;
     options.append(element("label", "", {}, box,
       element("span", "", {}, element("b", model.title),
@@ -151,15 +162,20 @@ function showAnswer(path, answer) {
 // --- images ----------------------------------------------------------------------------------------------
 
 let stopped = false;
+let taken = 0; // what is taken last is shown; a batch under way ends
 
-// A class is the nearest folder of that name.
+// A class is the nearest folder of that name, however the system composes its letters.
 function labelOf(path) {
-  const folders = path.split("/").slice(0, -1).reverse();
-  return folders.find((folder) => bundle.labels.includes(folder)) ?? "";
+  for (const folder of path.split("/").slice(0, -1).reverse()) {
+    const label = bundle.labels.find((one) => one.normalize() === folder.normalize());
+    if (label !== undefined) return label;
+  }
+  return "";
 }
 
 async function take(items) {
   if (!items.length) return;
+  taken += 1;
   stopCamera();
   byId("batch").hidden = items.length === 1;
   if (items.length > 1) return batch(items);
@@ -188,6 +204,7 @@ function wilson(right, n) {
 
 async function batch(items) {
   stopped = false;
+  const mine = taken;
   const files = chosen();
   const score = new Map(files.map((file) => [file, { n: 0, right: 0, seen: 0, ms: 0 }]));
   const rows = [];
@@ -201,6 +218,7 @@ async function batch(items) {
     say(`Image ${index + 1} of ${items.length}`);
     try {
       const answer = await ask("classify", { blob: file, files });
+      if (mine !== taken) return;
       showAnswer(path, answer);
       rows.push([path, label || "–", ...answer.results.map((result) => {
         const [best] = ranked(result.logits, bundle.labels, 1);
@@ -214,6 +232,7 @@ async function batch(items) {
         return `${best.label} ${percent(best.share, 0)}`;
       })]);
     } catch (error) {
+      if (mine !== taken) return;
       bad += 1;
       rows.push([path, label || "–", error.message]);
     }
