@@ -113,7 +113,8 @@ TARGETS = {
         Target(
             "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 50,
             ("fp32", "ort"), "arm-dotprod",
-            "CoreML has no quantize operators: INT8 would run on the CPU alone.",
+            "CoreML has no quantize operators: INT8 would run on the CPU alone. It wants fixed shapes: "
+            "`kdtool export --onnx --fixed-batch`.",
         ),
         Target(
             "flutter", "flutter_onnxruntime (pub.dev)", "1.20", 50,
