@@ -135,6 +135,9 @@ def test_a_narrow_phone_scrolls_in_one_direction(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         boxes = [box.bounding_box() for box in page.locator("button:visible, .button:visible").all()]
         assert min(box["height"] for box in boxes if box) >= 44  # a finger's width
+        said = [caption.bounding_box() for caption in page.locator("caption:visible").all()]
+        assert said
+        assert all(box and box["x"] + box["width"] <= 360 for box in said)  # read without scrolling the table
         assert violations(page) == []
     finally:
         page.set_viewport_size({"width": 1200, "height": 900})
