@@ -122,6 +122,8 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
         ("android", (File("model.ort", "ort", ir=0, ort=7),), ""),
         ("android", (File("model.ort", "ort", ir=0, ort=6, opset=22),), ""),
         ("web", (File("model.onnx", "fp32", ir=10),), ""),
+        ("web", (FLOAT, INT8), "model.onnx"),
+        ("web", (File("model.onnx", "fp32", ir=10), INT8), "model.int8.onnx"),
         ("python", (FLOAT, INT8), "model.int8.onnx"),
         ("python", (FLOAT, FASTER), "model.int8.onnx"),
         ("python", (FLOAT, SLOWER), "model.onnx"),

@@ -26,8 +26,7 @@ INPUT = "pixel_values"
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 # The loaders choose their class by this word; the graph itself says what the network is.
 LOADED_AS, LOADER = "resnet", "ResNetForImageClassification"
-# Left to itself, transformers.js takes onnx/model_quantized.onnx in a browser: a file that may not be there,
-# and slower than float32 under WebAssembly where it is.
+# Left to itself, transformers.js takes onnx/model_quantized.onnx in a browser: a file that may not be there.
 WEB_DTYPE = "fp32"
 
 
