@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Request, Route, expect
 from bundles import answers, best, ready
 from chromium import MODULES, open_page, serving
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import CDN, WebRuntime, find_runtime
+from kdtool.bundle.runtime import CDN, VERSION, WebRuntime, find_runtime
 from kdtool.bundle.serve import open_server
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.run import RunFolder
@@ -163,7 +163,9 @@ def test_a_runtime_from_elsewhere_is_taken_with_its_hash_alone(
     with serving(open_server(remote, "127.0.0.1", 0)) as url:
         page = open_page(context, url, [])
         if tampered:
-            expect(page.locator("#status.bad")).to_contain_text("Failed to fetch")
+            said = page.locator("#status.bad")
+            expect(said).to_contain_text(f"The runtime cannot be had from {CDN}ort.wasm.bundle.min.mjs")
+            expect(said).to_contain_text(f"npm install onnxruntime-web@{VERSION}, then kdtool bundle")
             assert page.locator("body[data-ready]").count() == 0
         else:
             ready(page).locator(".examples button").first.click()
