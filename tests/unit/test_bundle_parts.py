@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.bundle import texts
+from kdtool.bundle import texts, webpage
 from kdtool.bundle.checksums import SUMS, differences, part_of, sums
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.made import Made, made
@@ -250,3 +252,11 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, line: str) -> None:
 
 def test_markdown_shows_text_as_it_is() -> None:
     assert texts.markdown("a_b|<i>`x`\n") == r"a\_b\|&lt;i&gt;\`x\`\\n"
+
+
+def test_every_module_of_the_page_is_given_out_and_stored() -> None:
+    there = {path.name for path in resources.files("kdtool.bundle").joinpath("web").iterdir()}
+    assert there == {*webpage.STATIC, webpage.INDEX, webpage.WORKER, webpage.MANIFEST}
+    for file in (name for name in webpage.STATIC if name.endswith(".js")):
+        wanted = re.findall(r'^import .* from "\./(.*)";$', webpage.source(file), re.MULTILINE)
+        assert set(wanted) <= set(webpage.STATIC), file
