@@ -32,7 +32,7 @@ from kdtool.bench.accuracy import answer
 from kdtool.bench.conditions import Watch, latency_reasons
 from kdtool.bench.host import read_host
 from kdtool.bench.latency import latency_of
-from kdtool.core.benchresult import Latency
+from kdtool.core.benchresult import Host, Latency
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.recipe import parse_recipe
@@ -86,6 +86,16 @@ def sessions_of(run: RunFolder, prepared: Prepared, threads: int, images: int) -
         OPENVINO: openvino.open_model(student, threads),
         THEIRS: compile_model(theirs, student, stated_by_onnx(student), threads),
     }
+
+
+def require_own_kind(session: Session, host: Host) -> None:
+    """Exit where our INT8 was made for another kind of processor: its time here would be nobody's."""
+    made_for = session.info.notes.get("target") if session.info else None
+    if made_for not in (None, host.int8_target):
+        raise SystemExit(
+            f"{session.path} was made for {made_for}, this machine is {host.int8_target}: "
+            f"kdtool quantize {session.path.parent.parent} --target {host.int8_target}"
+        )
 
 
 def correct_of(session: Session, prepared: Prepared) -> BoolArray:
@@ -175,6 +185,7 @@ def main() -> None:
         sessions = sessions_of(run, prepared, options.threads, recipe.quantize.calibration_images)
         for session in sessions.values():
             stack.callback(session.close)
+        require_own_kind(sessions[OURS], host)
         correct = {name: correct_of(session, prepared) for name, session in sessions.items()}
         first = np.asarray(prepared.split("test").images[:1])
         image = {
@@ -193,7 +204,8 @@ def main() -> None:
     quality = accuracies(correct)
     result = {
         "host": {
-            "processor": host.processor, "flags": host.flags, "usable": host.usable,
+            "processor": host.processor, "flags": host.flags, "int8_target": host.int8_target,
+            "usable": host.usable,
             "governor": host.governor, "os": host.os,
             "versions": dict(host.versions) | versions_of(("openvino", "nncf")),
         },

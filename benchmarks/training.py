@@ -1,6 +1,6 @@
 """What an epoch of distillation costs: kdtool, torchdistill, and a plain PyTorch loop, on the same images.
 
-python benchmarks/training.py [--data FOLDER] [--sizes 224:16,64:64] [--images 160] [--repeats 3]
+python benchmarks/training.py [--data FOLDER] [--sizes 224:16:160,64:64:960] [--repeats 3]
 
 FOLDER holds class folders; without one, JPEG files of coloured noise of 500 × 375 pixels are made. A
 ResNet34 teaches a ResNet18, both from scratch (the time of a step does not depend on weights), with Adam
@@ -11,6 +11,7 @@ stated are ratios within a repeat, with their median and range.
     stored       kdtool distill, the teacher's answers looked up
     online       kdtool, the teacher asked in every step
     alone        kdtool without a teacher
+    bfloat16     as stored, with --precision bfloat16
     torchdistill the package of that name (pip install torchdistill), left out where it is not installed
     plain        a loop over ImageFolder and DataLoader, the teacher asked in every step
     one, two     kdtool stored in one process of one thread, and in two of one thread each (torchrun)
@@ -63,6 +64,7 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     prepared = open_prepared(run.data)
     settings = StudentSettings(
         arch=STUDENT, epochs=options.epochs, patience=0, lr=LR, batch_size=options.batch,
+        precision="bfloat16" if name == "bfloat16" else "float32",
         loss={"name": "kd", "temperature": TEMPERATURE},
     )  # fmt: skip
     data, saves, marks = Stopwatch(), Stopwatch(), Stopwatch()
@@ -167,12 +169,20 @@ def plain(options: argparse.Namespace) -> dict[str, float]:
 
 
 CANDIDATES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
-    **{name: lambda options, name=name: kdtool(name, options) for name in ("stored", "online", "alone")},
+    **{
+        name: lambda options, name=name: kdtool(name, options)
+        for name in ("stored", "online", "alone", "bfloat16")
+    },
     "torchdistill": torchdistill,
     "plain": plain,
     **{name: lambda options: kdtool("stored", options) for name in ("one", "two")},
 }
 ONE_THREAD = ("one", "two")
+RATIOS = (
+    ("stored", "alone"), ("torchdistill", "stored"), ("plain", "stored"), ("online", "stored"),
+    ("stored", "bfloat16"), ("torchdistill", "bfloat16"), ("one", "two"), ("one", "stored"),
+)  # fmt: skip
+OF_STORED = ("data_share", "durability_share_at_most", "save_seconds")
 
 
 class Stopwatch:
@@ -217,14 +227,19 @@ def image_folder(options: argparse.Namespace) -> Any:
         transforms.ToTensor(),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ]
-    return datasets.ImageFolder(options.folder / "photographs" / "train", transforms.Compose(steps))
+    return datasets.ImageFolder(photographs(options) / "train", transforms.Compose(steps))
 
 
-def lay_out(options: argparse.Namespace) -> None:
-    """`--images` training images in class folders, and a few for validation and test."""
-    own = iter(sorted(options.data.rglob("*.jp*g"))) if options.data else None
-    root = options.folder / "photographs"
-    for split, count in {"train": options.images, "validation": 2 * CLASSES, "test": 2 * CLASSES}.items():
+def photographs(options: argparse.Namespace) -> Path:
+    """The source of one size of image."""
+    root: Path = options.folder / f"photographs-{options.size}"
+    return root
+
+
+def lay_out(images: int, root: Path, data: Path | None) -> None:
+    """Training images in class folders, and a few for validation and test."""
+    own = iter(sorted(data.rglob("*.jp*g"))) if data else None
+    for split, count in {"train": images, "validation": 2 * CLASSES, "test": 2 * CLASSES}.items():
         for index in range(count):
             folder = root / split / f"class{index % CLASSES}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +270,7 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     run = RunFolder(options.folder / f"run-{options.size}")
     started = time.perf_counter()
     settings = DataSettings(size=options.size, allow_leaks=True)
-    prepared, _ = prepare_data(str(options.folder / "photographs"), settings, 0, run.data, QUIET)
+    prepared, _ = prepare_data(str(photographs(options)), settings, 0, run.data, QUIET)
     decoded = time.perf_counter()
     info = ModelInfo("teacher", TEACHER, prepared.classes, prepared.preprocess)
     save_network(run.weights("teacher"), build(TEACHER, CLASSES, options.size).state_dict(), info)
@@ -283,35 +298,30 @@ def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict
     return result
 
 
-def measure(size: int, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+def measure(size: int, batch: int, images: int, options: argparse.Namespace) -> dict[str, Any]:
     """All candidates at one size of image."""
+    lay_out(images, options.folder / f"photographs-{size}", options.data)
     before = child("prepare", size, batch, options)
-    names = [name for name in CANDIDATES if name != "torchdistill" or find_spec("torchdistill")]
+    names = [name for name in options.candidates if name != "torchdistill" or find_spec("torchdistill")]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for repeat in range(options.repeats):
         for name in (*names[repeat % len(names) :], *names[: repeat % len(names)]):
             found[name].append(child(name, size, batch, options))
     seconds = {name: [one["seconds"] for one in results] for name, results in found.items()}
+
+    def ratios(over: str, under: str) -> dict[str, float]:
+        return spread(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
+
+    both = [pair for pair in RATIOS if {*pair} <= seconds.keys()]
+    own = found.get("stored", [])
+    shares = {name: spread(one[name] for one in own) for name in OF_STORED} if own else {}
     return {
         "size": size,
         "batch": batch,
-        "images_per_second": {name: spread(options.images / one for one in seconds[name]) for name in names},
-        "epoch_ratio_to_alone": {
-            name: spread(a / b for a, b in zip(seconds[name], seconds["alone"], strict=True))
-            for name in names
-            if name not in ONE_THREAD
-        },
-        "speed_ratio_of_stored": {
-            name: spread(a / b for a, b in zip(seconds[name], seconds["stored"], strict=True))
-            for name in ("torchdistill", "plain", "online")
-            if name in names
-        },
-        "scaling_of_two_processes": spread(
-            a / b for a, b in zip(seconds["one"], seconds["two"], strict=True)
-        ),
-        "data_share_after_first_epoch": spread(one["data_share"] for one in found["stored"]),
-        "durability_share_at_most": spread(one["durability_share_at_most"] for one in found["stored"]),
-        "seconds_of_a_checkpoint": spread(one["save_seconds"] for one in found["stored"]),
+        "images": images,
+        "images_per_second": {name: spread(images / one for one in seconds[name]) for name in names},
+        "ratios_of_seconds": {f"{over} / {under}": ratios(over, under) for over, under in both},
+        "of_stored": shares,
         "seconds_of_an_epoch": seconds,
         **before,
     }
@@ -332,10 +342,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--sizes", default="224:16,64:64", help="pixels:batch, with commas between")
-    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument(
+        "--sizes", default="224:16:160,64:64:960", help="pixels:batch:images, with commas between"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--candidates",
+        type=lambda text: text.split(","),
+        default=list(CANDIDATES),
+        help="with commas between",
+    )
     parser.add_argument("--workers", type=int, default=2, help="of the peers' DataLoader")
     parser.add_argument("--out", type=Path, default=RESULTS)
     for hidden, kind in (("--child", str), ("--size", int), ("--batch", int), ("--folder", Path)):
@@ -351,11 +368,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="kdtool-training-") as folder:
         options.folder = Path(folder)
-        lay_out(options)
         sizes = [tuple(map(int, part.split(":"))) for part in options.sizes.split(",")]
-        measured = [measure(size, batch, options) for size, batch in sizes]
+        measured = [measure(*size, options) for size in sizes]
     result = {
-        "images": options.images, "repeats": options.repeats, "epochs": options.epochs,
+        "repeats": options.repeats, "epochs": options.epochs,
         "photographs": options.data.name if options.data else "coloured noise, 500 × 375, JPEG",
         "loader_workers_of_peers": options.workers, "threads": usable_threads(), "measured": measured,
         "host": read_host().__dict__, "versions": versions_of((*versions_of(), "torchdistill")),

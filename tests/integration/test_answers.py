@@ -16,6 +16,7 @@ from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.train.batch import plain_task
+from kdtool.train.evaluate import in_company
 from kdtool.train.features import OnlineTeacher
 from kdtool.train.softlabels import label
 from kdtool.train.stage import training_task
@@ -65,3 +66,15 @@ def test_an_answer_that_float16_does_not_hold_is_refused(prepared: Prepared, tmp
     with pytest.raises(GateError, match=r"which float16 does not hold\.\n.*student.answers=float32"):
         label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
     label(teacher, prepared, task, run.soft_labels, QUIET)
+
+
+@pytest.mark.parametrize("arch", ["resnet34", "timm/tf_efficientnet_lite0"])
+def test_an_answer_does_not_depend_on_the_images_beside_it(arch: str) -> None:
+    """Teachers of real width, whose convolutions choose their way by the size of the batch."""
+    torch.manual_seed(0)
+    network = build(arch, 10, 64).eval().to(memory_format=torch.channels_last)
+    images = torch.randn(64, 64, 64, 3).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        whole = in_company(network, images)
+        for count in (1, 15, 17, 40):
+            assert torch.equal(in_company(network, images[:count]), whole[:count]), count

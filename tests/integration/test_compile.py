@@ -1,9 +1,8 @@
-"""`--compile`: the network that trains is the one torch.compile made of it."""
+"""`--compile`, whose network trains as the plain one, and what its and other options are short for."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from kdtool.cli.job import TrainingOptions
-from kdtool.core.errors import UsageError
+from kdtool.core.cpu import cpu_has_bfloat16
+from kdtool.core.errors import SetupError, UsageError
 from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.train.check import check_student
+from kdtool.train.compiling import compiled
 from kdtool.train.teacher import teach
 
 ARCH = "timm/test_resnet"
@@ -30,9 +31,9 @@ def test_a_compiled_network_trains_and_keeps_its_names(
     """With the backend that only traces, so that no C++ is compiled here; its arithmetic is the same."""
     asked = []
 
-    def traced(network: torch.nn.Module) -> Any:
+    def traced(network: torch.nn.Module, **options: Any) -> Any:
         asked.append(network)
-        return partial(original, backend="eager")(network)
+        return original(network, backend="eager", **options)
 
     original = torch.compile
     plain, compiled = RunFolder(tmp_path / "plain"), RunFolder(tmp_path / "compiled")
@@ -47,14 +48,43 @@ def test_a_compiled_network_trains_and_keeps_its_names(
         torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    forward = compiled(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()))
+    with pytest.raises(SetupError, match="cannot translate the network here") as caught:
+        forward(torch.ones(5, 3))
+    assert "C++ compiler" in caught.value.hint
+
+
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("data", "out", "recipe", "seed", "teacher", "teacher_weights")),
+    "overrides": (), "skip_bad": False, "allow_leaks": False, "dry_run": False,
+}  # fmt: skip
+
+
 def test_the_option_is_short_for_both_networks() -> None:
-    nothing: dict[str, Any] = dict.fromkeys(("data", "out", "recipe", "seed", "teacher", "teacher_weights"))
-    options = TrainingOptions(
-        **nothing, overrides=(), skip_bad=False, allow_leaks=False, dry_run=False, compile=True
-    )
+    options = TrainingOptions(**NOTHING, compile=True)
     assert options.as_overrides() == ["teacher.compile=true", "student.compile=true"]
     options = dataclasses.replace(options, compile=False, views=4, cache="none")
     assert options.as_overrides() == ["student.views=4", "data.cache=none"]
+
+
+@pytest.mark.parametrize(
+    "asked, features, taken",
+    [
+        ("bfloat16", "avx2", "bfloat16"),
+        ("auto", "avx2 amx_bf16", "bfloat16"),
+        ("auto", "asimd bf16", "bfloat16"),
+        ("auto", "avx2", "float32"),
+    ],
+)
+def test_precision_follows_the_processor_where_it_is_asked_to(
+    asked: str, features: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : {features}\n")
+    monkeypatch.setattr("kdtool.train.precision.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
+    overrides = TrainingOptions(**NOTHING, precision=asked).as_overrides()
+    assert overrides == [f"teacher.precision={taken}", f"student.precision={taken}"]
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,10 @@ def test_a_student_is_the_same_with_answers_stored_or_asked(
     assert list((tmp_path / "answers").glob("train-*.npy"))
     asked, stored = (sha256_file(tmp_path / name / "model.safetensors") for name in ("asked", "stored"))
     assert asked == stored
+    shutil.rmtree(tmp_path / "answers")
     distill(run, prepared, settings, 0, screen, tmp_path / "asked", tmp_path / "answers")
     assert screen.said[-1].startswith("student: complete, skipped"), "it is the same student"
+    assert not (tmp_path / "answers").exists(), "nobody learns from them"
 
 
 def test_answers_that_stand_are_taken_though_asking_would_cost_less(

@@ -14,7 +14,9 @@ from PIL import Image
 
 from kdtool.bundle.checksums import SUMS, sums
 from kdtool.bundle.golden import Golden, Vector, dump
+from kdtool.bundle.session import open_shipped
 from kdtool.cli import main
+from kdtool.core.errors import ModelFileError
 from kdtool.core.recipe import DataSettings, Recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
@@ -177,6 +179,31 @@ def test_exit_4_before_any_session(
     assert code == 4, shown.err
     assert "student.onnx" in shown.err
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_onnx_under_the_name_of_another_format_does_not_pass_by_the_guard(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime goes by the content of what it is given, and not by the name."""
+    opened: list[object] = []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *given, **_: opened.append(given))
+    path = tmp_path / "student.ort"
+    path.write_bytes(HOSTILE[kind])
+    with pytest.raises(
+        ModelFileError, match=r"student\.ort: not a file in ONNX Runtime's own format"
+    ) as caught:
+        open_shipped(path)
+    assert caught.value.exit_code == 4
+    assert not opened
+
+
+def test_what_claims_to_be_of_that_format_is_read_as_nothing_else(tmp_path: Path) -> None:
+    """Its mark alone makes no model of it."""
+    path = tmp_path / "student.ort"
+    path.write_bytes(b"\x18\0\0\0ORTM" + bytes(64))
+    with pytest.raises(ModelFileError, match=r"student\.ort: onnxruntime \S+ cannot load it"):
+        open_shipped(path)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

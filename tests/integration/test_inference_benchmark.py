@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from PIL import Image
 
+from kdtool.core.cpu import int8_target
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.recipe import DataSettings, QuantizeSettings, Recipe
 from kdtool.core.run import RunFolder
@@ -103,4 +106,18 @@ def test_the_benchmark_says_what_it_promises(
         assert found["ratio_95"][0] <= found["ratio"] <= found["ratio_95"][1]
     assert set(map(type, content["targets"].values())) == {bool}
     assert content["host"]["versions"].keys() >= {"onnxruntime", "openvino", "nncf"}
+    assert content["host"]["int8_target"] == int8_target()
     assert content["files"].keys() == {"teacher.onnx", "student.onnx", "student.int8.onnx"}
+
+
+def test_int8_of_another_kind_of_processor_is_not_measured(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run.onnx_model("student", "int8")
+    model = onnx.load(path)
+    info = ModelInfo.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
+    helper.set_model_props(model, replace(info, notes={"target": "abacus"}).to_metadata())
+    onnx.save(model, path)
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), str(run.path), "--threads", "1"])
+    with pytest.raises(SystemExit, match=f"was made for abacus.*kdtool quantize {run.path} --target"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -25,8 +25,8 @@ SCRIPT = Path(__file__).with_name("together.py")
 TOGETHER = runpy.run_path(str(SCRIPT))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [
-    sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-    "--mixed_precision", "no", "--dynamo_backend", "no",
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
 ]  # fmt: skip
 
 
@@ -100,6 +100,7 @@ def test_a_whole_run_is_started_by_accelerate(tmp_path: Path, photos: Callable[.
     again = launch(*command)
     assert again.returncode == 0, again.stderr
     assert "student: complete, skipped" in again.stderr
+    assert "started as one of 2 processes" in launch(*ACCELERATE, "-m", "kdtool", "doctor").stderr
 
 
 def test_what_several_processes_cannot_do_is_refused(tmp_path: Path) -> None:

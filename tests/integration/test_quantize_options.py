@@ -27,6 +27,7 @@ from kdtool.quant.maker import Choice, Maker
 from kdtool.quant.observe import observe
 from kdtool.quant.search import variations
 from kdtool.quant.sensitivity import rank_layers
+from kdtool.quant.speed import this_machine
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS, Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
@@ -189,7 +190,65 @@ def test_search_for_another_processor_measures_no_latency(run_of: Make) -> None:
     assert [row["calibration"] for row in facts["search"]] == ["minmax", "percentile", "entropy", "mse"]
     assert {row["ms"] for row in facts["search"]} == {None}
     assert facts["speed"] is None
-    assert any("made for another machine" in line for line in ear.said)
+    assert sum(f"made for {foreign} on another kind of processor" in line for line in ear.said) == 1
+    assert sum("no latency: this machine" in line for line in ear.said) == 1
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.02, None])
+def test_speed_measured_elsewhere_is_not_said_of_this_machine(
+    run_of: Make, monkeypatch: pytest.MonkeyPatch, factor: float | None
+) -> None:
+    """A run that was quantized on one machine, where `factor` is None one of another kind, and copied."""
+    kind = "x86-vnni"
+    run, prepared = run_of(False)
+    settings = SETTINGS.model_copy(update={"target": kind})
+    times = np.random.default_rng(0).normal(10, 0.2, (64, 2)) / (1, factor or 1)
+    monkeypatch.setattr("kdtool.quant.stage.take_turns", lambda *_: times)
+    there = "arm" if factor is None else kind
+    for module in ("kdtool.quant.stage", "kdtool.quant.speed"):
+        monkeypatch.setattr(f"{module}.int8_target", lambda: there)
+    monkeypatch.setattr("kdtool.quant.speed.processor_name", lambda: "Workshop")
+    facts = quantize_models(run, prepared, settings, QUIET)["student"]
+    assert facts["measured_on"] == f"Workshop ({there})"
+    assert (facts["speed"] is None) == (factor is None)
+
+    for module in ("kdtool.quant.stage", "kdtool.quant.speed"):
+        monkeypatch.setattr(f"{module}.int8_target", lambda: kind)
+    monkeypatch.setattr("kdtool.quant.speed.processor_name", lambda: "Device")
+    ear = Recorder()
+    assert quantize_models(run, prepared, settings, ear)["student"] == facts
+    assert "quantize: student: complete, skipped" in ear.said
+    (word,) = [line for line in [*ear.said, *ear.warned] if "as float32" in line or "of its speed" in line]
+    if factor is None:
+        assert f"made for {kind} on another kind of processor" in word
+    else:
+        assert f"times as fast as float32 on Workshop ({kind}) (95 % interval" in word
+        assert f"This machine is Device ({kind}): kdtool bench {run.path}" in word
+        assert ("On that machine ship the float32 model" in word) == (factor < 1.1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_int8_of_a_model_for_old_runtimes_is_one_too(run_of: Make, target: str) -> None:
+    """The quantizer raises neither the operator set nor the IR, and wants no operators of its own."""
+    run, prepared = run_of(False)
+    path, manifest = run.onnx_model("student"), run.export_manifest("student")
+    older = graph_of(False)
+    older.opset_import[0].version = 17
+    path.write_bytes(onnx_bytes(older, ModelInfo("student", "resnet18", CLASSES, PREPROCESS)))
+    Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+    quantize_models(run, prepared, SETTINGS.model_copy(update={"target": target}), QUIET)
+    model = onnx.load(run.onnx_model("student", "int8"))
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert model.ir_version == 8
+    assert {node.domain for node in model.graph.node} == {""}
+
+
+def test_a_file_for_browsers_is_measured_in_one(run_of: Make) -> None:
+    run, prepared = run_of(False)
+    ear = Recorder()
+    quantize_models(run, prepared, SETTINGS.model_copy(update={"target": "web"}), ear)
+    assert any(line.endswith("Measure both there: kdtool bundle, then kdtool serve") for line in ear.warned)
+    assert not any("kdtool bench" in line for line in [*ear.said, *ear.warned])
 
 
 @pytest.mark.parametrize(("factor", "worth_it"), [(2.0, True), (1.02, False)])
@@ -203,8 +262,8 @@ def test_int8_that_is_not_faster_is_not_recommended(
         ear = Recorder()
         facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
         assert facts["speed"]["ratio"] == pytest.approx(factor, rel=0.02)
-        assert any("times as fast" in line for line in ear.said) == worth_it
-        advice = [line for line in ear.warned if "ship the float32 model" in line]
+        assert any(f"times as fast as float32 on {this_machine()} (" in line for line in ear.said) == worth_it
+        advice = [line for line in ear.warned if "On this machine ship the float32 model" in line]
         assert bool(advice) == (not worth_it)
 
 

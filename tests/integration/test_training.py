@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,6 +277,55 @@ def test_a_stop_between_two_steps_resumes_to_the_same_bits(
     teach(parts, prepared, TEACHER, 0, screen)
     assert any("resuming in epoch 1, step 3" in line for line in screen.lines)
     assert sha256_file(parts.weights("teacher")) == sha256_file(whole.weights("teacher"))
+
+
+def test_a_stop_during_validation_leaves_it_and_loses_no_step(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a checkpoint of another torch is gone on with, and said to be one."""
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    teach(whole, prepared, TEACHER, 0, QUIET)
+    evaluated = []
+
+    def stopped_in_the_second(*arguments: Any) -> Any:
+        evaluated.append(arguments)
+        if len(evaluated) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate_module.evaluate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "evaluate", stopped_in_the_second)
+        patch.setattr(torch, "__version__", "2.0.0")
+        with pytest.raises(Interrupted) as caught:
+            teach(parts, prepared, TEACHER, 0, QUIET)
+    assert caught.value.exit_code == 143
+    screen = Recorder()
+    teach(parts, prepared, TEACHER, 0, screen)
+    assert any("resuming in epoch 2" in line for line in screen.lines), "before its validation"
+    assert any("made with torch 2.0.0, this is" in line for line in screen.lines)
+    assert history(parts.role("teacher"))[1]["validation_accuracy"]
+    assert sha256_file(parts.weights("teacher")) == sha256_file(whole.weights("teacher"))
+
+
+def test_a_stop_while_the_last_checkpoint_is_written_is_heard(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, screen = RunFolder(tmp_path / "run"), Recorder()
+    save = Checkpoints.save
+
+    def stopped(*arguments: Any) -> None:
+        save(*arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", stopped)
+        with pytest.raises(Interrupted) as caught:
+            teach(run, prepared, TEACHER, 0, QUIET)
+    assert caught.value.exit_code == 143
+    assert run.trained_roles() == ()
+    teach(run, prepared, TEACHER, 0, screen)
+    assert any("resuming in epoch 4" in line for line in screen.lines), "all was done but to seal it"
+    assert run.trained_roles() == ("teacher",)
 
 
 def test_a_torn_checkpoint_is_set_aside(

@@ -20,7 +20,15 @@ from kdtool.train.processes import processes
 from kdtool.train.student import distill, train_baseline
 
 ARCH = "timm/test_resnet"
-SHARED = ("epochs=2", "patience=0", "optimizer=sgd", "lr=0.001", "batch_size=10", f"arch={ARCH}")
+SHARED = (
+    "epochs=2",
+    "patience=0",
+    "optimizer=sgd",
+    "lr=0.001",
+    "batch_size=10",
+    f"arch={ARCH}",
+    "precision=float32",
+)
 FIELDS = [
     "data.size=32",
     "data.cache=none",

@@ -43,6 +43,7 @@ def test_there_and_back() -> None:
     row = json.loads(text)["models"][0]
     assert (json.loads(text)["schema"], row["flops"]) == (2, 40)
     assert "threads" in row["latency_ms"]
+    assert json.loads(text)["host"]["int8_target"] == "x86-avx2"
 
 
 def test_a_later_field_does_not_hurt() -> None:

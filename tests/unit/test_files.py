@@ -125,8 +125,19 @@ def test_what_killed_processes_left_is_swept_under_the_lock(tmp_path: Path) -> N
     for path in left:
         path.write_text("half")
     (tmp_path / "onnx" / "student.onnx").write_text("whole")
+    (tmp_path / "film.partial").write_text("a browser's")
     with run_lock(tmp_path):
-        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "onnx", "student.onnx"]
+        names = [".lock", "film.partial", "onnx", "student.onnx"]
+        assert sorted(path.name for path in tmp_path.rglob("*")) == names
+
+
+def test_a_disk_that_is_full_at_once_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("kdtool.core.lock.json.dump", full)
+    with pytest.raises(SetupError, match=r"Cannot write .*\.lock: No space left"), run_lock(tmp_path):
+        pass
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
 from kdtool.pipeline import Job, check, resume, start
+from screens import Recorder
 
 
 def record(job: Job, *begun: str) -> None:
@@ -93,6 +94,48 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
     with pytest.raises(UsageError, match="trained otherwise"):
         resume(RunFolder(tmp_path / "run"), [change], QUIET)
+
+
+@pytest.mark.parametrize(
+    "schedule, sealed, refused",
+    [("cosine", False, True), ("cosine", True, False), ("constant", False, False)],
+)
+def test_more_epochs_are_not_asked_in_the_middle_of_a_falling_rate(
+    tmp_path: Path, schedule: str, sealed: bool, refused: bool
+) -> None:
+    fields = [f"teacher.schedule={schedule}", "teacher.epochs=5"]
+    job = start(None, tmp_path / "run", "paper", fields, None, QUIET)
+    record(job, "teacher")
+    (job.run.role("teacher") / "checkpoints").mkdir()
+    (job.run.role("teacher") / "checkpoints" / "00003.safetensors").touch()
+    if sealed:
+        (job.run.role("teacher") / "manifest.json").touch()
+    longer = [fields[0], "teacher.epochs=6"]
+    if refused:
+        with pytest.raises(UsageError, match=r"teacher\.epochs: 5 in the run, 6") as caught:
+            start(None, tmp_path / "run", "paper", longer, None, QUIET)
+        assert "falls towards the last" in caught.value.hint
+    else:
+        assert start(None, tmp_path / "run", "paper", longer, None, QUIET).recipe.teacher.epochs == 6
+
+
+@pytest.mark.parametrize("given, expected", [((), "bfloat16"), (("student.precision=float32",), "float32")])
+def test_a_new_run_takes_the_faster_precision_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setattr("kdtool.train.precision.has_bfloat16", lambda _: True)
+    screen = Recorder()
+    job = start(None, tmp_path / "run", "paper", given, None, screen)
+    assert (job.recipe.teacher.precision, job.recipe.student.precision) == ("bfloat16", expected)
+    assert ["Training in bfloat16" in line for line in screen.lines] == [True]
+    assert ("student.precision=float32" in screen.lines[0]) == (not given), "only what it chose itself"
+    record(job, "teacher", "student")
+    monkeypatch.setattr("kdtool.train.precision.has_bfloat16", lambda _: False)  # on another machine
+    for recipe in (None, "paper"):
+        assert start(None, tmp_path / "run", recipe, given, None, QUIET).recipe == job.recipe
+    assert start(None, tmp_path / "digits", "digits", (), None, QUIET).recipe.student.precision == "float32"
+    other = start(None, tmp_path / "other", "paper", (), None, screen).recipe
+    assert (other.teacher.precision, other.student.precision) == ("float32", "float32")
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from kdtool.cli import quantize as cli
-from kdtool.core.cpu import int8_target
+from kdtool.core.cpu import int8_kind, int8_target
 from kdtool.core.recipe import QuantizeSettings
 from kdtool.quant.ranges import METHODS
 from kdtool.quant.target import TARGETS, int8_recipe
@@ -26,6 +26,19 @@ def test_each_target_is_one_that_a_processor_answers(target: str, tmp_path: Path
     machine, flags = HOSTS[target]
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
     assert int8_target(tmp_path, machine) == target
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "kind"),
+    [
+        ("arm64", (), "arm-dotprod"),  # Apple's, which say nothing
+        ("aarch64", (), "arm"),
+        ("x86_64", (), "x86-avx2"),
+        ("AMD64", ("avx_vnni",), "x86-vnni"),
+    ],
+)
+def test_a_host_of_a_result_is_of_the_same_kinds(machine: str, flags: tuple[str, ...], kind: str) -> None:
+    assert int8_kind(flags, machine) == kind
 
 
 def test_no_processor_is_the_web() -> None:

@@ -208,6 +208,81 @@ def test_void_latencies_are_not_shown(tmp_path: Path) -> None:
     assert "Accuracy and latency" not in text
 
 
+def test_differences_have_a_table_of_their_own(run: RunFolder) -> None:
+    html, _ = page_of(run)
+    assert 'id="differences"' not in html
+    content = json.loads(run.bench.read_text())
+    pair = {
+        "model": "student", "against": "teacher", "n_images": 36, "model_only": 2, "against_only": 5,
+        "points": -8.333, "points_ci": [-20.0, 3.5], "retention": 0.9, "retention_ci": [0.81, 1.02],
+        "p": 0.4531, "p_holm": 0.9062,
+    }  # fmt: skip
+    hostile = pair | {"model": "<b>x", "retention": None, "retention_ci": None}
+    run.bench.write_text(json.dumps(content | {"differences": [pair, hostile]}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="differences".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + 2
+    for part in ("-8.33", "-20.0 to +3.5", "90.0", "81.0–102.0", "2 : 5", "0.45", "0.91"):
+        assert part in table
+    assert "Student, distilled" in table
+    assert "<b>x" not in html
+
+
+def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
+    content = json.loads(run.bench.read_text())
+    model = content["models"][1]
+    model["latency_ms"] |= {"p99": 17.25, "p50_ci": [13.25, 13.75], "p99_ci": [16.5, 19.0]}
+    alone = model["latency_ms"] | {"threads": 1, "p50": 21.75, "p50_ci": [21.5, 22.25], "p99": None}
+    alone |= {"ratio": 0.6212, "ratio_ci": [0.605, 0.63]}
+    own = {"cold_start_ms": 87.5, "load_ms": [80.0], "first_ms": [7.5], "peak_bytes": 123_400_000}
+    model |= {"latency_ratio": 0.5251, "latency_ratio_ci": [0.51, 0.54], "other_threads": [alone]}
+    model["own_process"] = own | {"empty_bytes": 40_000_000}
+    run.bench.write_text(json.dumps(content | {"schema": 2}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + len(content["models"]) + 1
+    for part in (
+        "13.50",
+        "13.25–13.75",
+        "17.25",
+        "16.50–19.00",
+        "21.75",
+        "52.5",
+        "51.0–54.0",
+        "62.1",
+        "60.5–63.0",
+        "87.5",
+        "123.4",
+    ):
+        assert part in table
+    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
+    for part in ("13.50", "21.75", "17.25", "87.5", "52.5"):
+        assert part not in table
+    assert "123.4" in table  # memory is no matter of time
+
+
+def test_throughput_has_a_table_of_its_own(run: RunFolder) -> None:
+    html, _ = page_of(run)
+    assert "Images/s" not in html  # it was not measured
+    content = json.loads(run.bench.read_text())
+    offline = {
+        "batch": 8, "threads": 2, "images_per_s": 412.25, "images_per_s_ci": [400.0, 420.0],
+        "batch_ms": [19.4] * 6, "warmup": [], "ratio": 1.8712, "ratio_ci": [1.8, 1.9],
+    }  # fmt: skip
+    content["models"][1] |= {"throughput": offline, "other_throughputs": [offline | {"threads": 1}]}
+    run.bench.write_text(json.dumps(content))
+    html, _ = page_of(run)
+    (table,) = re.findall(r'aria-labelledby="throughput".*?</table>', html, re.DOTALL)
+    assert table.count("<tr>") == 1 + 2
+    for part in ("412.2", "400.0–420.0", "187.1", "180.0–190.0", "<td>2</td>", "<td>1</td>"):
+        assert part in table
+    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    html, _ = page_of(run)
+    assert "412.2" not in html
+
+
 def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     make_bench(

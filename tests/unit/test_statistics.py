@@ -14,6 +14,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.statistics import (
     Concordance,
     difference_bootstrap,
+    holm,
     mcnemar_exact,
     median_ratio_interval,
     paired_bootstrap,
@@ -76,6 +77,31 @@ def test_mcnemar_of_many_pairs_stays_finite() -> None:
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_a_symmetric_probability(b: int, c: int) -> None:
     assert 0 < mcnemar_exact(b, c) == mcnemar_exact(c, b) <= 1
+
+
+def test_holm_is_that_of_his_paper() -> None:
+    """By hand: 4 · 0.005, 3 · 0.01, 2 · 0.03, and 0.04, which may not be less than the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.7]) == (0.7,)
+    assert holm([0.9, 0.5]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+def test_holm_keeps_its_level_over_all_pairs_together() -> None:
+    """Simulation: five models that do not differ, ten pairs, 400 test splits of 300 images."""
+    generator = np.random.default_rng(2)
+    alone = together = 0
+    for _ in range(400):
+        right = generator.random((5, 300)) < 0.8
+        tables = [
+            (int((right[i] & ~right[j]).sum()), int((right[j] & ~right[i]).sum()))
+            for i in range(5)
+            for j in range(i)
+        ]
+        ps = [mcnemar_exact(*table) for table in tables]
+        alone += min(ps) < 0.05
+        together += min(holm(ps)) < 0.05
+    assert together / 400 <= 0.05 < alone / 400
 
 
 def test_concordance_wants_the_same_images() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
@@ -83,7 +84,7 @@ def test_a_claim_on_other_measures() -> None:
         Judged("p99_ms", False, 9.0, "INCONCLUSIVE"),
     )
     changes = {"bounds": bounds, "judged": "student-int8"}
-    claimed, measured, meaning, _ = words("INCONCLUSIVE", **changes)
+    claimed, measured, _, meaning, _ = words("INCONCLUSIVE", **changes)
     assert claimed == (
         "Claimed for student-int8: at most 30 % of the teacher’s median latency, at most 1 points under the "
         "teacher’s accuracy, at most 12 MB of file and at most 9 ms of p99 latency."
@@ -92,13 +93,16 @@ def test_a_claim_on_other_measures() -> None:
     assert "size of the file is 11.3 MB" in measured
     assert "from -0.5 points to 1.5 points contains the limit of 1 points" in meaning
     assert "About 400 test images would decide it" in meaning
-    assert "There is no 99th percentile of latency to judge: it was not measured." in meaning
-    passed = words("PASS", bounds=bounds[:1])[2]
+    assert (
+        "There is no 99th percentile of latency to judge: it takes 662 samples (kdtool bench --runs"
+        in meaning
+    )
+    passed = words("PASS", bounds=bounds[:1])[3]
     assert passed == "Even the upper end of the interval stays within 30 %: chance is no likely explanation."
     exact = words("PASS", bounds=bounds[2:3])[2]
     assert exact == "Every bound is exact, and kept."
     failed = (Judged("latency", False, 0.3, "FAIL", 0.4, (0.37, 0.45), None, "latency samples"),)
-    assert words("FAIL", bounds=failed)[2] == (
+    assert words("FAIL", bounds=failed)[3] == (
         "Even the lower end of the interval of median latency / reference's, 37 %, is over 30 %."
     )
 
@@ -122,3 +126,23 @@ def test_the_report_says_the_same_with_unbreakable_percentages() -> None:
     assert (made.name, made.headline) == ("FAIL", "The claim does not hold.")
     assert tuple(text.replace("\u00a0", " ") for text in made.sentences) == result_in_words(given)
     assert not any(" %" in text for text in made.sentences)
+
+
+def test_a_claim_on_times_says_whose_times_they_are() -> None:
+    timed = Judged("latency", False, 0.3, "PASS", 0.25, (0.24, 0.26), None, "latency samples")
+    exact = Judged("size", False, 0.3, "PASS", 0.25)
+    int8 = replace(STUDENT, name="student-int8", target="arm-dotprod")
+
+    def said(*bounds: Judged, target: str | None = None) -> str:
+        made = replace(
+            result("PASS", bounds=bounds, judged="student-int8"), models=(replace(int8, target=target),)
+        )
+        return " ".join(result_in_words(made))
+
+    assert "Times are those of A CPU (x86-avx2). " in said(timed) + " "
+    assert "was made for" not in said(timed, target="x86-avx2")
+    assert "Times are those of A CPU (x86-avx2). student-int8 was made for arm-dotprod, where" in said(
+        exact, timed, target="arm-dotprod"
+    )
+    assert "Times are" not in said(exact, target="arm-dotprod")
+    assert "Times are" not in said(replace(timed, verdict="INCONCLUSIVE", value=None, interval=None))

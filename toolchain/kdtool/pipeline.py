@@ -77,16 +77,26 @@ def start(
         UsageError: the run at `out` was trained with settings that this job would change, or it would
             lie among the photographs, or the folder is one of the other kind.
     """
+    from kdtool.train.precision import in_bfloat16, with_precision
+
     name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
     require_kind = require_comparison if comparison else require_run
     require_kind(run)
     record = run.read_record() if run.record.is_file() else None
     if record is None:
-        job = Job(run, load_recipe(name, overrides), seed or 0, resolve(source), screen)
+        open_recipe = load_recipe(name, overrides)
+        recipe = with_precision(open_recipe)
+        chosen = [name for name in open_recipe.without_precision() if in_bfloat16(getattr(recipe, name))]
+        if chosen:
+            without = " ".join(f"--set {name}.precision=float32" for name in chosen)
+            screen.say(f"Training in bfloat16, which this processor has; without: {without}")
+        job = Job(run, recipe, seed or 0, resolve(source), screen)
     else:
         own = parse_recipe(record["recipe"], str(run.record))
-        recipe = load_recipe(recipe_name, overrides) if recipe_name else override_recipe(own, overrides)
+        recipe = override_recipe(own, overrides)
+        if recipe_name:
+            recipe = with_precision(load_recipe(recipe_name, overrides), like=own)
         source = str(record["source"]) if source is None else resolve(source)
         job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
         _require_same_training(job, record)
@@ -334,7 +344,8 @@ def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     if changed:
         raise UsageError(
             "\n".join([f"{job.run.path} was trained otherwise.", *changed]),
-            "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed).",
+            "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed, "
+            "but not in the middle of a training whose learning rate falls towards the last).",
         )
 
 
@@ -344,8 +355,16 @@ def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
     section, _, field = key.partition(".")
     if section == "teacher" and job.recipe.teacher.trained and field != "trained":
         return False  # how a brought teacher would have been trained has no part in it
-    longer = field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old
-    return not longer and _begun(job.run, TRAINED_SECTIONS.get(section, ()))
+    roles = TRAINED_SECTIONS.get(section, ())
+    if field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old:
+        schedule = getattr(job.recipe, section).schedule
+        return schedule != "constant" and any(_unfinished(job.run, role) for role in roles)
+    return _begun(job.run, roles)
+
+
+def _unfinished(run: RunFolder, role: str) -> bool:
+    """Whether a network is in the middle of its training."""
+    return any(run.role(role).glob("checkpoints/*")) and not (run.role(role) / "manifest.json").is_file()
 
 
 def _begun(run: RunFolder, roles: Iterable[str]) -> bool:

@@ -22,7 +22,7 @@ from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
 from kdtool.train.answering import asking_is_cheaper
-from kdtool.train.estimate import seconds_per_image, seconds_per_view
+from kdtool.train.estimate import noise_task, seconds_per_image, seconds_per_view
 from kdtool.train.fit import clock
 from kdtool.train.stage import own_settings
 from kdtool.train.student import alone
@@ -93,7 +93,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     else:
         steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
-        along = _asks_along(job, classes, shared)
+        along = _asks_along(job, classes, images, shared)
         if not along:
             steps.append(_labelling(job, classes, images))
         steps.append(_distillation(job, classes, images, along))
@@ -104,14 +104,15 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     return steps
 
 
-def _asks_along(job: Job, classes: int, shared: bool) -> bool:
+def _asks_along(job: Job, classes: int, images: Mapping[str, int], shared: bool) -> bool:
     """Whether the teacher answers in each step, as `kdtool.train.answering` decides."""
     student = job.recipe.student
     if student.features.name:
         return True
     if shared or not student.augment.active or student.answers != "float32" or _is_there(job, "label"):
         return False
-    costs = _forward(job, job.recipe.teacher, classes), _view(job, student, classes)
+    view = _view(job, student, classes) + _decoding(job, images)
+    costs = _forward(job, job.recipe.teacher, classes), view
     return asking_is_cheaper(student.seen_views, student.epochs, *costs)
 
 
@@ -143,7 +144,7 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     both = sum(_forward(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
-    timed = 2 * (recipe.bench.warmup + recipe.bench.runs) + recipe.bench.batch * recipe.bench.batches
+    timed = 2 * (recipe.bench.warmup + recipe.bench.runs + recipe.bench.batch * recipe.bench.batches)
     bench = (images["test"] + timed) * both * 2
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
@@ -162,12 +163,13 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
 def _training(
     job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
 ) -> Step:
-    step = seconds_per_image(settings.arch, classes, job.recipe.data.size, training=True)
+    size = job.recipe.data.size
+    step = seconds_per_image(settings.arch, classes, size, training=True, precision=settings.precision)
     step += _view(job, settings, classes) + _decoding(job, images)
     seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
-    size = parameter_count(build(settings.arch, classes, job.recipe.data.size)) * FLOAT_BYTES
+    weights = parameter_count(build(settings.arch, classes, size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
-    return _step(job, role, what, settings.epochs * seconds, size * (1 + CHECKPOINT_COPIES))
+    return _step(job, role, what, settings.epochs * seconds, weights * (1 + CHECKPOINT_COPIES))
 
 
 def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
@@ -175,7 +177,7 @@ def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
 
 
 def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
-    return seconds_per_view(settings.augment, classes, job.recipe.data.size)
+    return seconds_per_view(noise_task(settings.augment, classes, job.recipe.data.size))
 
 
 def _decoding(job: Job, images: Mapping[str, int]) -> float:

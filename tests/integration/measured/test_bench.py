@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from kdtool.bench.stage import MODELS, bench_run
@@ -63,6 +64,23 @@ def test_accuracy_retention_and_gain(run: RunFolder, prepared: Prepared) -> None
     assert any("The test split is small (30 images)" in note for note in result.notes)
 
 
+def test_every_pair_of_models_is_compared_on_the_same_images(run: RunFolder, prepared: Prepared) -> None:
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    found = {(pair.model, pair.against): pair for pair in result.differences}
+    assert len(found) == 10
+    content = json.loads(run.bench.read_text())["differences"]
+    assert content[1] | {"p": None, "p_holm": None, "points_ci": None, "retention_ci": None} == {
+        "model": "baseline", "against": "teacher", "n_images": 30, "model_only": 0, "against_only": 20,
+        "points": pytest.approx(-200 / 3), "points_ci": None,
+        "retention": pytest.approx(1 / 3), "retention_ci": None, "p": None, "p_holm": None,
+    }  # fmt: skip
+    for model in result.models[1:]:
+        pair = found[model.name, "teacher"]
+        assert (pair.retention, pair.retention_ci) == (model.retention, model.retention_ci)
+    assert found["baseline", "student"].p == result.gain.p
+    assert bench_run(run, None, SETTINGS, QUIET, always=True).differences == ()  # no images, no pairs
+
+
 def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     run: RunFolder, prepared: Prepared
 ) -> None:
@@ -87,14 +105,44 @@ def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pyt
         assert (model.latency_ms.threads, one.threads) == (2, 1)
         assert len(one.samples) >= 64
         assert (len(one.warmup) >= 8, one.steady is None) == (True, False)
-        assert (model.throughput.batch, len(model.throughput.batch_ms)) == (4, 6)
-        assert model.throughput.images_per_s > 0
+        for latency, beside in zip(model.latencies, result.model("teacher").latencies, strict=True):
+            assert latency.ratio == pytest.approx(latency.p50 / beside.p50)
+            assert latency.ratio_ci[0] <= latency.ratio <= latency.ratio_ci[1]
+        assert (model.latency_ms.ratio, model.latency_ms.ratio_ci) == (
+            model.latency_ratio,
+            model.latency_ratio_ci,
+        )
+        assert [offline.threads for offline in model.throughputs] == [2, 1]
+        for offline, beside in zip(model.throughputs, result.model("teacher").throughputs, strict=True):
+            assert (offline.batch, len(offline.batch_ms) >= 6) == (4, True)
+            assert (len(offline.warmup) >= 4, offline.steady is None) == (True, False)
+            assert offline.images_per_s == pytest.approx(4000 / np.median(offline.batch_ms))
+            assert offline.ratio == pytest.approx(offline.images_per_s / beside.images_per_s)
+            assert offline.ratio_ci[0] <= offline.ratio <= offline.ratio_ci[1]
+            assert len(offline.batch_ms) == len(beside.batch_ms)  # of the same rounds
         own = model.own_process
         assert (len(own.load_ms), len(own.first_ms)) == (2, 2)
         assert min(own.load_ms) < own.cold_start_ms
         assert 10**7 < own.empty_bytes <= own.peak_bytes < 10**9
         assert model.latency_ratio_ci[0] <= model.latency_ratio <= model.latency_ratio_ci[1]
     assert result.model("teacher").latency_ratio_ci == (1.0, 1.0)
+    assert {offline.ratio_ci for offline in result.model("teacher").throughputs} == {(1.0, 1.0)}
+
+
+def test_a_fixed_batch_says_what_its_throughput_is(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load(run.onnx_model("student"))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, run.onnx_model("student"))
+    settings = SETTINGS.model_copy(update={"batch": 2, "batches": 6})
+    notes = [note for note in bench_run(run, prepared, settings, QUIET).notes if "fixed" in note]
+    assert notes == [
+        "The batch of student is fixed at 1: its throughput is that of images one after the other."
+    ]
+    notes = bench_run(run, prepared, SETTINGS, QUIET).notes  # no throughput, no word on it
+    assert not any("fixed" in note for note in notes)
 
 
 def test_another_runtime_beside_the_first(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,13 +174,14 @@ def test_machines_side_by_side(
 ) -> None:
     bench_run(run, prepared, SETTINGS, QUIET)
     other = json.loads(run.bench.read_text())
-    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64"}
+    other["host"] |= {"processor": "A Pi \x1b[31m", "machine": "aarch64", "flags": []}
     rows = {model["name"]: model for model in other["models"]}
     rows["student"]["latency_ms"] |= {
         key: rows["student"]["latency_ms"][key] * 2 for key in ("p50", "p90")
     } | {"p50_ci": [2 * end for end in rows["student"]["latency_ms"]["p50_ci"]]}
     rows["student-int8"]["accuracy"] = 0.9
     rows["teacher"]["sha256"] = "0" * 64
+    rows["student-int8"]["target"] = "x86-avx2"
     del other["models"][2]  # the baseline
     old = other | {"schema": 1, "void": ["throttled"]}
     (tmp_path / "pi.json").write_text(json.dumps(other))
@@ -156,11 +205,47 @@ def test_machines_side_by_side(
     assert "teacher: 2 measured another file than 1." in notes
     assert "student-int8: the same file has 90.00 % top-1 on 2 and 100.00 % on 1" in notes
     assert "3: Latencies are void" in notes
+    assert "2: student-int8 was made for x86-avx2 and measured on arm: its accuracy and speed" in notes
+    assert [machine["host"]["int8_target"] for machine in content["machines"]][1:] == ["arm", "arm"]
     assert kdtool("bench", "--compare", *files) == 0
     out = capsys.readouterr().out
     assert "A Pi" in out
     assert "void" in out
     assert "\x1b[31m" not in out
+
+
+def test_throughput_of_machines_side_by_side(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    changes = {"threads": 2, "single_thread": True, "batch": 2, "batches": 6}
+    bench_run(run, prepared, SETTINGS.model_copy(update=changes), QUIET)
+    other = json.loads(run.bench.read_text())
+    for model in other["models"]:
+        model["latency_ms"]["threads"] = model["throughput"]["threads"] = 4
+        for offline in (model["throughput"], *model["other_throughputs"]):
+            offline["images_per_s"] *= 3
+            offline["images_per_s_ci"] = [3 * end for end in offline["images_per_s_ci"]]
+        model["other_threads"][0]["p50"] *= 5
+    other["models"][1]["throughput"]["batch"] = 8
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert kdtool("bench", "--compare", run.path, tmp_path / "other.json", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    found = {(row["model"], row["machine"], row["threads"]): row for row in rows}
+    assert len(found) == len(rows) == 5 * 4
+    own = read_bench(run.bench).model("teacher")
+    for threads, machine_threads, offline in ((2, 4, own.throughput), (1, 1, own.other_throughputs[0])):
+        here, there = found["teacher", 1, threads], found["teacher", 2, machine_threads]
+        assert (here["images_per_s"], here["images_to_first"]) == (offline.images_per_s, None)
+        assert (here["images_to_reference"], here["batch"]) == (1.0, 2)
+        assert there["images_to_first"] == pytest.approx(3)
+        assert there["images_to_first_ci"][0] <= 3 <= there["images_to_first_ci"][1]
+    assert found["teacher", 2, 4]["to_first"] == pytest.approx(1)
+    assert found["teacher", 2, 1]["to_first"] == pytest.approx(5)  # one thread against one
+    assert found["student", 2, 4]["images_to_first"] is None  # batches of another size
+    assert kdtool("bench", "--compare", run.path, tmp_path / "other.json") == 0
+    assert "Images/s" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,8 +408,12 @@ def test_int8_of_another_processor_is_noted(run: RunFolder, prepared: Prepared) 
         "student", "tiny", prepared.classes, prepared.preprocess, "int8", notes={"target": "abacus"}
     )
     run.onnx_model("student", "int8").write_bytes(classifier(info))
-    notes = bench_run(run, prepared, SETTINGS, QUIET).notes
-    assert any("student-int8 was quantized for abacus" in note for note in notes)
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    assert result.model("student-int8").target == "abacus"
+    assert any("student-int8 was quantized for abacus" in note for note in result.notes)
+    (speed,) = [note for note in result.notes if "student-int8 is" in note]
+    assert speed.startswith(f"On {result.host}, ")
+    assert "It was made for abacus" in speed
 
 
 def test_a_torn_bench_is_measured_again(run: RunFolder, prepared: Prepared) -> None:

@@ -178,6 +178,8 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
     content = json.loads(capsys.readouterr().out)
     assert [model["accuracy"] for model in content["models"]] == [1.0, pytest.approx(1 / 3)]
     assert content["claim"]["verdict"] == "FAIL"
+    (pair,) = content["differences"]
+    assert (pair["model"], pair["against"], pair["n_images"]) == (str(foreign), "teacher", 30)
     assert kdtool("bench", ours, "--like", foreign, *data[:2]) == 2
     assert "states neither" in capsys.readouterr().err
     assert kdtool("bench", run.path, *data[:4]) == 2

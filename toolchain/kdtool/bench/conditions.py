@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.bench.host import SYS, is_raspberry_pi, read_moment, slowdowns, throttled_since_boot
-from kdtool.core.benchresult import Host, Latency
+from kdtool.core.benchresult import Host, Latency, Throughput
 from kdtool.core.cpu import PROC, is_emulated
 from kdtool.runtime.turns import settled
 
@@ -126,8 +126,20 @@ def latency_reasons(latencies: Sequence[tuple[str, Latency]]) -> list[str]:
         ),
     ):
         if names:
-            found.append(f"{about}: {', '.join(dict.fromkeys(names))}")
+            found.append(_of(about, names))
     return found
+
+
+def throughput_reasons(throughputs: Sequence[tuple[str, Throughput]]) -> list[str]:
+    """The same of batches; pairs of model and throughput."""
+    restless = [name for name, one in throughputs if one.steady is False]
+    drifting = [name for name, one in throughputs if settled(one.batch_ms) is False]
+    found = [_of("warming up of batches did not end in a steady state", restless)] if restless else []
+    return found + ([_of("the two halves of the batches differ", drifting)] if drifting else [])
+
+
+def _of(about: str, names: Sequence[str]) -> str:
+    return f"{about}: {', '.join(dict.fromkeys(names))}"
 
 
 def _work(proc: Path) -> _Work | None:

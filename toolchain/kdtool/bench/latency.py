@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kdtool.core.benchresult import Latency, Throughput
-from kdtool.core.statistics import P99_SAMPLES, Interval, quantile, quantile_interval
+from kdtool.core.statistics import (
+    P99_SAMPLES,
+    Interval,
+    median_ratio_interval,
+    quantile,
+    quantile_interval,
+)
 from kdtool.runtime.turns import Timed
 
 
@@ -30,7 +38,11 @@ def latency_of(timed: Timed, threads: int) -> Latency:
 
 
 def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
-    """Images per second of the median batch, and the energy of one image."""
+    """Images per second of the median batch, and the energy of one image.
+
+    Args:
+        batch: images in each.
+    """
     interval = quantile_interval(timed.samples, 0.5)
     per_second: Interval | None = None
     if interval is not None:
@@ -44,4 +56,20 @@ def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
         batch_ms=timed.samples,
         warmup=timed.warmup,
         energy_mj=None if timed.joules is None else 1000 * timed.joules / images,
+        steady=timed.steady,
+    )
+
+
+def latency_against(own: Latency, reference: Latency, seed: int) -> Latency:
+    """`own` with its ratio to the reference's: sample n of both taken in the same round."""
+    interval = median_ratio_interval(own.samples, reference.samples, seed=seed)
+    return replace(own, ratio=own.p50 / reference.p50, ratio_ci=interval)
+
+
+def throughput_against(own: Throughput, reference: Throughput, seed: int) -> Throughput:
+    """`own` with its ratio to the reference's: batches as large, sample n of both taken in the same round."""
+    return replace(
+        own,
+        ratio=own.images_per_s / reference.images_per_s,
+        ratio_ci=median_ratio_interval(reference.batch_ms, own.batch_ms, seed=seed),
     )

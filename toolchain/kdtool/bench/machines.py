@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from kdtool.bench.notes import stability_notes
-from kdtool.bench.table import MISSING, PLAIN_WIDTH, VOID, milliseconds_cell, plain_table, share_cell
-from kdtool.core.benchresult import BenchResult, ModelResult, read_bench
+from kdtool.bench.table import MISSING
+from kdtool.core.benchresult import BenchResult, Latency, ModelResult, Throughput, read_bench
 from kdtool.core.errors import UsageError
 from kdtool.core.run import RunFolder
 from kdtool.core.statistics import Interval
-from kdtool.core.text import printable
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one machine.
+    """One model on one machine, with one number of threads.
 
     Attributes:
         machine: its number, from 1.
         same_file: whether the file is that of the first machine that measured a model of this name.
         p50_ms, …: None where they are void.
         to_first, to_first_ci: median latency / that of the first machine with the very same file, whose
-            samples are others: the interval divides the ends of both, and is on the safe side.
+            samples are others: the interval divides the ends of both, and is on the safe side. Threads
+            asked for are held against threads asked for, one thread against one.
+        batch: images at a time; None where throughput was not measured.
+        images_to_first, images_to_first_ci: of images per second, where batches are as large.
     """
 
     model: str
@@ -48,6 +46,13 @@ class Row:
     to_reference: float | None
     to_first: float | None
     to_first_ci: Interval | None
+    batch: int | None = None
+    images_per_s: float | None = None
+    images_per_s_ci: Interval | None = None
+    images_to_reference: float | None = None
+    images_to_reference_ci: Interval | None = None
+    images_to_first: float | None = None
+    images_to_first_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Machines:
         machines = [
             {
                 "file": str(path),
-                "host": asdict(result.host),
+                "host": result.host.to_json(),
                 "claim": asdict(result.claim),
                 "unstable": list(result.unstable),
                 "void": list(result.void),
@@ -97,47 +102,66 @@ def read_machines(targets: Sequence[Path]) -> Machines:
     names = list(dict.fromkeys(model.name for result in results for model in result.models))
     rows, notes = [], []
     for name in names:
-        found = [
-            (number, result, model)
-            for number, result in enumerate(results, 1)
-            for model in result.models
-            if model.name == name
-        ]
-        first, base, original = found[0]
-        rows += [
-            _row(number, result, model, None if number == first else (base, original))
-            for number, result, model in found
-        ]
-        notes += _differences(name, [(number, model) for number, _, model in found])
+        rows += _rows(name, results)
+        found = [(number, result.model(name)) for number, result in enumerate(results, 1)]
+        notes += _differences(name, [(number, model) for number, model in found if model is not None])
     for number, result in enumerate(results, 1):
         notes += [f"{number}: {note}" for note in stability_notes(result.void, result.unstable)]
+        notes += [
+            f"{number}: {model.name} was made for {model.target} and measured on {result.host.int8_target}: "
+            "its accuracy and speed are those of the latter alone."
+            for model in result.models
+            if model.target not in (None, result.host.int8_target)
+        ]
     return Machines(files, results, tuple(rows), tuple(notes))
 
 
-def print_machines(machines: Machines, console: Console | None = None) -> None:
-    """Print who measured, what, and the notes to standard output."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
-    console.print(_hosts(machines))
-    console.print(_rows(machines))
-    for note in machines.notes:
-        console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
+Timed = tuple[Latency, Throughput | None]  # with one number of threads
+
+
+def _rows(name: str, results: Sequence[BenchResult]) -> list[Row]:
+    """Of one model: on each machine with the threads asked for, then on each with one alone."""
+    found = [
+        (number, result, model)
+        for number, result in enumerate(results, 1)
+        for model in result.models
+        if model.name == name
+    ]
+    asked = [_row(number, result, model, _timed(model)[0], found[0]) for number, result, model in found]
+    return asked + [
+        _row(number, result, model, timed, found[0])
+        for number, result, model in found
+        for timed in _timed(model)[1:]
+    ]
+
+
+def _timed(model: ModelResult) -> list[Timed]:
+    offline = {one.threads: one for one in model.throughputs}
+    return [(latency, offline.get(latency.threads)) for latency in model.latencies]
+
+
+def _same_threads(model: ModelResult, latency: Latency, *, asked: bool) -> Timed | None:
+    """What to hold a time against: as many threads as were asked for, whatever their number, or as many."""
+    times = _timed(model)
+    return times[0] if asked else next((one for one in times if one[0].threads == latency.threads), None)
 
 
 def _row(
-    number: int, result: BenchResult, model: ModelResult, first: tuple[BenchResult, ModelResult] | None
+    number: int,
+    result: BenchResult,
+    model: ModelResult,
+    timed: Timed,
+    first: tuple[int, BenchResult, ModelResult],
 ) -> Row:
-    latency, timed = model.latency_ms, not result.void
+    latency, offline = timed
+    asked, counts = latency is model.latency_ms, not result.void
     reference = result.model(result.claim.reference)
-    same = first is None or first[1].sha256 == model.sha256
-    to_first, to_first_ci = None, None
-    if first is not None and same and timed and not first[0].void:
-        other = first[1].latency_ms
-        to_first = latency.p50 / other.p50
-        if latency.p50_ci and other.p50_ci:
-            to_first_ci = (latency.p50_ci[0] / other.p50_ci[1], latency.p50_ci[1] / other.p50_ci[0])
-    return Row(
+    beside = _same_threads(reference, latency, asked=asked) if reference and counts else None
+    same = first[2].sha256 == model.sha256
+    base = None
+    if number != first[0] and same and counts and not first[1].void:
+        base = _same_threads(first[2], latency, asked=asked)
+    row = Row(
         model=model.name,
         machine=number,
         threads=latency.threads,
@@ -145,14 +169,34 @@ def _row(
         same_file=same,
         accuracy=model.accuracy,
         accuracy_ci=model.accuracy_ci,
-        p50_ms=latency.p50 if timed else None,
-        p50_ci=latency.p50_ci if timed else None,
-        p90_ms=latency.p90 if timed else None,
-        p99_ms=latency.p99 if timed else None,
-        to_reference=latency.p50 / reference.latency_ms.p50 if reference and timed else None,
-        to_first=to_first,
-        to_first_ci=to_first_ci,
+        p50_ms=latency.p50 if counts else None,
+        p50_ci=latency.p50_ci if counts else None,
+        p90_ms=latency.p90 if counts else None,
+        p99_ms=latency.p99 if counts else None,
+        to_reference=latency.p50 / beside[0].p50 if beside else None,
+        to_first=latency.p50 / base[0].p50 if base else None,
+        to_first_ci=_quotient(latency.p50_ci, base[0].p50_ci) if base else None,
     )
+    if offline is None:
+        return row
+    there = base[1] if base else None
+    comparable = there is not None and there.batch == offline.batch
+    return replace(
+        row,
+        batch=offline.batch,
+        images_per_s=offline.images_per_s if counts else None,
+        images_per_s_ci=offline.images_per_s_ci if counts else None,
+        images_to_reference=offline.ratio if counts else None,
+        images_to_reference_ci=offline.ratio_ci if counts else None,
+        images_to_first=offline.images_per_s / there.images_per_s if there and comparable else None,
+        images_to_first_ci=(
+            _quotient(offline.images_per_s_ci, there.images_per_s_ci) if there and comparable else None
+        ),
+    )
+
+
+def _quotient(ours: Interval | None, theirs: Interval | None) -> Interval | None:
+    return (ours[0] / theirs[1], ours[1] / theirs[0]) if ours and theirs else None
 
 
 def _differences(name: str, found: Sequence[tuple[int, ModelResult]]) -> list[str]:
@@ -174,39 +218,3 @@ def _differences(name: str, found: Sequence[tuple[int, ModelResult]]) -> list[st
 
 def _top1(model: ModelResult) -> str:
     return MISSING if model.accuracy is None else f"{100 * model.accuracy:.2f} %"
-
-
-def _hosts(machines: Machines) -> Table:
-    table = plain_table("Machine", "Processor", "Processors used", "System", "onnxruntime", "File")
-    for number, (path, result) in enumerate(zip(machines.files, machines.results, strict=True), 1):
-        host = result.host
-        cells = (
-            str(number),
-            f"{host.processor} ({host.machine})",
-            f"{host.usable} of {host.cores}",
-            host.os,
-            host.versions.get("onnxruntime", MISSING),
-            str(path),
-        )
-        table.add_row(*(escape(printable(cell)) for cell in cells))
-    return table
-
-
-def _rows(machines: Machines) -> Table:
-    titles = ("Machine", "Threads", "Top-1 %", "p50 ms", "p90 ms", "p99 ms", "/ reference %", "/ first %")
-    table = plain_table("Model", *titles)
-    last = ""
-    for row in machines.rows:
-        void = machines.results[row.machine - 1].void
-        times = (row.p50_ms, row.p50_ci), (row.p90_ms, None), (row.p99_ms, None)
-        table.add_row(
-            "" if row.model == last else escape(printable(row.model)),
-            str(row.machine),
-            str(row.threads),
-            share_cell(row.accuracy, row.accuracy_ci),
-            *([VOID] * 3 if void else [milliseconds_cell(*pair) for pair in times]),
-            share_cell(row.to_reference, None),
-            share_cell(row.to_first, row.to_first_ci),
-        )
-        last = row.model
-    return table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kdtool.core.benchresult import ModelResult
-from kdtool.core.cpu import INT8_WORTH_IT, int8_target
+from kdtool.core.benchresult import Host, ModelResult
+from kdtool.core.cpu import INT8_WORTH_IT
 from kdtool.core.statistics import median_ratio_interval
 
 WIDE = 0.02  # half an interval of accuracy
@@ -27,27 +27,42 @@ def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
     ]
 
 
-def latency_notes(models: Sequence[ModelResult], usable: int) -> list[str]:
-    """About the threads, and whether INT8 is worth it here."""
+def latency_notes(models: Sequence[ModelResult], host: Host) -> list[str]:
+    """About the threads, and whether INT8 is worth it on the machine that was measured, and on no other."""
     notes = []
     threads = max((model.latency_ms.threads for model in models), default=0)
-    if threads > usable:
-        notes.append(f"{threads} threads shared the {usable} processors this process may use.")
+    if threads > host.usable:
+        notes.append(f"{threads} threads shared the {host.usable} processors this process may use.")
     floats = {
         (model.role, model.runtime): model for model in models if model.precision == "fp32" and model.role
     }
     for model in models:
         twin = floats.get((model.role or "", model.runtime))
-        if model.precision != "int8" or twin is None:
-            continue
-        low, _ = median_ratio_interval(twin.latency_ms.samples, model.latency_ms.samples)
-        if low < INT8_WORTH_IT:
-            notes.append(
-                f"{model.name} is not at least {INT8_WORTH_IT:g} × as fast as {twin.name} on this machine "
-                f"with confidence ({model.latency_ms.p50:.2f} against {twin.latency_ms.p50:.2f} ms): "
-                "prefer the float model here, unless its size matters."
-            )
+        if model.precision == "int8" and twin is not None:
+            notes += _worth_it(model, twin, host)
     return notes
+
+
+def _worth_it(model: ModelResult, twin: ModelResult, host: Host) -> list[str]:
+    """Of an INT8 model and its float twin."""
+    fast, slow = model.latency_ms, twin.latency_ms
+    low, high = median_ratio_interval(slow.samples, fast.samples)
+    found = (
+        f"On {host}, {model.name} is {slow.p50 / fast.p50:.2f} × as fast as {twin.name} "
+        f"(95 % interval {low:.2f} to {high:.2f}, {fast.p50:.2f} against {slow.p50:.2f} ms, "
+        f"{fast.threads} thread{'' if fast.threads == 1 else 's'})"
+    )
+    if model.target not in (None, host.int8_target):
+        return [
+            f"{found}. It was made for {model.target}: this says nothing of its speed there, nor of that of "
+            f"a file made for {host.int8_target}."
+        ]
+    if low >= INT8_WORTH_IT:
+        return []
+    return [
+        f"{found}, which is not at least {INT8_WORTH_IT:g} × with confidence: on this machine prefer the "
+        "float model, unless its size matters."
+    ]
 
 
 def stability_notes(void: Sequence[str], unstable: Sequence[str]) -> list[str]:
@@ -72,12 +87,13 @@ def start_notes(failures: Mapping[str, str]) -> list[str]:
     ]
 
 
-def target_notes(targets: Mapping[str, str]) -> list[str]:
-    """About INT8 files that were made for another kind of processor; `targets`: model → kind (see cpu.py)."""
-    here = int8_target()
+def target_notes(models: Sequence[ModelResult], host: Host) -> list[str]:
+    """About INT8 files that were made for another kind of processor than the one they were measured on."""
+    here = host.int8_target
     return [
-        f"{name} was quantized for {target}, this machine is {here}: its accuracy and speed may differ. "
-        f"Make it for this one, where it was made: kdtool quantize --target {here}"
-        for name, target in targets.items()
-        if target != here
+        f"{model.name} was quantized for {model.target}, this machine is {here}: its accuracy and its speed "
+        f"are those on {here} alone. Measure it there, or make it for this one, where it was made: "
+        f"kdtool quantize --target {here}"
+        for model in models
+        if model.target not in (None, here)
     ]

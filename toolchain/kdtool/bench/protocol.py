@@ -1,4 +1,4 @@
-"""The protocol: cold start, single stream, one thread, offline, all models in turns throughout."""
+"""The protocol: cold start, single stream, offline, the last two also with one thread; models in turns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
-from kdtool.runtime.turns import Plan, measure
+from kdtool.runtime.turns import WINDOW, Plan, measure
 
-BATCH_WARMUP = 2
+BATCH_WARMUP = WINDOW  # batches; with fewer nobody can say whether times are steady
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the protocol found of one model; `failure`: why it did not start in a process of its own."""
+    """What the protocol found of one model.
 
-    latency: Latency
-    other_threads: tuple[Latency, ...]
-    throughput: Throughput | None
+    Attributes:
+        latencies, throughputs: with the threads that were asked for, then with one; of throughputs as
+            many as of latencies, or none.
+        failure: why it did not start in a process of its own.
+    """
+
+    latencies: tuple[Latency, ...]
+    throughputs: tuple[Throughput, ...]
     own_process: OwnProcess | None
     failure: str = ""
 
@@ -61,21 +66,34 @@ def measure_in_turns(
         models = [(one.runtime, one.session.path, one.image.shape) for one in candidates]
         own = in_own_processes(models, threads, settings.cold_starts, screen)
         watch()
-    latencies = _single_stream(candidates, sessions, settings, screen, watch)
-    alone: Sequence[Latency | None] = [None] * len(candidates)
+    series = [_both_ways(candidates, sessions, settings, screen, watch)]
     if settings.single_thread and threads > 1:
         with contextlib.ExitStack() as stack:
-            single = [load_runtime(one.runtime).open_model(one.session.path, 1) for one in candidates]
-            for session in single:
+            alone = [load_runtime(one.runtime).open_model(one.session.path, 1) for one in candidates]
+            for session in alone:
                 stack.callback(session.close)
-            alone = _single_stream(candidates, single, settings, screen, watch)
-    offline: Sequence[Throughput | None] = [None] * len(candidates)
-    if settings.batch:
-        offline = _offline(candidates, settings, screen, watch)
+            series.append(_both_ways(candidates, alone, settings, screen, watch))
     return [
-        Measured(latency, (one,) if one else (), throughput, process.found, process.failure)
-        for latency, one, throughput, process in zip(latencies, alone, offline, own, strict=True)
+        Measured(
+            tuple(latencies[index] for latencies, _ in series),
+            tuple(throughputs[index] for _, throughputs in series if throughputs),
+            process.found,
+            process.failure,
+        )
+        for index, process in enumerate(own)
     ]
+
+
+def _both_ways(
+    candidates: Sequence[Candidate],
+    sessions: Sequence[Session],
+    settings: BenchSettings,
+    screen: Screen,
+    watch: Callable[[], None],
+) -> tuple[list[Latency], list[Throughput]]:
+    """Single stream, and offline where batches are wanted."""
+    latencies = _single_stream(candidates, sessions, settings, screen, watch)
+    return latencies, _offline(candidates, sessions, settings, screen, watch) if settings.batch else []
 
 
 def _single_stream(
@@ -86,20 +104,28 @@ def _single_stream(
     watch: Callable[[], None],
 ) -> list[Latency]:
     plan = Plan(settings.warmup, settings.runs, settings.seconds)
-    threads = max((session.threads for session in sessions), default=1)
-    title = f"latency, {threads} thread{'' if threads == 1 else 's'}"
+    title = f"latency, {_threads(sessions)}"
     timed = measure(sessions, [one.image for one in candidates], plan, screen, watch, title)
     return [latency_of(one, session.threads) for one, session in zip(timed, sessions, strict=True)]
 
 
 def _offline(
-    candidates: Sequence[Candidate], settings: BenchSettings, screen: Screen, watch: Callable[[], None]
+    candidates: Sequence[Candidate],
+    sessions: Sequence[Session],
+    settings: BenchSettings,
+    screen: Screen,
+    watch: Callable[[], None],
 ) -> list[Throughput]:
     batches = [np.repeat(one.image, settings.batch, axis=0) for one in candidates]
-    plan = Plan(BATCH_WARMUP, settings.batches)
-    sessions = [one.session for one in candidates]
-    timed = measure(sessions, batches, plan, screen, watch, "throughput", open_meter())
+    plan = Plan(BATCH_WARMUP, settings.batches, settings.seconds)
+    title = f"throughput, {_threads(sessions)}"
+    timed = measure(sessions, batches, plan, screen, watch, title, open_meter())
     return [
         throughput_of(one, settings.batch, session.threads)
         for one, session in zip(timed, sessions, strict=True)
     ]
+
+
+def _threads(sessions: Sequence[Session]) -> str:
+    most = max((session.threads for session in sessions), default=1)
+    return f"{most} thread{'' if most == 1 else 's'}"

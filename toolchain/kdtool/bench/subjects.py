@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.bench.accuracy import Answered, answer
-from kdtool.bench.conditions import Watch, latency_reasons
+from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
+from kdtool.bench.latency import latency_against, throughput_against
 from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
+from kdtool.bench.pairs import differences_of, gain_of
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
-from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
+from kdtool.core.benchresult import BenchResult, Host, ModelResult
 from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
@@ -26,9 +28,6 @@ from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
     BoolArray,
     Concordance,
-    Interval,
-    mcnemar_exact,
-    median_ratio_interval,
     paired_bootstrap,
     wilson,
 )
@@ -95,31 +94,37 @@ def measure_all(
     watch.end()
     stated = [(subject.role, subject.precision, subject.session) for subject in subjects]
     costs = costs_of(stated, count)
-    clocks = {subject.name: found.latency for subject, found in zip(subjects, measured, strict=True)}
+    timed = {subject.name: found for subject, found in zip(subjects, measured, strict=True)}
     models = tuple(
-        _result(subject, correct, cost, found, clocks.get(settings.reference), settings)
+        _result(subject, correct, cost, found, timed.get(settings.reference), settings)
         for subject, cost, found in zip(subjects, costs, measured, strict=True)
     )
     void = watch.void()
-    unstable = (*watch.reasons(host), *latency_reasons(_latencies(models)))
+    unstable = (
+        *watch.reasons(host),
+        *latency_reasons([(model.name, one) for model in models for one in model.latencies]),
+        *throughput_reasons([(model.name, one) for model in models for one in model.throughputs]),
+    )
     notes = [
         *stability_notes(void, unstable),
         *accuracy_notes(models),
-        *(latency_notes(models, host.usable) if not void else ()),
+        *(latency_notes(models, host) if not void else ()),
         *start_notes({one.name: found.failure for one, found in zip(subjects, measured, strict=True)}),
-        *target_notes(_targets(subjects)),
+        *target_notes(models, host),
         *_free_sides(subjects),
+        *(_fixed_batches(subjects) if settings.batch > 1 else ()),
     ]
     return (
         BenchResult(
             host,
             models,
             _claim(models, correct, settings, timed=not void),
-            _gain(correct),
+            gain_of(correct),
             tuple(notes),
             tuple(watch.moments),
             unstable,
             void,
+            differences_of(correct, settings.resamples, SEED),
         ),
         answers,
     )
@@ -164,7 +169,7 @@ def _result(
     correct: Mapping[str, BoolArray],
     cost: Cost | None,
     found: Measured,
-    reference: Latency | None,
+    reference: Measured | None,
     settings: BenchSettings,
 ) -> ModelResult:
     own, teacher = correct.get(subject.name), correct.get(settings.reference)
@@ -176,6 +181,12 @@ def _result(
     if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
     path = subject.session.path
+    latencies, throughputs = found.latencies, found.throughputs
+    if reference:
+        timed = zip(latencies, reference.latencies, strict=True)
+        latencies = tuple(latency_against(own, other, SEED) for own, other in timed)
+        batches = zip(throughputs, reference.throughputs, strict=True)
+        throughputs = tuple(throughput_against(own, other, SEED) for own, other in batches)
     return ModelResult(
         name=subject.name,
         role=subject.role,
@@ -188,26 +199,18 @@ def _result(
         params=cost[0] if cost else None,
         macs=cost[1] if cost else None,
         size_bytes=path.stat().st_size,
-        latency_ms=found.latency,
+        latency_ms=latencies[0],
         file=path.name,
         sha256=sha256_file(path),
         runtime=subject.runtime,
-        latency_ratio=found.latency.p50 / reference.p50 if reference else None,
-        latency_ratio_ci=_latency_ratio_ci(found.latency, reference),
-        other_threads=found.other_threads,
-        throughput=found.throughput,
+        target=info.notes.get("target") if (info := subject.session.info) is not None else None,
+        latency_ratio=latencies[0].ratio,
+        latency_ratio_ci=latencies[0].ratio_ci,
+        other_threads=latencies[1:],
+        throughput=next(iter(throughputs), None),
+        other_throughputs=throughputs[1:],
         own_process=found.own_process,
     )
-
-
-def _latency_ratio_ci(latency: Latency, reference: Latency | None) -> Interval | None:
-    if reference is None:
-        return None
-    return median_ratio_interval(latency.samples, reference.samples, seed=SEED)
-
-
-def _latencies(models: Sequence[ModelResult]) -> list[tuple[str, Latency]]:
-    return [(model.name, latency) for model in models for latency in (model.latency_ms, *model.other_threads)]
 
 
 def _claim(
@@ -245,20 +248,6 @@ def _require_names(subjects: Sequence[Subject], settings: BenchSettings) -> None
             )
 
 
-def _gain(correct: Mapping[str, BoolArray]) -> Gain | None:
-    if "student" not in correct or "baseline" not in correct:
-        return None
-    table = Concordance.of(correct["student"], correct["baseline"])
-    b, c = table.student_only, table.teacher_only
-    return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
-
-
-def _targets(subjects: Sequence[Subject]) -> dict[str, str]:
-    """INT8 model → the kind of processor its file says it was made for."""
-    infos = {subject.name: subject.session.info for subject in subjects}
-    return {name: info.notes["target"] for name, info in infos.items() if info and "target" in info.notes}
-
-
 def _free_sides(subjects: Sequence[Subject]) -> list[str]:
     return [
         f"The input side of {subject.name} is free; its latency was measured at {FREE_SIDE} × {FREE_SIDE}."
@@ -266,4 +255,12 @@ def _free_sides(subjects: Sequence[Subject]) -> list[str]:
         if subject.pictures is None
         and not input_size(subject.session)
         and None in subject.session.input_shape[2:]
+    ]
+
+
+def _fixed_batches(subjects: Sequence[Subject]) -> list[str]:
+    return [
+        f"The batch of {subject.name} is fixed at 1: its throughput is that of images one after the other."
+        for subject in subjects
+        if subject.session.input_shape[0] == 1
     ]

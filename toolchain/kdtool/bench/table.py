@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdtool.core.benchresult import BenchResult, Latency, ModelResult
+from kdtool.core.benchresult import BenchResult, Latency, ModelResult, Throughput
 from kdtool.core.statistics import Interval
 from kdtool.core.text import printable
 from kdtool.core.wording import HEADLINES, result_in_words
@@ -17,6 +19,7 @@ PLAIN_WIDTH = 120  # of an output that is no terminal
 ANY = 10_000  # columns: more than any table wants
 MISSING = "–"
 VOID = "void"
+PAIRS = 10  # of the five models of a run
 
 
 def print_table(result: BenchResult, console: Console | None = None) -> None:
@@ -24,8 +27,13 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    console.print(_fitted(_models(result), console))
-    console.print(_fitted(_speed(result), console))
+    tables = [_models(result), _speed(result)]
+    if any(model.throughputs for model in result.models):
+        tables.append(_throughput(result))
+    if result.differences:
+        tables.append(_differences(result))
+    for table in tables:
+        console.print(_fitted(table, console))
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
@@ -57,13 +65,9 @@ def _models(result: BenchResult) -> Table:
 
 
 def _speed(result: BenchResult) -> Table:
-    """Latency with every number of threads, and what was measured of throughput, cold start and memory.
-
-    A column that nobody has a value for is left out.
-    """
+    """Latency with every number of threads, and what was measured of cold start and memory."""
     against = printable(result.claim.reference)
-    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %"]
-    titles += ["Images/s", "mJ", "Cold ms", "Peak MB"]
+    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %", "Cold ms", "Peak MB"]
     rows = [
         row
         for model in result.models
@@ -72,16 +76,57 @@ def _speed(result: BenchResult) -> Table:
             *(_other_cells(latency, void=bool(result.void)) for latency in model.other_threads),
         )
     ]
+    return _full_columns(titles, rows, f"latency of one image {_where(result)}")
+
+
+def _throughput(result: BenchResult) -> Table:
+    """Images per second in batches, with every number of threads."""
+    titles = ["Model", "Threads", "Batch", "Images/s", f"/ {printable(result.claim.reference)} %", "mJ/image"]
+    rows = [
+        ("" if number else escape(printable(model.name)), *_throughput_cells(one, void=bool(result.void)))
+        for model in result.models
+        for number, one in enumerate(model.throughputs)
+    ]
+    return _full_columns(titles, rows, f"throughput {_where(result)}")
+
+
+def _differences(result: BenchResult) -> Table:
+    """Every pair; where there are more than can be read, those with the reference."""
+    pairs, reference = result.differences, result.claim.reference
+    with_it = [pair for pair in pairs if reference in (pair.model, pair.against)]
+    shown = pairs if len(pairs) <= PAIRS else with_it or pairs[:PAIRS]
+    titles = ("Against", "Points", "Retention %", "Right alone", "p", "p (Holm)")
+    table = plain_table("Model", *titles)
+    for pair in shown:
+        table.add_row(
+            escape(printable(pair.model)),
+            escape(printable(pair.against)),
+            f"{pair.points:+.2f} ({pair.points_ci[0]:+.1f} to {pair.points_ci[1]:+.1f})",
+            share_cell(pair.retention, pair.retention_ci),
+            f"{pair.model_only} : {pair.against_only}",
+            f"{pair.p:.2g}",
+            f"{pair.p_holm:.2g}",
+        )
+    rest = f"; {len(pairs) - len(shown)} more with --json" if len(shown) < len(pairs) else ""
+    table.caption = (
+        f"the same {pairs[0].n_images:,} images, 95 % intervals in parentheses; p: exact McNemar{rest}"
+    )
+    return table
+
+
+def _where(result: BenchResult) -> str:
+    return f"on {escape(printable(str(result.host)))}, 95 % intervals in parentheses"
+
+
+def _full_columns(titles: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str) -> Table:
+    """A table without the columns that nobody has a value for, its first four apart."""
     kept = [
         index
         for index in range(len(titles))
         if index < 4 or any(row[index] not in (MISSING, "") for row in rows)
     ]
     table = plain_table(*(titles[index] for index in kept))
-    batches = sorted({model.throughput.batch for model in result.models if model.throughput})
-    table.caption = "latency of one image, 95 % intervals in parentheses" + (
-        f"; images/s in batches of {' or '.join(map(str, batches))}" if batches else ""
-    )
+    table.caption = caption
     for row in rows:
         table.add_row(*(row[index] for index in kept))
     return table
@@ -96,7 +141,7 @@ def plain_table(first: str, *titles: str) -> Table:
 
 
 def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple[str, ...]:
-    offline, own = model.throughput, model.own_process
+    own = model.own_process
     ratio = MISSING
     if model.latency_ratio is not None and not void:
         ratio = share_cell(model.latency_ratio, model.latency_ratio_ci)
@@ -104,15 +149,29 @@ def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple
         escape(printable(model.name)),
         *_times(latency, void=void),
         ratio,
-        MISSING if offline is None else VOID if void else _short(offline.images_per_s),
-        MISSING if offline is None or offline.energy_mj is None else _short(offline.energy_mj),
         MISSING if own is None else VOID if void else _short(own.cold_start_ms),
         MISSING if own is None else _scaled(own.peak_bytes, 1e6),
     )
 
 
 def _other_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
-    return ("", *_times(latency, void=void), *[""] * 5)
+    return (
+        "",
+        *_times(latency, void=void),
+        MISSING if void else share_cell(latency.ratio, latency.ratio_ci),
+        "",
+        "",
+    )
+
+
+def _throughput_cells(one: Throughput, *, void: bool) -> tuple[str, ...]:
+    return (
+        str(one.threads),
+        str(one.batch),
+        VOID if void else per_second_cell(one.images_per_s, one.images_per_s_ci),
+        MISSING if void else share_cell(one.ratio, one.ratio_ci),
+        MISSING if one.energy_mj is None else _short(one.energy_mj),
+    )
 
 
 def _times(latency: Latency, *, void: bool) -> tuple[str, ...]:
@@ -128,6 +187,12 @@ def milliseconds_cell(value: float | None, interval: Interval | None) -> str:
     if interval is None:
         return f"{value:.2f}"
     return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
+
+
+def per_second_cell(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return MISSING
+    return _short(value) + (f" ({_short(interval[0])}–{_short(interval[1])})" if interval else "")
 
 
 def share_cell(value: float | None, interval: Interval | None) -> str:

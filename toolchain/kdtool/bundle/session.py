@@ -18,6 +18,7 @@ from kdtool.runtime.onnxruntime import answer, load
 LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
 AGAIN = "Make the bundle again with: kdtool bundle"
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+ORT_MARK = b"ORTM"  # the fifth to eighth byte
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,17 @@ def open_shipped(path: Path) -> ShippedSession:
 
 
 def _bytes(path: Path) -> bytes:
+    """Of a file in ONNX Runtime's own format. The runtime goes by its mark, and would open ONNX of any name
+    that nobody has judged."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(
             f"{path}: cannot be read ({error.strerror or error}).", "Copy the whole bundle again."
         ) from error
+    if content[4:8] != ORT_MARK:
+        raise ModelFileError(
+            f"{path}: not a file in ONNX Runtime's own format, whatever its name says.",
+            "Copy the whole bundle again, or make it again with: kdtool bundle",
+        )
+    return content

@@ -133,8 +133,11 @@ def _explain(error: Exception, debug: bool) -> int:
 
         return _explain(missing_extra(error.name, "This command"), debug=False)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_of_memory(error)):
+        click.echo("Error: out of memory.", err=True)
         click.echo(
-            "Error: out of memory. Next: a smaller batch, such as --set student.batch_size=8", err=True
+            "Next: free some, or in a new --out a smaller batch (--set teacher.batch_size=8 --set "
+            "student.batch_size=8) or smaller images (--set data.size=128)",
+            err=True,
         )
         return 5
     if isinstance(error, OSError):

@@ -174,7 +174,8 @@ def _require_unmeasured(option: str) -> None:
 
 
 def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
-    from kdtool.bench.machines import print_machines, read_machines
+    from kdtool.bench.machines import read_machines
+    from kdtool.bench.machinestable import print_machines
 
     machines = read_machines(targets)
     if as_json:

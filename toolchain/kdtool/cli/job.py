@@ -47,7 +47,7 @@ class TrainingOptions:
                 f"--teacher {self.teacher} is a trained teacher, so --teacher-weights has no part.",
                 "Give one of them; weights to start from: --teacher ARCH --teacher-weights FILE",
             )
-        precision = _precision_here() if self.precision == "auto" else self.precision
+        precision = _fastest() if self.precision == "auto" else self.precision
         fields: list[tuple[str, str | None]] = [
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
@@ -110,11 +110,10 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
         yield job
 
 
-def _precision_here() -> str:
-    from kdtool.train.bfloat16 import has_bfloat16
-    from kdtool.train.processes import processes
+def _fastest() -> str:
+    from kdtool.train.precision import precision_here
 
-    return "bfloat16" if has_bfloat16(processes().device) else "float32"
+    return precision_here()
 
 
 def _teacher_field(value: str | None) -> str:

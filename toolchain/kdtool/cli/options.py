@@ -54,7 +54,7 @@ precision_option = click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "auto"]),
     help="Of the arithmetic in training; auto: bfloat16 where this processor has it, which is faster.  "
-    "[default: the run's, or float32]",
+    "[default: the run's, the recipe's, or auto]",
 )
 compile_option = click.option(
     "--compile", is_flag=True, help="Translate the networks by torch.compile before training."

@@ -22,7 +22,10 @@ def command(show: str | None, as_json: bool) -> None:
     from kdtool.core.recipe import load_recipe, shipped_recipes
 
     if show:
-        content = load_recipe(show).to_json()
+        recipe = load_recipe(show)
+        content = recipe.to_json()
+        for network in recipe.without_precision():
+            del content[network]["precision"]  # what is copied from here shall leave it open too
         click.echo(json.dumps(content, indent=2) if as_json else _as_toml(content))
         return
     recipes = {name: load_recipe(name) for name in shipped_recipes()}

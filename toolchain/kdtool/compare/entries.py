@@ -12,6 +12,7 @@ from kdtool.core.recipe import FeatureSettings, LossSettings, Recipe, StudentSet
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.train.check import check_student
+from kdtool.train.precision import with_precision
 from kdtool.train.stage import own_settings
 from kdtool.train.student import alone
 
@@ -97,7 +98,7 @@ def load_entries(
     Raises:
         UsageError: no such recipe, wrong fields, or two of one name.
     """
-    recipes = [first, *(load_recipe(name, overrides) for name in names[1:])]
+    recipes = [first, *(with_precision(load_recipe(name, overrides), like=first) for name in names[1:])]
     found = [recipe.name for recipe in recipes]
     twice = sorted({name for name in found if found.count(name) > 1})
     if twice:

@@ -84,7 +84,7 @@ def advise_precision(section: str, precision: str, in_hardware: bool) -> str | N
         return None
     return (
         f"{section}.precision is bfloat16, which this processor has no arithmetic for: it is slower than "
-        f"float32. Train with what there is: --precision auto"
+        f"float32. In a new --out: --precision float32"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdtool.core.claim import Judged, Outcome, Verdict, usual_claim
+from kdtool.core.cpu import int8_kind
 from kdtool.core.errors import UsageError
 from kdtool.core.measures import IMAGES
 from kdtool.core.statistics import Interval
@@ -41,6 +42,18 @@ class Host:
     os: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def int8_target(self) -> str:
+        """What INT8 files for this processor are made for (see `kdtool.core.cpu.int8_kind`)."""
+        return int8_kind(self.flags, self.machine)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"int8_target": self.int8_target}
+
+    def __str__(self) -> str:
+        """Where a time was measured."""
+        return f"{self.processor or self.machine} ({self.int8_target})"
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -65,6 +78,7 @@ class Latency:
         warmup: the ones before, which do not count.
         steady: whether warming up ended in a steady state; None where it was too short to tell.
         threads: within an operator.
+        ratio, ratio_ci: median / the reference's, of the same rounds and as many threads.
     """
 
     p50: float
@@ -77,6 +91,8 @@ class Latency:
     p90_ci: Interval | None = None
     p99_ci: Interval | None = None
     steady: bool | None = None
+    ratio: float | None = None
+    ratio_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class Throughput:
         images_per_s, images_per_s_ci: of the median batch, and its 95 % interval.
         batch_ms, warmup: milliseconds a batch.
         energy_mj: millijoules an image of the whole processor, idling included; None where it is not counted.
+        steady: as in `Latency`.
+        ratio, ratio_ci: images per second / the reference's, of the same rounds and as many threads.
     """
 
     batch: int
@@ -96,6 +114,9 @@ class Throughput:
     batch_ms: tuple[float, ...]
     warmup: tuple[float, ...]
     energy_mj: float | None = None
+    steady: bool | None = None
+    ratio: float | None = None
+    ratio_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -126,9 +147,11 @@ class ModelResult:
         retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
         params, macs: of the float network, one image; flops = 2 · macs.
         latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
-        latency_ratio, latency_ratio_ci: median latency / the reference's, of the same rounds.
+        latency_ratio, latency_ratio_ci: those of `latency_ms`.
+        throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
         file, sha256: the ONNX file measured.
         runtime: what ran it.
+        target: the kind of processor that an INT8 file says it was made for.
     """
 
     name: str
@@ -151,10 +174,22 @@ class ModelResult:
     other_threads: tuple[Latency, ...] = ()
     throughput: Throughput | None = None
     own_process: OwnProcess | None = None
+    other_throughputs: tuple[Throughput, ...] = ()
+    target: str | None = None
 
     @property
     def flops(self) -> int | None:
         return None if self.macs is None else 2 * self.macs
+
+    @property
+    def latencies(self) -> tuple[Latency, ...]:
+        """With every number of threads."""
+        return self.latency_ms, *self.other_threads
+
+    @property
+    def throughputs(self) -> tuple[Throughput, ...]:
+        """With every number of threads; empty where it was not measured."""
+        return (self.throughput, *self.other_throughputs) if self.throughput else ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +209,30 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Two models on the same test images.
+
+    Attributes:
+        model_only, against_only: images only one of them answers rightly.
+        points, points_ci: top-1 of `model` − that of `against`, percentage points, by the paired bootstrap.
+        retention, retention_ci: top-1 of `model` / that of `against`; None where the latter is never right.
+        p: of the exact McNemar test. `p_holm`: corrected for the number of pairs in the list.
+    """
+
+    model: str
+    against: str
+    n_images: int
+    model_only: int
+    against_only: int
+    points: float
+    points_ci: Interval
+    retention: float | None
+    retention_ci: Interval | None
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """A whole measurement.
 
@@ -182,6 +241,7 @@ class BenchResult:
         moments: the machine before, during and after.
         unstable: reasons why latencies may be unstable.
         void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
+        differences: of every two models that answered the test images, the later against the earlier one.
     """
 
     host: Host
@@ -192,6 +252,7 @@ class BenchResult:
     moments: tuple[Moment, ...] = ()
     unstable: tuple[str, ...] = ()
     void: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
         return next((model for model in self.models if model.name == name), None)
@@ -199,6 +260,7 @@ class BenchResult:
     def to_json(self) -> dict[str, Any]:
         """Plain values for bench.json."""
         content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
+        content["host"] = _plain(self.host.to_json())
         for row, model in zip(content["models"], self.models, strict=True):
             row["flops"] = model.flops
         return content

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -35,16 +36,21 @@ def cpu_has_bfloat16(proc: Path = PROC) -> bool:
 
 
 def int8_target(proc: Path = PROC, machine: str = "") -> str:
+    """The kind of this processor; see `int8_kind`."""
+    return int8_kind(cpu_flags(proc), machine or platform.machine())
+
+
+def int8_kind(flags: Iterable[str], machine: str) -> str:
     """The kind of processor by its 8-bit arithmetic: `x86-avx2`, `x86-vnni`, `arm` or `arm-dotprod`.
 
-    One that does not tell its features is taken for the one without; Apple's all have the dot product.
+    One that does not tell its features is taken for the one without; Apple's, which are silent and call
+    themselves arm64, all have the dot product.
     """
-    machine = (machine or platform.machine()).lower()
-    flags = set(cpu_flags(proc))
-    if machine in ARM:
-        silent_apple = machine == "arm64" and not (proc / "cpuinfo").exists()
-        return "arm-dotprod" if DOT_PRODUCT in flags or silent_apple else "arm"
-    return "x86-vnni" if flags & VNNI else "x86-avx2"
+    known = set(flags)
+    if machine.lower() in ARM:
+        silent_apple = machine.lower() == "arm64" and not known
+        return "arm-dotprod" if DOT_PRODUCT in known or silent_apple else "arm"
+    return "x86-vnni" if known & VNNI else "x86-avx2"
 
 
 def is_emulated(proc: Path = PROC, machine: str = "") -> bool:

@@ -62,7 +62,7 @@ def scratch(folder: Path) -> Iterator[BinaryIO]:
 
 def remove_partial(folder: Path) -> None:
     """Remove what killed processes left unfinished in `folder` and below; call it under its lock."""
-    for path in list(folder.rglob(f"*{PARTIAL}")):
+    for path in list(folder.rglob(f".*{PARTIAL}")):  # hidden: a browser's downloads are not
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from kdtool.core.errors import LockedError, SetupError
 from kdtool.core.files import remove_partial
@@ -46,12 +47,22 @@ def run_lock(folder: Path) -> Iterator[None]:
                 f"{folder} cannot be locked: {error.strerror or error}.",
                 "Work in a folder whose file system knows flock; on NFS that is version 4, or lockd.",
             ) from error
+        _sign(stream, folder)
+        remove_partial(folder)
+        yield
+
+
+def _sign(stream: TextIO, folder: Path) -> None:
+    try:
         stream.seek(0)
         stream.truncate()
         json.dump({"pid": os.getpid(), "host": platform.node()}, stream)
         stream.flush()
-        remove_partial(folder)
-        yield
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write {folder / '.lock'}: {error.strerror or error}.",
+            "Free some space or mend the disk, or work in another folder; then the same command.",
+        ) from error
 
 
 def _holder(content: str) -> str:

@@ -65,12 +65,14 @@ class Estimate:
 @dataclass(frozen=True)
 class Measure:
     """`about`: how it is listed. `unit`: a share is printed as a percentage. `said`: in a sentence, after
-    a value, with the reference's possessive for {reference}."""
+    a value, with the reference's possessive for {reference}. `timed`: it is of the machine it was measured
+    on, and of no other."""
 
     about: str
     unit: Literal["share", "points", "ms", "MB"]
     said: str
     estimate: Callable[[Side | None, Side | None, Resampling], Estimate | None]
+    timed: bool = False
 
 
 def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:
@@ -174,11 +176,17 @@ MEASURES: dict[str, Measure] = {
         "size of the file / reference's", "share", "of {reference} size", _exact(lambda side: side.size_bytes)
     ),
     "size_mb": Measure("size of the file", "MB", "of file", _size_mb),
-    "latency": Measure("median latency / reference's", "share", "of {reference} median latency", _latency),
-    "p50_ms": Measure("median latency", "ms", "of median latency", _percentile_ms(0.50)),
-    "p90_ms": Measure("90th percentile of latency", "ms", "of p90 latency", _percentile_ms(0.90)),
-    "p99_ms": Measure("99th percentile of latency", "ms", "of p99 latency", _percentile_ms(0.99)),
+    "latency": Measure(
+        "median latency / reference's", "share", "of {reference} median latency", _latency, timed=True
+    ),
+    "p50_ms": Measure("median latency", "ms", "of median latency", _percentile_ms(0.50), timed=True),
+    "p90_ms": Measure("90th percentile of latency", "ms", "of p90 latency", _percentile_ms(0.90), timed=True),
+    "p99_ms": Measure("99th percentile of latency", "ms", "of p99 latency", _percentile_ms(0.99), timed=True),
     "throughput": Measure(
-        "images per second / reference's", "share", "of {reference} images per second", _throughput
+        "images per second / reference's",
+        "share",
+        "of {reference} images per second",
+        _throughput,
+        timed=True,
     ),
 }

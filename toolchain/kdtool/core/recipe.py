@@ -21,6 +21,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16"]
 NAME_BYTES = 100  # folders are called by a recipe's name, and file systems take 255 bytes
 VIEWS = 16  # of each picture, where nothing else is said (decision 0021)
 
@@ -100,7 +101,11 @@ class NetworkSettings(_Section):
     schedule: Literal["constant", "cosine"] = Field("constant", description="cosine falls to 0 over `epochs`")
     warmup_epochs: int = Field(0, ge=0, description="epochs over which the learning rate rises to `lr`")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the arithmetic in training")
+    precision: Precision = Field(
+        "float32",
+        description="of the arithmetic in training; a new run whose recipe leaves it open takes bfloat16 "
+        "where the processor has it",
+    )
     compile: bool = Field(False, description="translate the network by torch.compile before training")
     augment: AugmentSettings = AugmentSettings()
 
@@ -236,10 +241,10 @@ class QuantizeSettings(_Section):
 class BenchSettings(_Section):
     threads: int = Field(0, ge=0, description="0: every processor this process may use")
     runtimes: tuple[str, ...] = Field(("onnxruntime",), min_length=1, description="what runs the models")
-    single_thread: bool = Field(True, description="measure latency with one thread as well")
+    single_thread: bool = Field(True, description="measure with one thread as well")
     warmup: Count = 10  # at least; it goes on until times are steady
     runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples, a p99 662
-    seconds: float = Field(2.0, ge=0, le=3600, description="latency is measured for at least this long")
+    seconds: float = Field(2.0, ge=0, le=3600, description="each series of samples takes at least this long")
     batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
     batches: Annotated[int, Field(ge=6)] = 20  # the median of fewer has no interval
     cold_starts: int = Field(
@@ -287,6 +292,11 @@ class Recipe(_Section):
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+    def without_precision(self) -> list[str]:
+        """The networks whose precision the recipe leaves to the machine."""
+        networks = {"teacher": self.teacher, "student": self.student}
+        return [name for name, settings in networks.items() if "precision" not in settings.model_fields_set]
 
 
 def section_of(role: str) -> str:

@@ -6,6 +6,7 @@ Teacher and student answer the same images, so their comparison is paired throug
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -118,6 +119,23 @@ def mcnemar_exact(b: int, c: int) -> float:
         total += term
         term = term * (n - k) // (k + 1)
     return min(1.0, 2 * total / (1 << n))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """p-values that may be compared with one level, however many were looked at together.
+
+    In ascending order, p̃ᵢ = max over j ≤ i of min(1, (m − j + 1) pⱼ) of m; the chance that any of them is
+    under the level although its pair does not differ stays under the level, whether or not they depend on
+    each other. Source: S. Holm, Scand. J. Statist. 6 (1979) 65.
+
+    Returns:
+        in the order given.
+    """
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = least
+    return tuple(corrected)
 
 
 def difference_bootstrap(

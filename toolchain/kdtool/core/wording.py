@@ -19,6 +19,7 @@ MISSING = {
     RETENTION: "There is no retention to judge: it takes {both} measured on the same test images, and a "
     "{reference} that is right on some of them.",
     COMPUTE: "The compute of the two models is not known.",
+    "p99_ms": "There is no {measure} to judge: it takes 662 samples (kdtool bench --runs 662) that count.",
 }
 
 
@@ -27,7 +28,7 @@ def result_in_words(result: BenchResult) -> tuple[str, ...]:
     claim = result.claim
     meaning = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[claim.verdict](claim)
     gained = () if result.model("student") is None else (_gained(result.gain),)
-    return _claimed(claim), *_measured(claim), meaning, *gained
+    return _claimed(claim), *_measured(claim), *_where(result), meaning, *gained
 
 
 def _claimed(claim: Verdict) -> str:
@@ -57,6 +58,19 @@ def _measured(claim: Verdict) -> tuple[str, ...]:
         if bound.measure not in (RETENTION, COMPUTE, "params") and bound.value is not None
     ]
     return (f"Measured: {'; '.join(parts)}.",) if parts else ()
+
+
+def _where(result: BenchResult) -> tuple[str, ...]:
+    """Times are those of one machine, and of one kind of 8-bit arithmetic."""
+    claim, host = result.claim, result.host
+    if not any(MEASURES[bound.measure].timed and bound.value is not None for bound in claim.bounds):
+        return ()
+    foreign = [
+        f"{model.name} was made for {model.target}, where its times are others."
+        for model in (result.model(name) for name in dict.fromkeys((claim.judged, claim.reference)))
+        if model is not None and model.target not in (None, host.int8_target)
+    ]
+    return (" ".join([f"Times are those of {host}.", *foreign]),)
 
 
 def _between(bound: Judged) -> str:

@@ -26,8 +26,8 @@ from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accur
 from kdtool.quant.observe import EXTENT_ONLY, observe
 from kdtool.quant.search import Search, search
 from kdtool.quant.sensitivity import fewer_and_fewer, rank_layers
-from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns
-from kdtool.quant.target import Int8Recipe, int8_recipe
+from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns, this_machine
+from kdtool.quant.target import WEB, Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
 
 NAME: Final = "quantize"
@@ -88,7 +88,8 @@ def quantize_models(
     if not task.here:
         screen.warn(
             f"The INT8 models are made for {recipe.target}, this machine is {here}: the accuracy measured "
-            f"here may be another there. Measure it there: kdtool bench"
+            f"here may be another there, and no speed is measured. Measure both there: "
+            f"{_measure(recipe.target)}"
         )
     facts: dict[str, Any] = {}
     failed: list[TooLossyError] = []
@@ -170,13 +171,14 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
     task.screen.say(
         f"{NAME}: {target}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
         f"validation accuracy {before} → {after} ({after.points - before.points:+.2f} points, "
-        f"{before.images} images)"
+        f"{before.images} images) on {this_machine()}"
     )
     recipe = choice.recipe
     facts: dict[str, Any] = {
         "accuracy_before": before.points / 100,
         "accuracy_after": after.points / 100,
         "n_images": before.images,
+        "measured_on": this_machine(),
         "calibration": choice.method,
         "calibration_images": len(maker.images),
         "size_bytes": target.stat().st_size,
@@ -245,20 +247,36 @@ def _speed(source: Path, quantized: Path, images: CalibrationImages, task: Task)
 
 def _judge_speed(task: Task, role: str, speed: Speed | None) -> None:
     """Say whether INT8 pays, also where the model was made before."""
-    path = task.run.onnx_model(role, PRECISION)
+    path, target = task.run.onnx_model(role, PRECISION), task.recipe.target
     if speed is None:
-        task.screen.say(f"{NAME}: {role}: made for another machine, so nothing is said of its speed")
-    elif speed.worth_it:
-        task.screen.say(f"{NAME}: {role}: INT8 is {speed}")
+        task.screen.say(
+            f"{NAME}: {role}: made for {target} on another kind of processor, so nothing is said of its "
+            f"speed. Measure it there: {_measure(target)}"
+        )
+        return
+    elsewhere = speed.machine != this_machine()
+    measure = f" This machine is {this_machine()}: kdtool bench {task.run.path}" if elsewhere else ""
+    if speed.worth_it:
+        task.screen.say(f"{NAME}: {role}: INT8 is {speed}.{measure}")
     else:
         task.screen.warn(
             f"{path}: INT8 is {speed}, which is not at least {INT8_WORTH_IT:g} times with confidence. "
-            f"On this machine ship the float32 model, {task.run.onnx_model(role)}, unless size matters."
+            f"On {'that' if elsewhere else 'this'} machine ship the float32 model, "
+            f"{task.run.onnx_model(role)}, unless size matters.{measure}"
         )
 
 
+def _measure(target: str) -> str:
+    """The command that measures on a processor of this kind."""
+    return "kdtool bundle, then kdtool serve" if target == WEB else "kdtool bench"
+
+
 def _headline(role: str, found: Search, here: bool) -> str:
-    timed = f", {ROUNDS} rounds of latency in turns" if here else ", no latency: another kind of processor"
+    timed = (
+        f", {ROUNDS} rounds of latency in turns on {this_machine()}"
+        if here
+        else f", no latency: this machine, {this_machine()}, is of another kind"
+    )
     return (
         f"{NAME}: {role}: searched {len(found.trials)} INT8 models, {found.images} validation images{timed}"
     )

@@ -15,6 +15,7 @@ from typing import Literal
 
 IntegerType = Literal["uint8", "int8"]
 Form = Literal["QDQ", "QOperator"]
+WEB = "web"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ TARGETS: Mapping[str, Int8Recipe] = {
         Int8Recipe("arm-dotprod", "int8", "int8", True, False, True, "ARM's dot product is signed"),
         Int8Recipe("arm", "int8", "int8", True, False, True, "ARM without dot product; the gain is small"),
         Int8Recipe(
-            "web",
+            WEB,
             "uint8",
             "int8",
             True,

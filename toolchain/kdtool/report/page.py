@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from kdtool.core.benchresult import ModelResult, read_bench
+from kdtool.core.benchresult import Difference, ModelResult, read_bench
 from kdtool.core.history import read_history
 from kdtool.core.predictions import Predictions, read_predictions
 from kdtool.core.run import ROLES, RunFolder
@@ -91,6 +91,9 @@ class Page:
     verdict: Wording
     notes: tuple[str, ...]
     void: bool  # latencies do not count
+    reference: str  # the model that ratios are to
+    machine: str  # that was measured, and its kind
+    differences: tuple[Difference, ...]
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]
@@ -121,6 +124,9 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
         void=bool(bench and bench.void),
+        reference=bench.claim.reference if bench else "",
+        machine=str(bench.host) if bench else "",
+        differences=bench.differences if bench else (),
         models=bench.models if bench else (),
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
@@ -128,7 +134,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         calibrated=_calibrated(predictions) if predictions else (),
         flips=tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role))),
         others=compare_runs(run, others),
-        facts=facts_of(record, asdict(bench.host) if bench else {}, baseline="baseline" in roles),
+        facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )
 
 

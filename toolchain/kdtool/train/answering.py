@@ -65,7 +65,7 @@ def why_asking(teacher: Teacher, prepared: Prepared, task: Task, settings: Stude
         return "since each view is seen once"
     classes, size = len(prepared.classes), prepared.preprocess.size
     answer = seconds_per_image(teacher.info.arch, classes, size, training=False)
-    view = seconds_per_view(task.augment, classes, size)
+    view = seconds_per_view(task)
     if not asking_is_cheaper(task.views, settings.epochs, answer, view):
         return None
     return (

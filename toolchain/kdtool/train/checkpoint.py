@@ -134,7 +134,8 @@ class Checkpoints:
             if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
                 aside = path.rename(path.with_suffix(".torn"))
                 self._screen.warn(
-                    f"{path} is torn or altered; set aside as {aside.name}, using the one before."
+                    f"{path} is torn or altered; set aside as {aside.name}, going on from the one "
+                    "before it, or from the beginning."
                 )
                 continue
             if _metadata(payload)["key"] == self._key:

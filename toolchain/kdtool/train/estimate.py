@@ -10,7 +10,7 @@ import torch
 
 from kdtool.arch.network import build
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import AugmentSettings
+from kdtool.core.recipe import AugmentSettings, Precision
 from kdtool.core.threads import usable_threads
 from kdtool.data.reader import Split
 from kdtool.train.batch import Task
@@ -19,7 +19,9 @@ BATCH = 8
 STEPS = 3
 
 
-def seconds_per_image(arch: str, num_classes: int, size: int, training: bool) -> float:
+def seconds_per_image(
+    arch: str, num_classes: int, size: int, training: bool, precision: Precision = "float32"
+) -> float:
     """Seconds one image costs `arch` on this machine, forward (and backward), after one warm-up step."""
     torch.set_num_threads(usable_threads())
     network = build(arch, num_classes, size).to(memory_format=torch.channels_last).train(training)
@@ -28,21 +30,27 @@ def seconds_per_image(arch: str, num_classes: int, size: int, training: bool) ->
     def step() -> float:
         started = time.perf_counter()
         with torch.set_grad_enabled(training):
-            output = network(images)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                output = network(images)
             if training:
-                output.square().mean().backward()
+                output.float().square().mean().backward()
         return time.perf_counter() - started
 
     return _least(step)
 
 
-def seconds_per_view(augment: AugmentSettings, num_classes: int, size: int) -> float:
-    """Seconds it costs this machine to read one picture as `augment` shows it, of pictures of noise."""
-    torch.set_num_threads(usable_threads())
+def noise_task(augment: AugmentSettings, num_classes: int, size: int) -> Task:
+    """A batch of pictures of noise as `augment` shows it, in memory."""
     indices = np.arange(BATCH)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
     split = Split("train", images, indices % num_classes, ("",) * BATCH, ("",) * BATCH)
-    task = Task(split, num_classes, Preprocess(size, size), augment)
+    return Task(split, num_classes, Preprocess(size, size), augment)
+
+
+def seconds_per_view(task: Task) -> float:
+    """Seconds it costs this machine to read one picture as `task` shows it, decoding where it has to."""
+    torch.set_num_threads(usable_threads())
+    indices = np.arange(BATCH) % len(task.split.labels)
 
     def step() -> float:
         started = time.perf_counter()

@@ -66,6 +66,11 @@ class FeatureDistillation(nn.Module):
         self._student_taps = Taps(student, [own for own, _ in pairs])
         self._teacher_taps = teacher.listen([wanted for _, wanted in pairs])
 
+    def close(self) -> None:
+        """No longer listen to either network."""
+        self._student_taps.close()
+        self._teacher_taps.close()
+
     def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
         self._teacher(batch)
         loss: Tensor = self.loss(self._student_taps.take(), self._teacher_taps.take())

@@ -16,10 +16,12 @@ from kdtool.core.recipe import NetworkSettings, section_of
 from kdtool.core.screen import Bar, Screen
 from kdtool.train.batch import Task
 from kdtool.train.checkpoint import Checkpoints, Progress, TrainingState
+from kdtool.train.compiling import compiled
 from kdtool.train.evaluate import Evaluation, evaluate
 from kdtool.train.objective import Objective, combined, whole_output
 from kdtool.train.optimizer import build_optimizer, learning_rate
 from kdtool.train.order import batches, reseed
+from kdtool.train.precision import in_bfloat16
 from kdtool.train.processes import Processes, processes
 from kdtool.train.signals import StopAsked, graceful_stop
 from kdtool.train.smallmaps import speed_up_small_maps
@@ -75,8 +77,8 @@ def fit(
     samples = len(tasks["train"].split.labels)
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
     saved, interval = time.monotonic(), CHECKPOINT_SECONDS
-    half = settings.precision == "bfloat16"
-    forward = torch.compile(network) if settings.compile else network
+    half = in_bfloat16(settings)
+    forward = compiled(network) if settings.compile else network
 
     with graceful_stop() as stop, screen.bar(title, settings.epochs * steps_per_epoch) as bar:
         bar.advance(progress.epoch * steps_per_epoch + progress.step)
@@ -136,8 +138,8 @@ def fit(
             screen.say(epoch_line(title, progress, settings.epochs))
             if team.any(stop.signal_number)[0]:
                 break
-        (asked,) = team.any(stop.signal_number)
         team.once(lambda: checkpoints.save(state))  # from here the run can be extended
+        (asked,) = team.any(stop.signal_number)
         _leave_if(asked, title, progress, team)
     return state.best, progress
 

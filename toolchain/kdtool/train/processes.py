@@ -23,11 +23,11 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from kdtool.core.errors import ElsewhereError, KdtoolError, exit_code
 from kdtool.core.launch import process_count
 from kdtool.core.quiet import quietly
+from kdtool.train.batchnorm import SharedNormalization
 
 PATIENCE = timedelta(days=1)  # the others wait while the first decodes photographs; the launcher sees deaths
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ class Processes:
         if self.count == 1:
             yield
         else:
-            with _SharedNormalization():
+            with SharedNormalization():
                 yield
 
 
@@ -159,76 +159,3 @@ def processes() -> Processes:
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     atexit.register(state.destroy_process_group)
     return Processes(state.process_index, state.num_processes, state.device)
-
-
-class _Sum(torch.autograd.Function):
-    """y = Σ x over processes, dx = Σ dy over processes: each uses y in its part of the loss."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004 (autograd's signature)
-        whole = own.clone()
-        dist.all_reduce(whole)
-        return whole
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 (autograd's signature)
-        whole = gradient.clone()
-        dist.all_reduce(whole)
-        return whole
-
-
-class _SharedNormalization(torch.overrides.TorchFunctionMode):
-    """Batch normalization over the batches of all processes, whichever module asks for it.
-
-    torch's SyncBatchNorm runs on GPUs alone and wants modules exchanged. Mean and variance of the parts
-    are combined as by Chan, Golub and LeVeque (1979), not as E[x²] − E[x]², which cancels.
-    """
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if function is torch.nn.functional.batch_norm:
-            return _batch_norm(function, *args, **kwargs or {})
-        return function(*args, **kwargs or {})
-
-
-def _batch_norm(
-    original: Callable[..., Tensor],
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """`torch.nn.functional.batch_norm`, in training over all processes."""
-    if not training:
-        return original(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    x = input.float()
-    dims = [0, *range(2, x.ndim)]
-    count = float(x.numel() // x.shape[1])
-    mean, var, number = _joined_moments(*torch.var_mean(x, dims, correction=0), count)
-    if running_mean is not None and running_var is not None:
-        with torch.no_grad():
-            running_mean.lerp_(mean, momentum)
-            running_var.lerp_(var * (number / (number - 1)), momentum)
-    scale = torch.rsqrt(var + eps) * (1 if weight is None else weight)
-    shift = (0 if bias is None else bias) - mean * scale
-    shape = (1, -1, *[1] * (x.ndim - 2))
-    return torch.addcmul(shift.view(shape), x, scale.view(shape)).to(input.dtype)
-
-
-def _joined_moments(var: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
-    """Mean (C), biased variance (C) and number of values of all processes, from those of this one."""
-    own = torch.cat([mean, var, mean.new_tensor([count])])[None]
-    rank, size = dist.get_rank(), dist.get_world_size()
-    table: Tensor = _Sum.apply(torch.nn.functional.pad(own, (0, 0, rank, size - 1 - rank)))
-    means, variances = table[:, :-1].chunk(2, dim=1)
-    counts = table[:, -1:].detach()
-    number = counts.sum()
-    whole = (counts * means).sum(0) / number
-    spread = (counts * (variances + (means - whole).square())).sum(0) / number
-    return whole, spread, float(number)

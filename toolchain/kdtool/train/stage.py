@@ -24,13 +24,13 @@ from kdtool.core.threads import usable_threads
 from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
 from kdtool.train.batch import Task, plain_task
-from kdtool.train.bfloat16 import has_bfloat16
 from kdtool.train.checkpoint import Checkpoints, Progress
 from kdtool.train.curves import curves_png
 from kdtool.train.fit import fit
 from kdtool.train.memory import within_memory
 from kdtool.train.objective import CrossEntropy, Objective
 from kdtool.train.order import batches
+from kdtool.train.precision import has_bfloat16
 from kdtool.train.processes import processes
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"

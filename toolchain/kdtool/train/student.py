@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kdtool.losses.defaults import resolve
 from kdtool.train.answering import answers_of
 from kdtool.train.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.objective import Answers, Distillation, Objective, Sum
+from kdtool.train.processes import processes
 from kdtool.train.softlabels import SPLITS
 from kdtool.train.stage import Objectives, Training, cross_entropy, train, training_task
 from kdtool.train.teacher import Teacher, open_teacher
@@ -80,17 +82,18 @@ def distill(
     }
     if settings.features.name:
         parents["features"] = settings.features.model_dump(mode="json")
-        objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)
-    else:
-        if settings.augment.active:
-            parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
-        task, shared = training_task(prepared, settings, views_seed), soft_labels is not None
-        place = soft_labels or run.soft_labels
-        answers = answers_of(teacher, prepared, task, settings, place, screen, shared)
-        objectives = on_logits(settings, loss, answers)
+    elif settings.augment.active:
+        parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
+    objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)
     training = Training(
         "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents
     )
+    trained = processes().once(training.stage(prepared).complete) is not None
+    if not (settings.features.name or trained):  # of a student that stands no answers are asked
+        task, shared = training_task(prepared, settings, views_seed), soft_labels is not None
+        place = soft_labels or run.soft_labels
+        answers = answers_of(teacher, prepared, task, settings, place, screen, shared)
+        training = replace(training, objectives=on_logits(settings, loss, answers))
     manifest = train(prepared, training, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
     return manifest
@@ -112,8 +115,12 @@ def on_logits(settings: StudentSettings, loss: LossSettings, answers: Mapping[st
 def _with_features(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Objectives:
     """Objectives that ask the teacher in every step; features count in training alone."""
     bound = logit_loss(loss.name, loss.params)
+    hints: FeatureDistillation | None = None
 
     def objectives(student: nn.Module) -> Mapping[str, Objective]:
+        nonlocal hints
+        if hints is not None:
+            hints.close()  # begun anew with a smaller batch
         two_heads(student)
         online = OnlineTeacher(teacher.network, teacher.info.preprocess)
         logits = Distillation(loss, settings.label_smoothing, bound, online)

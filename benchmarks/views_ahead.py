@@ -1,0 +1,124 @@
+"""Whether augmented views should be made ahead of the training step, by a worker process.
+
+    python benchmarks/views_ahead.py [--pairs 5] [--steps 12]
+
+Steps of a ResNet18 with AdamW on random crops, flips and RandAugment of pictures of noise, with all usable
+threads: the views made in the step, as kdtool does, and by one worker of a DataLoader, in turns. A ratio is
+the worker's time over ours; the share is that of a step that our views take. And the same steps, views in
+the step, in bfloat16: float32's time over bfloat16's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import resnet18
+
+from kdtool.bench.host import read_host
+from kdtool.core.preprocess import Preprocess
+from kdtool.core.recipe import AugmentSettings
+from kdtool.core.threads import usable_threads
+from kdtool.core.versions import versions_of
+from kdtool.data.reader import Split
+from kdtool.train import smallmaps
+from kdtool.train.batch import Task
+
+CLASSES = 10
+CASES = ((64, 64), (224, 16))  # pixels, batch
+VIEWS = AugmentSettings(crop=0.5, flip=True, randaugment=2)
+CPU = torch.device("cpu")
+RESULTS = Path(__file__).with_name("results") / "views_ahead.json"
+
+
+class Batches(Dataset[Any]):
+    """The batches of some steps, each made when it is asked for."""
+
+    def __init__(self, task: Task, batch: int, steps: int) -> None:
+        self.task, self.batch, self.steps = task, batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        made = self.task.batch(np.arange(step * self.batch, (step + 1) * self.batch), 0, CPU)
+        return made.images, made.target
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return (self[step] for step in range(self.steps))
+
+
+def seconds(batches: Iterable[Any], bfloat16: bool = False) -> tuple[float, float]:
+    """Of all steps but the first, in which a worker starts; and those of them spent waiting for views."""
+    torch.manual_seed(0)
+    network = resnet18(num_classes=CLASSES).to(memory_format=torch.channels_last)
+    smallmaps.speed_up_small_maps(network)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    waited, began, asked = 0.0, 0.0, time.perf_counter()
+    for number, (images, target) in enumerate(batches):
+        if number:
+            waited += time.perf_counter() - asked
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        optimizer.zero_grad()
+        F.cross_entropy(logits.float(), target).backward()
+        optimizer.step()
+        asked = time.perf_counter()
+        began = began or asked
+    return time.perf_counter() - began, waited
+
+
+def measure(size: int, batch: int, pairs: int, steps: int) -> dict[str, Any]:
+    count = batch * (steps + 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+    split = Split("train", pixels, np.arange(count) % CLASSES, ("",) * count, ("",) * count)
+    batches = Batches(Task(split, CLASSES, Preprocess(size, size), VIEWS), batch, steps + 1)
+    ratios, shares, faster = [], [], []
+    for _ in range(pairs):
+        own, waited = seconds(batches)
+        ahead, _ = seconds(DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=2))
+        half, _ = seconds(batches, bfloat16=True)
+        ratios.append(ahead / own)
+        shares.append(waited / own)
+        faster.append(own / half)
+    return {
+        "size": size, "batch": batch, "worker_over_own": spread(ratios), "share_of_views": spread(shares),
+        "float32_over_bfloat16": spread(faster),
+    }  # fmt: skip
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(usable_threads())
+    measured = [measure(size, batch, options.pairs, options.steps) for size, batch in CASES]
+    result = {
+        "pairs": options.pairs, "steps": options.steps, "threads": usable_threads(), "measured": measured,
+        "host": read_host().__dict__, "versions": versions_of(("torch", "torchvision", "pillow")),
+    }  # fmt: skip
+    options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    print(json.dumps(measured, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What a reader of the figures must know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
+from machines import MACHINE
+from measurements import model
+
+
+def test_notes_on_accuracy() -> None:
+    assert accuracy_notes([model("teacher")]) == []
+    assert "900 images" in accuracy_notes([model("teacher", interval=(0.8, 0.95))])[0]
+    assert "no test images" in accuracy_notes([model("teacher", interval=None)])[0]
+
+
+def test_int8_that_does_not_pay_is_said_of_the_machine_it_was_measured_on() -> None:
+    assert latency_notes([model("student"), model("student-int8", 5)], MACHINE) == []
+    (note,) = latency_notes([model("student"), model("student-int8", 12)], MACHINE)
+    assert note.startswith("On A CPU (x86-avx2), student-int8 is 0.83 × as fast as student (95 % interval ")
+    assert "2 threads), which is not at least 1.1 × with confidence: on this machine prefer the float" in note
+    assert latency_notes([model("student"), model("student-int8", 9.5)], MACHINE)  # 1.05 times
+    (note,) = latency_notes([model("student")], replace(MACHINE, usable=1))
+    assert "2 threads shared the 1 processors" in note
+
+
+@pytest.mark.parametrize("p50", [5, 12])
+def test_speed_of_a_file_for_another_processor_recommends_nothing(p50: float) -> None:
+    foreign = replace(model("student-int8", p50), target="arm-dotprod")
+    (note,) = latency_notes([model("student"), foreign], MACHINE)
+    assert f"is {10 / p50:.2f} × as fast as student" in note
+    assert "It was made for arm-dotprod: this says nothing of its speed there" in note
+    assert "nor of that of a file made for x86-avx2." in note
+    assert "prefer" not in note
+    ours = replace(foreign, target=MACHINE.int8_target)
+    assert len(latency_notes([model("student"), ours], MACHINE)) == (p50 > 10)
+
+
+def test_int8_is_held_against_the_float_model_of_its_own_runtime() -> None:
+    slow = replace(model("student", 30), name="student@openvino", runtime="openvino")
+    fast = replace(model("student-int8", 20), name="student-int8@openvino", runtime="openvino")
+    assert latency_notes([model("student", 10), slow, fast], MACHINE) == []
+    assert len(latency_notes([model("student", 10), fast], MACHINE)) == 0  # nothing to hold it against
+
+
+def test_notes_on_int8_made_for_another_processor() -> None:
+    ours, foreign = (replace(model("student-int8"), target=target) for target in ("x86-avx2", "abacus"))
+    assert target_notes([model("student"), ours], MACHINE) == []
+    (note,) = target_notes([ours, foreign], MACHINE)
+    assert "student-int8 was quantized for abacus, this machine is x86-avx2" in note
+    assert "its accuracy and its speed are those on x86-avx2 alone" in note
+    assert "kdtool quantize --target x86-avx2" in note

@@ -1,0 +1,53 @@
+"""What doctor finds in an installation and a machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kdtool.bench import doctor
+from kdtool.bench.doctor import examine_installation, examine_machine
+from machines import MACHINE, levels
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "versions_of", lambda names: {"python": "3.11", "pillow": "12.1", "numpy": "2.0"}
+    )
+    text = levels(examine_installation())
+    assert "broken packages: Missing: onnxruntime, pydantic" in text
+    assert "warning packages: pillow 12.1 has known weaknesses before 13" in text
+    assert "note training: Not installed: torch" in text
+    assert 'pip install "kdtool[train]"' in text
+
+
+def test_doctor_tries_onnxruntime_in_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(doctor.sys, "executable", str(broken))
+    assert "cannot be loaded on" in levels(examine_installation())
+    assert "Illegal instruction" in levels(examine_installation())
+    monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "absent"))
+    assert "broken onnxruntime" in levels(examine_installation())
+
+
+def test_doctor_of_32_bits_and_piwheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(doctor, "_pip_settings", lambda: "extra-index-url = piwheels")
+    assert "piwheels is set up" in levels(examine_installation())
+    monkeypatch.setattr(doctor.sys, "maxsize", 2**31 - 1)
+    assert "broken python: This Python is 32-bit" in levels(examine_installation())
+
+
+def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "DISK_WANTED", 1 << 60)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))
+    text = levels(examine_machine(host, tmp_path, "U8S8"))
+    for part in ("warning heat: 85 °C", "warning power", "warning disk", "ok int8: U8S8"):
+        assert part in text
+    assert "note threads: OMP_NUM_THREADS=1 is among the limits" in text
+    assert "kdtool run DATA --out DIR" in text

@@ -1,0 +1,49 @@
+"""From samples to percentiles, images per second and energy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdtool.bench.energy import open_meter
+from kdtool.bench.latency import latency_of, throughput_of
+from kdtool.core.errors import UsageError
+from kdtool.core.screen import QUIET
+from kdtool.runtime.turns import Plan, measure
+from machines import write
+from timing import IMAGE, Clock, Recorder, Slow
+
+
+def test_too_few_runs_are_refused() -> None:
+    (timed,) = measure([Recorder("A", [])], [IMAGE], Plan(1, 63), QUIET)
+    with pytest.raises(UsageError, match="p90 of 63 samples"):
+        latency_of(timed, 1)
+
+
+def test_a_p99_wants_662_samples() -> None:
+    (timed,) = measure([Recorder("A", [])], [IMAGE], Plan(1, 662), QUIET)
+    latency = latency_of(timed, 1)
+    assert latency.p99_ci[0] <= latency.p99 <= latency.p99_ci[1]
+
+
+def test_throughput_counts_images_and_their_energy(tmp_path: Path, clock: Clock) -> None:
+    folder = "class/powercap/intel-rapl:0/"
+    root = write(
+        tmp_path,
+        {folder + "name": "package-0", folder + "energy_uj": "0", folder + "max_energy_range_uj": "9000000"},
+    )
+
+    class Burning(Slow):
+        def run(self, images: np.ndarray) -> np.ndarray:
+            path = root / folder / "energy_uj"
+            path.write_text(str(int(path.read_text()) + 4000))
+            return super().run(images)
+
+    (timed,) = measure([Burning(clock, 0.001)], [IMAGE], Plan(2, 20), QUIET, meter=open_meter(root))
+    offline = throughput_of(timed, 4, 1)
+    assert offline.energy_mj == pytest.approx(1.0)  # 4 mJ a batch of 4
+    assert offline.images_per_s == pytest.approx(4000 / float(np.median(timed.samples)))
+    assert offline.images_per_s_ci[0] <= offline.images_per_s <= offline.images_per_s_ci[1]
+    assert (offline.batch, offline.threads, len(offline.batch_ms), len(offline.warmup)) == (4, 1, 20, 2)

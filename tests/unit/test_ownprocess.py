@@ -1,0 +1,47 @@
+"""Cold starts that fail say why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdtool.bench.notes import start_notes
+from kdtool.bench.ownprocess import Started, in_own_processes
+from kdtool.core.screen import QUIET
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("kill -9 $$", "ended by signal 9"),
+        (
+            "echo 'Traceback:'; echo 'kdtool.X: m.onnx: broken.\nMake it again.' >&2; exit 1",
+            "m.onnx: broken.",
+        ),
+        ("echo odd >&2; exit 4", "odd"),
+        ("exit 4", "exit code 4"),
+        ("echo garbage", "its answer cannot be read"),
+        ("true", "its answer cannot be read"),
+        ("exec sleep 5", "no answer in 0.5 seconds"),
+    ],
+)
+def test_a_model_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(program))
+    monkeypatch.setattr("kdtool.bench.ownprocess.PATIENCE", 0.5 if "sleep" in script else 60)
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 1, QUIET)
+    assert started == Started(None, f"1 of 1 starts failed: {why}")
+    (note,) = start_notes({"teacher": "", "student": started.failure})
+    assert note.startswith("student: cold start and memory")
+    assert why in note
+
+
+def test_a_process_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(tmp_path / "absent"))
+    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 2, QUIET)
+    assert started.failure == "2 of 2 starts failed: No such file or directory"

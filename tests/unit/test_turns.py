@@ -1,0 +1,50 @@
+"""The order of samples, warming up, and how long measuring goes on."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from kdtool.bench.latency import latency_of
+from kdtool.core.screen import QUIET
+from kdtool.runtime.turns import Plan, measure, settled
+from timing import IMAGE, Clock, Recorder, Slow
+
+
+def test_models_are_taken_in_turns_forwards_and_backwards() -> None:
+    calls: list[str] = []
+    looks: list[int] = []
+    sessions = [Recorder("A", calls), Recorder("B", calls)]
+    image = np.zeros((1, 3, 4, 4), np.float32)
+    first, second = measure(sessions, [image, image], Plan(2, 64), QUIET, lambda: looks.append(len(calls)))
+    assert "".join(calls) == "ABBA" * 33
+    assert (len(first.samples), len(second.samples), len(first.warmup), first.steady) == (64, 64, 2, None)
+    latency = latency_of(first, 3)
+    assert latency.p50 <= latency.p90 <= max(first.samples)
+    assert latency.p50_ci[0] <= latency.p50 <= latency.p50_ci[1]
+    assert (latency.threads, latency.p99, latency.p99_ci) == (3, None, None)
+    assert len(looks) == 9
+    assert gc.isenabled()
+
+
+def test_warming_up_goes_on_until_times_are_steady(clock: Clock) -> None:
+    slow = Slow(clock, *[0.002] * 4, *[0.001] * 4, 0.0005)
+    (timed,) = measure([slow], [IMAGE], Plan(8, 64), QUIET)
+    assert len(timed.warmup) == 15  # of the last eight one is slow, which no median shows
+    assert (len(timed.samples), timed.steady) == (64, True)
+
+
+def test_warming_up_ends_where_times_never_settle(clock: Clock) -> None:
+    falling = [0.004 * 0.9**number for number in range(60)]
+    (timed,) = measure([Slow(clock, *falling)], [IMAGE], Plan(8, 64), QUIET)
+    assert (len(timed.warmup), timed.steady) == (40, False)
+    assert settled(timed.warmup) is False
+
+
+def test_measuring_goes_on_for_as_long_as_asked(clock: Clock) -> None:
+    (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=0.1), QUIET)
+    assert len(timed.samples) == pytest.approx(200, abs=1)
+    (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=9), QUIET)
+    assert len(timed.samples) == 5000  # no more are kept

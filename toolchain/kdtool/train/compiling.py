@@ -1,0 +1,36 @@
+"""A network translated by torch.compile."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdtool.core.errors import SetupError
+
+
+def compiled(network: nn.Module) -> Callable[[Tensor], Any]:
+    """`network` as torch.compile translates it, for each size of batch alike whichever came first.
+
+    Raises:
+        SetupError: on the first call, where it cannot be translated here.
+    """
+    translated = torch.compile(network, dynamic=False)
+    failures = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+
+    @functools.wraps(network.forward)
+    def forward(images: Tensor) -> Any:
+        try:
+            return translated(images)
+        except failures as error:
+            reason = str(error).strip().splitlines()[0]
+            raise SetupError(
+                f"torch.compile cannot translate the network here: {reason}",
+                "It needs a C++ compiler (Debian: apt-get install g++). Or train without --compile "
+                "(--set teacher.compile=false --set student.compile=false).",
+            ) from error
+
+    return forward
