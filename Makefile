@@ -69,6 +69,7 @@ $(TEST): $(TRAIN) $(WEBTEST)
 
 demo: $(TRAIN)
 	$(BIN)/kdtool run
+	@echo 'kdtool is in $(BIN). For the commands above: . $(BIN)/activate'
 
 check: $(TEST)
 	$(BIN)/ruff check

@@ -80,7 +80,10 @@ def test_the_tutorial_leads_from_photographs_to_a_page(
         done.append(words[0])
     assert done == ["data", "init", "run", "run", "bundle", "verify", "serve"]
     assert "The INT8 step" in (tmp_path / "artifacts" / "photographs" / "report.html").read_text()
-    card = (tmp_path / "artifacts" / "photographs" / "bundle" / "MODEL_CARD.md").read_text()
+    bundle = tmp_path / "artifacts" / "photographs" / "bundle"
+    models = {path.name for path in bundle.glob("model*") if path.suffix != ".config"}
+    assert models == {"model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort"}
+    card = (bundle / "MODEL_CARD.md").read_text()
     assert "- **Model**: CC-BY-4.0" in card
     assert re.search(r"\| model\.onnx \| \d", card)  # the measured accuracy of this very file
 

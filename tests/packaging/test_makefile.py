@@ -39,6 +39,7 @@ def test_without_a_target_make_explains_itself(folder: Path) -> None:
 def test_the_demo_installs_no_test_tools(folder: Path) -> None:
     planned = make(folder, "--dry-run", "demo").stdout
     assert ".venv/bin/kdtool run" in planned
+    assert ". .venv/bin/activate" in planned  # the run ends with the next command, which must be found
     assert "--editable '.[train]'" in planned
     assert "--group test" not in planned
     assert "npm" not in planned

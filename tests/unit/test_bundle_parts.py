@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.bundle import texts
+from kdtool.bundle import texts, webpage
 from kdtool.bundle.checksums import SUMS, differences, part_of, sums
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.made import Made, made
 from kdtool.bundle.onnxfacts import Versions, versions_in
 from kdtool.bundle.options import UNSTATED
+from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.rename import rename_input
 from kdtool.bundle.targets import TARGETS, doubts, examine, take
 from kdtool.core.errors import ModelFileError
@@ -80,12 +83,24 @@ def test_versions_of_other_operator_sets_do_not_count() -> None:
     assert versions_in(made.SerializeToString()).opset == 18
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_ort_file_states_its_operators_and_its_format(tmp_path: Path, opset: int) -> None:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    ort.InferenceSession(model(PLAIN, opset), options, providers=["CPUExecutionProvider"])
+    found = versions_in_ort((tmp_path / "model.ort").read_bytes())
+    assert (found.ir, found.opset) == (0, opset)
+    assert found.ort >= 5
+
+
 @dataclass(frozen=True)
 class File:
     file: str
     kind: str
     ir: int = 8
     opset: int = 18
+    ort: int = 0
     bytes: int = 10_000_000
     made_for: str | None = None
     faster: bool | None = None
@@ -102,8 +117,15 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
         ("android", (FLOAT, INT8), "model.int8.onnx"),
         ("ios", (FLOAT, INT8), "model.onnx"),
         ("ios", (INT8,), ""),
-        ("flutter", (File("model.onnx", "fp32", opset=20), INT8), "model.int8.onnx"),
+        ("flutter", (FLOAT, File("model.int8.onnx", "int8", opset=22)), "model.onnx"),
+        ("react-native", (File("model.onnx", "fp32", ir=9, opset=20),), "model.onnx"),
+        ("react-native", (File("model.onnx", "fp32", opset=21),), ""),
+        ("react-native", (File("model.ort", "ort", ir=0, ort=6),), "model.ort"),
+        ("android", (File("model.ort", "ort", ir=0, ort=7),), ""),
+        ("android", (File("model.ort", "ort", ir=0, ort=6, opset=22),), ""),
         ("web", (File("model.onnx", "fp32", ir=10),), ""),
+        ("web", (FLOAT, INT8), "model.onnx"),
+        ("web", (File("model.onnx", "fp32", ir=10), INT8), "model.int8.onnx"),
         ("python", (FLOAT, INT8), "model.int8.onnx"),
         ("python", (FLOAT, FASTER), "model.int8.onnx"),
         ("python", (FLOAT, SLOWER), "model.onnx"),
@@ -113,6 +135,26 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
 def test_what_to_take(target: str, files: tuple[File, ...], taken: str) -> None:
     chosen = TARGETS[target]
     assert take(chosen, files, examine([chosen], files)) == taken
+
+
+def test_why_a_file_is_not_loaded_is_said() -> None:
+    file = File("model.ort", "ort", ir=11, opset=22, ort=7)
+    (finding,) = examine([TARGETS["android"]], [file])
+    assert not finding.loads
+    assert finding.reasons == (
+        "IR 11, loads up to 10", "opset 22, loads up to 21", ".ort format 7, loads up to 6",
+    )  # fmt: skip
+
+
+def test_what_compat_exports_every_target_loads() -> None:
+    """`kdtool export --compat`, and the default: the advice where a file is too new must help."""
+    from kdtool.cli.export import COMPATIBLE
+    from kdtool.core.recipe import ExportSettings
+
+    for opset in (COMPATIBLE, ExportSettings().opset):
+        files = [File("model.onnx", "fp32", opset=opset)]
+        for finding in examine(TARGETS.values(), files):
+            assert finding.loads, finding
 
 
 def test_a_heavy_file_loads_and_is_doubted() -> None:
@@ -210,3 +252,11 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, line: str) -> None:
 
 def test_markdown_shows_text_as_it_is() -> None:
     assert texts.markdown("a_b|<i>`x`\n") == r"a\_b\|&lt;i&gt;\`x\`\\n"
+
+
+def test_every_module_of_the_page_is_given_out_and_stored() -> None:
+    there = {path.name for path in resources.files("kdtool.bundle").joinpath("web").iterdir()}
+    assert there == {*webpage.STATIC, webpage.INDEX, webpage.WORKER, webpage.MANIFEST}
+    for file in (name for name in webpage.STATIC if name.endswith(".js")):
+        wanted = re.findall(r'^import .* from "\./(.*)";$', webpage.source(file), re.MULTILINE)
+        assert set(wanted) <= set(webpage.STATIC), file

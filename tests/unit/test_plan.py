@@ -15,6 +15,7 @@ from kdtool.train import estimate
 
 NETWORK = {"arch": "timm/test_resnet", "weights": "none"}
 AUGMENT = AugmentSettings(randaugment=2, flip=True)
+STAGES = ("teach", "distill", "export")
 IMAGES = {"train": 100, "validation": 20, "test": 30}
 
 
@@ -25,6 +26,7 @@ def steps(
     cache: str = "disk",
     answer: float = 0.0,
     shared: bool = False,
+    export: bool = False,
 ) -> dict[str, plan.Step]:
     """By name, on a machine that needs 1 s for an augmented picture and `answer` for a forward pass."""
     monkeypatch.setattr(plan, "load_listing", lambda _: type("Listing", (), {"classes": ("a", "b")}))
@@ -36,9 +38,10 @@ def steps(
         data={"size": 32, "cache": cache},
         teacher={**NETWORK, "epochs": 2},
         student={**NETWORK, "epochs": 6, "views": views, "augment": AUGMENT.model_dump()},
+        export={"uint8": export, "ort": export},
     )
     job = Job(RunFolder(tmp_path), recipe, 0, "photographs", QUIET)
-    return {step.name: step for step in plan.make_plan(job, ("teach", "distill"), True, shared)}
+    return {step.name: step for step in plan.make_plan(job, STAGES, True, shared)}
 
 
 def test_views_are_counted_where_they_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,6 +74,11 @@ def test_what_is_not_kept_decoded_takes_time_instead_of_disk(
     assert kept["prepare"].size - anew["prepare"].size == IMAGES["train"] * 32 * 32 * 3
     decoding = 2 * IMAGES["train"] * plan.DECODE_SECONDS
     assert anew["teacher"].seconds - kept["teacher"].seconds == pytest.approx(decoding)
+
+
+def test_each_form_of_an_export_takes_its_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one, three = (steps(monkeypatch, tmp_path, export=export)["export"].size for export in (False, True))
+    assert three == 3 * one > 0
 
 
 def test_augmentation_is_timed_by_doing_it() -> None:

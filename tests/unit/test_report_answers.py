@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from kdtool.core.predictions import Answers, Predictions
 from kdtool.core.statistics import wilson
@@ -166,28 +163,3 @@ def test_a_run_that_was_not_measured_cannot_stand_beside(pair: tuple[Path, Path]
     second.bench.unlink()
     with pytest.raises(UsageError, match=r"has no bench\.json"):
         write_report(first, QUIET, [second])
-
-
-def test_axe_finds_no_violation_and_a_phone_scrolls_in_one_direction(pair: tuple[Path, Path]) -> None:
-    from kdtool.core.run import RunFolder
-    from kdtool.core.screen import QUIET
-    from kdtool.report.stage import write_report
-
-    first, second = (RunFolder(path) for path in pair)
-    page_file = write_report(first, QUIET, [second])
-    axe = (Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*flags, *quiet], timeout=60_000)
-        page = browser.new_page(viewport={"width": 360, "height": 740})
-        requested: list[str] = []
-        page.on("request", lambda request: requested.append(request.url))
-        page.goto(page_file.as_uri())
-        assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
-        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        browser.close()

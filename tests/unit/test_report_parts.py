@@ -171,6 +171,24 @@ def test_a_flat_curve_can_be_drawn() -> None:
     assert all(chart.lines[0].points for chart in curves(flat))
 
 
+def test_labels_from_both_sides_do_not_meet() -> None:
+    """A student and its teacher of nearly one accuracy: the usual case."""
+    points = [
+        Point("Student, distilled", "student fp32", 0.037, 0.996, 0.979, 0.999),
+        Point("Student, INT8", "student int8", 0.037, 0.996, 0.979, 0.999),
+        Point("Teacher, INT8", "teacher int8", 0.075, 0.993, 0.973, 0.998),
+        Point("Teacher", "teacher fp32", 0.075, 0.989, 0.968, 0.996),
+    ]
+    marks = trade_off("T", "GMACs", points).marks
+    assert {mark.anchor for mark in marks} == {"start", "end"}
+    boxes = []
+    for mark in marks:
+        width = 7 * len(mark.name)
+        boxes.append((mark.label_x - (width if mark.anchor == "end" else 0), width, mark.label_y))
+    for (one, width, height), (other, also, below) in itertools.combinations(boxes, 2):
+        assert one + width <= other or other + also <= one or abs(height - below) >= LABEL_GAP
+
+
 def test_no_label_of_a_trade_off_covers_another() -> None:
     models = [Point(f"m{i}", "student fp32", 5.0, 0.9 - i / 1000, 0.85, 0.95) for i in range(5)]
     chart = trade_off("T", "ms", [*models, Point("far", "teacher fp32", 50.0, 0.91, 0.9, 0.93)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import threading
 import urllib.request
 from functools import partial
@@ -124,3 +125,18 @@ def test_the_advice_fits_the_refusal(
         open_server(bundle, "127.0.0.1", 80)
     assert os.strerror(number) in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_browser_that_goes_away_is_no_error(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (bundle / "web" / "large.onnx").open("wb") as stream:
+        stream.truncate(30_000_000)  # more than the system takes from the server at once
+    with open_server(bundle, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.05), daemon=True)
+        thread.start()
+        with socket.create_connection(server.server_address[:2]) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no farewell
+            one.sendall(b"GET /large.onnx HTTP/1.0\r\n\r\n")
+            one.recv(10)
+        server.shutdown()
+        thread.join()
+    assert capfd.readouterr().err == ""

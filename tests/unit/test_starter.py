@@ -30,6 +30,9 @@ def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path
     assert recipe.data.size == 96  # the largest that the photographs have
     assert recipe.student.augment.flip  # six images a class are few
     assert recipe.student.epochs == 100
+    assert recipe.export.uint8  # what a bundle for apps holds
+    assert recipe.export.ort
+    assert "# Training images a class: 4.\n" in path.read_text()
 
 
 def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path: Path) -> None:

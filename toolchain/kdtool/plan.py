@@ -149,8 +149,9 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
     )
+    forms = 1 + recipe.export.uint8 + recipe.export.ort  # of each network, all about as large
     return [
-        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, size),
+        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, forms * size),
         _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size / 4),
         _step(
             job, "bench", f"{images['test']:,} test images, {recipe.bench.runs} latency samples", bench, 1e5

@@ -130,9 +130,13 @@ def test_changed_weights_are_exported_again(unexported: tuple[RunFolder, Prepare
     for name in ("teacher.onnx", "teacher.int8.onnx", "student.onnx"):
         (run.onnx / name).write_bytes(b"of older weights")
 
-    export_models(run, prepared, EXPORT, QUIET)
+    ear = Recorder()
+    export_models(run, prepared, EXPORT, ear)
 
     assert names(run) == EXPORTED
+    (gone,) = [line for line in ear.said if "is gone" in line]
+    assert gone.startswith("export: teacher: its INT8 is gone")
+    assert f"kdtool quantize {run.path}" in gone
     assert open_model(run.onnx_model("teacher")).info is not None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +16,7 @@ from kdtool.core.wording import HEADLINES, result_in_words
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 PLAIN_WIDTH = 120  # of an output that is no terminal
+ANY = 10_000  # columns: more than any table wants
 MISSING = "–"
 VOID = "void"
 PAIRS = 10  # of the five models of a run
@@ -25,18 +27,26 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    console.print(_models(result))
-    console.print(_speed(result))
+    tables = [_models(result), _speed(result)]
     if any(model.throughputs for model in result.models):
-        console.print(_throughput(result))
+        tables.append(_throughput(result))
     if result.differences:
-        console.print(_differences(result))
+        tables.append(_differences(result))
+    for table in tables:
+        console.print(_fitted(table, console))
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
         console.print(printable(sentence), markup=False, highlight=False)
     for note in result.notes:
         console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
+
+
+def _fitted(table: Table, console: Console) -> Table:
+    """Without lines where the terminal is too narrow for them, so that no interval breaks in its middle."""
+    if console.measure(table, options=console.options.update(width=ANY)).maximum > console.width:
+        table.box, table.padding = SIMPLE_HEAD, 0
+    return table
 
 
 def _models(result: BenchResult) -> Table:

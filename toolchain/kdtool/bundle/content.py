@@ -143,6 +143,7 @@ def readme(content: Content) -> str:
         "labels": info.classes,
         "models": models,
         "operators": REDUCED if content.has_operators else "",
+        "quantized": any(model.kind == "int8" for model in models),
         "targets": [
             {
                 "name": target.name,

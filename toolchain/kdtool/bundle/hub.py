@@ -26,6 +26,8 @@ INPUT = "pixel_values"
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 # The loaders choose their class by this word; the graph itself says what the network is.
 LOADED_AS, LOADER = "resnet", "ResNetForImageClassification"
+# Left to itself, transformers.js takes onnx/model_quantized.onnx in a browser: a file that may not be there.
+WEB_DTYPE = "fp32"
 
 
 def write_hub(
@@ -61,6 +63,7 @@ def config(classes: Sequence[str], arch: str, size: int) -> dict[str, Any]:
         "label2id": {name: index for index, name in enumerate(classes)},
         "image_size": size,
         "num_channels": 3,
+        "transformers.js_config": {"dtype": WEB_DTYPE},
         "kdtool": {"arch": arch},
     }
 

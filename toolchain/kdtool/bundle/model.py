@@ -9,6 +9,7 @@ from pathlib import Path
 from kdtool.bundle.about import About
 from kdtool.bundle.made import Made
 from kdtool.bundle.onnxfacts import versions_in
+from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.session import Input, ShippedSession
 from kdtool.bundle.shipped import Kind
 from kdtool.core.files import sha256_bytes
@@ -20,7 +21,8 @@ class ShippedModel:
 
     Attributes:
         web: its address in the page, "" where the page does not offer it.
-        ir, opset: 0 where the format has none.
+        ir, opset, ort: the versions a runtime must know, `ort` that of the .ort format; 0 where the format
+            has none.
         latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
         made_for, faster: of INT8, see `Made`.
     """
@@ -34,6 +36,7 @@ class ShippedModel:
     sha256: str
     ir: int
     opset: int
+    ort: int
     input: Input
     output: str
     accuracy: float | None
@@ -48,7 +51,7 @@ def describe(
 ) -> ShippedModel:
     """The file `path`, with what bench measured of this very file."""
     content = path.read_bytes()
-    versions = versions_in(content) if path.suffix == ".onnx" else None
+    versions = versions_in(content) if path.suffix == ".onnx" else versions_in_ort(content)
     digest = sha256_bytes(content)
     row = about.measured(digest, role, kind.name)
     latency = row.latency_ms if row and not about.void else None
@@ -60,8 +63,9 @@ def describe(
         web=f"models/{kind.file}?v={digest[:12]}" if kind.web else "",
         bytes=len(content),
         sha256=digest,
-        ir=versions.ir if versions else 0,
-        opset=versions.opset if versions else 0,
+        ir=versions.ir,
+        opset=versions.opset,
+        ort=versions.ort,
         input=session.input,
         output=session.output,
         accuracy=row.accuracy if row else None,

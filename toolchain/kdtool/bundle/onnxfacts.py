@@ -13,10 +13,11 @@ STANDARD = (b"", b"ai.onnx")
 
 @dataclass(frozen=True)
 class Versions:
-    """IR version and the version of the standard operators; 0 where the file does not say."""
+    """Of IR and of the standard operators; `ort`: of the .ort format. 0 where the file does not say."""
 
     ir: int
     opset: int
+    ort: int = 0
 
 
 def versions_in(model: bytes) -> Versions:

@@ -12,6 +12,7 @@ import errno
 import ipaddress
 import json
 import socket
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -136,6 +137,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, family: int, address: Any, handler: Any) -> None:
         self.address_family = socket.AddressFamily(family)
         super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away amid an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:  # `::` shall mean every address, as 0.0.0.0 seems to

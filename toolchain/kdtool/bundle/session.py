@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
-from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
-from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+from kdtool.runtime.onnxruntime import answer, load
 
 LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
+AGAIN = "Make the bundle again with: kdtool bundle"
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ORT_MARK = b"ORTM"  # the fifth to eighth byte
 
@@ -59,26 +58,11 @@ class ShippedSession:
         Raises:
             ModelFileError: the model fails on it, or answers something else than one row of finite floats.
         """
-        try:
-            (logits,) = self._session.run([self.output], {self.input.name: tensor})
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelFileError(
-                f"{self.path}: fails on an image of shape {tensor.shape} ({cause_of(error)}).",
-                "Make the bundle again with: kdtool bundle",
-            ) from error
-        if (
-            logits.dtype != np.float32
-            or logits.ndim != 2
-            or len(logits) != 1
-            or not np.isfinite(logits).all()
-        ):
-            raise ModelFileError(
-                f"{self.path}: answered {logits.dtype} of shape {logits.shape} with one image; "
-                "a classifier answers one row of finite float32.",
-                "Make the bundle again with: kdtool bundle",
-            )
-        row: FloatArray = logits[0]
-        return row
+        (row,) = answer(self._session, self.path, (self.input.name, self.output), tensor)
+        if not np.isfinite(row).all():
+            raise ModelFileError(f"{self.path}: answered logits that are no numbers to an image.", AGAIN)
+        result: FloatArray = row
+        return result
 
 
 def open_shipped(path: Path) -> ShippedSession:
@@ -88,13 +72,7 @@ def open_shipped(path: Path) -> ShippedSession:
         ModelFileError: it is not there, broken or hostile, or no image classifier.
     """
     content = read_model(path) if path.suffix == ".onnx" else _bytes(path)
-    try:
-        session = ort.InferenceSession(content, session_options(usable_threads()), providers=list(PROVIDERS))
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelFileError(
-            f"{path}: onnxruntime {ort.__version__} cannot load it ({cause_of(error)}).",
-            "Copy it again, or make the bundle again with: kdtool bundle",
-        ) from error
+    session = load(content, path, usable_threads(), "Copy the bundle again, or make it with: kdtool bundle")
     inputs, outputs = session.get_inputs(), session.get_outputs()
     given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs)
     if len(inputs) == 1 and len(outputs) == 1 and inputs[0].type in TYPES and len(inputs[0].shape) == 4:
@@ -105,7 +83,7 @@ def open_shipped(path: Path) -> ShippedSession:
             return ShippedSession(path, node, str(outputs[0].name), session)
     raise ModelFileError(
         f"{path}: its inputs are {given}; allowed is one of (N, 3, H, W) or (N, H, W, 3).",
-        "Make the bundle again with: kdtool bundle",
+        AGAIN,
     )
 
 

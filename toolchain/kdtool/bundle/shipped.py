@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Kind:
     """One form of a model. `suffix` is that of the run's file after the role.
 
     Attributes:
+        option: of `kdtool export --onnx`, which makes it; "" for what needs none.
         hub: its name under onnx/, where the loaders of Hugging Face look; "" where none would load it.
         web: whether the page offers it.
     """
@@ -31,6 +33,7 @@ class Kind:
     what: str
     hub: str = ""
     web: bool = False
+    option: str = ""
 
 
 KINDS = (
@@ -43,8 +46,9 @@ KINDS = (
         "8-bit input",
         "takes 8-bit pixels, normalizes inside",
         web=True,
+        option="--uint8",
     ),
-    Kind("ort", ".ort", "model.ort", "ORT", "ONNX Runtime's own format, for reduced builds"),
+    Kind("ort", ".ort", "model.ort", "ORT", "ONNX Runtime's own format, for reduced builds", option="--ort"),
 )
 
 
@@ -78,6 +82,21 @@ def sources(run: RunFolder, role: str) -> tuple[Source, ...]:
         if vouched:
             found.append(Source(kind, path))
     return tuple(found)
+
+
+def left_out(run: RunFolder, found: Sequence[Source]) -> str:
+    """Which kinds the run does not have, and the commands that add them; "" where it has them all.
+
+    An export takes the INT8 file of the last one away, so that quantizing comes after it.
+    """
+    there = {source.kind.name for source in found}
+    missing = [kind for kind in KINDS if kind.name not in there]
+    if not missing:
+        return ""
+    options = [kind.option for kind in missing if kind.option]
+    export = [f"kdtool export --onnx {' '.join(options)} {run.path}"] if options else []
+    commands = ", ".join([*export, f"kdtool quantize {run.path}", f"kdtool bundle {run.path}"])
+    return f"without {', '.join(kind.file for kind in missing)}; to add: {commands}"
 
 
 def operators_config(run: RunFolder, role: str) -> Path | None:

@@ -2,9 +2,10 @@
 
     bundle/                 model files, labels, preprocessing, README, MODEL_CARD, infer.py, SHA256SUMS
     bundle/golden/          images, and the pixels and logits that must come out
+    bundle/js/              preprocessing for snippets in JavaScript
     bundle/onnx/            the layout of Hugging Face (with config.json beside)
     bundle/web/             the page
-    bundle.zip              the first two, for an app
+    bundle.zip              the first three, for an app
 
 The bundle is a function of the run's files and the options: no clock, no path.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -33,12 +34,13 @@ from kdtool.bundle.pictures import drawn, photographs
 from kdtool.bundle.place import as_json, copy, link, put
 from kdtool.bundle.runtime import WebRuntime
 from kdtool.bundle.session import open_shipped
-from kdtool.bundle.shipped import REDUCED, Source, operators_config, record_of, sources
+from kdtool.bundle.shipped import REDUCED, Source, left_out, operators_config, record_of, sources
 from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import chosen, examine, require_fit, warn_of_misfits
 from kdtool.bundle.vectors import make_golden
 from kdtool.bundle.webpage import FOLDER as WEB
-from kdtool.bundle.webpage import page_files, page_hash
+from kdtool.bundle.webpage import MODULES, page_files, page_hash
+from kdtool.bundle.webpage import source as page_source
 from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, durable, sha256_file
 from kdtool.core.manifest import Stage
@@ -65,7 +67,7 @@ def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: 
     complete = stage.complete()
     if complete is not None:
         screen.say("bundle: complete, skipped")
-        warn_of_misfits(complete.result["findings"], screen)
+        _say_of(run, found, complete.result["findings"], screen)
         return folder
     _require_ours(folder)
     partial = run.path / f".bundle.{os.getpid()}{PARTIAL}"
@@ -82,12 +84,23 @@ def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: 
     with durable(archive) as path:
         write_zip(path, f"{run.path.resolve().name}-bundle", folder, app)
     stage.seal([*(f"bundle/{name}" for name in names), archive.name], {"findings": findings}, versions_of())
-    size = sum((folder / name).stat().st_size for name in app)
+    sizes = sorted((folder / source.kind.file).stat().st_size / 1e6 for source in found)
     screen.say(
-        f"bundle: {folder}, {size / 1e6:.1f} MB for an app ({archive.stat().st_size / 1e6:.1f} zipped)"
+        f"bundle: {folder}, {archive.name} {archive.stat().st_size / 1e6:.1f} MB; an app takes one of "
+        f"{len(sizes)} model(s), {sizes[0]:.1f} to {sizes[-1]:.1f} MB"
     )
-    warn_of_misfits(findings, screen)
+    _say_of(run, found, findings, screen)
     return folder
+
+
+def _say_of(
+    run: RunFolder, found: Sequence[Source], findings: Sequence[Mapping[str, Any]], screen: Screen
+) -> None:
+    """What the bundle lacks."""
+    missing = left_out(run, found)
+    if missing:
+        screen.say(f"bundle: {missing}")
+    warn_of_misfits(findings, screen)
 
 
 def _fill(
@@ -123,6 +136,8 @@ def _fill(
     put(folder / LABELS, "".join(f"{printable(name)}\n" for name in info.classes))
     put(folder / PREPROCESS, as_json(preprocess_json(info.preprocess)))
     put(folder / INFER, files("kdtool.bundle").joinpath(INFER).read_text("utf-8"))
+    for name in MODULES:
+        put(folder / "js" / name, page_source(name))
     put(folder / texts.CARD, content.card(said))
     put(folder / texts.README, content.readme(said))
     put(folder / RECORD, as_json(content.record(said)))

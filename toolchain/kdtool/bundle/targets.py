@@ -1,8 +1,7 @@
-"""What each kind of app loads. A new target is one line of `TARGETS`.
+"""What each kind of app loads. A new target is one line of `TARGETS`, a new release one of `RELEASES`.
 
-Operator sets and IR versions follow ONNX Runtime's table of compatibility: a release loads every file up
-to its own versions. Where a platform's package lags behind ONNX Runtime, the limit is that of the release
-its package holds.
+A release of ONNX Runtime loads every file up to its own versions. Where a platform's package lags behind,
+the limit is that of the release its package holds.
 """
 
 from __future__ import annotations
@@ -18,12 +17,27 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
+class Loads:
+    """The newest versions that a release loads: of IR, of the standard operators, of the .ort format."""
+
+    ir: int
+    opset: int
+    ort: int
+
+
+# As these releases were seen to refuse and as their table of compatibility says; sources in decision 0035.
+RELEASES = {
+    "1.17": Loads(9, 20, 6),
+    "1.20": Loads(10, 21, 6),
+}
+
+
+@dataclass(frozen=True)
 class Target:
     """One kind of app.
 
     Attributes:
         package: what the app depends on; `release`: of ONNX Runtime inside it, at least.
-        ir, opset: the newest that this release loads.
         megabytes: above which a single model file is a nuisance to download or to ship.
         kinds: what it can run well, best first; `int8` is left out where the platform runs it worse.
         processor: what `kdtool quantize --target` calls its processor; "" where it may be any.
@@ -32,12 +46,15 @@ class Target:
     name: str
     package: str
     release: str
-    ir: int
-    opset: int
     megabytes: int
     kinds: tuple[str, ...]
     processor: str
     note: str
+
+    @property
+    def loads(self) -> Loads:
+        """What its release loads."""
+        return RELEASES[self.release]
 
 
 class Candidate(Protocol):
@@ -54,6 +71,9 @@ class Candidate(Protocol):
 
     @property
     def opset(self) -> int: ...
+
+    @property
+    def ort(self) -> int: ...
 
     @property
     def bytes(self) -> int: ...
@@ -85,30 +105,33 @@ TARGETS = {
     target.name: target
     for target in (
         Target(
-            "android", "com.microsoft.onnxruntime:onnxruntime-android", "1.20", 10, 21, 50,
+            "android", "com.microsoft.onnxruntime:onnxruntime-android", "1.20", 50,
             ("int8", "uint8", "fp32", "ort"), "arm-dotprod",
-            "NNAPI is deprecated: use the default CPU provider or XNNPACK.",
+            "NNAPI is deprecated: use the default CPU provider or XNNPACK. Google Play wants libraries with "
+            "16 KB pages: a recent release has them.",
         ),
         Target(
-            "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 10, 21, 50,
+            "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 50,
             ("fp32", "ort"), "arm-dotprod",
-            "CoreML has no quantize operators: INT8 would run on the CPU alone.",
+            "CoreML has no quantize operators: INT8 would run on the CPU alone. It wants fixed shapes: "
+            "`kdtool export --onnx --fixed-batch`.",
         ),
         Target(
-            "flutter", "onnxruntime (pub.dev)", "1.15", 9, 19, 50,
-            ("int8", "fp32"), "arm-dotprod", "The package lags behind ONNX Runtime.",
+            "flutter", "flutter_onnxruntime (pub.dev)", "1.20", 50,
+            ("int8", "fp32"), "arm-dotprod",
+            "Not the package onnxruntime: its ONNX Runtime is 1.15, and Google Play wants 16 KB pages.",
         ),
         Target(
-            "react-native", "onnxruntime-react-native", "1.17", 9, 20, 50,
+            "react-native", "onnxruntime-react-native", "1.17", 50,
             ("int8", "fp32", "ort"), "arm-dotprod", "The package lags behind ONNX Runtime.",
         ),
         Target(
-            "web", "onnxruntime-web", "1.17", 9, 20, 50,
-            ("fp32",), "web",
-            "Under WebAssembly the quantized model is usually slower: measure it on the page.",
+            "web", "onnxruntime-web", "1.17", 50,
+            ("fp32", "int8"), "web",
+            "Whether INT8 is faster depends on runtime and processor: the page measures both.",
         ),
         Target(
-            "python", "onnxruntime", "1.20", 10, 21, 2000,
+            "python", "onnxruntime", "1.20", 2000,
             ("int8", "uint8", "fp32", "ort"), "", "Raspberry Pi and servers.",
         ),
     )
@@ -132,7 +155,7 @@ def chosen(names: Iterable[str]) -> tuple[Target, ...]:
 
 
 def examine(targets: Iterable[Target], models: Sequence[Candidate]) -> tuple[Finding, ...]:
-    """Whether each target loads each file. An .ort file states no versions (0)."""
+    """Whether each target loads each file."""
     return tuple(_examined(target, model) for target in targets for model in models)
 
 
@@ -180,11 +203,12 @@ def warn_of_misfits(findings: Sequence[Mapping[str, Any]], screen: Screen) -> No
 
 
 def _examined(target: Target, model: Candidate) -> Finding:
-    reasons = []
-    if model.ir > target.ir:
-        reasons.append(f"IR {model.ir}, loads up to {target.ir}")
-    if model.opset > target.opset:
-        reasons.append(f"opset {model.opset}, loads up to {target.opset}")
+    versions = (
+        ("IR", model.ir, target.loads.ir),
+        ("opset", model.opset, target.loads.opset),
+        (".ort format", model.ort, target.loads.ort),
+    )
+    reasons = [f"{name} {asked}, loads up to {limit}" for name, asked, limit in versions if asked > limit]
     loads = not reasons
     if model.bytes > target.megabytes * MEGABYTE:
         reasons.append(f"{model.bytes / MEGABYTE:.1f} MB, more than {target.megabytes}")

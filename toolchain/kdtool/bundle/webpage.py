@@ -15,7 +15,11 @@ from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
 
 FOLDER = "web"
-STATIC = ("app.js", "decode.js", "engine.js", "preprocess.js", "resize.js", "style.css")
+STATIC = (
+    "answer.js", "app.js", "batch.js", "camera.js", "check.js", "client.js", "decode.js", "dom.js",
+    "engine.js", "files.js", "preprocess.js", "resize.js", "state.js", "style.css",
+)  # fmt: skip
+MODULES = ("decode.js", "preprocess.js", "resize.js")  # of those, what is an app's as well
 INDEX, WORKER, MANIFEST = "index.html", "sw.js", "manifest.webmanifest"
 ICONS = {"icon-192.png": 192, "icon-512.png": 512}
 BLUE, WHITE = "#1d4ed8", "#ffffff"

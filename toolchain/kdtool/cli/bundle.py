@@ -55,7 +55,7 @@ def command(
     Hugging Face, and a page that classifies in the browser.
     """
     from kdtool.bundle.options import UNSTATED, Options
-    from kdtool.bundle.runtime import find_runtime
+    from kdtool.bundle.runtime import VERSION, find_runtime
     from kdtool.bundle.stage import write_bundle
     from kdtool.cli.screen import open_screen
     from kdtool.core.comparison import require_run
@@ -71,7 +71,12 @@ def command(
         folder.read_record()  # before the lock, which would make the folder
     runtime = find_runtime(web_runtime)
     if runtime.folder is None:
-        screen.say("onnxruntime-web is not here: the page will load it from its pinned address.")
+        screen.say(
+            "onnxruntime-web is not here: the page will load it from its pinned address. To ship it along: "
+            f"npm install onnxruntime-web@{VERSION}, then again."
+        )
     options = Options(role, targets, photographs, licence or UNSTATED, data_license or UNSTATED)
     with run_lock(folder.path):
-        click.echo(write_bundle(folder, options, runtime, screen))
+        bundle = write_bundle(folder, options, runtime, screen)
+    click.echo(bundle)
+    screen.say(f"Try it: kdtool serve {bundle}. Wherever it is copied to: kdtool verify {bundle}")

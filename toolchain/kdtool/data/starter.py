@@ -90,10 +90,12 @@ def recipe_text(name: str, sight: Sight) -> str:
     augment = least < SOME
     batch = 16 if sight.images < 500 else 32
     title = f"{name}: {sight.classes} classes, {sight.images:,} photographs"
+    fewest = f"{least:,} ({_quoted(rarest)}) to " if least < most else ""
+    spread = f"{fewest}{most:,}" + (f" ({_quoted(commonest)})" if fewest else "")
     lines = [
         "# Written by kdtool init; change what you know better. All fields: kdtool recipes --show paper",
-        f"# {sight.images:,} photographs, {sight.classes} classes. Training images a class: {least:,}",
-        f"# ({_quoted(rarest)}) to {most:,} ({_quoted(commonest)}).",
+        f"# {sight.images:,} photographs, {sight.classes} classes.",
+        f"# Training images a class: {spread}.",
         f"# Shortest sides: {sight.sides[0]} to {sight.sides[2]} pixels, the median {sight.sides[1]}.",
         "",
         f"title = {_quoted(title)}",
@@ -124,7 +126,14 @@ def recipe_text(name: str, sight: Sight) -> str:
     if augment:
         why = f"{least} images of the rarest class are few for a student from scratch"
         lines += ["", f"[student.augment]  # {why}", "crop = 0.6", "flip = true  # not for letters or digits"]
-    lines += ["", "[student.loss]", 'name = "kd"', "temperature = 4.0", ""]
+    lines += ["", "[student.loss]", 'name = "kd"', "temperature = 4.0"]
+    lines += [
+        "",
+        "[export]  # further forms of the models, for kdtool bundle",
+        "uint8 = true  # takes pixels and normalizes them itself",
+        "ort = true  # ONNX Runtime's format, for reduced builds in apps",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -76,6 +76,7 @@ def _export(
         screen.say(f"{NAME}: {role}: complete, skipped")
         return dict(done.result)
     stage.reopen()
+    quantized = run.onnx_model(role, "int8").is_file()
     _remove_outdated(run, role)
     network, info = load_network(run.weights(role))
     info = replace(info, role=role, weights_sha256=network_sha256)
@@ -87,6 +88,8 @@ def _export(
         _remove_outdated(run, role)  # a variant that failed takes what was right along: all or nothing
         raise
     stage.seal(facts["files"], facts, versions_of(VERSIONS))
+    if quantized:
+        screen.say(f"{NAME}: {role}: its INT8 is gone; make it anew: kdtool quantize {run.path}")
     return facts
 
 

@@ -9,6 +9,8 @@ from kdtool.report.axis import Axis, axis
 from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
 
 LABEL_GAP = 16.0
+LABEL_BESIDE = 24.0  # from its mark
+CHARACTER = 7.0  # of a label, in width, at most
 MARK_GAP = 7.0
 
 
@@ -43,7 +45,7 @@ def trade_off(title: str, x_name: str, models: Sequence[Point]) -> Chart:
 
 def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
     """Marks whose labels, on the side with room, are pushed apart until none covers another."""
-    marks = []
+    marks: list[Mark] = []
     middle = (LEFT + WIDTH - RIGHT) / 2
     places = _beside([x.at(model.cost) for model in models])
     for left_side in (True, False):
@@ -53,6 +55,8 @@ def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
         ]
         side.sort(key=lambda pair: -pair[0].accuracy)
         heights = _apart([y.at(model.accuracy) for model, _ in side], TOP + 6, HEIGHT - BOTTOM - 6)
+        if not left_side:
+            heights = _below([(model.name, at) for model, at in side], heights, marks)
         for (model, at), height in zip(side, heights, strict=True):
             marks.append(
                 Mark(
@@ -62,7 +66,7 @@ def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
                     y=y.at(model.accuracy),
                     low=y.at(model.low),
                     high=y.at(model.high),
-                    label_x=at + 24 if left_side else at - 24,
+                    label_x=at + LABEL_BESIDE if left_side else at - LABEL_BESIDE,
                     label_y=height,
                     anchor="start" if left_side else "end",
                 )
@@ -78,6 +82,23 @@ def _beside(places: Sequence[float]) -> list[float]:
             place += MARK_GAP
         moved.append(place)
     return moved
+
+
+def _below(
+    side: Sequence[tuple[str, float]], heights: Sequence[float], others: Sequence[Mark]
+) -> list[float]:
+    """`heights` of labels (name, place of the mark) that end at their marks, in increasing order, each moved
+    down until it covers none of `others`, whose labels begin at theirs."""
+    placed: list[float] = []
+    for (name, at), height in zip(side, heights, strict=True):
+        begin = at - LABEL_BESIDE - CHARACTER * len(name)
+        reaching = [one for one in others if one.label_x + CHARACTER * len(one.name) > begin]
+        height = max(height, placed[-1] + LABEL_GAP if placed else height)
+        for other in sorted(reaching, key=lambda one: one.label_y):
+            if abs(other.label_y - height) < LABEL_GAP:
+                height = other.label_y + LABEL_GAP
+        placed.append(height)
+    return placed
 
 
 def _apart(heights: Sequence[float], top: float, bottom: float) -> list[float]:

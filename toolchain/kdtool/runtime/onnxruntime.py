@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from kdtool.core.errors import ModelFileError
@@ -51,18 +52,50 @@ def open_model(path: Path, threads: int = 0) -> OnnxSession:
     Raises:
         ModelFileError: not there, hostile or broken, or no image classifier.
     """
-    content = read_model(path)
     threads = threads or usable_threads()
-    try:
-        session = ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelFileError(
-            f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).",
-            "Export it again with: kdtool export --onnx",
-        ) from error
+    session = load(read_model(path), path, threads, "Export it again with: kdtool export --onnx")
     input_name, shape = _only_input(path, session)
     info = ModelInfo.from_metadata(dict(session.get_modelmeta().custom_metadata_map), path)
     return OnnxSession(path, info, shape, threads, session, input_name, _output_name(path, session))
+
+
+def load(content: bytes, path: Path, threads: int, hint: str) -> Any:
+    """ONNX Runtime's own session of the bytes of `path`, which were judged before.
+
+    Raises:
+        ModelFileError: it cannot load them.
+    """
+    try:
+        return ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelFileError(
+            f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).", hint
+        ) from error
+
+
+def answer(session: Any, path: Path, names: tuple[str, str], images: npt.NDArray[Any]) -> FloatArray:
+    """The logits (N, K) of N images' input; `names` of input and output.
+
+    Raises:
+        ModelFileError: the model fails on them, or answers something else than float32 (N, K).
+    """
+    given, wanted = names
+    try:
+        (logits,) = session.run([wanted], {given: images})
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelFileError(
+            f"{path}: fails on images of shape {images.shape} ({cause_of(error)}).",
+            "Check that its preprocessing is that of the model, or export it again with: "
+            "kdtool export --onnx",
+        ) from error
+    if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
+        raise ModelFileError(
+            f"{path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
+            "a classifier answers float32 (N, classes).",
+            "Name a model whose output is one row of logits an image.",
+        )
+    result: FloatArray = logits
+    return result
 
 
 @dataclass
@@ -89,22 +122,7 @@ class OnnxSession:
         self._session = None
 
     def _run(self, images: FloatArray) -> FloatArray:
-        try:
-            (logits,) = self._session.run([self._output], {self._input: images})
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelFileError(
-                f"{self.path}: fails on images of shape {images.shape} ({cause_of(error)}).",
-                "Check that its preprocessing is that of the model, or export it again with: "
-                "kdtool export --onnx",
-            ) from error
-        if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
-            raise ModelFileError(
-                f"{self.path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
-                "a classifier answers float32 (N, classes).",
-                "Name a model whose output is one row of logits an image.",
-            )
-        result: FloatArray = logits
-        return result
+        return answer(self._session, self.path, (self._input, self._output), images)
 
 
 def _only_input(path: Path, session: Any) -> tuple[str, tuple[int | None, ...]]:

@@ -9,9 +9,14 @@ const sessions = new Map();
 
 // Bytes from elsewhere are taken only with the hash they were pinned to.
 async function pinned(file) {
-  const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" });
-  if (!answer.ok) throw new Error(`${file.url}: ${answer.status}`);
-  return answer.arrayBuffer();
+  try {
+    const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    return await answer.arrayBuffer();
+  } catch (error) { // no network, or bytes of another hash: the browser does not tell which
+    throw new Error(`The runtime cannot be had from ${file.url} (${error.message}). To make a page that brings it `
+      + `along: npm install onnxruntime-web@${bundle.runtime.version}, then kdtool bundle`);
+  }
 }
 
 async function loadRuntime() {

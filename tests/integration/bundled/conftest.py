@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from PIL import Image
+from playwright.sync_api import Browser
 
+from chromium import chromium, serving
+from kdtool.bundle.options import Options
+from kdtool.bundle.runtime import find_runtime
+from kdtool.bundle.serve import open_server
+from kdtool.bundle.stage import write_bundle
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import DataSettings, Recipe
@@ -132,8 +139,22 @@ def make_bundle_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., R
 @pytest.fixture(scope="session")
 def bundled(make_bundle_run: Callable[..., RunFolder]) -> Path:
     """The folder of a bundle, not to be changed."""
-    from kdtool.bundle.options import Options
-    from kdtool.bundle.runtime import find_runtime
-    from kdtool.bundle.stage import write_bundle
-
     return write_bundle(make_bundle_run(), Options(), find_runtime(), QUIET)
+
+
+@pytest.fixture
+def run(bundled: Path, tmp_path: Path) -> RunFolder:
+    """A copy of the run, bundled already."""
+    return RunFolder(Path(shutil.copytree(bundled.parent, tmp_path / "run")))
+
+
+@pytest.fixture(scope="module")
+def address(bundled: Path) -> Iterator[str]:
+    with serving(open_server(bundled, "127.0.0.1", 0)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser

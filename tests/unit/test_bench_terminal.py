@@ -1,0 +1,46 @@
+"""The tables of a bench on a terminal of the usual 80 columns."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from kdtool.bench.table import print_table
+from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
+from kdtool.core.claim import Thresholds, Verdict
+
+HOST = Host("A CPU", "x86_64", (), 4, 4, 8, None, None, None, None, None, "Linux")
+NAMES = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
+
+
+def printed(width: int) -> list[str]:
+    latency = Latency(12.34, 13.45, (12.34,) * 64, (), 2, p50_ci=(11.23, 13.21), p90_ci=(12.87, 14.56))
+    rows = [
+        ModelResult(
+            name, name.split("-")[0], "fp32", 0.9963, (0.979, 0.999), 269, 1.0075, (0.992, 1.027),
+            21_290_000, 3_663_000_000, 85_140_000, latency, f"{name}.onnx", "0" * 64,
+            latency_ratio=0.4917, latency_ratio_ci=(0.479, 0.507),
+        )
+        for name in NAMES
+    ]  # fmt: skip
+    verdict = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    print_table(BenchResult(HOST, tuple(rows), verdict, None, ()), console)
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_name_and_no_interval_breaks_in_its_middle(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width
+    out = "\n".join(lines)
+    for part in (*NAMES, "(97.9–99.9)", "(99.2–102.7)", "(11.23–13.21)", "(12.87–14.56)", "(47.9–50.7)"):
+        assert out.count(part) >= 1, part
+
+
+def test_there_are_lines_where_they_fit() -> None:
+    assert any("│" in line for line in printed(120))
+    assert not any("│" in line for line in printed(80))

@@ -1,0 +1,29 @@
+// What is put on the page. Whatever comes from a file (class names, paths) is written as text, never as markup.
+
+export const byId = (id) => document.getElementById(id);
+export const percent = (share, digits = 1) => `${(share * 100).toFixed(digits)}\u00a0%`;
+export const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)}\u00a0ms`;
+
+// Control characters and those that turn the direction of writing, spelt out.
+export const visible = (text) => String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu,
+  (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
+
+export function element(tag, text = "", attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  if (text !== "") made.textContent = visible(text);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export const name = (text) => element("bdi", text);
+
+export function table(target, caption, head, rows) {
+  target.replaceChildren(
+    element("caption", caption),
+    element("thead", "", {}, element("tr", "", {}, ...head.map((text) => element("th", text, { scope: "col" })))),
+    element("tbody", "", {}, ...rows.map(([first, ...rest]) => element("tr", "", {},
+      element("th", "", { scope: "row" }, name(first)),
+      ...rest.map((cell) => (cell instanceof Node ? element("td", "", {}, cell) : element("td", cell)))))),
+  );
+}
