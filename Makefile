@@ -17,13 +17,14 @@ WEBTEST := $(VENV)/.installed-webtest
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test web demo check test test-arm64 kill-campaign io-faults cache-edits clean
+.PHONY: help setup setup-test web demo check test test-arm64 test-hub kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    install into $(VENV) and run every stage on the embedded digits'
 	@echo 'make test    install what tests need, check the code and run every test'
 	@echo 'make test-arm64  the device path in an emulated arm64 Debian (as root; long)'
+	@echo 'make test-hub  transformers.js and Optimum load a bundle and answer as kdtool (npm; installs both in build/hub)'
 	@echo 'make check   ruff, mypy and import-linter alone'
 	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
 	@echo 'make setup   install alone'
@@ -82,6 +83,9 @@ test: check
 
 test-arm64: $(TEST)
 	tests/device/arm64.sh $(BIN)/python build/arm64
+
+test-hub: $(WEB)
+	OMP_NUM_THREADS=1 tests/hub/hub.sh $(BIN)/python build/hub
 
 CAMPAIGN := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m
 ROUNDS ?=

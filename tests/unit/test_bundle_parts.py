@@ -222,7 +222,7 @@ def test_the_licence_is_stated_as_the_hub_knows_it(license: str, lines: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("model.onnx", ""), ("golden/a.png", ""), ("onnx/model.onnx", "onnx"), ("web/sw.js", "web")],
+    [("model.onnx", ""), ("golden/a.png", ""), ("hub/onnx/model.onnx", "hub"), ("web/sw.js", "web")],
 )
 def test_each_file_stands_in_one_list(name: str, part: str) -> None:
     assert part_of(name) == part

@@ -39,7 +39,7 @@ def test_other_options_make_another_bundle(run: RunFolder) -> None:
     folder = write_bundle(run, Options(license="CC-BY-4.0", data_license="private"), REMOTE, QUIET)
     assert "- **Model**: CC-BY-4.0" in (folder / "MODEL_CARD.md").read_text()
     assert "- **Training data**: private" in (folder / "MODEL_CARD.md").read_text()
-    assert "\nlicense: cc-by-4.0\n" in (folder / "README.md").read_text()
+    assert "\nlicense: cc-by-4.0\n" in (folder / "hub" / "README.md").read_text()
 
 
 def test_a_folder_of_something_else_is_left_alone(run: RunFolder) -> None:

@@ -28,7 +28,11 @@ from kdtool.core.screen import QUIET
 APP = {
     "model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort", "model.required_operators.config",
     "labels.txt", "preprocess.json", "MODEL_CARD.md", "README.md", "infer.py", "SHA256SUMS", "bundle.json",
-    "config.json", "preprocessor_config.json", "golden/golden.json", "js/preprocess.js",
+    "golden/golden.json", "js/preprocess.js",
+}  # fmt: skip
+HUB = {
+    "hub/README.md", "hub/config.json", "hub/preprocessor_config.json", "hub/preprocess.json",
+    "hub/js/preprocess.js", "hub/onnx/model.onnx", "hub/onnx/model_quantized.onnx",
 }  # fmt: skip
 HOSTILE = ("<script>alert(1)<x>", "a|b *c* [d](e) `f`", "line\nbreak")
 
@@ -40,7 +44,7 @@ def logits_of(model: Path, tensor: np.ndarray) -> np.ndarray:
 
 def test_the_bundle_has_every_part(bundled: Path) -> None:
     files = {path.relative_to(bundled).as_posix() for path in bundled.rglob("*") if path.is_file()}
-    assert files >= APP | {"onnx/model.onnx", "onnx/model_quantized.onnx", "web/index.html", "web/sw.js"}
+    assert files >= APP | HUB | {"web/index.html", "web/sw.js"}
     golden = read_golden(bundled)
     assert len(golden.vectors) == 4 + 5
     assert {vector.label for vector in golden.vectors} == {"red", "green", "blue", ""}
@@ -56,7 +60,7 @@ def test_the_bundle_has_every_part(bundled: Path) -> None:
     assert rule["crop"]["size"] == 16
 
 
-@pytest.mark.parametrize("part", ["", "onnx", "web"])
+@pytest.mark.parametrize("part", ["", "hub", "web"])
 def test_the_checksums_are_those_of_sha256sum(bundled: Path, part: str) -> None:
     done = subprocess.run(
         ["sha256sum", "--check", "--strict", "--quiet", SUMS],
@@ -66,7 +70,7 @@ def test_the_checksums_are_those_of_sha256sum(bundled: Path, part: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     listed = {line.split("  ", 1)[1] for line in (bundled / part / SUMS).read_text().splitlines()}
-    others = ("onnx/", "web/") if not part else ()
+    others = ("hub/", "web/") if not part else ()
     there = {
         path.relative_to(bundled / part).as_posix()
         for path in (bundled / part).rglob("*")
@@ -83,7 +87,7 @@ def test_the_zip_is_the_app_and_verifies_where_it_is_unpacked(
     folder = tmp_path / "run-bundle"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= APP
-    assert not any(name.startswith(("onnx/", "web/")) for name in files)
+    assert not any(name.startswith(("hub/", "web/")) for name in files)
     assert exit_code("verify", folder) == 0
     assert "9 golden images: pixels differ by at most 0 of 255" in capsys.readouterr().out
 
@@ -91,18 +95,22 @@ def test_the_zip_is_the_app_and_verifies_where_it_is_unpacked(
 def test_the_hubs_models_take_pixel_values_and_answer_the_same(bundled: Path) -> None:
     tensor = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float32)
     for hub, own in (("model.onnx", "model.onnx"), ("model_quantized.onnx", "model.int8.onnx")):
-        session = ort.InferenceSession(str(bundled / "onnx" / hub), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            str(bundled / "hub" / "onnx" / hub), providers=["CPUExecutionProvider"]
+        )
         assert [node.name for node in session.get_inputs()] == ["pixel_values"]
         assert [node.name for node in session.get_outputs()] == ["logits"]
         assert np.array_equal(
             session.run(None, {"pixel_values": tensor})[0], logits_of(bundled / own, tensor)
         )
-    config = json.loads((bundled / "config.json").read_text())
+    config = json.loads((bundled / "hub" / "config.json").read_text())
     assert config["id2label"] == {"0": "blue", "1": "green", "2": "red"}
     assert config["label2id"] == {"blue": 0, "green": 1, "red": 2}
     assert config["transformers.js_config"] == {"dtype": "fp32"}  # its default may not be there
-    assert '{ dtype: "q8" }' in (bundled / "README.md").read_text()
-    processor = json.loads((bundled / "preprocessor_config.json").read_text())
+    assert not (bundled / "config.json").exists()  # Optimum would take the model beside it, of another input
+    for readme in (bundled / "README.md", bundled / "hub" / "README.md"):
+        assert '{ dtype: "q8" }' in readme.read_text()
+    processor = json.loads((bundled / "hub" / "preprocessor_config.json").read_text())
     assert processor["size"] == {"shortest_edge": 20}
     assert processor["crop_size"] == {"height": 16, "width": 16}
     assert processor["resample"] == 2
@@ -111,8 +119,10 @@ def test_the_hubs_models_take_pixel_values_and_answer_the_same(bundled: Path) ->
 def test_a_bundle_without_int8_names_no_quantized_file(run: RunFolder) -> None:
     run.onnx_model("student", "int8").unlink()
     folder = write_bundle(run, Options(), REMOTE, QUIET)
-    assert not (folder / "onnx" / "model_quantized.onnx").exists()
-    assert "q8" not in (folder / "README.md").read_text()
+    assert not (folder / "hub" / "onnx" / "model_quantized.onnx").exists()
+    for readme in (folder / "README.md", folder / "hub" / "README.md"):
+        assert "q8" not in readme.read_text()
+        assert "model_quantized" not in readme.read_text()
 
 
 def test_photographs_are_shipped_without_what_a_camera_writes(bundled: Path) -> None:
@@ -146,7 +156,7 @@ def test_a_bundle_on_a_device_without_data_has_drawn_images(run: RunFolder) -> N
 
 def test_hostile_class_names_are_text_everywhere(make_bundle_run: Callable[..., RunFolder]) -> None:
     folder = write_bundle(make_bundle_run(HOSTILE), Options(), REMOTE, QUIET)
-    for page in ("README.md", "MODEL_CARD.md", "web/index.html"):
+    for page in ("README.md", "MODEL_CARD.md", "hub/README.md", "web/index.html"):
         assert "<script>alert" not in (folder / page).read_text(), page
     assert "&lt;script&gt;" in (folder / "MODEL_CARD.md").read_text()
     assert r"a\|b \*c\* \[d\]" in (folder / "MODEL_CARD.md").read_text()

@@ -33,7 +33,9 @@ def test_verify_says_what_it_found(run: RunFolder, capsys: pytest.CaptureFixture
     assert max(found["logits"].values()) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["model.int8.onnx", "golden/photo-1.png", "web/app.js", "onnx/model.onnx"])
+@pytest.mark.parametrize(
+    "name", ["model.int8.onnx", "golden/photo-1.png", "web/app.js", "hub/onnx/model.onnx"]
+)
 def test_a_changed_file_is_found(run: RunFolder, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = run.path / "bundle" / name
     content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""SHA256SUMS, in the format of `sha256sum`: one in the bundle, one in onnx/, one in web/.
+"""SHA256SUMS, in the format of `sha256sum`: one in the bundle, one in hub/, one in web/.
 
 Each is for its own folder, so that app, hub and page can go separate ways and be checked there.
 """
@@ -13,7 +13,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file
 
 SUMS = "SHA256SUMS"
-PARTS = ("", "onnx", "web")
+PARTS = ("", "hub", "web")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 

@@ -138,12 +138,12 @@ def readme(content: Content) -> str:
     values = {
         **common,
         **snippets,
+        "loaders": loaders(content, "`hub/`", "hub"),
         "python": _python(models[0].file, example),
         "title": content.about.title,
         "labels": info.classes,
         "models": models,
         "operators": REDUCED if content.has_operators else "",
-        "quantized": any(model.kind == "int8" for model in models),
         "targets": [
             {
                 "name": target.name,
@@ -159,9 +159,29 @@ def readme(content: Content) -> str:
         "example": example,
         "pixel_tolerance": PIXEL_TOLERANCE,
         "ort_version": ORT_VERSION,
-        "license_yaml": front_matter(content.options.license),
     }
     return texts.render(f"{texts.README}.jinja", values)
+
+
+def hub_readme(content: Content) -> str:
+    """README.md of hub/: what the Hub wants to know, the card, and how to load it."""
+    values = {
+        "license_yaml": front_matter(content.options.license),
+        "card": card(content),
+        "loaders": loaders(content, "this folder", "<this folder>"),
+    }
+    return texts.render(f"{texts.HUB}.jinja", values)
+
+
+def loaders(content: Content, folder: str, path: str) -> str:
+    """How transformers.js and Optimum load hub/, which the text calls `folder` and the code `path`."""
+    values = {
+        "folder": folder,
+        "path": path,
+        "quantized": any(model.kind == "int8" for model in content.models),
+        "size": content.info.preprocess.size,
+    }
+    return texts.render(f"{texts.LOADERS}.jinja", values)
 
 
 def _preprocess_values(preprocess: Preprocess) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The layout in which transformers.js and Optimum load a model unchanged.
+"""hub/: the layout in which transformers.js and Optimum load a model unchanged.
 
 They want the input called `pixel_values`, the classes in config.json and the preprocessing in
 preprocessor_config.json. `CLIPImageProcessor` is the one whose steps are ours: shortest side, centre crop,
-rescale, normalize, with the longer side truncated to an integer.
+rescale, normalize, with the longer side truncated to an integer. Where the crop lies half a pixel off, its
+centre is rounded down, ours to even. A folder of its own: Optimum takes the first model.onnx that it finds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
 
+HUB = "hub"
 INPUT = "pixel_values"
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 # The loaders choose their class by this word; the graph itself says what the network is.
@@ -33,7 +35,7 @@ WEB_DTYPE = "fp32"
 def write_hub(
     folder: Path, info: ModelInfo, golden: Golden, sessions: Mapping[str, tuple[Kind, ShippedSession]]
 ) -> None:
-    """Write onnx/ and the two configurations into the bundle `folder`.
+    """Write hub/onnx/ and the two configurations beside it into the bundle `folder`.
 
     Raises:
         GateError: a file with its input renamed answers otherwise than before.
@@ -41,16 +43,17 @@ def write_hub(
     for file, (kind, session) in sessions.items():
         if not kind.hub:
             continue
-        put(folder / kind.hub, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
+        renamed = folder / HUB / "onnx" / kind.hub
+        put(renamed, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
         pixels = read_npy(folder / FOLDER / golden.vectors[0].pixels)
-        answer = open_shipped(folder / kind.hub).logits(pixels, info.preprocess)
+        answer = open_shipped(renamed).logits(pixels, info.preprocess)
         if not np.array_equal(answer, session.logits(pixels, info.preprocess)):
             raise GateError(
                 f"{kind.hub} answers otherwise than {file} once its input is renamed.",
                 "This is a defect of kdtool: report it with the network's name.",
             )
-    put(folder / CONFIG, as_json(config(info.classes, info.arch, info.preprocess.size)))
-    put(folder / PREPROCESSOR, as_json(preprocessor_config(info.preprocess)))
+    put(folder / HUB / CONFIG, as_json(config(info.classes, info.arch, info.preprocess.size)))
+    put(folder / HUB / PREPROCESSOR, as_json(preprocessor_config(info.preprocess)))
 
 
 def config(classes: Sequence[str], arch: str, size: int) -> dict[str, Any]:

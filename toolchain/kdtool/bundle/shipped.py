@@ -22,7 +22,7 @@ class Kind:
 
     Attributes:
         option: of `kdtool export --onnx`, which makes it; "" for what needs none.
-        hub: its name under onnx/, where the loaders of Hugging Face look; "" where none would load it.
+        hub: its name under hub/onnx/, where the loaders of Hugging Face look; "" where none would load it.
         web: whether the page offers it.
     """
 
@@ -37,8 +37,8 @@ class Kind:
 
 
 KINDS = (
-    Kind("fp32", ".onnx", "model.onnx", "FP32", "float32", hub="onnx/model.onnx", web=True),
-    Kind("int8", ".int8.onnx", "model.int8.onnx", "INT8", "INT8", hub="onnx/model_quantized.onnx", web=True),
+    Kind("fp32", ".onnx", "model.onnx", "FP32", "float32", hub="model.onnx", web=True),
+    Kind("int8", ".int8.onnx", "model.int8.onnx", "INT8", "INT8", hub="model_quantized.onnx", web=True),
     Kind(
         "uint8",
         ".uint8.onnx",

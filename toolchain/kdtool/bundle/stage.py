@@ -3,7 +3,7 @@
     bundle/                 model files, labels, preprocessing, README, MODEL_CARD, infer.py, SHA256SUMS
     bundle/golden/          images, and the pixels and logits that must come out
     bundle/js/              preprocessing for snippets in JavaScript
-    bundle/onnx/            the layout of Hugging Face (with config.json beside)
+    bundle/hub/             the layout of Hugging Face
     bundle/web/             the page
     bundle.zip              the first three, for an app
 
@@ -26,7 +26,7 @@ from kdtool.bundle.about import gather
 from kdtool.bundle.archive import write_zip
 from kdtool.bundle.checksums import PARTS, SUMS, part_of, sums
 from kdtool.bundle.golden import FOLDER as GOLDEN
-from kdtool.bundle.hub import write_hub
+from kdtool.bundle.hub import HUB, write_hub
 from kdtool.bundle.made import made
 from kdtool.bundle.model import describe
 from kdtool.bundle.options import Options
@@ -140,6 +140,9 @@ def _fill(
         put(folder / "js" / name, page_source(name))
     put(folder / texts.CARD, content.card(said))
     put(folder / texts.README, content.readme(said))
+    put(folder / HUB / texts.README, content.hub_readme(said))
+    for name in (PREPROCESS, *(f"js/{module}" for module in MODULES)):
+        link(folder / name, folder / HUB / name)
     put(folder / RECORD, as_json(content.record(said)))
     _web(folder, said, runtime)
     for part in PARTS:

@@ -23,6 +23,7 @@ SNIPPETS = {  # name in the README's template → file
     "web": "web.js.jinja",
 }
 README, CARD = "README.md", "MODEL_CARD.md"
+HUB, LOADERS = "HUB.md", "LOADERS.md"  # hub/README.md, and what the two READMEs have in common
 REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}  # half the filter's width, source pixels
 MISSING = "–"
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
@@ -64,7 +65,7 @@ def yaml(text: str) -> str:
 
 def texts_hash() -> str:
     """SHA-256 of every template."""
-    names = (f"{README}.jinja", f"{CARD}.jinja", *SNIPPETS.values())
+    names = (*(f"{name}.jinja" for name in (README, CARD, HUB, LOADERS)), *SNIPPETS.values())
     return sha256_bytes("".join(_source(name) for name in names).encode())
 
 
