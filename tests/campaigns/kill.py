@@ -25,7 +25,6 @@ from campaigns.operations import Before, intercept
 from campaigns.tiny import arguments, complete, differences, ended, fingerprint, photographs, start, wait
 
 GIVE_UP = 60  # kills of one run at random times, so that the campaign sees many beginnings
-SIDES = ("before", "after")
 STEP = re.compile(r"\d{5}-\d{7}")  # a checkpoint's epoch and step: one kind of point, whichever it is
 
 
@@ -75,16 +74,13 @@ def campaign(rounds: int, command: str, seed: int, folder: Path) -> dict[str, An
     complete(arguments(command, source, folder / "reference"), log, lambda: _tell(folder / "reference", told))
     whole = time.monotonic() - started
     out = folder / "killed"
-    every = [(side, point) for point in dict.fromkeys(told.read_text().splitlines()) for side in SIDES]
+    every = list(dict.fromkeys(told.read_text().splitlines()))
     wanted = min(len(every), -(-2 * rounds // 3))
     chosen = [every[index * len(every) // wanted] for index in range(wanted)]
     state = _Campaign(arguments(command, source, out), out, log, fingerprint(folder / "reference"))
     # In the order in which they are met, so that one run is killed at many; one that has gone past a
     # point, since a killed process had done more than it said, is met by the next run.
-    missed = [
-        f"{side} {point}" for side, point in chosen
-        if not any(_kill_at(state, side, point) for _ in range(2))
-    ]  # fmt: skip
+    missed = [point for point in chosen if not any(_kill_at(state, point) for _ in range(2))]
     of_this_run = 0
     while state.killed_at.total() < rounds:
         alive = of_this_run < GIVE_UP and _kill_within(state, chance.uniform(0, whole))
@@ -112,34 +108,34 @@ def _kill_within(state: _Campaign, seconds: float) -> bool:
     return state.kill(lambda: None, disturb, "any time")
 
 
-def _kill_at(state: _Campaign, side: str, point: str) -> bool:
+def _kill_at(state: _Campaign, point: str) -> bool:
     """Kill the next process where it first comes to `point`."""
 
-    def die(operation: str, name: str) -> None:
-        if _point(operation, name) == point:
+    def die(met: str) -> None:
+        if met == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    around: dict[str, Before] = {own: die if own == side else _ignore for own in SIDES}
-    return state.kill(lambda: intercept(state.out, **around), lambda _: None, f"{side} {point}")
+    return state.kill(lambda: _watch(state.out, die), lambda _: None, point)
 
 
 def _tell(out: Path, place: Path) -> None:
     """Write down every point that this process comes to."""
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def tell(operation: str, name: str) -> None:
-        if name != ".lock":  # written piece by piece, by every process
-            os.write(descriptor, f"{_point(operation, name)}\n".encode())
+    def tell(point: str) -> None:
+        if not point.endswith(" .lock"):  # written piece by piece, by every process
+            os.write(descriptor, f"{point}\n".encode())
 
-    intercept(out, before=tell, after=_ignore)
-
-
-def _point(operation: str, name: str) -> str:
-    return f"{operation} {STEP.sub('…', name)}"
+    _watch(out, tell)
 
 
-def _ignore(operation: str, name: str) -> None:
-    pass
+def _watch(out: Path, met: Callable[[str], None]) -> None:
+    """Call `met` with each point: before an operation, and after one that did not fail."""
+
+    def on(side: str) -> Before:
+        return lambda operation, name: met(f"{side} {operation} {STEP.sub('…', name)}")
+
+    intercept(out, before=on("before"), after=on("after"))
 
 
 def main() -> None:
