@@ -77,7 +77,7 @@ def start(
         UsageError: the run at `out` was trained with settings that this job would change, or it would
             lie among the photographs, or the folder is one of the other kind.
     """
-    from kdtool.train.precision import in_bfloat16, with_precision
+    from kdtool.train.precision import with_precision
 
     name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
@@ -87,7 +87,8 @@ def start(
     if record is None:
         open_recipe = load_recipe(name, overrides)
         recipe = with_precision(open_recipe)
-        chosen = [name for name in open_recipe.without_precision() if in_bfloat16(getattr(recipe, name))]
+        left_open = open_recipe.without_precision()
+        chosen = [name for name in left_open if getattr(recipe, name).precision == "bfloat16"]
         if chosen:
             without = " ".join(f"--set {name}.precision=float32" for name in chosen)
             screen.say(f"Training in bfloat16, which this processor has; without: {without}")

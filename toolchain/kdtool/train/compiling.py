@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +17,15 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Any]:
     Raises:
         SetupError: on the first call, where it cannot be translated here.
     """
-    translated = torch.compile(network, dynamic=False)
-    failures = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+    from torch._dynamo.exc import TorchDynamoException  # not on the way of those who do not compile
+    from torch._inductor.exc import InductorError
 
-    @functools.wraps(network.forward)
+    translated = torch.compile(network, dynamic=False)
+
     def forward(images: Tensor) -> Any:
         try:
             return translated(images)
-        except failures as error:
+        except (TorchDynamoException, InductorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise SetupError(
                 f"torch.compile cannot translate the network here: {reason}",

@@ -21,7 +21,6 @@ from kdtool.train.evaluate import Evaluation, evaluate
 from kdtool.train.objective import Objective, combined, whole_output
 from kdtool.train.optimizer import build_optimizer, learning_rate
 from kdtool.train.order import batches, reseed
-from kdtool.train.precision import in_bfloat16
 from kdtool.train.processes import Processes, processes
 from kdtool.train.signals import StopAsked, graceful_stop
 from kdtool.train.smallmaps import speed_up_small_maps
@@ -77,7 +76,7 @@ def fit(
     samples = len(tasks["train"].split.labels)
     steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
     saved, interval = time.monotonic(), CHECKPOINT_SECONDS
-    half = in_bfloat16(settings)
+    half = settings.precision == "bfloat16"
     forward = compiled(network) if settings.compile else network
 
     with graceful_stop() as stop, screen.bar(title, settings.epochs * steps_per_epoch) as bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kdtool.core.cpu import cpu_has_bfloat16
-from kdtool.core.recipe import NetworkSettings, Precision, Recipe
+from kdtool.core.recipe import Precision, Recipe
 from kdtool.train.processes import processes
 
 
@@ -19,10 +19,6 @@ def has_bfloat16(device: torch.device) -> bool:
 def precision_here() -> Precision:
     """The faster one."""
     return "bfloat16" if has_bfloat16(processes().device) else "float32"
-
-
-def in_bfloat16(settings: NetworkSettings) -> bool:
-    return settings.precision == "bfloat16"
 
 
 def with_precision(recipe: Recipe, like: Recipe | None = None) -> Recipe:

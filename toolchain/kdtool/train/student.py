@@ -84,7 +84,7 @@ def distill(
         parents["features"] = settings.features.model_dump(mode="json")
     elif settings.augment.active:
         parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
-    objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)
+    objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)  # nothing is asked yet
     training = Training(
         "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents
     )
