@@ -35,7 +35,7 @@ from kdtool.bench.latency import latency_of
 from kdtool.core.benchresult import Host, Latency
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
-from kdtool.core.recipe import parse_recipe
+from kdtool.core.recipefile import parse_recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.core.statistics import (

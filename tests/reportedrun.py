@@ -13,7 +13,7 @@ import numpy as np
 from kdtool.core.history import COLUMNS
 from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import load_recipe
+from kdtool.core.recipefile import load_recipe
 from kdtool.core.run import RunFolder
 from kdtool.data.reader import COLUMNS as SAMPLE_COLUMNS
 from kdtool.data.reader import SAMPLES_FILE, pixels_file

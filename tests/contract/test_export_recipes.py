@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from kdtool.arch.network import build, load_network, parameter_count, save_network, two_heads
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import ExportSettings, Recipe, load_recipe, shipped_recipes
+from kdtool.core.recipe import ExportSettings, Recipe
+from kdtool.core.recipefile import load_recipe, shipped_recipes
 from kdtool.export.count import count_onnx
 from kdtool.export.onnx import export_network
 from kdtool.export.parity import BATCHES, check_parity, parity_images, worst

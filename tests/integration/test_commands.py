@@ -327,7 +327,7 @@ def test_imagenet_weights_offline(
 
 
 def test_a_defect_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtool.core.recipe.shipped_recipes", lambda: 1 / 0)
+    monkeypatch.setattr("kdtool.core.recipefile.shipped_recipes", lambda: 1 / 0)
     assert kdtool("recipes") == 1
     err = capsys.readouterr().err
     assert "This is a defect of kdtool" in err

@@ -22,7 +22,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import load_recipe
+from kdtool.core.recipefile import load_recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from kdtool.bench.setup import examine_recipe
 from kdtool.core.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
-from kdtool.core.recipe import Recipe, override_recipe
+from kdtool.core.recipe import Recipe
+from kdtool.core.recipefile import override_recipe
 from kdtool.core.run import RunFolder
 
 STANDARDIZED = {"standardize": True}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import UsageError
-from kdtool.core.recipe import Recipe, override_recipe
+from kdtool.core.recipe import Recipe
+from kdtool.core.recipefile import override_recipe
 from kdtool.core.run import RunFolder
 from kdtool.train.check import check_teacher
 

@@ -25,7 +25,8 @@ from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import Recipe, override_recipe
+from kdtool.core.recipe import Recipe
+from kdtool.core.recipefile import override_recipe
 from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared

@@ -82,7 +82,7 @@ def test_models_of_one_cost_have_their_labels_on_one_side() -> None:
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """Two runs as a device may hold them: run.json, bench.json and predictions.csv."""
-    from kdtool.core.recipe import load_recipe
+    from kdtool.core.recipefile import load_recipe
 
     latency = {"p50": 2.0, "p90": 3.0, "samples": [2.0] * 64, "warmup": [2.0], "threads": 1}
     host = {

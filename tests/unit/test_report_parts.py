@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kdtool.core.errors import DataError, SetupError
 from kdtool.core.history import COLUMNS, History, read_history
 from kdtool.core.predictions import Answers, Predictions
-from kdtool.core.recipe import load_recipe
+from kdtool.core.recipefile import load_recipe
 from kdtool.report.axis import axis
 from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
 from kdtool.report.command import command_of

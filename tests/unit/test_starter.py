@@ -9,7 +9,7 @@ import pytest
 
 from kdtool.cli import main
 from kdtool.core.errors import DataError
-from kdtool.core.recipe import load_recipe
+from kdtool.core.recipefile import load_recipe
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
 from kdtool.data.starter import look, recipe_text

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from kdtool.core.comparison import require_comparison, require_run
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.lock import run_lock
-from kdtool.core.recipe import DataSettings, Recipe, flatten, load_recipe, override_recipe, parse_recipe
+from kdtool.core.recipe import DataSettings, Recipe
+from kdtool.core.recipefile import flatten, load_recipe, override_recipe, parse_recipe
 from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.versions import versions_of

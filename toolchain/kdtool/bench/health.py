@@ -15,7 +15,8 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, sha256_file
 from kdtool.core.lineage import outdated
 from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import Recipe, parse_recipe
+from kdtool.core.recipe import Recipe
+from kdtool.core.recipefile import parse_recipe
 from kdtool.core.run import RunFolder
 
 # first word of a manifest's name → the command that writes it; the others belong to training

@@ -211,7 +211,8 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: S
 
 def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
     """Those of the run's recipe; a device may have no more than the models, without run.json."""
-    from kdtool.core.recipe import BenchSettings, parse_recipe
+    from kdtool.core.recipe import BenchSettings
+    from kdtool.core.recipefile import parse_recipe
 
     if not run.record.is_file() and run.onnx.is_dir():
         return BenchSettings(**changes)

@@ -71,7 +71,7 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
 def _names(recipes: str) -> list[str]:
     """The recipes that --recipes lists, each of which there is."""
     from kdtool.core.errors import UsageError
-    from kdtool.core.recipe import shipped_recipes
+    from kdtool.core.recipefile import shipped_recipes
 
     names = [name.strip() for name in recipes.split(",") if name.strip()]
     if not names:

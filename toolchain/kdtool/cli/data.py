@@ -48,7 +48,7 @@ def check(
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import DataError
-    from kdtool.core.recipe import load_recipe
+    from kdtool.core.recipefile import load_recipe
     from kdtool.data.findings import ways_out
     from kdtool.data.notices import tell
     from kdtool.data.overview import overview

@@ -8,7 +8,8 @@ from typing import Any
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_json
-from kdtool.core.recipe import FeatureSettings, LossSettings, Recipe, StudentSettings, load_recipe
+from kdtool.core.recipe import FeatureSettings, LossSettings, Recipe, StudentSettings
+from kdtool.core.recipefile import load_recipe
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.train.check import check_student

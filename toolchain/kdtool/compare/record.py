@@ -9,7 +9,7 @@ from kdtool.compare.entries import Entry
 from kdtool.compare.trainings import students_folder
 from kdtool.core.comparison import read_students, write_students
 from kdtool.core.errors import UsageError
-from kdtool.core.recipe import flatten, parse_recipe
+from kdtool.core.recipefile import flatten, parse_recipe
 from kdtool.core.run import RunFolder
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdtool.core.benchresult import ModelResult, read_bench
 from kdtool.core.errors import UsageError
-from kdtool.core.recipe import flatten
+from kdtool.core.recipefile import flatten
 from kdtool.core.run import RunFolder
 
 STUDENTS = ("student", "student-int8")

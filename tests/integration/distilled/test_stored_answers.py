@@ -1,0 +1,251 @@
+"""What the teacher answers to the views of a student: stored, asked again, never stale."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kdtool.arch.network import load_network, save_network
+from kdtool.core.errors import Interrupted
+from kdtool.core.files import sha256_file
+from kdtool.core.manifest import read_manifest
+from kdtool.core.recipe import TeacherSettings
+from kdtool.core.run import RunFolder
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.train import answering, shards, softlabels
+from kdtool.train.evaluate import predict
+from kdtool.train.features import OnlineTeacher
+from kdtool.train.stage import training_task
+from kdtool.train.student import distill
+from kdtool.train.teacher import open_teacher, teach
+from pupils import AUGMENT, CNN, CPU, student
+from screens import Recorder
+
+
+def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:
+    """Each view: what is looked up is what the teacher says of the pixels of the batch, mixed or not."""
+    teacher = open_teacher(run, prepared)
+    task = training_task(prepared, student(epochs=4, augment=AUGMENT, views=2), seed=5)
+    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    assert soft.logits["train"].shape == (24, 2, 3)
+    online = OnlineTeacher(teacher.network, teacher.info.preprocess)
+    for epoch in (0, 1, 3):
+        batch = task.batch(np.array([3, 17, 8]), epoch, CPU)
+        assert batch.view == epoch % 2
+        torch.testing.assert_close(soft.answers("train")(batch), online(batch), atol=0, rtol=0)
+
+
+def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared: Prepared) -> None:
+    """A teacher from elsewhere has a mean and std of its own, stored or working along."""
+    network, info = load_network(run.weights("teacher"))
+    other = dataclasses.replace(info.preprocess, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    brought = RunFolder(run.path.parent / "brought")
+    save_network(
+        brought.weights("teacher"), network.state_dict(), dataclasses.replace(info, preprocess=other)
+    )
+    teacher = open_teacher(brought, prepared)
+    task = training_task(prepared, student(augment=AUGMENT), seed=0)
+    batch = task.batch(np.arange(6), 1, CPU)
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(other.normalize(batch.pixels)))
+    soft = softlabels.label(teacher, prepared, task, brought.soft_labels, QUIET)
+    torch.testing.assert_close(soft.answers("train")(batch), expected, atol=1e-4, rtol=1e-4)
+    online = OnlineTeacher(teacher.network, teacher.info.preprocess)
+    torch.testing.assert_close(online(batch), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_interrupted_labelling_goes_on_view_by_view(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = open_teacher(run, prepared)
+    asked = []
+
+    def label(views: int, stop_after: int = 99) -> softlabels.SoftLabels:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            if len(asked) == stop_after:
+                raise KeyboardInterrupt
+            asked.append(options)
+            return predict(*arguments, **options)
+
+        asked.clear()
+        monkeypatch.setattr(softlabels, "predict", counted)
+        task = training_task(prepared, student(epochs=9, augment=AUGMENT, views=views), seed=0)
+        return softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+
+    with pytest.raises(KeyboardInterrupt):
+        label(4, stop_after=3)
+    assert read_manifest(run.soft_labels / "manifest.json") is None
+    parts = sorted(run.soft_labels.glob("train-*.npy"))
+    parts[0].write_bytes(parts[0].read_bytes()[:-1])  # torn: answered anew, by its checksum
+    interrupted = label(4)
+    assert len(asked) == 3, "one that was torn, two that were missing"
+    again = label(4)
+    assert asked == []
+    np.testing.assert_array_equal(again.logits["train"], interrupted.logits["train"])
+    more = label(6)
+    assert len(asked) == 2, "more views: the ones that are there stand"
+    assert len(list(run.soft_labels.glob("train-*.npy"))) == 6
+    np.testing.assert_array_equal(more.logits["train"][:, :4], interrupted.logits["train"])
+    fewer = label(4)
+    assert asked == [], "fewer views: the first of them"
+    np.testing.assert_array_equal(fewer.logits["train"], more.logits["train"][:, :4])
+
+
+def test_a_labelling_that_is_stopped_keeps_every_shard(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, task = open_teacher(run, prepared), training_task(prepared, student(), seed=0)
+    whole = softlabels.label(teacher, prepared, task, run.path / "whole", QUIET)
+    monkeypatch.setattr(shards, "IMAGES", 5)
+    asked = []
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 4:
+            signal.raise_signal(signal.SIGTERM)  # in the middle of the fourth
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(softlabels, "predict", stopping)
+    with pytest.raises(Interrupted, match=r"stopped after 3 of \d+ parts; they are saved") as stopped:
+        softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    assert stopped.value.exit_code == 143
+    assert len(list(run.soft_labels.glob("*.npy"))) == 3
+    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    parts = sum(len(range(0, prepared.counts[split], 5)) for split in softlabels.SPLITS)
+    assert len(asked) == parts + 1 > 7, "each is asked for once, but for the one that was stopped"
+    for split in softlabels.SPLITS:
+        np.testing.assert_allclose(soft.logits[split], whole.logits[split], atol=1e-5)
+        rows = np.array([5, 0, 4, 3, 1])
+        batch = task.batch(rows, 0, torch.device("cpu"))
+        np.testing.assert_array_equal(soft.answers(split)(batch).numpy(), soft.logits[split][rows, 0])
+
+
+def test_views_keep_their_order_beyond_ten_thousand(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their numbers then have five digits, and names sort otherwise."""
+
+    def numbered(network: Any, task: Any, device: Any, epoch: int, images: range, stop: Any) -> Any:
+        return np.full((len(images), 3), epoch, np.float32)
+
+    monkeypatch.setattr(softlabels, "predict", numbered)
+    monkeypatch.setattr(softlabels, "range", lambda views: [*range(9_998, 9_998 + views)], raising=False)
+    task = training_task(prepared, student(epochs=4, augment=AUGMENT), seed=0)
+    soft = softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    assert soft.logits["train"][0, :, 0].tolist() == [9_998, 9_999, 10_000, 10_001]
+
+
+def test_no_more_views_are_answered_than_are_seen(prepared: Prepared) -> None:
+    assert training_task(prepared, student(epochs=2, augment=AUGMENT, views=100), 0).views == 2
+    assert training_task(prepared, student(epochs=9, augment=AUGMENT, views=4), 0).views == 4
+    assert training_task(prepared, student(epochs=9, augment=AUGMENT), 0).views == 9
+    assert training_task(prepared, student(epochs=99, augment=AUGMENT), 0).views == 16
+    assert training_task(prepared, student(epochs=99), 0).views == 1
+    along = student(epochs=99, augment=AUGMENT, features={"name": "reviewkd"})
+    assert training_task(prepared, along, 0).views == 99, "features are asked for in each epoch"
+
+
+@pytest.mark.parametrize("extra", [{}, {"mixup": 0.2, "crop": 0.5}])
+def test_a_student_is_the_same_with_answers_stored_or_asked(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, extra: dict[str, Any]
+) -> None:
+    """Batches of 12 images while training, blocks of 64 and a rest of 24 while storing."""
+    settings = student(epochs=2, batch_size=12, augment={**AUGMENT, **extra})
+    screen = Recorder()
+    distill(run, prepared, settings, 0, screen, tmp_path / "asked")
+    assert any(
+        "the teacher answers in each step, since each view is seen once" in line for line in screen.lines
+    )
+    assert not run.soft_labels.exists()
+    distill(run, prepared, settings, 0, QUIET, tmp_path / "stored", tmp_path / "answers")
+    assert list((tmp_path / "answers").glob("train-*.npy"))
+    asked, stored = (sha256_file(tmp_path / name / "model.safetensors") for name in ("asked", "stored"))
+    assert asked == stored
+    shutil.rmtree(tmp_path / "answers")
+    distill(run, prepared, settings, 0, screen, tmp_path / "asked", tmp_path / "answers")
+    assert screen.said[-1].startswith("student: complete, skipped"), "it is the same student"
+    assert not (tmp_path / "answers").exists(), "nobody learns from them"
+
+
+def test_answers_that_stand_are_taken_though_asking_would_cost_less(
+    run: RunFolder, prepared: Prepared, tmp_path: Path
+) -> None:
+    settings, screen = student(epochs=2, augment=AUGMENT), Recorder()
+    task = training_task(prepared, settings, 0)
+    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    distill(run, prepared, settings, 0, screen, tmp_path / "student")
+    assert "label: complete, skipped." in screen.said
+
+
+def test_what_storing_costs_is_measured(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "seconds_per_image", lambda *_, **__: 0.001)
+    settings = student(epochs=4, augment=AUGMENT, views=2)
+    for view, stored in ((0.0009, True), (0.0011, False)):
+        monkeypatch.setattr(answering, "seconds_per_view", lambda *_, view=view: view)
+        screen, folder = Recorder(), tmp_path / str(view)
+        distill(RunFolder(shutil.copytree(run.path, folder)), prepared, settings, 0, screen)
+        assert RunFolder(folder).soft_labels.exists() == stored
+        said = (
+            "1.0 ms an image: storing 2 views, 1.1 ms each to make, would cost more than asking for 4 epochs"
+        )
+        assert any(said in line for line in screen.lines) != stored
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_an_augmented_student_is_extended_to_what_it_would_have_been(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, views: int
+) -> None:
+    short, long = (student(epochs=epochs, augment=AUGMENT, views=views) for epochs in (2, 4))
+    screen = Recorder()
+    distill(run, prepared, short, 0, QUIET, tmp_path / "grown", tmp_path / "answers")
+    distill(run, prepared, long, 0, screen, tmp_path / "grown", tmp_path / "answers")
+    assert any("resuming in epoch 3" in line for line in screen.lines)
+    distill(run, prepared, long, 0, QUIET, tmp_path / "fresh", tmp_path / "others")
+    grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
+    assert grown == fresh
+
+
+@pytest.mark.parametrize("augment", [AUGMENT, {}])
+def test_another_version_of_torch_answers_anew(
+    run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, augment: dict[str, Any]
+) -> None:
+    task = training_task(prepared, student(augment=augment), 0)
+    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    monkeypatch.setattr(softlabels, "versions_of", lambda names=(): dict.fromkeys(names, "another"))
+    screen = Recorder()
+    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, screen)
+    assert "the teacher's answers to" in screen.said[-1]
+
+
+@pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
+def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
+    def answers(seed: int = 0, views: int = 2, **augment: Any) -> bytes:
+        task = training_task(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
+        teacher = open_teacher(run, prepared)
+        return softlabels.label(teacher, prepared, task, run.soft_labels, QUIET).logits["train"].tobytes()
+
+    before = answers()
+    if change.pop("teacher", False):
+        other = TeacherSettings(arch=CNN, weights="none", epochs=1, lr=1e-3, batch_size=16)
+        teach(run, prepared, other, 1, QUIET)
+    assert answers(**change) != before
+
+
+def test_seeds_may_share_the_views(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
+    settings, places = student(augment=AUGMENT), (tmp_path / "answers",) * 2
+    seen = []
+    for seed, place in enumerate(places):
+        distill(run, prepared, settings, seed, QUIET, tmp_path / str(seed), place, views_seed=7)
+        seen.append(sorted(path.name for path in place.iterdir()))
+    assert seen[0] == seen[1]
+    assert read_manifest(places[0] / "manifest.json").inputs["seed"] == 7
