@@ -6,9 +6,9 @@
 
 NNCF quantizes the float student with its own defaults on the calibration images that kdtool's own INT8 was
 made with: as many as quantize.calibration_images of the run says, chosen from the training split in the same
-way. NNCF is needed by this script alone. All models are in memory at once and take turns (A B B A) in each
-of several runs of one process; medians of each run, not of all samples together, say how well they repeat;
-every sample and warm-up is in the result. Idle machine: nothing else may run.
+way. NNCF is needed by this script alone. All models are in memory at once and take turns (decision 0031) in
+each of several runs of one process; medians of each run, not of all samples together, say how well they
+repeat; every sample and warm-up is in the result. Idle machine: nothing else may run.
 
 Targets: median latency of the INT8 student ≤ 0.30 × the FP32 teacher's and ≤ 1.05 × OpenVINO's INT8
 student's, INT8 loses at most half a point of accuracy, medians repeat within 5 %.
@@ -212,7 +212,8 @@ def main() -> None:
         "protocol": {
             "threads": next(iter(sessions.values())).threads, "repeats": options.repeats,
             "samples_each": [len(one[TEACHER].samples) for one in runs], "warmup": options.warmup,
-            "calibration_images": recipe.quantize.calibration_images, "interleaved": "A B B A",
+            "calibration_images": recipe.quantize.calibration_images,
+            "interleaved": "orders of Williams' design, each with its mirror image",
             "side": prepared.preprocess.size,
         },
         "files": {path.name: sha256_file(path) for path in sorted(run.onnx.glob("*.onnx"))},

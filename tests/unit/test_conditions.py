@@ -12,6 +12,7 @@ from kdtool.bench.doctor import examine_machine
 from kdtool.bench.host import throttled_since_boot, throttling
 from kdtool.bench.notes import stability_notes
 from kdtool.core.benchresult import Latency, Throughput
+from kdtool.core.limits import MOST_SAMPLES
 from machines import MACHINE, levels, pi, write
 
 
@@ -113,6 +114,10 @@ def test_samples_that_raise_doubt() -> None:
         "latency is noisy (p90 over 1.25 × p50): b",
         "warming up did not end in a steady state: a",
         "the two halves of the samples differ: a",
+    ]
+    tiny = Latency(1.0, 1.0, (1.0,) * MOST_SAMPLES, (), 1, steady=True)
+    assert latency_reasons([("tiny", tiny)]) == [
+        "measuring ended with the 100,000 samples that are kept, whatever the minimum duration: tiny"
     ]
 
 

@@ -15,8 +15,10 @@ from kdtool.quant.target import TARGETS, int8_recipe
 RECIPE = int8_recipe("x86-vnni")
 
 
-def trial(drop: float, ms: float | None, method: str = "minmax") -> Trial:
-    return Trial(Choice(RECIPE, method), Accuracy(int(100 - drop), 100), drop, ms, 1000)
+def trial(drop: float, ms: float | None, method: str = "minmax", noise: float = 0.0) -> Trial:
+    """Its latencies are `ms`, with normal noise of that share of it."""
+    samples = () if ms is None else tuple(np.random.default_rng(0).normal(ms, noise * ms, 64).tolist())
+    return Trial(Choice(RECIPE, method), Accuracy(int(100 - drop), 100), drop, 1000, samples)
 
 
 def test_the_fastest_within_the_limit_is_kept() -> None:
@@ -28,6 +30,11 @@ def test_the_fastest_within_the_limit_is_kept() -> None:
 def test_of_equally_fast_ones_the_most_accurate_is_kept() -> None:
     a, b = trial(1, 10.0), trial(0, 10.4)
     assert keep([a, b], 1.0) is b
+    unsure = trial(0, 11.0, noise=0.2)
+    assert unsure.ms > 10.5
+    assert keep([a, unsure], 1.0) is unsure, "slower by more than 5 %, but not with confidence"
+    surely = trial(0, 10.8)
+    assert keep([a, surely], 1.0) is a
 
 
 def test_without_latency_accuracy_decides() -> None:
@@ -43,6 +50,8 @@ def test_if_none_is_within_the_limit_the_most_accurate_goes_on() -> None:
 def test_the_front_is_what_nothing_beats() -> None:
     accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, "mse")
     assert pareto([accurate, fast, beaten, twin]) == [accurate, fast, twin]
+    nearly = trial(0.5, 9.9)
+    assert pareto([accurate, nearly]) == [accurate], "it is not faster beyond what equal models differ by"
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 
 from kdtool.bench.latency import latency_of
+from kdtool.core.limits import MOST_SAMPLES
 from kdtool.core.screen import QUIET
-from kdtool.runtime.turns import Plan, measure, settled
+from kdtool.runtime.turns import Plan, measure, orders, settled
 from timing import IMAGE, Clock, Recorder, Slow
 
 
@@ -19,7 +22,7 @@ def test_models_are_taken_in_turns_forwards_and_backwards() -> None:
     sessions = [Recorder("A", calls), Recorder("B", calls)]
     image = np.zeros((1, 3, 4, 4), np.float32)
     first, second = measure(sessions, [image, image], Plan(2, 64), QUIET, lambda: looks.append(len(calls)))
-    assert "".join(calls) == "ABBA" * 33
+    assert "".join(calls) == ("ABBABAAB" * 17)[: 2 * 66]
     assert (len(first.samples), len(second.samples), len(first.warmup), first.steady) == (64, 64, 2, None)
     latency = latency_of(first, 3)
     assert latency.p50 <= latency.p90 <= max(first.samples)
@@ -47,4 +50,20 @@ def test_measuring_goes_on_for_as_long_as_asked(clock: Clock) -> None:
     (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=0.1), QUIET)
     assert len(timed.samples) == pytest.approx(200, abs=1)
     (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=9), QUIET)
-    assert len(timed.samples) == 5000  # no more are kept
+    assert len(timed.samples) == pytest.approx(18_000, abs=1)
+    (timed,) = measure([Slow(clock, 1e-6)], [IMAGE], Plan(1, 64, seconds=9), QUIET)
+    assert len(timed.samples) == MOST_SAMPLES
+
+
+@pytest.mark.parametrize("models", range(1, 8))
+def test_no_model_has_a_place_or_a_neighbour_of_its_own(models: int) -> None:
+    rounds = orders(models)
+    assert all(later == earlier[::-1] for earlier, later in zip(rounds[::2], rounds[1::2], strict=True))
+    for place in range(models):
+        assert Counter(order[place] for order in rounds) == dict.fromkeys(range(models), 2)
+    inside = Counter(pair for order in rounds for pair in pairwise(order))
+    assert inside == dict.fromkeys(permutations(range(models), 2), 2)
+    line = [model for order in rounds for model in order]
+    between = list(zip(line, [*line[1:], line[0]], strict=True))[models - 1 :: models]
+    after_itself = Counter(first for first, second in between if first == second)
+    assert len(set(after_itself.values())) == 1 and len(after_itself) == models

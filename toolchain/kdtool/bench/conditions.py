@@ -11,6 +11,7 @@ from pathlib import Path
 from kdtool.bench.host import SYS, is_raspberry_pi, read_moment, slowdowns, throttled_since_boot
 from kdtool.core.benchresult import Host, Latency, Throughput
 from kdtool.core.cpu import PROC, is_emulated
+from kdtool.core.limits import MOST_SAMPLES
 from kdtool.runtime.turns import settled
 
 EVERY = 1.0  # seconds between looks, which cost a Raspberry Pi some milliseconds
@@ -123,6 +124,10 @@ def latency_reasons(latencies: Sequence[tuple[str, Latency]]) -> list[str]:
         (
             "the two halves of the samples differ",
             [name for name, latency in latencies if settled(latency.samples) is False],
+        ),
+        (
+            f"measuring ended with the {MOST_SAMPLES:,} samples that are kept, whatever the minimum duration",
+            [name for name, latency in latencies if len(latency.samples) == MOST_SAMPLES],
         ),
     ):
         if names:

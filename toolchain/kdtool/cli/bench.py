@@ -13,6 +13,7 @@ import click
 
 from kdtool.cli.options import json_option
 from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
+from kdtool.core.limits import MOST_SAMPLES, MOST_THREADS
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from kdtool.core.recipe import BenchSettings
     from kdtool.core.screen import Screen
 
-MOST_THREADS = 1024
 QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
@@ -39,7 +39,16 @@ QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
     help="Threads of the runtime; 0 is every processor this process may use.  "
     "[default: bench.threads, and one]",
 )
-@click.option("--runs", type=click.IntRange(64), help="Latency samples a model.  [default: bench.runs]")
+@click.option(
+    "--runs",
+    type=click.IntRange(64, MOST_SAMPLES),
+    help="Latency samples a model, at least.  [default: bench.runs]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600),
+    help="Each series of samples takes at least this long.  [default: bench.seconds]",
+)
 @click.option(
     "--runtime",
     "runtimes",
@@ -83,6 +92,7 @@ def command(
     check: bool,
     threads: int | None,
     runs: int | None,
+    seconds: float | None,
     runtimes: tuple[str, ...],
     quick: bool,
     claim: str | None,
@@ -117,7 +127,14 @@ def command(
     if like is not None and data is None:
         raise UsageError("--like: without effect where no accuracy is measured.", "Add --data DATA.")
     screen = open_screen()
-    given = {"threads": threads, "runs": runs, "claim": claim, "judged": judge, "reference": against}
+    if quick and seconds is not None:
+        raise UsageError(
+            "--quick: has no minimum duration, so --seconds would be ignored.", "Leave one away."
+        )
+    given = {
+        "threads": threads, "runs": runs, "seconds": seconds,
+        "claim": claim, "judged": judge, "reference": against,
+    }  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if threads is not None:
         changes["single_thread"] = False

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kdtool.core.claim import Bound, parse_claim, usual_claim
 from kdtool.core.errors import UsageError
+from kdtool.core.limits import MOST_SAMPLES, MOST_THREADS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -236,11 +237,11 @@ class QuantizeSettings(_Section):
 
 
 class BenchSettings(_Section):
-    threads: int = Field(0, ge=0, description="0: every processor this process may use")
+    threads: int = Field(0, ge=0, le=MOST_THREADS, description="0: every processor this process may use")
     runtimes: tuple[str, ...] = Field(("onnxruntime",), min_length=1, description="what runs the models")
     single_thread: bool = Field(True, description="measure with one thread as well")
     warmup: Count = 10  # at least; it goes on until times are steady
-    runs: Annotated[int, Field(ge=64)] = 100  # a p90 wants at least 64 samples, a p99 662
+    runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 100  # a p90 wants at least 64, a p99 662
     seconds: float = Field(2.0, ge=0, le=3600, description="each series of samples takes at least this long")
     batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
     batches: Annotated[int, Field(ge=6)] = 20  # the median of fewer has no interval

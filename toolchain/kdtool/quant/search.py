@@ -1,7 +1,8 @@
 """The sensible INT8 models, tried: accuracy on validation, latency in turns, and which of them to keep.
 
 Calibration is shared: what was seen of the activations gives the ranges of every method. First the target's
-recipe with each method; then the best method with each variation of the recipe.
+recipe with each method; then the best method with each variation of the recipe. Methods differ in scales
+alone, which no kernel's time depends on, so latency is measured once a recipe.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.screen import Screen
+from kdtool.core.statistics import median_ratio_interval, quantile
 from kdtool.data.reader import Split
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
@@ -27,7 +27,7 @@ from kdtool.quant.target import Int8Recipe
 from kdtool.runtime.onnxruntime import open_model
 
 IMAGES = 1000  # of validation, at most; what is kept is measured again on all of them
-NOISE = 1.05  # latencies nearer than this are taken for equal
+EQUAL = 1.05  # sessions of one model differ by nearly as much (benchmarks/turns.py)
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,26 @@ class Trial:
 
     Attributes:
         drop: points of accuracy lost to the float model, on the images of the search.
-        ms: median latency; None where the model is for another kind of processor.
+        samples: milliseconds of each round, the rounds being those of all trials; none where the model is
+            for another kind of processor.
     """
 
     choice: Choice
     accuracy: Accuracy
     drop: float
-    ms: float | None
     size_bytes: int
+    samples: tuple[float, ...] = ()
+
+    @property
+    def ms(self) -> float | None:
+        """Median latency."""
+        return quantile(self.samples, 0.5) if self.samples else None
+
+    def slower_than(self, other: Trial) -> bool:
+        """By more than models are that are the same, with 95 % confidence."""
+        if not self.samples:
+            return False
+        return median_ratio_interval(self.samples, other.samples)[0] > EQUAL
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -58,26 +70,28 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried and what is kept; `float_ms` is the float model's latency, None as in `Trial`."""
+    """What was tried and what is kept; `float_samples` are the float model's latencies, as in `Trial`."""
 
     trials: tuple[Trial, ...]
     kept: Trial
     images: int
-    float_ms: float | None
+    float_samples: tuple[float, ...] = ()
 
     def table(self) -> list[str]:
         """Lines for a terminal: * marks what nothing else beats in both accuracy and latency."""
         best = pareto(self.trials)
-        head = f"  {'accuracy':>9}  {'points':>7}  {'ms':>8}  {'× float':>7}  {'MB':>6}"
+        head = f"  {'accuracy':>9}  {'points':>7}  {'ms':>7}  {'× float (95 %)':>18}  {'MB':>5}"
         lines = [f"{head}     model"]
         for trial in self.trials:
             ms, faster = "–", "–"
-            if trial.ms is not None and self.float_ms is not None:
-                ms, faster = f"{trial.ms:.2f}", f"{self.float_ms / trial.ms:.2f}"
+            if trial.ms is not None:
+                low, high = median_ratio_interval(self.float_samples, trial.samples)
+                ratio = quantile(self.float_samples, 0.5) / trial.ms
+                ms, faster = f"{trial.ms:.2f}", f"{ratio:.2f} ({low:.2f}–{high:.2f})"
             mark = ("*" if trial in best else " ") + (" → " if trial is self.kept else "   ")
             lines.append(
-                f"  {trial.accuracy.points:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>8}  {faster:>7}  "
-                f"{trial.size_bytes / 1e6:>6.1f}  {mark}{trial.choice}"
+                f"  {trial.accuracy.points:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>7}  {faster:>18}  "
+                f"{trial.size_bytes / 1e6:>5.1f}  {mark}{trial.choice}"
             )
         return lines
 
@@ -121,7 +135,7 @@ def search(
                     continue
                 paths[choice] = path
                 drop = 100 * (before.correct - after.correct) / before.images
-                trials.append(Trial(choice, after, drop, None, path.stat().st_size))
+                trials.append(Trial(choice, after, drop, path.stat().st_size))
 
         attempt([Choice(recipe, method) for method in METHODS])
         if not trials:
@@ -131,10 +145,10 @@ def search(
         if here:
             best = min(trials, key=lambda trial: trial.drop).choice.method
             attempt([Choice(other, best) for other in variations(recipe)])
-            trials, float_ms = _timed(maker, trials, paths, screen)
+            trials, float_samples = _timed(maker, trials, paths, screen)
         else:
-            float_ms = None
-    return Search(tuple(trials), keep(trials, max_drop), before.images, float_ms)
+            float_samples = ()
+    return Search(tuple(trials), keep(trials, max_drop), before.images, float_samples)
 
 
 def keep(trials: Sequence[Trial], max_drop: float) -> Trial:
@@ -142,17 +156,17 @@ def keep(trials: Sequence[Trial], max_drop: float) -> Trial:
     within = [trial for trial in trials if trial.drop <= max_drop]
     if not within:
         return min(trials, key=lambda trial: trial.drop)
-    fastest = min(trial.ms or 0.0 for trial in within)
-    return min((t for t in within if (t.ms or 0.0) <= NOISE * fastest), key=lambda trial: trial.drop)
+    fastest = min(within, key=lambda trial: trial.ms or 0.0)
+    return min((t for t in within if not t.slower_than(fastest)), key=lambda trial: trial.drop)
 
 
 def pareto(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that no other equals in accuracy and latency and beats in one of them."""
+    """Those that no other is as accurate as and faster, or as fast as and more accurate."""
 
     def beaten(trial: Trial) -> bool:
-        own = (trial.drop, trial.ms or 0.0)
         return any(
-            (other.drop, other.ms or 0.0) != own and other.drop <= own[0] and (other.ms or 0.0) <= own[1]
+            (other.drop <= trial.drop and trial.slower_than(other))
+            or (other.drop < trial.drop and not other.slower_than(trial))
             for other in trials
         )
 
@@ -161,15 +175,16 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
 
 def _timed(
     maker: Maker, trials: Sequence[Trial], paths: dict[Choice, Path], screen: Screen
-) -> tuple[list[Trial], float]:
-    """The trials with their latency, all measured in turns with the float model, and its own."""
+) -> tuple[list[Trial], tuple[float, ...]]:
+    """The trials with the latency of their recipes, measured in turns with the float model, and its own."""
+    of_recipe = {trial.choice.recipe: paths[trial.choice] for trial in trials}
     with contextlib.ExitStack() as stack:
-        sessions = [open_model(maker.source), *(open_model(paths[trial.choice]) for trial in trials)]
+        sessions = [open_model(path) for path in (maker.source, *of_recipe.values())]
         for session in sessions:
             stack.callback(session.close)
-        medians = np.median(take_turns(sessions, maker.images.first(1), screen), axis=0)
-    timed = [replace(trial, ms=float(ms)) for trial, ms in zip(trials, medians[1:], strict=True)]
-    return timed, float(medians[0])
+        own, *others = map(tuple, take_turns(sessions, maker.images.first(1), screen).T.tolist())
+    samples = dict(zip(of_recipe, others, strict=True))
+    return [replace(trial, samples=samples[trial.choice.recipe]) for trial in trials], own
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Timing models in turns: what bench reports and quantize chooses by.
 
 Models measured one after the other would share the machine's warming up and slowing down unequally,
-so each round visits all of them, forwards and backwards in turn (A B B A). Raw samples are kept.
+so each round visits all of them, in an order and then its mirror image (A B B A). Raw samples are kept.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import cycle
 from statistics import median
 from typing import Protocol
 
+from kdtool.core.limits import MOST_SAMPLES
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.runtime.session import Session
@@ -23,7 +24,6 @@ CHECK_EVERY = 8  # rounds between looks at the machine
 STEADY = 0.05  # medians of two halves may differ by this share
 WINDOW = 4  # samples below which halves say nothing
 LONGEST_WARMUP = 5  # times the shortest
-MOST_ROUNDS = 5_000  # whatever the minimum duration: samples are kept one by one
 
 
 class Meter(Protocol):
@@ -35,7 +35,10 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """At least `warmup` rounds to warm up, then at least `runs` rounds and `seconds` of them."""
+    """At least `warmup` rounds to warm up, then at least `runs` rounds and `seconds` of them.
+
+    More than `MOST_SAMPLES` are never kept: models so small end before `seconds`.
+    """
 
     warmup: int
     runs: int
@@ -50,6 +53,19 @@ class Timed:
     warmup: tuple[float, ...]
     steady: bool | None
     joules: float | None
+
+
+def orders(models: int) -> list[list[int]]:
+    """The orders of the rounds, over and over: Williams' design, each row followed by its mirror image.
+
+    What ran before changes how long a model takes: its own weights are still in the cache, or those of a
+    large one have driven them out. Over all rounds each model stands in each place, and after each other
+    one, equally often; the mirrored pairs share a drift of the machine equally. Two models: A B B A B A A B.
+    Source: E. J. Williams, Aust. J. Sci. Res. 2 (1949) 149.
+    """
+    zigzag = [place // 2 if place % 2 == 0 else models - 1 - place // 2 for place in range(models)]
+    rows = [[(model + shift) % models for model in zigzag] for shift in range(models)]
+    return [order for row in rows for order in (row, row[::-1])]
 
 
 def measure(
@@ -74,12 +90,12 @@ def measure(
         ModelFileError: a model fails.
     """
     clocks = [_Clock(session, image, meter) for session, image in zip(sessions, images, strict=True)]
-    rounds = count()
+    rounds = enumerate(cycle(orders(len(clocks))))
 
     def visit() -> None:
-        number = next(rounds)
-        for clock in clocks if number % 2 == 0 else reversed(clocks):
-            clock.sample()
+        number, order = next(rounds)
+        for place in order:
+            clocks[place].sample()
         if number % CHECK_EVERY == 0:
             watch()
 
@@ -94,7 +110,7 @@ def measure(
         for clock in clocks:
             clock.begin(plan.warmup)
         started = time.monotonic()
-        for number in range(MOST_ROUNDS):
+        for number in range(MOST_SAMPLES):
             if number >= plan.runs and time.monotonic() - started >= plan.seconds:
                 break
             visit()

@@ -1,0 +1,99 @@
+"""How equal the protocol finds equal models: sessions of one and the same file, measured in turns.
+
+    python benchmarks/turns.py [--copies 5] [--rounds 200] [--repeats 3]
+
+All orders of `kdtool.runtime.turns`, against one order and its mirror image alone (A B C | C B A), where the
+first and the last model follow themselves in half of the rounds and those between never do. A ratio is that
+of a copy's median to the mean of all medians; each repeat opens new sessions. What is left of it with all
+orders is what sessions differ by: no interval over the rounds of one process holds that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from kdtool.arch.network import build
+from kdtool.core.cpu import processor_name
+from kdtool.core.screen import QUIET
+from kdtool.core.threads import usable_threads
+from kdtool.core.versions import versions_of
+from kdtool.export.onnx import export_network
+from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.runtime import turns
+from kdtool.runtime.onnxruntime import open_model
+
+NETWORKS, SIZE, WARMUP = ("timm/mobilenetv2_100", "resnet18"), 96, 10
+
+
+def model(folder: Path, arch: str) -> Path:
+    """An ONNX file of the network with random weights: time does not depend on their values."""
+    torch.manual_seed(0)
+    path = folder / f"{arch.replace('/', '-')}.onnx"
+    path.write_bytes(onnx_bytes(export_network(build(arch, 10, SIZE).eval(), arch, SIZE, 18)))
+    return path
+
+
+def mirrored(models: int) -> list[list[int]]:
+    """One order and its mirror image."""
+    return [list(range(models)), list(range(models))[::-1]]
+
+
+def ratios(path: Path, copies: int, rounds: int) -> list[float]:
+    """Each copy's median to the mean of all."""
+    image = np.zeros((1, 3, SIZE, SIZE), np.float32)
+    with ExitStack() as stack:
+        sessions = [open_model(path) for _ in range(copies)]
+        for session in sessions:
+            stack.callback(session.close)
+        timed = turns.measure(sessions, [image] * copies, turns.Plan(WARMUP, rounds), QUIET)
+    medians = np.array([np.median(one.samples) for one in timed])
+    return [round(float(ratio), 4) for ratio in medians / medians.mean()]
+
+
+def measured(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Both kinds of rounds by turns, so that both see the same machine."""
+    found: dict[str, list[list[float]]] = {"all orders": [], "mirrored": []}
+    for _ in range(options.repeats):
+        found["all orders"].append(ratios(path, options.copies, options.rounds))
+        with patch.object(turns, "orders", mirrored):
+            found["mirrored"].append(ratios(path, options.copies, options.rounds))
+    return {
+        name: {
+            "ratios": each,
+            "mean_by_place": [round(float(mean), 4) for mean in np.mean(each, axis=0)],
+            "largest_difference": round(max(max(one) - min(one) for one in each), 4),
+        }
+        for name, each in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--copies", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        networks = {arch: measured(model(Path(folder), arch), options) for arch in NETWORKS}
+    result = {
+        "size": SIZE,
+        "rounds": options.rounds,
+        "networks": networks,
+        "processor": processor_name(),
+        "threads": usable_threads(),
+        "versions": versions_of(("numpy", "onnxruntime")),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
