@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdtool.quant.histogram import BINS, Extent, Histogram
+from kdtool.quant.histogram import BINS, TINY, Extent, Histogram
 
 values_of = hnp.arrays(
     np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
@@ -46,8 +46,17 @@ def test_every_value_is_counted_near_where_it_lies(values: np.ndarray) -> None:
     assert histogram.counts.sum() == len(values)
     assert (histogram.low, histogram.high) == (min(0, values.min()), max(0, values.max()))
     mean = float(histogram.centres @ histogram.counts) / len(values)
-    tolerance = histogram.width + 1e-5 * float(np.abs(values).max())
+    # A histogram whose bins would be narrower than `TINY` has one.
+    tolerance = max(histogram.width, BINS * TINY) + 1e-5 * float(np.abs(values).max())
     assert mean == pytest.approx(float(values.astype(np.float64).mean()), abs=tolerance)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=values_of)
+def test_every_zero_falls_into_the_bin_of_zero(values: np.ndarray) -> None:
+    before, after = histogram_of([values]), histogram_of([values, np.zeros(7, np.float32)])
+    (changed,) = np.flatnonzero(after.counts - before.counts)
+    assert changed == after.zero
 
 
 def test_memory_is_a_matter_of_bins() -> None:

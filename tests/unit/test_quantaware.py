@@ -56,6 +56,18 @@ def test_activations_lie_on_the_grid_and_zero_is_on_it(int8: Int8, levels: int, 
     assert fake_activation(torch.zeros(1), (-1.0, 3.0), int8).item() == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "symmetric"), [(TensorProto.UINT8, False), (TensorProto.INT8, False), (TensorProto.INT8, True)]
+)
+def test_activations_are_those_that_onnxruntime_makes(kind: int, symmetric: bool) -> None:
+    int8 = Int8(symmetric, False, True, True)
+    values = 3 * torch.rand(4000, generator=torch.Generator().manual_seed(1)) - 0.7
+    faked = fake_activation(values, (values.min().item(), values.max().item()), int8)
+    zero, scale, quantized = quantize_data(values.numpy(), kind, symmetric=symmetric)[:3]
+    expected = (quantized.astype(np.float32) - np.float32(zero)) * scale
+    np.testing.assert_allclose(faked.numpy(), expected, atol=1e-5)
+
+
 def test_what_is_clipped_has_no_slope_and_the_rest_has_that_of_x() -> None:
     x = torch.tensor([-2.0, -0.5, 1.0, 5.0], requires_grad=True)
     fake_activation(x, (-1.0, 3.0), ASYMMETRIC).sum().backward()

@@ -90,10 +90,13 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
     assert sha256_file(run.onnx_model("teacher", "int8")) == first
 
 
-def test_every_layer_runs_in_integers(copy: tuple[RunFolder, Prepared], tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_layer_runs_in_integers(copy: tuple[RunFolder, Prepared], tmp_path: Path, target: str) -> None:
+    """Fused as on the target: ONNX Runtime takes signed activations for integers on ARM alone."""
     run, prepared = copy
-    quantize_models(run, prepared, QUANTIZE, QUIET)
+    quantize_models(run, prepared, QUANTIZE.model_copy(update={"target": target, "max_drop": 10.0}), QUIET)
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.qdqisint8allowed", "1" if target.startswith("arm") else "0")
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
     onnxruntime.InferenceSession(
@@ -104,7 +107,9 @@ def test_every_layer_runs_in_integers(copy: tuple[RunFolder, Prepared], tmp_path
     assert operators["QLinearConv"] == 20
     assert operators["QLinearAdd"] == 8  # the residual connections
     assert operators["QLinearGlobalAveragePool"] == operators["QGemm"] == 1
-    assert not {"Conv", "FusedConv", "Add", "Gemm", "ReduceMean", "GlobalAveragePool"} & set(operators)
+    assert operators["QuantizeLinear"] == operators["DequantizeLinear"] == 1  # of the pixels, of the logits
+    floats = {"Conv", "FusedConv", "Relu", "Add", "Gemm", "ReduceMean", "GlobalAveragePool"}
+    assert not floats & set(operators)
 
 
 def test_nothing_is_left_in_the_current_or_the_temporary_folder(
@@ -315,8 +320,6 @@ def test_every_target_has_a_working_recipe(
     zero_point = next(n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear")
     tensor = next(t for t in model.graph.initializer if t.name == zero_point)
     assert tensor.data_type == getattr(onnx.TensorProto, TARGETS[target].activation.upper())
-    if TARGETS[target].symmetric:
-        assert numpy_helper.to_array(tensor) == 0
 
 
 def test_quantizing_wants_an_intact_export(copy: tuple[RunFolder, Prepared]) -> None:

@@ -62,11 +62,18 @@ class Histogram:
         """(BINS,) the middle of each bin."""
         return self.low + self.width * (np.arange(BINS, dtype=np.float64) + 0.5)
 
+    @property
+    def zero(self) -> int:
+        """The bin that every exact 0 falls into."""
+        return int(self._bins_of(np.zeros(1, np.float32))[0])
+
     def add(self, values: FloatArray) -> None:
         """Count `values`, all of them within the extent."""
+        self.counts[:] += np.bincount(self._bins_of(values.reshape(-1)), minlength=BINS)
+
+    def _bins_of(self, values: FloatArray) -> npt.NDArray[np.intp]:
+        """(N,) values → the bin of each."""
         if self.width < TINY:
-            self.counts[0] += values.size
-            return
-        scaled = (values.reshape(-1) - np.float32(self.low)) * np.float32(1 / self.width)
-        index = np.minimum(scaled.astype(np.intp), BINS - 1)
-        self.counts[:] += np.bincount(index, minlength=BINS)
+            return np.zeros(len(values), np.intp)
+        scaled = (values - np.float32(self.low)) * np.float32(1 / self.width)
+        return np.minimum(scaled.astype(np.intp), BINS - 1)

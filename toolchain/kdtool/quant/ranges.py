@@ -39,25 +39,31 @@ def percentile(histogram: Histogram, symmetric: bool) -> Range:
     return (low, min(high, histogram.high)) if low < high else minmax(histogram, symmetric)
 
 
-def entropy(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001 (the table's signature)
-    """The range [−T, T] ∩ [low, high] whose 256 levels lose least information: argmin KL(P ‖ Q).
+def entropy(histogram: Histogram, symmetric: bool) -> Range:
+    """The range [−T, T] ∩ [low, high] whose levels lose least information: argmin KL(P ‖ Q).
 
     P is the histogram inside, with what is outside added to its edge bins. Q are the counts inside, summed
     over the bins of a level and spread evenly over those of them that are not empty. Source: S. Migacz,
     "8-bit Inference with TensorRT", 2017.
+
+    The bin of 0 counts in neither. 0 is a level of every grid, so zeros lose nothing by quantization, however
+    many ReLU leaves. Spread over their level they would outweigh all other values, and the narrowest range,
+    with the finest level, would win. NVIDIA's pytorch-quantization (`calib/histogram.py`) overwrites the
+    first bin for the same reason.
     """
+    counts = histogram.counts.astype(np.float64)
+    counts[histogram.zero] = 0
     largest = max(abs(histogram.low), abs(histogram.high))
     candidates = [
         (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
     ]
-    return min(candidates, key=lambda candidate: _divergence(histogram, candidate))
+    return min(candidates, key=lambda candidate: _divergence(histogram, counts, candidate, symmetric))
 
 
 def mse(histogram: Histogram, symmetric: bool) -> Range:
     """The extent, shrunk towards 0 until Σ counts · (x − quantized(x))² is least.
 
-    quantized(x) = step · clip(round(x / step)), step = (high − low) / 255, or 2 max(|low|, |high|) / 254
-    for symmetric activations. Zero is always a level.
+    quantized(x) = step · clip(round(x / step)), so that 0 is always a level.
     """
     centres = histogram.centres
 
@@ -66,7 +72,7 @@ def mse(histogram: Histogram, symmetric: bool) -> Range:
         if symmetric:
             high = max(-low, high)
             low = -high
-        step = (high - low) / (LEVELS - 2 if symmetric else LEVELS - 1)
+        step = _step(candidate, symmetric)
         quantized = step * np.round(np.clip(centres, low, high) / step)
         return float(np.dot(histogram.counts, (centres - quantized) ** 2))
 
@@ -83,17 +89,24 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def _divergence(histogram: Histogram, candidate: Range) -> float:
-    """KL(P ‖ Q) of one candidate of `entropy`."""
+def _step(span: Range, symmetric: bool) -> float:
+    """From level to level: (high − low) / 255, or 2 max(|low|, |high|) / 254 for symmetric activations."""
+    low, high = span
+    return 2 * max(-low, high) / (LEVELS - 2) if symmetric else (high - low) / (LEVELS - 1)
+
+
+def _divergence(histogram: Histogram, counts: Counts, candidate: Range, symmetric: bool) -> float:
+    """KL(P ‖ Q) of one candidate of `entropy`, of `counts` in the bins of `histogram`."""
     if histogram.width < TINY:
         return 0.0
     edges = (np.array(candidate) - histogram.low) / histogram.width
     first, last = int(edges[0]), min(int(np.ceil(edges[1])), BINS)
-    inside = histogram.counts[first:last].astype(np.float64)
+    inside = counts[first:last]
     reference = inside.copy()
-    reference[0] += histogram.counts[:first].sum()
-    reference[-1] += histogram.counts[last:].sum()
-    spread = _spread(inside)
+    reference[0] += counts[:first].sum()
+    reference[-1] += counts[last:].sum()
+    levels = np.round(histogram.centres[first:last] / _step(candidate, symmetric))
+    spread = _spread(inside, levels)
     total = spread.sum()
     if not total:
         return float("inf")
@@ -103,9 +116,9 @@ def _divergence(histogram: Histogram, candidate: Range) -> float:
     return float(np.sum(p[used] * np.log(p[used] / q[used])))
 
 
-def _spread(counts: Counts) -> Counts:
-    """Each level's sum, shared evenly by its bins that are not empty."""
-    starts = np.unique(np.arange(LEVELS) * len(counts) // LEVELS)
+def _spread(counts: Counts, levels: Counts) -> Counts:
+    """Each level's sum, shared evenly by its bins that are not empty; `levels` of the bins, rising."""
+    starts = np.flatnonzero(np.diff(levels, prepend=-np.inf))
     sizes = np.diff(np.append(starts, len(counts)))
     filled = counts > 0
     share = np.add.reduceat(counts, starts) / np.maximum(np.add.reduceat(filled, starts, dtype=np.int64), 1)

@@ -99,9 +99,9 @@ class Search:
 def variations(recipe: Int8Recipe) -> list[Int8Recipe]:
     """The recipe with one thing changed: integer types, granularity, form."""
     kinds: list[dict[str, Any]] = [
-        {"activation": "uint8", "weight": "int8", "symmetric": False},
-        {"activation": "uint8", "weight": "uint8", "symmetric": False, "reduce_range": False},
-        {"activation": "int8", "weight": "int8", "symmetric": True},
+        {"activation": "uint8", "weight": "int8"},
+        {"activation": "uint8", "weight": "uint8", "reduce_range": False},
+        {"activation": "int8", "weight": "int8"},
     ]
     own = (recipe.activation, recipe.weight)
     others = [kind for kind in kinds if (kind["activation"], kind["weight"]) != own]

@@ -2,9 +2,13 @@
 
 ONNX Runtime's integer kernels differ by instruction set. U8S8 means unsigned activations and signed
 weights. Without VNNI, x86 multiplies with VPMADDUBSW, whose int16 sums saturate: weights of 7 bits
-(`reduce_range`) avoid that. ARM's dot product wants both signed and symmetric. WebAssembly widens to 16
-bits before it multiplies and sums in 32, so that nothing saturates.
-Source: ONNX Runtime, "Quantize ONNX models", and the documentation of `quantize_static`.
+(`reduce_range`) avoid that. ARM's dot product wants both signed. WebAssembly widens to 16 bits before it
+multiplies and sums in 32, so that nothing saturates.
+
+Weights are symmetric, activations are not: their zero point is added to the bias when the file is loaded. A
+zero point that is the smallest integer makes clipping to 8 bits and ReLU the same, and the ReLU is left out;
+with a zero point of 0 each of them would be computed in float.
+Source: ONNX Runtime, "Quantize ONNX models", the documentation of `quantize_static`, and pull request 11696.
 """
 
 from __future__ import annotations
@@ -57,8 +61,8 @@ TARGETS: Mapping[str, Int8Recipe] = {
             "x86-avx2", "uint8", "int8", True, True, False, "x86 without VNNI saturates at full range"
         ),
         Int8Recipe("x86-vnni", "uint8", "int8", True, False, False, "x86 with VNNI sums in 32 bits"),
-        Int8Recipe("arm-dotprod", "int8", "int8", True, False, True, "ARM's dot product is signed"),
-        Int8Recipe("arm", "int8", "int8", True, False, True, "ARM without dot product; the gain is small"),
+        Int8Recipe("arm-dotprod", "int8", "int8", True, False, False, "ARM's dot product is signed"),
+        Int8Recipe("arm", "int8", "int8", True, False, False, "ARM without dot product; the gain is small"),
         Int8Recipe(
             WEB,
             "uint8",

@@ -28,7 +28,7 @@ class Int8:
     """The integers to simulate; see `kdtool.quant.target.Int8Recipe`.
 
     Attributes:
-        symmetric: activations from −127 to 127 around 0, else from 0 to 255.
+        symmetric: activations from −127 to 127 around 0, else 256 levels from low to high, signed or not.
         reduce_range: weights of 7 bits.
         per_channel: a scale for each output channel of a weight.
         signed_weights: weights lie around 0, else from their smallest to their largest value.
