@@ -123,6 +123,9 @@ def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
     facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
 
     assert facts["float_layers"] == [FAULTY]
+    (back,) = facts["put_back"]
+    assert (back["name"], back["op"]) == (FAULTY, "Conv")
+    assert sum(f"{FAULTY} (Conv, {back['sqnr']:.1f} dB) back to float" in line for line in ear.said) == 1
     assert facts["accuracy_before"] == facts["accuracy_after"] == 1.0
     assert sum("looking for the layers at fault" in line for line in ear.said) == 1
     assert next(line for line in ear.said if "back to float" in line).startswith(
@@ -282,13 +285,14 @@ def test_finetuning_that_makes_it_worse_is_not_kept(run_of: Make) -> None:
     ear = Recorder()
     facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
 
-    assert facts["finetuned"] is False
+    assert (facts["finetuned"], facts["finetuning"]) == (False, None)
     assert facts["float_layers"] == [FAULTY]
     assert facts["accuracy_after"] == 1.0
     assert any("what was before is kept" in line for line in ear.said)
     info = open_model(run.onnx_model("student", "int8")).info
     assert info is not None
     assert info.arch == "resnet18"
+    assert "finetuned" not in info.notes
 
 
 def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Make) -> None:
@@ -302,9 +306,14 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
         return better
 
     ear = Recorder()
-    facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
+    settings = SETTINGS.model_copy(update={"finetune": 2})
+    facts = quantize_models(run, prepared, settings, ear, refine)["student"]
     assert asked == [int8_recipe(int8_target())]
-    assert facts["finetuned"] is True
+    assert (facts["finetuned"], facts["finetuning"]) == (True, "2 epochs")
+    info = open_model(run.onnx_model("student", "int8")).info
+    assert info is not None
+    assert info.notes["finetuned"] == "2 epochs"
+    assert any("student.int8.onnx, fine-tuned (2 epochs), " in line for line in ear.said)
     assert facts["float_layers"] == []
     assert facts["accuracy_after"] == 1.0
     assert any("fine-tuning for INT8" in line for line in ear.said)
@@ -313,5 +322,8 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
     run.quantize_manifest("student").unlink()
     path.write_bytes((run.path / "better.onnx").read_bytes())
     Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
-    assert quantize_models(run, prepared, SETTINGS, QUIET, refine)["student"]["finetuned"] is False
+    ear = Recorder()
+    assert quantize_models(run, prepared, settings, ear, refine)["student"]["finetuned"] is False
     assert len(asked) == 1
+    not_needed = "quantize: student: fine-tuning: not needed, INT8 loses 0.00 points, allowed is 1"
+    assert ear.said.count(not_needed) == 1

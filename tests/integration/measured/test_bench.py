@@ -416,6 +416,26 @@ def test_int8_of_another_processor_is_noted(run: RunFolder, prepared: Prepared) 
     assert "It was made for abacus" in speed
 
 
+def test_a_finetuned_model_is_noted_here_and_beside_other_machines(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = ModelInfo(
+        "student", "tiny", prepared.classes, prepared.preprocess, "int8", notes={"finetuned": "2 epochs"}
+    )
+    run.onnx_model("student", "int8").write_bytes(classifier(info))
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    assert {model.name: model.finetuned for model in result.models if model.finetuned} == {
+        "student-int8": "2 epochs"
+    }
+    note = "student-int8 was fine-tuned for INT8 (2 epochs) and student was not"
+    assert sum(note in said for said in result.notes) == 1
+    assert read_bench(run.bench) == result
+    (tmp_path / "pi.json").write_bytes(run.bench.read_bytes())
+    assert kdtool("bench", "--compare", run.path, tmp_path / "pi.json", "--json") == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [said[:3] for said in notes if note in said] == ["1: ", "2: "]
+
+
 def test_a_torn_bench_is_measured_again(run: RunFolder, prepared: Prepared) -> None:
     bench_run(run, prepared, SETTINGS, QUIET)
     run.bench.write_text("torn")

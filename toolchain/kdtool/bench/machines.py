@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdtool.bench.notes import stability_notes
+from kdtool.bench.notes import finetuned_notes, stability_notes
 from kdtool.bench.table import MISSING
 from kdtool.core.benchresult import BenchResult, Latency, ModelResult, Throughput, read_bench
 from kdtool.core.errors import UsageError
@@ -113,6 +113,7 @@ def read_machines(targets: Sequence[Path]) -> Machines:
             for model in result.models
             if model.target not in (None, result.host.int8_target)
         ]
+        notes += [f"{number}: {note}" for note in finetuned_notes(result.models)]
     return Machines(files, results, tuple(rows), tuple(notes))
 
 
