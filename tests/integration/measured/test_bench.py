@@ -200,6 +200,7 @@ def test_machines_side_by_side(
     assert (student["to_first"], student["same_file"]) == (pytest.approx(2), True)
     assert student["to_first_ci"][0] <= 2 <= student["to_first_ci"][1]
     assert (found["student", 1]["to_first"], found["student", 3]["p50_ms"]) == (None, None)
+    assert (found["student", 3]["to_reference"], found["student", 3]["to_reference_ci"]) == (None, None)
     assert (found["teacher", 2]["same_file"], found["teacher", 2]["to_first"]) == (False, None)
     notes = " ".join(content["notes"])
     assert "teacher: 2 measured another file than 1." in notes
@@ -241,6 +242,9 @@ def test_throughput_of_machines_side_by_side(
         assert (here["images_to_reference"], here["batch"]) == (1.0, 2)
         assert there["images_to_first"] == pytest.approx(3)
         assert there["images_to_first_ci"][0] <= 3 <= there["images_to_first_ci"][1]
+    student = read_bench(run.bench).model("student")
+    for threads, ends in ((2, student.latency_ratio_ci), (1, student.other_threads[0].ratio_ci)):
+        assert tuple(found["student", 1, threads]["to_reference_ci"]) == ends
     assert found["teacher", 2, 4]["to_first"] == pytest.approx(1)
     assert found["teacher", 2, 1]["to_first"] == pytest.approx(5)  # one thread against one
     assert found["student", 2, 4]["images_to_first"] is None  # batches of another size
