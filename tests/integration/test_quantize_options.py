@@ -97,6 +97,57 @@ def graph_of(faulty: bool) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
 
 
+def transformer() -> onnx.ModelProto:
+    """A colour in, its class out; in its product of two activations one value leaves no levels to the others.
+
+    As in a transformer, which layer normalization tells it for, products alone are quantized.
+    """
+    weights = {
+        "w1": np.eye(3), "w2": np.eye(3), "huge": np.float32(HUGE), "one": np.ones(3), "zero": np.zeros(3),
+    }  # fmt: skip
+    integers = {
+        "last": [2],
+        "sides": [1, 2],
+        "pad": [0, 0, 0, 0, 1, 0],
+        "begin": [0],
+        "end": [3],
+        "axis": [1],
+    }
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["g"], name="pool"),
+        helper.make_node("Flatten", ["g"], ["p"], name="flatten"),
+        helper.make_node("MatMul", ["p", "w1"], ["e"], name="embed"),
+        helper.make_node("Unsqueeze", ["e", "last"], ["q"], name="query"),
+        helper.make_node("Pad", ["q", "pad", "huge"], ["qh"], name="outlier"),
+        helper.make_node("ReduceMax", ["q", "sides"], ["k"], name="key", keepdims=1),
+        helper.make_node("MatMul", ["qh", "k"], ["s"], name="scores"),
+        helper.make_node("Slice", ["s", "begin", "end", "axis"], ["t"], name="cut"),
+        helper.make_node("Flatten", ["t"], ["f"], name="flat"),
+        helper.make_node("LayerNormalization", ["f", "one", "zero"], ["n"], name="norm"),
+        helper.make_node("MatMul", ["n", "w2"], ["logits"], name="head"),
+    ]
+    constants = [
+        numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()
+    ]
+    constants += [numpy_helper.from_array(np.array(value), name) for name, value in integers.items()]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def export(run: RunFolder, model: onnx.ModelProto) -> None:
+    """`model` as the run's student."""
+    info = ModelInfo("student", "resnet18", CLASSES, PREPROCESS)
+    path, manifest = run.onnx_model("student"), run.export_manifest("student")
+    path.write_bytes(onnx_bytes(model, info))
+    Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+
+
 @pytest.fixture
 def run_of(tmp_path: Path) -> Callable[[bool], tuple[RunFolder, Prepared]]:
     """A run that holds an exported student and its data alone."""
@@ -105,10 +156,7 @@ def run_of(tmp_path: Path) -> Callable[[bool], tuple[RunFolder, Prepared]]:
         run = RunFolder(tmp_path / "run")
         prepared = prepare(run.data)
         run.onnx.mkdir()
-        info = ModelInfo("student", "resnet18", CLASSES, PREPROCESS)
-        path, manifest = run.onnx_model("student"), run.export_manifest("student")
-        path.write_bytes(onnx_bytes(graph_of(faulty), info))
-        Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+        export(run, graph_of(faulty))
         return run, prepared
 
     return make
@@ -123,6 +171,9 @@ def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
     facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
 
     assert facts["float_layers"] == [FAULTY]
+    (back,) = facts["put_back"]
+    assert (back["name"], back["op"]) == (FAULTY, "Conv")
+    assert sum(f"{FAULTY} (Conv, {back['sqnr']:.1f} dB) back to float" in line for line in ear.said) == 1
     assert facts["accuracy_before"] == facts["accuracy_after"] == 1.0
     assert sum("looking for the layers at fault" in line for line in ear.said) == 1
     assert next(line for line in ear.said if "back to float" in line).startswith(
@@ -136,6 +187,15 @@ def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
         t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 4
     }
     assert floats == {"w2"}
+
+
+def test_a_product_of_activations_goes_back_to_float_as_well(run_of: Make) -> None:
+    """A transformer's attention has no weights and is quantized all the same."""
+    run, prepared = run_of(False)
+    export(run, transformer())
+    facts = quantize_models(run, prepared, SETTINGS, QUIET)["student"]
+    assert facts["float_layers"] == ["scores"]
+    assert facts["accuracy_before"] == facts["accuracy_after"] == 1.0
 
 
 def test_no_more_layers_than_allowed_go_back(run_of: Make) -> None:
@@ -231,11 +291,9 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
 def test_int8_of_a_model_for_old_runtimes_is_one_too(run_of: Make, target: str) -> None:
     """The quantizer raises neither the operator set nor the IR, and wants no operators of its own."""
     run, prepared = run_of(False)
-    path, manifest = run.onnx_model("student"), run.export_manifest("student")
     older = graph_of(False)
     older.opset_import[0].version = 17
-    path.write_bytes(onnx_bytes(older, ModelInfo("student", "resnet18", CLASSES, PREPROCESS)))
-    Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
+    export(run, older)
     quantize_models(run, prepared, SETTINGS.model_copy(update={"target": target}), QUIET)
     model = onnx.load(run.onnx_model("student", "int8"))
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
@@ -282,13 +340,14 @@ def test_finetuning_that_makes_it_worse_is_not_kept(run_of: Make) -> None:
     ear = Recorder()
     facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
 
-    assert facts["finetuned"] is False
+    assert (facts["finetuned"], facts["finetuning"]) == (False, None)
     assert facts["float_layers"] == [FAULTY]
     assert facts["accuracy_after"] == 1.0
     assert any("what was before is kept" in line for line in ear.said)
     info = open_model(run.onnx_model("student", "int8")).info
     assert info is not None
     assert info.arch == "resnet18"
+    assert "finetuned" not in info.notes
 
 
 def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Make) -> None:
@@ -302,9 +361,14 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
         return better
 
     ear = Recorder()
-    facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
+    settings = SETTINGS.model_copy(update={"finetune": 2})
+    facts = quantize_models(run, prepared, settings, ear, refine)["student"]
     assert asked == [int8_recipe(int8_target())]
-    assert facts["finetuned"] is True
+    assert (facts["finetuned"], facts["finetuning"]) == (True, "2 epochs")
+    info = open_model(run.onnx_model("student", "int8")).info
+    assert info is not None
+    assert info.notes["finetuned"] == "2 epochs"
+    assert any("student.int8.onnx, fine-tuned (2 epochs), " in line for line in ear.said)
     assert facts["float_layers"] == []
     assert facts["accuracy_after"] == 1.0
     assert any("fine-tuning for INT8" in line for line in ear.said)
@@ -313,5 +377,8 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
     run.quantize_manifest("student").unlink()
     path.write_bytes((run.path / "better.onnx").read_bytes())
     Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
-    assert quantize_models(run, prepared, SETTINGS, QUIET, refine)["student"]["finetuned"] is False
+    ear = Recorder()
+    assert quantize_models(run, prepared, settings, ear, refine)["student"]["finetuned"] is False
     assert len(asked) == 1
+    not_needed = "quantize: student: fine-tuning: not needed, INT8 loses 0.00 points, allowed is 1"
+    assert ear.said.count(not_needed) == 1

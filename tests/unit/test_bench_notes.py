@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kdtool.bench.notes import accuracy_notes, latency_notes, target_notes
+from kdtool.bench.notes import accuracy_notes, finetuned_notes, latency_notes, target_notes
 from machines import MACHINE
 from measurements import model
 
@@ -53,3 +53,15 @@ def test_notes_on_int8_made_for_another_processor() -> None:
     assert "student-int8 was quantized for abacus, this machine is x86-avx2" in note
     assert "its accuracy and its speed are those on x86-avx2 alone" in note
     assert "kdtool quantize --target x86-avx2" in note
+
+
+def test_a_model_that_was_finetuned_is_not_compared_in_silence() -> None:
+    tuned = replace(model("student-int8"), finetuned="2 epochs")
+    assert finetuned_notes([model("student"), model("student-int8")]) == []
+    (note,) = finetuned_notes([model("teacher"), model("student"), tuned])
+    assert note == (
+        "student-int8 was fine-tuned for INT8 (2 epochs) and student was not: what they answer otherwise "
+        "comes of that training and of 8 bits together."
+    )
+    (note,) = finetuned_notes([tuned])
+    assert "and the float model was not" in note

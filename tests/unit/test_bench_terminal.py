@@ -1,12 +1,16 @@
-"""The tables of a bench on a terminal of the usual 80 columns."""
+"""The tables of a bench, and of several beside each other, on a terminal of the usual 80 columns."""
 
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from kdtool.bench.machines import read_machines
+from kdtool.bench.machinestable import print_machines
 from kdtool.bench.table import print_table
 from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
 from kdtool.core.claim import Thresholds, Verdict
@@ -15,7 +19,7 @@ HOST = Host("A CPU", "x86_64", (), 4, 4, 8, None, None, None, None, None, "Linux
 NAMES = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
 
 
-def printed(width: int) -> list[str]:
+def measured() -> BenchResult:
     latency = Latency(12.34, 13.45, (12.34,) * 64, (), 2, p50_ci=(11.23, 13.21), p90_ci=(12.87, 14.56))
     rows = [
         ModelResult(
@@ -26,10 +30,22 @@ def printed(width: int) -> list[str]:
         for name in NAMES
     ]  # fmt: skip
     verdict = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
-    stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
-    print_table(BenchResult(HOST, tuple(rows), verdict, None, ()), console)
-    return stream.getvalue().splitlines()
+    return BenchResult(HOST, tuple(rows), verdict, None, ())
+
+
+def terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+
+
+def shown_by(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def printed(width: int) -> list[str]:
+    console = terminal(width)
+    print_table(measured(), console)
+    return shown_by(console)
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -44,3 +60,16 @@ def test_no_name_and_no_interval_breaks_in_its_middle(width: int) -> None:
 def test_there_are_lines_where_they_fit() -> None:
     assert any("│" in line for line in printed(120))
     assert not any("│" in line for line in printed(80))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_machines_side_by_side_have_the_interval_of_every_ratio(width: int, tmp_path: Path) -> None:
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path in files:
+        path.write_text(json.dumps(measured().to_json()))
+    console = terminal(width)
+    print_machines(read_machines(files), console)
+    lines = shown_by(console)
+    assert max(map(len, lines)) <= width
+    if width > 80:
+        assert sum("(47.9–50.7)" in line for line in lines) == 2 * len(NAMES)

@@ -121,6 +121,19 @@ def test_images_of_another_size_are_a_model_error(tmp_path: Path) -> None:
         session.run(np.ones((1, 3, 5, 5), np.float32))
 
 
+def test_a_failure_while_running_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime writes what it raises to standard error as well, in colours, past Python's streams."""
+    content = model(("N", 3, "H", "W"))
+    content.graph.initializer.append(numpy_helper.from_array(np.array([-1, 48]), "shape"))
+    content.graph.node[1].CopyFrom(helper.make_node("Reshape", ["float", "shape"], ["pooled"]))
+    content.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((48, 2), np.float32), "weight"))
+    session = open_model(saved(tmp_path, content))
+    assert session.run(np.ones((2, 3, 4, 4), np.float32)).shape == (2, 2)
+    with pytest.raises(ModelFileError, match=r"fails on images of shape \(1, 3, 5, 5\)"):
+        session.run(np.ones((1, 3, 5, 5), np.float32))
+    assert capfd.readouterr().err == ""
+
+
 def test_answers_that_are_no_rows_of_logits_are_a_model_error(tmp_path: Path) -> None:
     content = model(outputs=("flat2",))
     content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["flat2"]))

@@ -11,10 +11,14 @@ from kdtool.core.recipefile import load_recipe, override_recipe, parse_recipe, s
 
 
 def test_a_search_ignores_no_calibration_in_silence() -> None:
-    with pytest.raises(
-        UsageError, match="calibration entropy would be ignored: leave it at minmax, or search=false"
-    ):
-        load_recipe("paper", ["quantize.search=true", "quantize.calibration=entropy"])
+    changes = ["quantize.search=true", "quantize.calibration=entropy"]
+    with pytest.raises(UsageError, match="calibration entropy would be ignored: leave it at minmax") as error:
+        load_recipe("paper", changes)
+    assert error.value.hint is not None
+    assert "kdtool quantize --no-search" in error.value.hint
+    with pytest.raises(UsageError, match=r"2 field\(s\) are wrong") as error:
+        load_recipe("paper", [*changes, "student.epochs=0"])
+    assert error.value.hint == "All fields with their defaults: kdtool recipes --show paper"
 
 
 def test_the_default_recipe_is_the_papers() -> None:

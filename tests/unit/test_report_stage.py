@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from kdtool.core.errors import UsageError
+from kdtool.core.files import sha256_file
 from kdtool.core.manifest import Stage
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
@@ -281,6 +282,35 @@ def test_throughput_has_a_table_of_its_own(run: RunFolder) -> None:
     run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
     html, _ = page_of(run)
     assert "412.2" not in html
+
+
+def test_how_an_int8_model_was_made_is_said_beside_its_answers(run: RunFolder) -> None:
+    _, outline = page_of(run)
+    text = " ".join("".join(outline.text).split())
+    assert "fine-tuned for INT8 (" not in text
+    assert "Layers that stayed float" not in text
+
+    run.onnx.mkdir()
+    path = run.onnx_model("student", "int8")
+    path.write_bytes(b"a model")
+    back = [{"name": "conv<1>", "op": "Conv", "sqnr": 3.14}, {"name": "head", "op": "Gemm", "sqnr": 9.0}]
+    stage = Stage("quantize", run.onnx, {}, run.quantize_manifest("student").name)
+    stage.seal([path.name], {"put_back": back}, {})
+    content = json.loads(run.bench.read_text())
+    (row,) = [row for row in content["models"] if row["name"] == "student-int8"]
+    row |= {"finetuned": "2 epochs", "sha256": sha256_file(path)}
+    run.bench.write_text(json.dumps(content))
+    _, outline = page_of(run)
+    step = " ".join("".join(outline.text).split()).split("The INT8 step")[-1]
+    teacher, student = step.split("Student, distilled")[:2]
+    assert "The INT8 model was fine-tuned for INT8 (2 epochs) and the float one was not" in student
+    assert "have 8 bits: conv<1> (Conv, 3.1 dB), head (Gemm, 9.0 dB)." in student
+    assert "fine-tuned" not in teacher
+
+    path.write_bytes(b"another model, not measured yet")
+    stage.seal([path.name], {"put_back": back}, {})
+    _, outline = page_of(run)
+    assert "Layers that stayed float" not in "".join(outline.text)
 
 
 def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:

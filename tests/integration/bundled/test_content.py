@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import helper
 from PIL import Image
 
 from bundles import REMOTE, exit_code
@@ -24,6 +27,7 @@ from kdtool.core.claim import Thresholds, Verdict
 from kdtool.core.files import sha256_file
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runtime.stated import stated_by_onnx
 
 APP = {
     "model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort", "model.required_operators.config",
@@ -162,6 +166,23 @@ def test_hostile_class_names_are_text_everywhere(make_bundle_run: Callable[..., 
     assert r"a\|b \*c\* \[d\]" in (folder / "MODEL_CARD.md").read_text()
     assert len((folder / "labels.txt").read_text().splitlines()) == 3
     assert set(json.loads((folder / "bundle.json").read_text())["labels"]) == set(HOSTILE)
+
+
+def test_a_finetuned_model_is_told_from_the_others(run: RunFolder) -> None:
+    said = "model.int8.onnx was fine-tuned for INT8 (2 epochs) and the float model was not"
+    card = run.path / "bundle" / "MODEL_CARD.md"
+    assert said not in card.read_text()
+    info = stated_by_onnx(run.onnx_model("student"))
+    tuned = onnx.load(run.onnx_model("student", "int8"))
+    helper.set_model_props(tuned, replace(info, notes={"finetuned": "2 epochs"}).to_metadata())
+    onnx.save(tuned, run.onnx_model("student", "int8"))
+    folder = write_bundle(run, Options(), REMOTE, QUIET)
+    assert f"- **Fine-tuning**: {said}" in card.read_text()
+    for name in ("bundle.json", "web/bundle.json"):
+        told = json.loads((folder / name).read_text())
+        assert [text[: len(said)] for term, text in told["card"]["facts"] if term == "Fine-tuning"] == [said]
+        tuned = {model["file"]: model["finetuned"] for model in told["models"] if model["finetuned"]}
+        assert tuned == {"model.int8.onnx": "2 epochs"}
 
 
 @pytest.mark.parametrize("void", [(), ("the processor is emulated",)], ids=["counts", "void"])

@@ -200,6 +200,7 @@ def test_machines_side_by_side(
     assert (student["to_first"], student["same_file"]) == (pytest.approx(2), True)
     assert student["to_first_ci"][0] <= 2 <= student["to_first_ci"][1]
     assert (found["student", 1]["to_first"], found["student", 3]["p50_ms"]) == (None, None)
+    assert (found["student", 3]["to_reference"], found["student", 3]["to_reference_ci"]) == (None, None)
     assert (found["teacher", 2]["same_file"], found["teacher", 2]["to_first"]) == (False, None)
     notes = " ".join(content["notes"])
     assert "teacher: 2 measured another file than 1." in notes
@@ -241,6 +242,9 @@ def test_throughput_of_machines_side_by_side(
         assert (here["images_to_reference"], here["batch"]) == (1.0, 2)
         assert there["images_to_first"] == pytest.approx(3)
         assert there["images_to_first_ci"][0] <= 3 <= there["images_to_first_ci"][1]
+    student = read_bench(run.bench).model("student")
+    for threads, ends in ((2, student.latency_ratio_ci), (1, student.other_threads[0].ratio_ci)):
+        assert tuple(found["student", 1, threads]["to_reference_ci"]) == ends
     assert found["teacher", 2, 4]["to_first"] == pytest.approx(1)
     assert found["teacher", 2, 1]["to_first"] == pytest.approx(5)  # one thread against one
     assert found["student", 2, 4]["images_to_first"] is None  # batches of another size
@@ -414,6 +418,26 @@ def test_int8_of_another_processor_is_noted(run: RunFolder, prepared: Prepared) 
     (speed,) = [note for note in result.notes if "student-int8 is" in note]
     assert speed.startswith(f"On {result.host}, ")
     assert "It was made for abacus" in speed
+
+
+def test_a_finetuned_model_is_noted_here_and_beside_other_machines(
+    run: RunFolder, prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = ModelInfo(
+        "student", "tiny", prepared.classes, prepared.preprocess, "int8", notes={"finetuned": "2 epochs"}
+    )
+    run.onnx_model("student", "int8").write_bytes(classifier(info))
+    result = bench_run(run, prepared, SETTINGS, QUIET)
+    assert {model.name: model.finetuned for model in result.models if model.finetuned} == {
+        "student-int8": "2 epochs"
+    }
+    note = "student-int8 was fine-tuned for INT8 (2 epochs) and student was not"
+    assert sum(note in said for said in result.notes) == 1
+    assert read_bench(run.bench) == result
+    (tmp_path / "pi.json").write_bytes(run.bench.read_bytes())
+    assert kdtool("bench", "--compare", run.path, tmp_path / "pi.json", "--json") == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [said[:3] for said in notes if note in said] == ["1: ", "2: "]
 
 
 def test_a_torn_bench_is_measured_again(run: RunFolder, prepared: Prepared) -> None:

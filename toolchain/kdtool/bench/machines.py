@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdtool.bench.notes import stability_notes
+from kdtool.bench.notes import finetuned_notes, stability_notes
 from kdtool.bench.table import MISSING
 from kdtool.core.benchresult import BenchResult, Latency, ModelResult, Throughput, read_bench
 from kdtool.core.errors import UsageError
@@ -25,6 +25,7 @@ class Row:
         machine: its number, from 1.
         same_file: whether the file is that of the first machine that measured a model of this name.
         p50_ms, …: None where they are void.
+        to_reference, to_reference_ci: median latency / that of the reference on the same machine.
         to_first, to_first_ci: median latency / that of the first machine with the very same file, whose
             samples are others: the interval divides the ends of both, and is on the safe side. Threads
             asked for are held against threads asked for, one thread against one.
@@ -46,6 +47,7 @@ class Row:
     to_reference: float | None
     to_first: float | None
     to_first_ci: Interval | None
+    to_reference_ci: Interval | None = None
     batch: int | None = None
     images_per_s: float | None = None
     images_per_s_ci: Interval | None = None
@@ -113,6 +115,7 @@ def read_machines(targets: Sequence[Path]) -> Machines:
             for model in result.models
             if model.target not in (None, result.host.int8_target)
         ]
+        notes += [f"{number}: {note}" for note in finetuned_notes(result.models)]
     return Machines(files, results, tuple(rows), tuple(notes))
 
 
@@ -161,6 +164,7 @@ def _row(
     base = None
     if number != first[0] and same and counts and not first[1].void:
         base = _same_threads(first[2], latency, asked=asked)
+    ratio_ci = model.latency_ratio_ci if asked else latency.ratio_ci
     row = Row(
         model=model.name,
         machine=number,
@@ -176,6 +180,7 @@ def _row(
         to_reference=latency.p50 / beside[0].p50 if beside else None,
         to_first=latency.p50 / base[0].p50 if base else None,
         to_first_ci=_quotient(latency.p50_ci, base[0].p50_ci) if base else None,
+        to_reference_ci=ratio_ci if beside else None,
     )
     if offline is None:
         return row

@@ -11,6 +11,7 @@ from kdtool.bench.table import (
     MISSING,
     PLAIN_WIDTH,
     VOID,
+    fitted,
     milliseconds_cell,
     per_second_cell,
     plain_table,
@@ -24,10 +25,11 @@ def print_machines(machines: Machines, console: Console | None = None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    console.print(_hosts(machines))
-    console.print(_latencies(machines))
+    tables = [_hosts(machines), _latencies(machines)]
     if any(row.batch for row in machines.rows):
-        console.print(_throughputs(machines))
+        tables.append(_throughputs(machines))
+    for table in tables:
+        console.print(fitted(table, console))
     for note in machines.notes:
         console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
 
@@ -64,7 +66,7 @@ def _latencies(machines: Machines) -> Table:
             str(row.threads),
             share_cell(row.accuracy, row.accuracy_ci),
             *([VOID] * 3 if void else [milliseconds_cell(*pair) for pair in times]),
-            share_cell(row.to_reference, None),
+            share_cell(row.to_reference, row.to_reference_ci),
             share_cell(row.to_first, row.to_first_ci),
         )
         last = row.model

@@ -1,4 +1,4 @@
-"""What a reader of the figures must know: small test splits, noisy clocks, INT8 that does not pay."""
+"""What a reader of the figures must know: small test splits, noisy clocks, what INT8 models are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from kdtool.core.benchresult import Host, ModelResult
 from kdtool.core.cpu import INT8_WORTH_IT
 from kdtool.core.statistics import median_ratio_interval
+from kdtool.core.wording import finetuned_in_words
 
 WIDE = 0.02  # half an interval of accuracy
 
@@ -33,14 +34,18 @@ def latency_notes(models: Sequence[ModelResult], host: Host) -> list[str]:
     threads = max((model.latency_ms.threads for model in models), default=0)
     if threads > host.usable:
         notes.append(f"{threads} threads shared the {host.usable} processors this process may use.")
-    floats = {
-        (model.role, model.runtime): model for model in models if model.precision == "fp32" and model.role
-    }
     for model in models:
-        twin = floats.get((model.role or "", model.runtime))
+        twin = _float_twin(model, models)
         if model.precision == "int8" and twin is not None:
             notes += _worth_it(model, twin, host)
     return notes
+
+
+def _float_twin(model: ModelResult, models: Sequence[ModelResult]) -> ModelResult | None:
+    """The float model of the same role, by the same runtime."""
+    key = (model.role, model.runtime)
+    same = [other for other in models if other.precision == "fp32" and (other.role, other.runtime) == key]
+    return same[-1] if same and model.role else None
 
 
 def _worth_it(model: ModelResult, twin: ModelResult, host: Host) -> list[str]:
@@ -97,3 +102,14 @@ def target_notes(models: Sequence[ModelResult], host: Host) -> list[str]:
         for model in models
         if model.target not in (None, here)
     ]
+
+
+def finetuned_notes(models: Sequence[ModelResult]) -> list[str]:
+    """About INT8 models whose weights are not those of the float one."""
+    notes = []
+    for model in models:
+        if model.finetuned:
+            twin = _float_twin(model, models)
+            float_model = twin.name if twin else "the float model"
+            notes.append(finetuned_in_words(model.name, float_model, model.finetuned))
+    return notes

@@ -14,7 +14,14 @@ from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.bench.costs import Cost, costs_of
 from kdtool.bench.host import read_host
 from kdtool.bench.latency import latency_against, throughput_against
-from kdtool.bench.notes import accuracy_notes, latency_notes, stability_notes, start_notes, target_notes
+from kdtool.bench.notes import (
+    accuracy_notes,
+    finetuned_notes,
+    latency_notes,
+    stability_notes,
+    start_notes,
+    target_notes,
+)
 from kdtool.bench.pairs import differences_of, gain_of
 from kdtool.bench.protocol import Candidate, Measured, measure_in_turns
 from kdtool.core.benchresult import BenchResult, Host, ModelResult
@@ -111,6 +118,7 @@ def measure_all(
         *(latency_notes(models, host) if not void else ()),
         *start_notes({one.name: found.failure for one, found in zip(subjects, measured, strict=True)}),
         *target_notes(models, host),
+        *finetuned_notes(models),
         *_free_sides(subjects),
         *(_fixed_batches(subjects) if settings.batch > 1 else ()),
     ]
@@ -180,7 +188,7 @@ def _result(
         retention_ci = paired_bootstrap(own, teacher, settings.resamples, SEED)
     if subject.name == settings.reference and retention is not None:
         retention_ci = (1.0, 1.0)  # of itself, by definition
-    path = subject.session.path
+    path, info = subject.session.path, subject.session.info
     latencies, throughputs = found.latencies, found.throughputs
     if reference:
         timed = zip(latencies, reference.latencies, strict=True)
@@ -203,7 +211,8 @@ def _result(
         file=path.name,
         sha256=sha256_file(path),
         runtime=subject.runtime,
-        target=info.notes.get("target") if (info := subject.session.info) is not None else None,
+        target=info.notes.get("target") if info is not None else None,
+        finetuned=info.notes.get("finetuned") if info is not None else None,
         latency_ratio=latencies[0].ratio,
         latency_ratio_ci=latencies[0].ratio_ci,
         other_threads=latencies[1:],

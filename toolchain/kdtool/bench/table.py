@@ -33,7 +33,7 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
     if result.differences:
         tables.append(_differences(result))
     for table in tables:
-        console.print(_fitted(table, console))
+        console.print(fitted(table, console))
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
@@ -42,7 +42,7 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
         console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
 
 
-def _fitted(table: Table, console: Console) -> Table:
+def fitted(table: Table, console: Console) -> Table:
     """Without lines where the terminal is too narrow for them, so that no interval breaks in its middle."""
     if console.measure(table, options=console.options.update(width=ANY)).maximum > console.width:
         table.box, table.padding = SIMPLE_HEAD, 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdtool import __version__
 from kdtool.bundle import texts
-from kdtool.bundle.about import About, host_in_words
+from kdtool.bundle.about import About, Fact, host_in_words
 from kdtool.bundle.golden import PIXEL_TOLERANCE, Golden
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.model import ShippedModel
@@ -20,6 +20,7 @@ from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import TARGETS, Finding, Target, doubts, examine, take
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.wording import finetuned_in_words
 
 SCHEMA = 1
 FLOAT_KINDS = ("int8", "fp32")  # what the snippets feed: normalized floats
@@ -67,7 +68,7 @@ def record(content: Content) -> dict[str, Any]:
             "n_images": next((row.n_images for row in bench.models if row.n_images), None) if bench else None,
             "host": host_in_words(bench.host) if bench else None,
             "void": list(about.void),
-            "facts": [list(fact) for fact in (*about.facts, *about.data, *licences)],
+            "facts": [list(fact) for fact in (*_facts(content), *about.data, *licences)],
         },
     }
 
@@ -92,7 +93,7 @@ def card(content: Content) -> str:
     values = {
         "title": about.title,
         "plumbing": about.plumbing,
-        "facts": about.facts,
+        "facts": _facts(content),
         "data": about.data,
         "labels": info.classes,
         "measured": [
@@ -182,6 +183,16 @@ def loaders(content: Content, folder: str, path: str) -> str:
         "size": content.info.preprocess.size,
     }
     return texts.render(f"{texts.LOADERS}.jinja", values)
+
+
+def _facts(content: Content) -> tuple[Fact, ...]:
+    """Of the model, and of a file whose weights are not those of the others."""
+    tuned = [
+        ("Fine-tuning", finetuned_in_words(model.file, "the float model", model.finetuned))
+        for model in content.models
+        if model.finetuned
+    ]
+    return (*content.about.facts, *tuned)
 
 
 def _preprocess_values(preprocess: Preprocess) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.session import Input, ShippedSession
 from kdtool.bundle.shipped import Kind
 from kdtool.core.files import sha256_bytes
+from kdtool.runtime.stated import stated_by_onnx
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ShippedModel:
             has none.
         latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
         made_for, faster: of INT8, see `Made`.
+        finetuned: for how long it says its weights were trained on for INT8.
     """
 
     file: str
@@ -44,6 +46,7 @@ class ShippedModel:
     latency: Mapping[str, float] | None
     made_for: str | None
     faster: bool | None
+    finetuned: str | None
 
 
 def describe(
@@ -52,6 +55,7 @@ def describe(
     """The file `path`, with what bench measured of this very file."""
     content = path.read_bytes()
     versions = versions_in(content) if path.suffix == ".onnx" else versions_in_ort(content)
+    stated = stated_by_onnx(path) if path.suffix == ".onnx" else None
     digest = sha256_bytes(content)
     row = about.measured(digest, role, kind.name)
     latency = row.latency_ms if row and not about.void else None
@@ -82,4 +86,5 @@ def describe(
         ),
         made_for=made.target,
         faster=made.faster,
+        finetuned=stated.notes.get("finetuned") if stated else None,
     )

@@ -31,16 +31,17 @@ METHODS = ("minmax", "percentile", "entropy", "mse")
     help="Largest loss of validation accuracy.  [default: quantize.max_drop]",
 )
 @click.option(
-    "--search",
-    is_flag=True,
-    help="Try the sensible INT8 models, print the Pareto table and keep the fastest within --max-drop.",
+    "--search/--no-search",
+    default=None,
+    help="Try the sensible INT8 models, print the Pareto table and keep the fastest within --max-drop.  "
+    "[default: quantize.search]",
 )
 @click.option(
     "--finetune",
-    type=click.IntRange(1, 100),
+    type=click.IntRange(0, 100),
     metavar="EPOCHS",
     help="Where calibration loses too much: fine-tune the student for INT8, guided by the teacher's "
-    "stored answers.  [default: quantize.finetune]",
+    "stored answers; 0: not.  [default: quantize.finetune]",
 )
 @set_option
 def command(
@@ -48,7 +49,7 @@ def command(
     target: str | None,
     calibration: str | None,
     max_drop: float | None,
-    search: bool,
+    search: bool | None,
     finetune: int | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -57,7 +58,8 @@ def command(
     RUN is the folder of a run; without it the newest under artifacts/. Calibrated on training
     images. Where a model loses more validation accuracy than --max-drop points, its most sensitive
     layers go back to float, at most quantize.float_layers; if that is not enough it is not written
-    and the exit code is 6. What is given here is recorded in the run's recipe.
+    and the exit code is 6. What is given here is recorded in the run's recipe and holds from then
+    on, until something else is given.
     """
     from kdtool import pipeline
     from kdtool.cli.job import open_run
@@ -69,7 +71,7 @@ def command(
         "target": target,
         "calibration": calibration,
         "max_drop": max_drop,
-        "search": search or None,
+        "search": search,
         "finetune": finetune,
     }
     changes = [

@@ -152,6 +152,7 @@ class ModelResult:
         file, sha256: the ONNX file measured.
         runtime: what ran it.
         target: the kind of processor that an INT8 file says it was made for.
+        finetuned: for how long it says its weights were trained on for INT8; None where they were not.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ModelResult:
     own_process: OwnProcess | None = None
     other_throughputs: tuple[Throughput, ...] = ()
     target: str | None = None
+    finetuned: str | None = None
 
     @property
     def flops(self) -> int | None:

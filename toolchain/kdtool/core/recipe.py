@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from kdtool.core.claim import Bound, parse_claim, usual_claim
 from kdtool.core.errors import UsageError
@@ -229,9 +230,16 @@ class QuantizeSettings(_Section):
     def _search_chooses_the_calibration(self) -> QuantizeSettings:
         usual = type(self).model_fields["calibration"].default
         if self.search and self.calibration != usual:
-            raise ValueError(
-                f"search tries every calibration, so calibration {self.calibration} would be ignored: "
-                f"leave it at {usual}, or search=false"
+            raise PydanticCustomError(
+                "conflict",
+                "search tries every calibration, so calibration {calibration} would be ignored: "
+                "leave it at {usual}, or do not search",
+                {
+                    "calibration": self.calibration,
+                    "usual": usual,
+                    "hint": "Without a search: kdtool quantize --no-search (or --set quantize.search=false); "
+                    f"with it: --calibration {usual}",
+                },
             )
         return self
 

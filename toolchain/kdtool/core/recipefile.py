@@ -55,9 +55,11 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         problems = [_describe(problem) for problem in error.errors()]
+        hints = [problem.get("ctx", {}).get("hint") for problem in error.errors()]
         raise UsageError(
             "\n".join([f"{source}: {len(problems)} field(s) are wrong.", *problems]),
-            "All fields with their defaults: kdtool recipes --show paper",
+            (hints[0] if len(hints) == 1 else None)
+            or "All fields with their defaults: kdtool recipes --show paper",
         ) from error
 
 

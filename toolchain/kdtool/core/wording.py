@@ -31,6 +31,19 @@ def result_in_words(result: BenchResult) -> tuple[str, ...]:
     return _claimed(claim), *_measured(claim), *_where(result), meaning, *gained
 
 
+def finetuned_in_words(int8: str, float_model: str, finetuned: str) -> str:
+    """That an INT8 model and its float one differ by more than 8 bits.
+
+    Args:
+        int8, float_model: what the reader knows them by.
+        finetuned: for how long, as the file says.
+    """
+    return (
+        f"{int8} was fine-tuned for INT8 ({finetuned}) and {float_model} was not: what they answer otherwise "
+        "comes of that training and of 8 bits together."
+    )
+
+
 def _claimed(claim: Verdict) -> str:
     parts = [
         f"{'at least' if bound.at_least else 'at most'} {_limit(bound)} {_said(claim, bound)}"

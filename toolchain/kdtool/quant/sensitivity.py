@@ -2,6 +2,9 @@
 
     SQNR(l) = 10 · log10( Σ z² / Σ (z − z_l)² )   dB
 
+A layer is what computes products: a convolution, a linear layer, or the product of two activations, which
+attention has two of. All are quantized, so each may go back to float.
+
 z are the float model's logits on some calibration images, z_l those with layer l alone in INT8.
 Source of the measure: ONNX Runtime, `qdq_loss_debug`.
 """
@@ -29,32 +32,27 @@ SILENT = 200.0  # dB; more than float32 can tell
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights, by the name of its node; SQNR in dB."""
+    """A layer by the name of its node; SQNR in dB."""
 
     name: str
     op: str
     sqnr: float
 
 
-def layers_with_weights(model: onnx.ModelProto) -> list[tuple[str, str]]:
-    """(name, operator) of every product of an activation and a constant, in the order of the graph."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return [
-        (node.name, node.op_type)
-        for node in model.graph.node
-        if node.op_type in PRODUCTS and node.name and constants.intersection(node.input[:2])
-    ]
+def layers_of(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    """(name, operator) of every layer, in the order of the graph."""
+    return [(node.name, node.op_type) for node in model.graph.node if node.op_type in PRODUCTS and node.name]
 
 
 def rank_layers(maker: Maker, choice: Choice, scratch: Path, screen: Screen) -> list[Layer]:
-    """Every layer with weights, the most sensitive first.
+    """Every layer, the most sensitive first.
 
     Args:
         scratch: a file to write to, again and again.
     """
     images = maker.images.first(IMAGES)
     expected = _answers(maker.source, images)
-    layers = layers_with_weights(parsed(read_model(maker.source), maker.source))
+    layers = layers_of(parsed(read_model(maker.source), maker.source))
     ranked = []
     with screen.bar("sensitivity", len(layers)) as bar:
         for name, op in layers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from kdtool.quant.calibrate import CalibrationImages, calibration_indices
 from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accuracy
 from kdtool.quant.observe import EXTENT_ONLY, observe
 from kdtool.quant.search import Search, search
-from kdtool.quant.sensitivity import fewer_and_fewer, rank_layers
+from kdtool.quant.sensitivity import Layer, fewer_and_fewer, rank_layers
 from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns, this_machine
 from kdtool.quant.target import WEB, Int8Recipe, int8_recipe
 from kdtool.runtime.onnxruntime import open_model
@@ -33,6 +33,7 @@ from kdtool.runtime.onnxruntime import open_model
 NAME: Final = "quantize"
 ROLES = ("teacher", "student")
 REFINED = "student"
+FINETUNED = "finetuned"  # the note of a model that is
 Refine = Callable[[Int8Recipe], Path]  # the float ONNX file of a student fine-tuned for a recipe
 
 
@@ -143,33 +144,18 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
             task.screen.say("\n".join([_headline(role, searched, task.here), *searched.table()]))
         maker.write(partial, choice)
         after, _ = measure_accuracy(partial, validation)
-        finetuned = False
-        if _lost(before, after) > settings.max_drop and task.refine and role == REFINED:
-            task.screen.say(
-                f"{NAME}: {role}: INT8 loses {_lost(before, after):.2f} points, allowed is "
-                f"{settings.max_drop:g}; fine-tuning for INT8"
-            )
-            refined = task.refine(choice.recipe)
-            _, info = measure_accuracy(refined, validation)
-            tuner = _maker(task, role, refined, info)
-            tuner.write(partial, choice)
-            tuned, _ = measure_accuracy(partial, validation)
-            finetuned = tuned.correct > after.correct
-            if finetuned:
-                maker, after = tuner, tuned
-            else:
-                task.screen.say(
-                    f"{NAME}: {role}: fine-tuned for INT8 it answers {tuned} rightly, before {after}: "
-                    f"what was before is kept"
-                )
-                maker.write(partial, choice)
+        if task.refine and role == REFINED:
+            maker, after = _with_finetuning(task, task.refine, maker, choice, before, after, partial)
+        floats: tuple[Layer, ...] = ()
         if _lost(before, after) > settings.max_drop and settings.float_layers:
-            choice, after = _with_float_layers(task, role, maker, choice, before, after, partial)
+            floats, after = _with_float_layers(task, role, maker, choice, before, after, partial)
         if _lost(before, after) > settings.max_drop:
             raise TooLossyError(target, before, after)
         speed = _speed(source, partial, maker.images, task) if task.here else None
+    finetuned = maker.info.notes.get(FINETUNED)
+    tuned = f", fine-tuned ({finetuned})" if finetuned else ""
     task.screen.say(
-        f"{NAME}: {target}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
+        f"{NAME}: {target}{tuned}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
         f"validation accuracy {before} → {after} ({after.points - before.points:+.2f} points, "
         f"{before.images} images) on {this_machine()}"
     )
@@ -183,8 +169,10 @@ def _write(task: Task, role: str, target: Path) -> dict[str, Any]:
         "calibration_images": len(maker.images),
         "size_bytes": target.stat().st_size,
         "recipe": {"target": recipe.target, "description": str(recipe), "reason": recipe.reason},
-        "float_layers": list(choice.floats),
-        "finetuned": finetuned,
+        "float_layers": [layer.name for layer in floats],
+        "put_back": [asdict(layer) for layer in floats],
+        "finetuned": finetuned is not None,
+        "finetuning": finetuned,
         "speed": speed.to_json() if speed is not None else None,
     }
     if searched is not None:
@@ -205,6 +193,47 @@ def _maker(task: Task, role: str, source: Path, info: ModelInfo) -> Maker:
     return Maker(source, info, histograms, images)
 
 
+def _with_finetuning(
+    task: Task,
+    refine: Refine,
+    maker: Maker,
+    choice: Choice,
+    before: Accuracy,
+    after: Accuracy,
+    partial: Path,
+) -> tuple[Maker, Accuracy]:
+    """The student fine-tuned for INT8, where it loses too much and becomes better by that; else as it was.
+
+    What was fine-tuned says so in its notes, since its answers are no longer those of the float file.
+    """
+    settings, screen, lost = task.settings, task.screen, _lost(before, after)
+    if lost <= settings.max_drop:
+        screen.say(
+            f"{NAME}: {REFINED}: fine-tuning: not needed, INT8 loses {max(lost, 0.0):.2f} points, allowed is "
+            f"{settings.max_drop:g}"
+        )
+        return maker, after
+    screen.say(
+        f"{NAME}: {REFINED}: INT8 loses {lost:.2f} points, allowed is {settings.max_drop:g}; "
+        f"fine-tuning for INT8"
+    )
+    validation = task.prepared.split("validation")
+    refined = refine(choice.recipe)
+    _, info = measure_accuracy(refined, validation)
+    epochs = f"{settings.finetune} epoch{'' if settings.finetune == 1 else 's'}"
+    tuner = _maker(task, REFINED, refined, replace(info, notes={**info.notes, FINETUNED: epochs}))
+    tuner.write(partial, choice)
+    tuned, _ = measure_accuracy(partial, validation)
+    if tuned.correct > after.correct:
+        return tuner, tuned
+    screen.say(
+        f"{NAME}: {REFINED}: fine-tuned for INT8 it answers {tuned} rightly, before {after}: "
+        f"what was before is kept"
+    )
+    maker.write(partial, choice)
+    return maker, after
+
+
 def _with_float_layers(
     task: Task,
     role: str,
@@ -213,7 +242,7 @@ def _with_float_layers(
     before: Accuracy,
     after: Accuracy,
     partial: Path,
-) -> tuple[Choice, Accuracy]:
+) -> tuple[tuple[Layer, ...], Accuracy]:
     """Put the most sensitive layers back to float, one more at a time, until the limit is met."""
     settings, screen = task.settings, task.screen
     screen.say(
@@ -221,6 +250,7 @@ def _with_float_layers(
         f"looking for the layers at fault"
     )
     ranked = rank_layers(maker, choice, partial, screen)
+    floats: list[Layer] = []
     for attempt, layer in fewer_and_fewer(ranked, settings.float_layers, choice):
         maker.write(partial, attempt)
         after, _ = measure_accuracy(partial, task.prepared.split("validation"))
@@ -228,10 +258,10 @@ def _with_float_layers(
             f"{NAME}: {role}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) back to float; "
             f"validation accuracy {after}"
         )
-        choice = attempt
+        floats.append(layer)
         if _lost(before, after) <= settings.max_drop:
             break
-    return choice, after
+    return tuple(floats), after
 
 
 def _speed(source: Path, quantized: Path, images: CalibrationImages, task: Task) -> Speed:

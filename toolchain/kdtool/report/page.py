@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kdtool.core.benchresult import Difference, ModelResult, read_bench
@@ -14,6 +14,7 @@ from kdtool.report.calibration import Calibration, calibration, calibration_char
 from kdtool.report.charts import Chart, curves
 from kdtool.report.facts import Facts, facts_of
 from kdtool.report.flips import Flips, flips_of
+from kdtool.report.int8 import Making, making_of
 from kdtool.report.mistakes import (
     Cell,
     ClassScore,
@@ -100,6 +101,7 @@ class Page:
     errors: Errors | None
     calibrated: tuple[Calibrated, ...]
     flips: tuple[Flips, ...]
+    makings: Mapping[str, Making]  # of the models in `flips`
     others: tuple[OtherRun, ...]
     facts: Facts
 
@@ -117,6 +119,8 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
     recipe = record.get("recipe", {})
     roles = [role for role in ROLES if (run.role(role) / "history.csv").is_file()]
     predictions = read_predictions(run.predictions) if run.predictions.is_file() else None
+    flips = tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role)))
+    measured = bench.models if bench else ()
     return Page(
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
@@ -127,12 +131,13 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         reference=bench.claim.reference if bench else "",
         machine=str(bench.host) if bench else "",
         differences=bench.differences if bench else (),
-        models=bench.models if bench else (),
+        models=measured,
         trade_offs=_trade_offs(bench.models, timed=not bench.void) if bench else (),
         trainings=tuple(_training(run, role) for role in roles),
         errors=_errors(run, predictions, screen) if predictions else None,
         calibrated=_calibrated(predictions) if predictions else (),
-        flips=tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role))),
+        flips=flips,
+        makings={found.model: making_of(run, found.model, measured) for found in flips},
         others=compare_runs(run, others),
         facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )

@@ -19,9 +19,9 @@ from kdtool.report.render import render, template_hash
 def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Path:
     """Write report.html of `run` from whatever it has; return its path.
 
-    The page is a function of run.json, each history.csv, bench.json, predictions.csv and the prepared
-    images, and of run.json and bench.json of `others`: no clock, no network. Parts that are not there are
-    left out, and the page says so.
+    The page is a function of run.json, each history.csv, bench.json, predictions.csv, the prepared images
+    and the manifests of quantize, and of run.json and bench.json of `others`: no clock, no network. Parts
+    that are not there are left out, and the page says so.
 
     Raises:
         UsageError: the folder is not a run, or its bench.json is broken.
@@ -42,7 +42,8 @@ def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = (
 def _inputs(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
     """What the page is a function of: the hashes of the runs' files and of the template."""
     histories = [run.role(role) / "history.csv" for role in ROLES]
-    parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json"]
+    quantized = [run.quantize_manifest(role) for role in ROLES]
+    parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json", *quantized]
     return {
         "name": run.path.resolve().name,
         "kdtool": __version__,

@@ -22,7 +22,7 @@ from kdtool.runtime.guard import read_model
 
 PROVIDERS = ("CPUExecutionProvider",)
 LOGITS = "logits"
-ERRORS_ONLY = 3
+FATAL_ONLY = 4
 
 
 def version() -> str:
@@ -39,7 +39,7 @@ def session_options(threads: int) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Idle threads of one session would spin on the processors that the next session wants.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = ERRORS_ONLY  # what fails is raised; warnings are not for users
+    options.log_severity_level = FATAL_ONLY  # an error is raised as well; once is enough
     return options
 
 
