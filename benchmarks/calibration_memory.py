@@ -58,7 +58,7 @@ def calibrate(folder: Path, count: int) -> dict[str, float]:
         images = CalibrationImages(pixels, np.arange(count), preprocess)
         seen = observe(folder / "model.onnx", images, True, bar)
     for method in METHODS:
-        ranges_of(seen, method, False)
+        ranges_of(seen, method)
     seconds = time.perf_counter() - started
     return {"images": count, "peak_mb": round(peak_megabytes(), 1), "seconds": round(seconds, 1)}
 

@@ -66,7 +66,7 @@ def test_ranges_do_not_depend_on_the_order_of_images(tmp_path: Path) -> None:
         forwards = observe(path, images_of(np.arange(20)), True, bar)
         backwards = observe(path, images_of(np.arange(20)[::-1]), True, bar)
     for method in METHODS:
-        assert ranges_of(forwards, method, False) == ranges_of(backwards, method, False)
+        assert ranges_of(forwards, method) == ranges_of(backwards, method)
 
 
 def test_an_activation_that_overflows_is_named(tmp_path: Path) -> None:

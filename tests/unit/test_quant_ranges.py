@@ -25,37 +25,34 @@ def histogram_of(values: np.ndarray) -> Histogram:
     return histogram
 
 
-def squared_error(values: np.ndarray, low: float, high: float, symmetric: bool = False) -> float:
-    if symmetric:
-        low, high = -max(-low, high), max(-low, high)
-    step = (high - low) / (254 if symmetric else 255)
+def squared_error(values: np.ndarray, low: float, high: float) -> float:
+    step = (high - low) / 255
     return float(((values - step * np.round(np.clip(values, low, high) / step)) ** 2).mean())
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @given(values=values_of)
 @settings(max_examples=25, deadline=None)
-def test_a_range_lies_within_the_extent(method: Method, symmetric: bool, values: np.ndarray) -> None:
-    low, high = method(histogram_of(values), symmetric)
+def test_a_range_lies_within_the_extent(method: Method, values: np.ndarray) -> None:
+    low, high = method(histogram_of(values))
     slack = 1e-6 * float(np.abs(values).max())
     assert min(0.0, values.min()) - slack <= low <= high <= max(0.0, values.max()) + slack
 
 
 def test_minmax_is_the_extent() -> None:
-    assert METHODS["minmax"](histogram_of(OUTLIER), False) == (NORMAL.min(), 1000)
+    assert METHODS["minmax"](histogram_of(OUTLIER)) == (NORMAL.min(), 1000)
 
 
 def test_percentile_leaves_the_tails_out() -> None:
     values = np.linspace(-1, 3, 1_000_001, dtype=np.float32)
     tail = 4 * (1 - PERCENTILE / 100) / 2
-    low, high = METHODS["percentile"](histogram_of(values), False)
+    low, high = METHODS["percentile"](histogram_of(values))
     assert (low, high) == pytest.approx((-1 + tail, 3 - tail), abs=0.002)
 
 
 def test_percentile_keeps_zero_where_most_values_are_zero() -> None:
     values = np.concatenate([np.zeros(1_000_000, np.float32), np.full(10, 5, np.float32)])
-    low, high = METHODS["percentile"](histogram_of(values), False)
+    low, high = METHODS["percentile"](histogram_of(values))
     assert low == 0
     assert high > 0
 
@@ -63,7 +60,7 @@ def test_percentile_keeps_zero_where_most_values_are_zero() -> None:
 @pytest.mark.parametrize("method", ["entropy", "mse"])
 def test_far_values_are_clipped_where_that_resolves_the_others(method: str) -> None:
     values = np.append(np.tile(NORMAL, 5), np.full(10, 40, np.float32))
-    low, high = METHODS[method](histogram_of(values), False)
+    low, high = METHODS[method](histogram_of(values))
     assert 4 < high < 39
     assert low < -3.5
 
@@ -71,23 +68,16 @@ def test_far_values_are_clipped_where_that_resolves_the_others(method: str) -> N
 def test_mse_is_no_worse_than_any_other() -> None:
     values = np.append(NORMAL, np.float32(30))
     histogram = histogram_of(values)
-    errors = {name: squared_error(values, *method(histogram, False)) for name, method in METHODS.items()}
+    errors = {name: squared_error(values, *method(histogram)) for name, method in METHODS.items()}
     assert errors["mse"] < errors["minmax"]
     assert errors["mse"] <= 1.02 * min(errors["entropy"], errors["percentile"])
 
 
-def test_a_symmetric_grid_is_searched_as_such() -> None:
-    values = np.append(np.abs(NORMAL), np.float32(12))
-    one_sided, symmetric = (METHODS["mse"](histogram_of(values), kind) for kind in (False, True))
-    assert symmetric[1] <= one_sided[1]
-
-
 def test_entropy_keeps_all_of_what_is_evenly_spread() -> None:
     values = np.linspace(0, 6, 500_000, dtype=np.float32)
-    assert METHODS["entropy"](histogram_of(values), False) == pytest.approx((0, 6), abs=0.01)
+    assert METHODS["entropy"](histogram_of(values)) == pytest.approx((0, 6), abs=0.01)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(
     "values",
     [
@@ -98,37 +88,30 @@ def test_entropy_keeps_all_of_what_is_evenly_spread() -> None:
     ],
     ids=["relu", "no positive one", "half zeros within", "most zeros within"],
 )
-def test_entropy_clips_nothing_for_the_sake_of_zeros(values: np.ndarray, symmetric: bool) -> None:
+def test_entropy_clips_nothing_for_the_sake_of_zeros(values: np.ndarray) -> None:
     assert (values == 0).mean() > 0.49
     histogram = histogram_of(values)
-    chosen, all_of_it = (
-        squared_error(values, *METHODS[name](histogram, symmetric), symmetric)
-        for name in ("entropy", "minmax")
-    )
+    chosen, all_of_it = (squared_error(values, *METHODS[name](histogram)) for name in ("entropy", "minmax"))
     assert 10 * np.log10(chosen / all_of_it) < 0.5  # dB of signal to noise; 15 to 35 were lost once
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
 @given(values=values_of, zeros=st.integers(1, 100_000))
 @settings(max_examples=50, deadline=None)
-def test_the_number_of_zeros_means_nothing_to_entropy(
-    symmetric: bool, values: np.ndarray, zeros: int
-) -> None:
+def test_the_number_of_zeros_means_nothing_to_entropy(values: np.ndarray, zeros: int) -> None:
     histograms = histogram_of(values), histogram_of(np.append(values, np.zeros(zeros, np.float32)))
-    first, second = (METHODS["entropy"](histogram, symmetric) for histogram in histograms)
+    first, second = (METHODS["entropy"](histogram) for histogram in histograms)
     assert first == second
 
 
 def test_entropy_takes_the_levels_of_the_grid() -> None:
-    """Values on 256 levels from 0 on, every second one frequent; a symmetric grid has 128 of them there."""
+    """Values on 256 levels from 0 on, every second one frequent: all is kept though few are at the end."""
     level = np.arange(256)
     often = np.where(level % 2, 1, 1 + 1e5 * np.exp(-level / 16)).astype(int)
     histogram = histogram_of(np.repeat(level / 255, often).astype(np.float32))
-    assert METHODS["entropy"](histogram, False) == (0, 1)
-    assert METHODS["entropy"](histogram, True)[1] < 0.6
+    assert METHODS["entropy"](histogram) == (0, 1)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_constant_is_no_trouble(method: str) -> None:
-    assert METHODS[method](histogram_of(np.full(9, 2.5, np.float32)), False)[1] == pytest.approx(2.5)
-    assert METHODS[method](histogram_of(np.zeros(9, np.float32)), False) == (0, 0)
+    assert METHODS[method](histogram_of(np.full(9, 2.5, np.float32)))[1] == pytest.approx(2.5)
+    assert METHODS[method](histogram_of(np.zeros(9, np.float32))) == (0, 0)

@@ -236,7 +236,7 @@ def quantize(job: Job, prepared: Prepared) -> None:
         from kdtool.train.quantaware import finetune
 
         signed = recipe.weight == "int8"
-        int8 = Int8(recipe.symmetric, recipe.reduce_range, recipe.per_channel, signed)
+        int8 = Int8(recipe.reduce_range, recipe.per_channel, signed)
         finetune(
             job.run,
             prepared,

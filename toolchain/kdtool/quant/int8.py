@@ -77,7 +77,7 @@ def quantize_to_int8(
                     weight_type=TYPES[recipe.weight],
                     calibrate_method=CalibrationMethod.MinMax,  # what the cache holds: two ends a tensor
                     extra_options={
-                        "ActivationSymmetric": recipe.symmetric,
+                        "ActivationSymmetric": False,
                         "WeightSymmetric": recipe.weight == "int8",
                     },
                 )

@@ -67,7 +67,7 @@ class Maker:
             ModelFileError: the quantizer cannot handle the graph.
         """
         recipe = choice.recipe
-        ranges = ranges_of(self.histograms, choice.method, recipe.symmetric)
+        ranges = ranges_of(self.histograms, choice.method)
         model = quantize_to_int8(self.source, ranges, recipe, only, choice.floats)
         notes = {
             "quantization": f"{recipe}: {recipe.reason}",

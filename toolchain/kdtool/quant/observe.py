@@ -59,10 +59,10 @@ def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> H
     return histograms
 
 
-def ranges_of(histograms: Histograms, method: str, symmetric: bool) -> dict[str, Range]:
+def ranges_of(histograms: Histograms, method: str) -> dict[str, Range]:
     """Tensor → range by one of `METHODS`."""
     choose = METHODS[method]
-    return {name: choose(histogram, symmetric) for name, histogram in histograms.items()}
+    return {name: choose(histogram) for name, histogram in histograms.items()}
 
 
 def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[str]:

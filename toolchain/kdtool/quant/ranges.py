@@ -20,15 +20,15 @@ SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, the full extent first
 FEW = 1e-9  # stands for an empty bin where a logarithm is taken
 
 Counts = npt.NDArray[np.float64]
-Method = Callable[[Histogram, bool], Range]
+Method = Callable[[Histogram], Range]
 
 
-def minmax(histogram: Histogram, symmetric: bool) -> Range:  # noqa: ARG001 (the table's signature)
+def minmax(histogram: Histogram) -> Range:
     """The extent itself, 0 included: nothing is clipped."""
     return histogram.low, histogram.high
 
 
-def percentile(histogram: Histogram, symmetric: bool) -> Range:
+def percentile(histogram: Histogram) -> Range:
     """Without the outermost (100 − `PERCENTILE`) / 2 % of values on either side, to the nearest bin."""
     below = np.cumsum(histogram.counts)
     total, tail = below[-1], (1 - PERCENTILE / 100) / 2
@@ -36,10 +36,10 @@ def percentile(histogram: Histogram, symmetric: bool) -> Range:
     last = int(np.searchsorted(below, (1 - tail) * total, side="left"))
     low = histogram.low + first * histogram.width
     high = histogram.low + (last + 1) * histogram.width
-    return (low, min(high, histogram.high)) if low < high else minmax(histogram, symmetric)
+    return (low, min(high, histogram.high)) if low < high else minmax(histogram)
 
 
-def entropy(histogram: Histogram, symmetric: bool) -> Range:
+def entropy(histogram: Histogram) -> Range:
     """The range [−T, T] ∩ [low, high] whose levels lose least information: argmin KL(P ‖ Q).
 
     P is the histogram inside, with what is outside added to its edge bins. Q are the counts inside, summed
@@ -57,10 +57,10 @@ def entropy(histogram: Histogram, symmetric: bool) -> Range:
     candidates = [
         (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
     ]
-    return min(candidates, key=lambda candidate: _divergence(histogram, counts, candidate, symmetric))
+    return min(candidates, key=lambda candidate: _divergence(histogram, counts, candidate))
 
 
-def mse(histogram: Histogram, symmetric: bool) -> Range:
+def mse(histogram: Histogram) -> Range:
     """The extent, shrunk towards 0 until Σ counts · (x − quantized(x))² is least.
 
     quantized(x) = step · clip(round(x / step)), so that 0 is always a level.
@@ -69,15 +69,12 @@ def mse(histogram: Histogram, symmetric: bool) -> Range:
 
     def error(candidate: Range) -> float:
         low, high = candidate
-        if symmetric:
-            high = max(-low, high)
-            low = -high
-        step = _step(candidate, symmetric)
+        step = (high - low) / (LEVELS - 1)
         quantized = step * np.round(np.clip(centres, low, high) / step)
         return float(np.dot(histogram.counts, (centres - quantized) ** 2))
 
     if histogram.width < TINY:
-        return minmax(histogram, symmetric)
+        return minmax(histogram)
     return min(((shrink * histogram.low, shrink * histogram.high) for shrink in SHRINKS), key=error)
 
 
@@ -89,13 +86,7 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def _step(span: Range, symmetric: bool) -> float:
-    """From level to level: (high − low) / 255, or 2 max(|low|, |high|) / 254 for symmetric activations."""
-    low, high = span
-    return 2 * max(-low, high) / (LEVELS - 2) if symmetric else (high - low) / (LEVELS - 1)
-
-
-def _divergence(histogram: Histogram, counts: Counts, candidate: Range, symmetric: bool) -> float:
+def _divergence(histogram: Histogram, counts: Counts, candidate: Range) -> float:
     """KL(P ‖ Q) of one candidate of `entropy`, of `counts` in the bins of `histogram`."""
     if histogram.width < TINY:
         return 0.0
@@ -105,7 +96,8 @@ def _divergence(histogram: Histogram, counts: Counts, candidate: Range, symmetri
     reference = inside.copy()
     reference[0] += counts[:first].sum()
     reference[-1] += counts[last:].sum()
-    levels = np.round(histogram.centres[first:last] / _step(candidate, symmetric))
+    step = (candidate[1] - candidate[0]) / (LEVELS - 1)
+    levels = np.round(histogram.centres[first:last] / step)
     spread = _spread(inside, levels)
     total = spread.sum()
     if not total:

@@ -114,7 +114,7 @@ def _quantize(task: Task, role: str) -> dict[str, Any]:
             "data": task.prepared.digest,
             "versions": versions_of(VERSIONS),
             "model": sha256_file(task.run.onnx_model(role)),
-            "target": task.recipe.target,
+            "recipe": str(task.recipe),
         },
         manifest_name=task.run.quantize_manifest(role).name,
     )

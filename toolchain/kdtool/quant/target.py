@@ -32,7 +32,6 @@ class Int8Recipe:
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.
-        symmetric: the zero point of activations is 0.
         reason: why, in words.
         form: QDQ keeps float operators between Quantize and Dequantize; QOperator has integer ones.
     """
@@ -42,7 +41,6 @@ class Int8Recipe:
     weight: IntegerType
     per_channel: bool
     reduce_range: bool
-    symmetric: bool
     reason: str
     form: Form = "QDQ"
 
@@ -50,25 +48,21 @@ class Int8Recipe:
         types = "".join("U8" if kind == "uint8" else "S8" for kind in (self.activation, self.weight))
         granularity = "per channel" if self.per_channel else "per tensor"
         width = "weights of 7 bits" if self.reduce_range else "full range"
-        zero = "symmetric" if self.symmetric else "asymmetric"
-        return f"{self.form}, {types}, {granularity}, {zero} activations, {width}"
+        return f"{self.form}, {types}, {granularity}, asymmetric activations, {width}"
 
 
 TARGETS: Mapping[str, Int8Recipe] = {
     recipe.target: recipe
     for recipe in (
-        Int8Recipe(
-            "x86-avx2", "uint8", "int8", True, True, False, "x86 without VNNI saturates at full range"
-        ),
-        Int8Recipe("x86-vnni", "uint8", "int8", True, False, False, "x86 with VNNI sums in 32 bits"),
-        Int8Recipe("arm-dotprod", "int8", "int8", True, False, False, "ARM's dot product is signed"),
-        Int8Recipe("arm", "int8", "int8", True, False, False, "ARM without dot product; the gain is small"),
+        Int8Recipe("x86-avx2", "uint8", "int8", True, True, "x86 without VNNI saturates at full range"),
+        Int8Recipe("x86-vnni", "uint8", "int8", True, False, "x86 with VNNI sums in 32 bits"),
+        Int8Recipe("arm-dotprod", "int8", "int8", True, False, "ARM's dot product is signed"),
+        Int8Recipe("arm", "int8", "int8", True, False, "ARM without dot product; the gain is small"),
         Int8Recipe(
             WEB,
             "uint8",
             "int8",
             True,
-            False,
             False,
             "WebAssembly sums in 32 bits; INT8 has been slower than float32 there, measure in the browser",
         ),

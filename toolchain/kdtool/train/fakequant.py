@@ -28,13 +28,11 @@ class Int8:
     """The integers to simulate; see `kdtool.quant.target.Int8Recipe`.
 
     Attributes:
-        symmetric: activations from −127 to 127 around 0, else 256 levels from low to high, signed or not.
         reduce_range: weights of 7 bits.
         per_channel: a scale for each output channel of a weight.
         signed_weights: weights lie around 0, else from their smallest to their largest value.
     """
 
-    symmetric: bool
     reduce_range: bool
     per_channel: bool
     signed_weights: bool
@@ -71,12 +69,9 @@ def simulate(network: nn.Module, ranges: Mapping[str, Range], int8: Int8) -> Non
             module.forward = functools.partial(_forward, module, ranges[name], int8)
 
 
-def fake_activation(x: Tensor, span: Range, int8: Int8) -> Tensor:
-    """`x` on the 8-bit grid of `span`, which contains 0."""
+def fake_activation(x: Tensor, span: Range) -> Tensor:
+    """`x` on the 8-bit grid of `span`, which contains 0; signed or not, its 256 levels are the same."""
     low, high = span
-    if int8.symmetric:
-        scale = max(max(-low, high) / 127, TINY)
-        return torch.fake_quantize_per_tensor_affine(x, scale, 0, -127, 127)
     scale = max((high - low) / 255, TINY)
     return torch.fake_quantize_per_tensor_affine(x, scale, round(-low / scale), 0, 255)
 
@@ -100,7 +95,7 @@ def fake_weight(weight: Tensor, int8: Int8) -> Tensor:
 
 def _forward(module: nn.Module, span: Range, int8: Int8, x: Tensor) -> Tensor:
     assert isinstance(module, LAYERS)
-    x, weight = fake_activation(x, span, int8), fake_weight(module.weight, int8)
+    x, weight = fake_activation(x, span), fake_weight(module.weight, int8)
     if isinstance(module, nn.Linear):
         return F.linear(x, weight, module.bias)
     result: Tensor = module._conv_forward(x, weight, module.bias)
