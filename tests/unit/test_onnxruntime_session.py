@@ -14,7 +14,7 @@ from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.runtime import RUNTIMES, load_runtime
-from kdtool.runtime.onnxruntime import open_model, session_options
+from kdtool.runtime.onnxruntime import new_session, open_model, session_options
 from kdtool.runtime.session import input_size
 
 INFO = ModelInfo("student", "tiny", ("cat", "dog"), Preprocess(4, 4), params=6, macs=6)
@@ -113,6 +113,14 @@ def test_a_graph_onnxruntime_refuses_is_a_model_error(tmp_path: Path) -> None:
     content.graph.node[1].op_type = "NoSuchOperator"
     with pytest.raises(ModelFileError, match=r"cannot load it .*NoSuchOperator"):
         open_model(saved(tmp_path, content))
+
+
+def test_nothing_is_printed_where_onnxruntime_cannot_load(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such a file the guard refuses; it is what makes onnxruntime tell of falling back."""
+    content = model().SerializeToString().replace(b"Flatten", b"Fl\xfftten")
+    with pytest.raises(UnicodeDecodeError):
+        new_session(content, session_options(1))
+    assert capfd.readouterr().out == ""
 
 
 def test_images_of_another_size_are_a_model_error(tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ import numpy.typing as npt
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.threads import usable_threads
-from kdtool.runtime.guard import read_model
+from kdtool.runtime.guard import ORT_MARK, read_model
 from kdtool.runtime.onnxruntime import answer, load
 
 LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
 AGAIN = "Make the bundle again with: kdtool bundle"
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-ORT_MARK = b"ORTM"  # the fifth to eighth byte
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
+from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
@@ -43,6 +44,21 @@ def session_options(threads: int) -> Any:
     return options
 
 
+def new_session(content: bytes, options: Any, **further: Any) -> Any:
+    """ONNX Runtime's own session. Before it fails it tells of falling back, on standard output, where the
+    answer of `--json` belongs; so nothing that it prints gets out.
+
+    Args:
+        content: judged before.
+        further: what else `onnxruntime.InferenceSession` is to know.
+
+    Raises:
+        Exception: it cannot load them; onnxruntime's exceptions share no base class.
+    """
+    with quietly():
+        return ort.InferenceSession(content, options, providers=list(PROVIDERS), **further)
+
+
 def open_model(path: Path, threads: int = 0) -> OnnxSession:
     """Check an ONNX file and load it.
 
@@ -66,7 +82,7 @@ def load(content: bytes, path: Path, threads: int, hint: str) -> Any:
         ModelFileError: it cannot load them.
     """
     try:
-        return ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
+        return new_session(content, session_options(threads))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
             f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).", hint
