@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -56,6 +57,16 @@ def classifier(info: ModelInfo | None, weight: np.ndarray | None = None) -> byte
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, info.to_metadata() if info else {})
     return model.SerializeToString()
+
+
+def taking_pixels(path: Path) -> bytes:
+    """The model at `path` as `kdtool export --uint8` would write it beside."""
+    from kdtool.export.uint8 import with_pixels
+    from kdtool.runtime.stated import stated_by_onnx
+
+    info = stated_by_onnx(path)
+    assert info is not None
+    return with_pixels(onnx.load(path), info.preprocess).SerializeToString()
 
 
 BLIND = np.zeros((3, 3))  # says blue, whatever it sees

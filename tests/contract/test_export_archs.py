@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from kdtool.export.onnx import export_network
 from kdtool.export.parity import parity_images
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.calibrate import CalibrationImages
-from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.int8 import FORMS, quantize_to_int8
 from kdtool.quant.observe import observe, ranges_of
 from kdtool.quant.target import int8_recipe
 from kdtool.runtime.onnxruntime import open_model
@@ -80,16 +81,17 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
         images = CalibrationImages(pixels, np.arange(8), PREPROCESS)
         histograms = observe(path, images, False, bar)
     recipe = int8_recipe(int8_target())
-    model = quantize_to_int8(path, ranges_of(histograms, "minmax"), recipe)
-    small = tmp_path / "model.int8.onnx"
-    small.write_bytes(onnx_bytes(model, info))
-    assert small.stat().st_size < 0.35 * path.stat().st_size
-    assert np.isfinite(open_model(small).run(PREPROCESS.normalize(pixels))).all()
-    quantized = count_onnx(small)
-    assert quantized.macs == count.macs  # QDQ keeps the operators
-    assert abs(quantized.params - count.params) <= 0.01 * count.params
-    assert quantized.other_params >= 0
-    assert not quantized.uncounted
+    for form in FORMS:
+        model = quantize_to_int8(path, ranges_of(histograms, "minmax"), replace(recipe, form=form))
+        small = tmp_path / f"model.{form}.onnx"
+        small.write_bytes(onnx_bytes(model, info))
+        assert small.stat().st_size < 0.35 * path.stat().st_size
+        assert np.isfinite(open_model(small).run(PREPROCESS.normalize(pixels))).all()
+        quantized = count_onnx(small)
+        assert quantized.macs == count.macs, form
+        assert abs(quantized.params - count.params) <= 0.01 * count.params, form
+        assert quantized.other_params >= 0
+        assert not quantized.uncounted, form
 
 
 @pytest.mark.parametrize(

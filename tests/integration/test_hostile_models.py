@@ -78,6 +78,15 @@ def cut_numbers() -> bytes:
     return bytes(model_of().SerializeToString()) + b"\x3a" + bytes([len(graph)]) + graph
 
 
+def not_utf8(name: str) -> bytes:
+    """The first letter of `name`, wherever it stands, is a byte that no text in UTF-8 has."""
+    model = model_of()
+    helper.set_model_props(model, {"origin": "elsewhere"})
+    content = bytes(model.SerializeToString())
+    assert name.encode() in content
+    return content.replace(name.encode(), b"\xff" + name.encode()[1:])
+
+
 HOSTILE = {
     "external data": external(),
     "a cut-off file": model_of().SerializeToString()[:-9],
@@ -88,6 +97,11 @@ HOSTILE = {
     "a growing constant": growing(),
     "a node without output": without_output(),
     "numbers cut off": cut_numbers(),
+    "an input's name that is not UTF-8": not_utf8("images"),
+    "an output's name that is not UTF-8": not_utf8("logits"),
+    "an operator's name that is not UTF-8": not_utf8("Flatten"),
+    "a key of metadata that is not UTF-8": not_utf8("origin"),
+    "metadata that is not UTF-8": not_utf8("elsewhere"),
     "nothing": b"",
 }
 # A run whose models no manifest vouches for was filled by hand; all commands take its files as they are.

@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 
 from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
-from kdtool.export.count import FORMULAS, count_onnx
+from kdtool.core.quiet import quietly
+from kdtool.export.count import FORMULAS, Count, count_onnx
 from kdtool.export.layertable import layer_json, layer_lines
 
 Shape = tuple[int | str, ...]
@@ -81,7 +83,147 @@ def test_formula(case: str) -> None:
 
 
 def test_every_formula_has_a_case() -> None:
-    assert set(FORMULAS) == {("", name) for name in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Attention")}
+    floats = {("", name) for name in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Attention")}
+    assert set(FORMULAS) == floats | {key for key, _, _ in INTEGER_CASES.values()}
+
+
+STEPS = dict.fromkeys(("xs", "ws", "ys"), TensorProto.FLOAT)
+STEPS |= dict.fromkeys(("xz", "wz", "yz"), TensorProto.UINT8)
+WEIGHTED = ["x", "xs", "xz", "w", "ws", "wz"]
+INTEGER_CASES: dict[str, tuple[tuple[str, str], Callable[[], Count], tuple[int, int]]] = {
+    "convolution": (
+        ("", "QLinearConv"),
+        lambda: integer("QLinearConv", [*WEIGHTED, "ys", "yz", "b"], X["x"], (6, 2, 3, 3), group=2),
+        (6 * 6 * 6 * 2 * 9, 6 * 2 * 9 + 6),
+    ),
+    "product": (
+        ("", "QLinearMatMul"),
+        lambda: integer("QLinearMatMul", [*WEIGHTED, "ys", "yz"], ("batch", 5, 7), (7, 6)),
+        (5 * 7 * 6, 7 * 6),
+    ),
+    "linear": (
+        ("com.microsoft", "QGemm"),
+        lambda: integer("QGemm", [*WEIGHTED, "b", "ys", "yz"], ("batch", 7), (6, 7), transB=1),
+        (7 * 6, 7 * 6 + 6),
+    ),
+    "linear, transposed input": (
+        ("com.microsoft", "QGemm"),
+        lambda: integer("QGemm", [*WEIGHTED, "", "ys", "yz"], (7, 1), (7, 6), transA=1),
+        (7 * 6, 7 * 6),
+    ),
+    "convolution into 32 bits": (
+        ("", "ConvInteger"),
+        lambda: integer("ConvInteger", ["x", "w", "xz", "wz"], X["x"], (6, 4, 3, 3)),
+        (6 * 6 * 6 * 4 * 9, 6 * 4 * 9),
+    ),
+    "product into 32 bits": (
+        ("", "MatMulInteger"),
+        lambda: integer("MatMulInteger", ["x", "w", "xz", "wz"], ("batch", 7), (7, 6)),
+        (7 * 6, 7 * 6),
+    ),
+}
+
+
+def integer(op: str, names: list[str], x: Shape, w: Shape, **attributes: Any) -> Count:
+    """One integer operator on `x`, with the weight `w`, a bias of 6, and scales and zero points."""
+    domain = next(domain for (domain, name), _, _ in INTEGER_CASES.values() if name == op)
+    dtypes = {"w": TensorProto.UINT8, "b": TensorProto.INT32} | STEPS
+    shapes = {"w": w, "b": (6,)}
+    stored = [
+        numpy_helper.from_array(
+            np.ones(shapes.get(name, ()), helper.tensor_dtype_to_np_dtype(dtypes[name])), name
+        )
+        for name in names
+        if name in dtypes
+    ]
+    result = TensorProto.INT32 if op.endswith("Integer") else TensorProto.UINT8
+    graph = helper.make_graph(
+        [helper.make_node(op, names, ["y"], domain=domain, **attributes)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, x)],
+        [helper.make_tensor_value_info("y", result, None)],
+        stored,
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    return count_onnx(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+
+
+@pytest.mark.parametrize("case", INTEGER_CASES)
+def test_integer_operators_count_as_the_float_ones_do(case: str) -> None:
+    _, count, expected = INTEGER_CASES[case]
+    found = count()
+    assert (found.macs, found.params) == expected
+    assert (found.uncounted, found.other_params) == ((), 0)
+    assert not found.layers[0].dynamic
+
+
+class OneBatch(CalibrationDataReader):
+    """Noise, once."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        self._batches = iter([{"x": noise}])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._batches, None)
+
+
+def small_classifier() -> onnx.ModelProto:
+    """Convolutions with a skip connection, pooling, and a linear layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], name="stem", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"], name="relu"),
+        helper.make_node("Conv", ["r", "w2", "b2"], ["c"], name="inner", pads=[1, 1, 1, 1], group=2),
+        helper.make_node("Add", ["r", "c"], ["s"], name="skip"),
+        helper.make_node("Concat", ["r", "s"], ["t"], name="both", axis=1),
+        helper.make_node("GlobalAveragePool", ["t"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], name="head", transB=1),
+    ]
+    weights: dict[str, Shape] = {
+        "w1": (6, 4, 3, 3), "b1": (6,), "w2": (6, 3, 3, 3), "b2": (6,), "w3": (5, 12), "b3": (5,),
+    }  # fmt: skip
+    model = model_of(nodes, X, weights)
+    model.ir_version = 8
+    rng = np.random.default_rng(1)
+    for tensor in model.graph.initializer:
+        values = rng.normal(size=tuple(tensor.dims)).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return model
+
+
+@pytest.mark.parametrize("form", ["QOperator", "QDQ", "dynamic"])
+def test_a_quantized_file_counts_as_its_float_model_does(form: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    onnx.save(small_classifier(), source)
+    with quietly():
+        if form == "dynamic":
+            quantize_dynamic(source, target)
+        else:
+            reader = OneBatch((1, 4, 8, 8))
+            quantize_static(source, target, reader, quant_format=QuantFormat[form], per_channel=True)
+    before, after = count_onnx(source), count_onnx(target)
+
+    assert before.macs == 6 * 64 * 36 + 6 * 64 * 27 + 12 * 5
+    assert (after.macs, after.params) == (before.macs, before.params)
+    assert after.uncounted == ()
+    products = [name for _, name in FORMULAS]
+    assert [layer.op for layer in after.layers] == [
+        n.op_type for n in onnx.load(target).graph.node if n.op_type in products
+    ]
+
+
+def test_what_is_not_counted_is_never_a_plain_figure() -> None:
+    einsum = helper.make_node("Einsum", ["x", "w"], ["a"], equation="bi,ij->bj")
+    alone = count_onnx(model_of([einsum], {"x": ("batch", 3)}, {"w": (3, 2)}))
+    product = helper.make_node("MatMul", ["a", "v"], ["y"], name="head")
+    partly = count_onnx(model_of([einsum, product], {"x": ("batch", 3)}, {"w": (3, 2), "v": (2, 4)}))
+
+    assert layer_lines("m", alone)[0] == "m: MACs unknown, at least 6 parameters, one image"
+    assert layer_lines("m", partly)[0] == "m: at least 8 MACs (16 FLOPs), at least 14 parameters, one image"
+    shown = layer_json("m", partly)
+    assert (shown["macs"], shown["flops"], shown["macs_at_least"]) == (None, None, 8)
+    assert (partly.exact_macs, partly.macs) == (None, 8)
 
 
 def test_only_products_of_two_activations_are_attention() -> None:

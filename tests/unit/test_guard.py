@@ -238,6 +238,66 @@ def test_numbers_that_are_cut_off_are_refused() -> None:
     refused(GOOD + b"\x3a" + bytes([len(initializer)]) + initializer, "a tensor's values are cut off")
 
 
+def ways() -> dict[str, list[int]]:
+    """Kind of message → the numbers of the fields that lead to it from a model."""
+    found: dict[str, list[int]] = {"model": []}
+    for kind in (waiting := ["model"]):
+        for number, inner in guard.NESTED.get(kind, {}).items():
+            if inner not in found:
+                found[inner] = [*found[kind], number]
+                waiting.append(inner)
+    return found
+
+
+NEVER_ANSWERED = {"configuration", "device_configurations", "segment", "external_data"}
+
+
+def test_the_tables_are_those_of_the_format() -> None:
+    """As onnx itself has it; of what is left out, nothing gets into an answer or a message of a runtime."""
+    for kind, way in ways().items():
+        message = ModelProto.DESCRIPTOR
+        for number in way:
+            message = message.fields_by_number[number].message_type
+        assert guard.TEXTS.get(kind, set()) == {f.number for f in message.fields if f.type == f.TYPE_STRING}
+        left = {
+            f.name for f in message.fields if f.message_type and f.number not in guard.NESTED.get(kind, {})
+        }
+        assert left <= NEVER_ANSWERED, kind
+
+
+@pytest.mark.parametrize(("kind", "number"), [(k, n) for k, texts in guard.TEXTS.items() for n in texts])
+def test_texts_that_are_not_utf8_are_refused(kind: str, number: int) -> None:
+    content = b"fine\xff"
+    for field in reversed([*ways()[kind], number]):
+        tag = field << 3 | 2
+        content = (
+            (bytes([tag]) if tag < 128 else bytes([tag & 127 | 128, tag >> 7]))
+            + bytes([len(content)])
+            + content
+        )
+    refused(GOOD + content, "a name or another text of it is not UTF-8")
+
+
+def test_texts_beyond_ascii_pass() -> None:
+    model = tiny(helper.make_node("Relu", ["images"], ["größe"], name="层"))
+    helper.set_model_props(model, {"名": "naïve"})
+    check_model(model.SerializeToString(), "m.onnx")
+
+
+def test_values_of_a_string_tensor_may_be_any_bytes() -> None:
+    value = TensorProto(name="t", data_type=TensorProto.STRING, dims=[1], string_data=[b"\xff"])
+    check_model(in_initializer(value).SerializeToString(), "m.onnx")
+
+
+def test_onnxruntimes_own_format_is_named_also_where_onnx_is_written_around_its_mark() -> None:
+    model = tiny()
+    model.producer_name = "ORTM"
+    around = model.SerializeToString()
+    assert around[4:8] == guard.ORT_MARK
+    for content in (b"\x18\0\0\0ORTM" + bytes(64), around):
+        refused(content, r"a file in ONNX Runtime's own format \(.ort\), not ONNX")
+
+
 @pytest.mark.parametrize("domain", ["evil.corp", "com.microsoft.evil", "ai.onnx "])
 def test_unknown_domains_are_refused(domain: str) -> None:
     refused(tiny(domain=domain).SerializeToString(), "wants operators of")

@@ -14,7 +14,8 @@ from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.runtime import RUNTIMES, load_runtime
-from kdtool.runtime.onnxruntime import open_model, session_options
+from kdtool.runtime.onnxruntime import new_session, open_model, session_options
+from kdtool.runtime.ports import InputForm, layout_of
 from kdtool.runtime.session import input_size
 
 INFO = ModelInfo("student", "tiny", ("cat", "dog"), Preprocess(4, 4), params=6, macs=6)
@@ -86,10 +87,10 @@ def test_broken_metadata_is_a_model_error(tmp_path: Path) -> None:
     ("content", "match"),
     [
         (model(("N", 3, 4)), "its inputs are"),
-        (model(dtype=TensorProto.UINT8), "its inputs are"),
-        (model(("N", 1, 4, 4)), r"allowed is \(N, 3, H, W\)"),
+        (model(dtype=TensorProto.INT32), r"its inputs are images tensor\(int32\) \(\?, 3, 4, 4\)"),
+        (model(("N", 1, 4, 4)), r"allowed is one, float32 or uint8, \(N, 3, H, W\) or \(N, H, W, 3\)"),
         (model((8, 3, 4, 4)), "N free or 1"),
-        (model(outputs=("a", "b")), "its outputs are a, b"),
+        (model(outputs=("a", "b")), r"its outputs are a float32 \(\?, 2\), b float32 \(\?, 2\)"),
     ],
 )
 def test_what_is_no_classifier_of_pictures_is_refused(
@@ -113,6 +114,14 @@ def test_a_graph_onnxruntime_refuses_is_a_model_error(tmp_path: Path) -> None:
     content.graph.node[1].op_type = "NoSuchOperator"
     with pytest.raises(ModelFileError, match=r"cannot load it .*NoSuchOperator"):
         open_model(saved(tmp_path, content))
+
+
+def test_nothing_is_printed_where_onnxruntime_cannot_load(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such a file the guard refuses; it is what makes onnxruntime tell of falling back."""
+    content = model().SerializeToString().replace(b"Flatten", b"Fl\xfftten")
+    with pytest.raises(UnicodeDecodeError):
+        new_session(content, session_options(1))
+    assert capfd.readouterr().out == ""
 
 
 def test_images_of_another_size_are_a_model_error(tmp_path: Path) -> None:
@@ -173,9 +182,9 @@ def test_a_runtime_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
     ("content", "cause"),
     [
         (model(("N", 3, 4)), "its inputs are"),
-        (model(("N", 2, 4, 4)), "its input is"),
+        (model(("N", 2, 4, 4)), "its inputs are"),
         (model(dtype=TensorProto.INT8), "its inputs are"),
-        (model(outputs=("a", "b")), "its outputs are a, b; allowed is one"),
+        (model(outputs=("a", "b")), r"its outputs are a float32 .*, b float32 .*; allowed is one"),
         (b"junk" * 50, "not an intact ONNX file"),
     ],
     ids=range(5),
@@ -187,6 +196,84 @@ def test_every_runtime_refuses_what_is_no_classifier(
     path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
     with pytest.raises(ModelFileError, match=cause):
         load_runtime(name).open_model(path)
+
+
+def of_pixels(layout: str, dtype: int, outputs: tuple[str, ...] = ("logits",)) -> ModelProto:
+    """The model, and before it what makes normalized float32 (N, 3, 4, 4) of its input."""
+    result = model(outputs=outputs)
+    graph, last = result.graph, "images"
+    steps = []
+    if dtype == TensorProto.UINT8:
+        steps.append(helper.make_node("Cast", [last], ["cast"], to=TensorProto.FLOAT))
+        for op, value in (("Div", 255), ("Sub", INFO.preprocess.mean), ("Div", INFO.preprocess.std)):
+            name, last = f"c{len(steps)}", steps[-1].output[0]
+            side = np.asarray(value, np.float32)
+            shaped = side.reshape(-1, 1, 1) if side.ndim and layout == "NCHW" else side
+            graph.initializer.append(numpy_helper.from_array(shaped, name))
+            steps.append(helper.make_node(op, [last, name], [f"s{len(steps)}"]))
+        last = steps[-1].output[0]
+    if layout == "NHWC":
+        steps.append(helper.make_node("Transpose", [last], ["moved"], perm=[0, 3, 1, 2]))
+        last = "moved"
+    graph.node[0].input[0] = last
+    nodes = [*steps, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    shape = SHAPE if layout == "NCHW" else ("N", 4, 4, 3)
+    graph.input[0].CopyFrom(helper.make_tensor_value_info("images", dtype, shape))
+    return result
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["FLOAT", "UINT8"])
+def test_every_runtime_hands_over_pixels_as_the_file_wants_them(
+    name: str, layout: str, dtype: str, tmp_path: Path
+) -> None:
+    """All four forms answer as the plain file does to the same pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    plain = load_runtime(name).open_model(saved(tmp_path, model()), 1)
+    expected = plain.run(plain.form.tensor(pixels, INFO.preprocess))
+    path = tmp_path / "form.onnx"
+    path.write_bytes(of_pixels(layout, TensorProto.DataType.Value(dtype)).SerializeToString())
+
+    session = load_runtime(name).open_model(path, 1)
+
+    assert session.form == InputForm("uint8" if dtype == "UINT8" else "float32", layout)
+    assert (session.input_shape, input_size(session)) == ((None, 3, 4, 4), 4)
+    assert session.run(session.form.tensor(pixels, INFO.preprocess)) == pytest.approx(expected, abs=1e-6)
+    noise = session.form.noise(4, 4, 0)
+    assert session.run(noise).shape == (1, 2)
+    assert noise.max() > (100 if dtype == "UINT8" else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((None, 3, 8, 8), "NCHW"), ((None, 8, 8, 3), "NHWC"), ((None, None, None, 3), "NHWC"),
+        ((None, None, None, None), "NCHW"), ((None, 3, 8, 3), "NCHW"), ((None, 8, 8, None), None),
+    ],
+)  # fmt: skip
+def test_the_layout_is_told_from_the_sides(shape: tuple[int | None, ...], layout: str | None) -> None:
+    assert layout_of(shape) == layout
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_the_only_rows_of_as_many_numbers_as_classes_are_the_logits(name: str, tmp_path: Path) -> None:
+    """Beside features (N, 3): told by the classes that the file states, else by nothing."""
+    content = model(outputs=("scores", "features"))
+    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["flat"], ["features"]))
+    session = load_runtime(name).open_model(saved(tmp_path, content), 1)
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    assert session.run(images) == pytest.approx(images.mean((2, 3))[:, :2], abs=1e-6)
+
+    del content.metadata_props[:]
+    with pytest.raises(ModelFileError, match=r"exactly one is float32 of shape \(N, classes\)"):
+        load_runtime(name).open_model(saved(tmp_path, content))
+
+    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["features"]))
+    session = load_runtime(name).open_model(saved(tmp_path, content), 1)
+    assert session.run(images) == pytest.approx(images.mean((2, 3))[:, :2], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -16,7 +16,8 @@ from kdtool.core.manifest import read_manifest
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
-from tinyrun import BLIND, SETTINGS, classifier, give, kdtool, photographs, source_of
+from kdtool.runtime.stated import stated_by_onnx
+from tinyrun import BLIND, SETTINGS, classifier, give, kdtool, photographs, source_of, taking_pixels
 
 
 def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +131,49 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     assert (model.name, model.role, model.precision, model.macs) == (str(path), None, None, 9)
     assert (model.accuracy, result.claim.verdict) == (None, "INCONCLUSIVE")
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
+
+
+def test_the_variant_that_takes_pixels_is_measured_beside_the_plain_file(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, pixels = run.onnx_model("student"), tmp_path / "student.uint8.onnx"
+    pixels.write_bytes(taking_pixels(plain))
+
+    assert kdtool("bench", plain, pixels, "--data", source_of(run), "--runs", 64, "--json") == 0
+
+    ours, other = json.loads(capsys.readouterr().out)["models"]
+    assert (other["name"], other["role"]) == (str(pixels), "student")
+    assert other["accuracy"] == ours["accuracy"] == 1.0
+    assert other["own_process"]["cold_start_ms"] > 0  # it has started there
+
+
+def test_a_foreign_file_with_its_channels_last_is_measured(run: RunFolder, tmp_path: Path) -> None:
+    path = tmp_path / "last.onnx"
+    model = onnx.load_model_from_string(classifier(None))
+    given = model.graph.input[0]
+    batch, _, height, width = [side.dim_value or "n" for side in given.type.tensor_type.shape.dim]
+    for node in model.graph.node:
+        node.input[:] = ["first" if name == given.name else name for name in node.input]
+    model.graph.node.insert(0, onnx.helper.make_node("Transpose", [given.name], ["first"], perm=[0, 3, 1, 2]))
+    shape = (batch, height, width, 3)
+    given.CopyFrom(onnx.helper.make_tensor_value_info(given.name, onnx.TensorProto.FLOAT, shape))
+    path.write_bytes(model.SerializeToString())
+    like = stated_by_onnx(run.onnx_model("student"))
+
+    result = bench_files([path], load_listing(str(source_of(run))), SETTINGS, QUIET, like=like)
+
+    assert result.models[0].accuracy == 1.0
+
+
+def test_onnxruntimes_own_format_is_called_by_its_name(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run.onnx / "student.ort"
+    path.write_bytes(b"\x18\0\0\0ORTM" + bytes(64))
+    assert kdtool("bench", path) == 4
+    err = " ".join(capsys.readouterr().err.split())
+    assert "student.ort: a file in ONNX Runtime's own format (.ort), not ONNX." in err
+    assert "Name the .onnx file beside it" in err
 
 
 def test_no_bound_on_compute_passes_on_operators_that_are_not_counted(

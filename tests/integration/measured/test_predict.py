@@ -19,7 +19,7 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from tinyrun import CLASSES, SETTINGS, SIDE, classifier, give, kdtool, source_of
+from tinyrun import CLASSES, SETTINGS, SIDE, classifier, give, kdtool, source_of, taking_pixels
 
 
 def test_predictions_name_each_models_answer(run: RunFolder, prepared: Prepared) -> None:
@@ -52,6 +52,17 @@ def test_predict_a_folder(run: RunFolder, capsys: pytest.CaptureFixture[str]) ->
         float(first[2]) > float(second[2]) for first, second in zip(rows[::2], rows[1::2], strict=True)
     )
     assert "Model: artifacts/run/onnx/student.onnx" in err
+
+
+def test_predict_with_the_variant_that_takes_pixels(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, plain, pixels = source_of(run) / "test", run.onnx_model("student"), tmp_path / "uint8.onnx"
+    pixels.write_bytes(taking_pixels(plain))
+    assert kdtool("predict", picture, "--model", plain) == 0
+    expected = capsys.readouterr().out
+    assert kdtool("predict", picture, "--model", pixels) == 0
+    assert capsys.readouterr().out == expected
 
 
 def test_predict_as_json_with_a_broken_photograph(

@@ -12,6 +12,7 @@ from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import BoolArray
 from kdtool.data.photographs import Images
+from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session, input_size
 
 BATCH = 32
@@ -54,12 +55,12 @@ def answer(
     with screen.bar(title, len(images)) as bar:
         for start in range(0, len(images), BATCH):
             pixels = np.asarray(images[start : start + BATCH])
-            batches.append(_logits(session, preprocess.normalize(pixels), classes))
+            batches.append(_logits(session, session.form.tensor(pixels, preprocess), classes))
             bar.advance(len(pixels))
     return _answers(np.concatenate(batches) if batches else np.empty((0, classes), np.float32))
 
 
-def _logits(session: Session, images: FloatArray, classes: int) -> FloatArray:
+def _logits(session: Session, images: Tensor, classes: int) -> FloatArray:
     logits = session.run(images)
     if logits.shape[1] != classes:
         raise ModelFileError(

@@ -12,10 +12,10 @@ from kdtool.bench.energy import open_meter
 from kdtool.bench.latency import latency_of, throughput_of
 from kdtool.bench.ownprocess import Started, in_own_processes
 from kdtool.core.benchresult import Latency, OwnProcess, Throughput
-from kdtool.core.preprocess import FloatArray
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.runtime import load_runtime
+from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import WINDOW, Plan, measure
 
@@ -24,11 +24,11 @@ BATCH_WARMUP = WINDOW  # batches; with fewer nobody can say whether times are st
 
 @dataclass(frozen=True)
 class Candidate:
-    """A loaded model, the runtime that opened it, and the image (1, 3, S, S) it is timed on."""
+    """A loaded model, the runtime that opened it, and the one image it is timed on, as it wants it."""
 
     runtime: str
     session: Session
-    image: FloatArray
+    image: Tensor
 
 
 @dataclass(frozen=True)

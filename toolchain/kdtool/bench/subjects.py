@@ -29,7 +29,7 @@ from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.measures import Resampling, Side
-from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
 from kdtool.core.statistics import (
@@ -41,6 +41,7 @@ from kdtool.core.statistics import (
 from kdtool.core.versions import versions_of
 from kdtool.data.photographs import Images
 from kdtool.runtime import DEFAULT
+from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session, input_size
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
@@ -161,15 +162,14 @@ def _answers(subject: Subject, screen: Screen) -> Answered:
     )
 
 
-def _image(subject: Subject) -> FloatArray:
+def _image(subject: Subject) -> Tensor:
     """What latency is measured on: the first picture, else uniform noise."""
-    pictures = subject.pictures
+    pictures, form = subject.pictures, subject.session.form
     if pictures is not None and len(pictures.images):
-        return pictures.preprocess.normalize(np.asarray(pictures.images[:1]))
+        return form.tensor(np.asarray(pictures.images[:1]), pictures.preprocess)
     height, width = subject.session.input_shape[2:]
     side = input_size(subject.session) or FREE_SIDE
-    shape = (1, 3, height or side, width or side)
-    return np.random.default_rng(SEED).random(shape, dtype=np.float32)
+    return form.noise(height or side, width or side, SEED)
 
 
 def _result(

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.threads import usable_threads
-from kdtool.runtime.guard import read_model
-from kdtool.runtime.onnxruntime import answer, load
+from kdtool.runtime.guard import ORT_MARK, read_model
+from kdtool.runtime.onnxruntime import TYPES, answer, load
+from kdtool.runtime.ports import InputForm, Tensor, layout_of
 
-LAYOUTS = {1: "NCHW", 3: "NHWC"}  # where the three channels stand
 AGAIN = "Make the bundle again with: kdtool bundle"
-TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-ORT_MARK = b"ORTM"  # the fifth to eighth byte
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,11 @@ class ShippedSession:
         """(H, W, 3) uint8, resized and cropped → (K,) float32."""
         return self.run(self.tensor(pixels, preprocess))
 
-    def tensor(self, pixels: UInt8Array, preprocess: Preprocess) -> npt.NDArray[Any]:
+    def tensor(self, pixels: UInt8Array, preprocess: Preprocess) -> Tensor:
         """The input of one image as this file wants it."""
-        if self.input.type == "uint8":
-            image = pixels if self.input.layout == "NHWC" else pixels.transpose(2, 0, 1)
-            return np.ascontiguousarray(image)[None]
-        tensor = preprocess.normalize(pixels[None])
-        return tensor if self.input.layout == "NCHW" else np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        return InputForm(self.input.type, self.input.layout).tensor(pixels[None], preprocess)
 
-    def run(self, tensor: npt.NDArray[Any]) -> FloatArray:
+    def run(self, tensor: Tensor) -> FloatArray:
         """The logits (K,) of one image's input tensor.
 
         Raises:
@@ -77,7 +70,7 @@ def open_shipped(path: Path) -> ShippedSession:
     given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs)
     if len(inputs) == 1 and len(outputs) == 1 and inputs[0].type in TYPES and len(inputs[0].shape) == 4:
         shape = tuple(side if isinstance(side, int) else -1 for side in inputs[0].shape)
-        layout = next((name for axis, name in LAYOUTS.items() if shape[axis] == 3), None)
+        layout = layout_of(shape)
         if layout is not None:
             node = Input(str(inputs[0].name), TYPES[inputs[0].type], layout, shape)
             return ShippedSession(path, node, str(outputs[0].name), session)

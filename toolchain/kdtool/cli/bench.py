@@ -110,6 +110,10 @@ def command(
     files are measured on the photographs given by --data, which are preprocessed as each file says of
     itself. With --compare: earlier results, also of other machines.
 
+    An ONNX file may be any image classifier: one input, (N, 3, H, W) or (N, H, W, 3), of normalized float32
+    or of uint8 pixels (kdtool export --uint8), N free or 1; and one output of logits (N, classes), or several
+    of which one is called logits or is the only one of that shape. Not .ort files.
+
     \b
     A claim is a list of bounds, all of which must hold. Measures:
       retention drop accuracy              of the test images; drop in points

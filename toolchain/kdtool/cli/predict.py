@@ -95,7 +95,7 @@ def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     pixels = info.preprocess.read(payload, str(path))
-    logits = session.run(info.preprocess.normalize(pixels[None]))[0].astype(np.float64)
+    logits = session.run(session.form.tensor(pixels[None], info.preprocess))[0].astype(np.float64)
     if len(logits) != len(info.classes):
         raise ModelFileError(
             f"{session.path}: answers with {len(logits)} logits and states {len(info.classes)} classes.",

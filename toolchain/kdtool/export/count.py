@@ -9,8 +9,9 @@ the custom of the field:
     Gemm, MatMul    |Y| · K                              K: length of the inner dimension
     Attention       |Q| · L_k + |Y| · L_k                L_k: number of keys
 
-|T| is the number of elements of a tensor, for one image. Parameters are the numbers of weights and biases,
-stored as floats or as the integers that DequantizeLinear reads; its scales and zero points are none.
+|T| is the number of elements of a tensor, for one image. The same products in integers (QLinearConv, QGemm,
+…) are counted alike. Parameters are the numbers of weights and biases, stored as floats or as the integers
+that DequantizeLinear or an integer operator reads; scales and zero points are none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from pathlib import Path
 
 import onnx
 
-from kdtool.export.operators import FREE, STANDARD, Operator, has_subgraph, operator, spelt
+from kdtool.export.operators import (
+    FREE,
+    MICROSOFT,
+    STANDARD,
+    VALUES,
+    Operator,
+    has_subgraph,
+    operator,
+    spelt,
+    values,
+)
 from kdtool.export.shapes import Shape, Shapes, tensor_shapes
 from kdtool.graph.onnxread import parsed, whole
 from kdtool.runtime.guard import read_model
@@ -33,8 +44,6 @@ FLOAT_TYPES = {
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.BFLOAT16,
 }
-DEQUANTIZE = "DequantizeLinear"
-QUANTIZERS = frozenset({"QuantizeLinear", DEQUANTIZE})  # (values, scale, zero point)
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Count:
     Attributes:
         params: numbers stored in the graph, floats and quantized ones. Batch norms are folded into
             their convolutions, so there are fewer than the network was trained with.
-        macs: multiply–accumulates.
+        macs: multiply–accumulates; at least as many where anything is uncounted.
         layers: what they consist of, in the order of the graph.
         uncounted: operators that may multiply and are not counted: those that we have no formula for,
             and whatever holds a subgraph or is a function of the file itself.
@@ -72,6 +81,11 @@ class Count:
     macs: int
     layers: tuple[LayerCount, ...]
     uncounted: tuple[str, ...]
+
+    @property
+    def exact_macs(self) -> int | None:
+        """None where nobody knows the sum, because something is uncounted."""
+        return None if self.uncounted else self.macs
 
     @property
     def flops(self) -> int:
@@ -89,7 +103,7 @@ class Count:
 
 
 def count_onnx(model: onnx.ModelProto | Path) -> Count:
-    """Count a float or QDQ model at batch 1.
+    """Count a float or INT8 model, QDQ or of integer operators, at batch 1.
 
     Raises:
         ModelFileError: broken or hostile, or shapes depend on more than the batch.
@@ -123,7 +137,7 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
                 output=shapes[node.output[0]],
                 params=sum(stored.get(name, 0) for name in own),
                 macs=FORMULAS[operator(node)](node, shapes),
-                dynamic=not any(source in origins for source in node.input[:2]),
+                dynamic=not any(source in origins for source in values(node)[:2]),
             )
         )
     return Count(
@@ -141,9 +155,9 @@ def _stored(graph: onnx.GraphProto) -> dict[str, int]:
         for value in node.attribute if node.op_type == "Constant" else ():
             if value.name == "value":
                 tensors[node.output[0]] = value.t
-    readers = [node for node in graph.node if node.op_type in QUANTIZERS]
-    quantized = {node.input[0] for node in readers if node.op_type == DEQUANTIZE}
-    steps = {name for node in readers for name in node.input[1:]}  # scales and zero points
+    readers = [node for node in graph.node if operator(node) in VALUES]
+    quantized = {name for node in readers for name in values(node)}
+    steps = {name for node in readers for name in node.input if name not in values(node)}
     return {
         name: math.prod(tensor.dims)
         for name, tensor in tensors.items()
@@ -167,7 +181,7 @@ def _uncounted(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:
-    weight = shapes[node.input[1]]  # (C_out, C_in / groups, k_h, k_w)
+    weight = shapes[values(node)[1]]  # (C_out, C_in / groups, k_h, k_w)
     return math.prod(shapes[node.output[0]]) * math.prod(weight[1:])
 
 
@@ -178,11 +192,11 @@ def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
 
 def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else -1]
+    return math.prod(shapes[node.output[0]]) * shapes[values(node)[0]][0 if transposed else -1]
 
 
 def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
-    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+    return math.prod(shapes[node.output[0]]) * shapes[values(node)[0]][-1]
 
 
 def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -196,4 +210,9 @@ FORMULAS: Mapping[Operator, Callable[[onnx.NodeProto, Shapes], int]] = {
     (STANDARD, "Gemm"): _gemm,
     (STANDARD, "MatMul"): _matmul,
     (STANDARD, "Attention"): _attention,
+    (STANDARD, "QLinearConv"): _conv,
+    (STANDARD, "QLinearMatMul"): _matmul,
+    (STANDARD, "ConvInteger"): _conv,
+    (STANDARD, "MatMulInteger"): _matmul,
+    (MICROSOFT, "QGemm"): _gemm,
 }

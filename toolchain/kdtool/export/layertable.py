@@ -11,7 +11,7 @@ from kdtool.export.count import Count
 def layer_lines(name: str, count: Count) -> list[str]:
     """The table of one model; the unit is named, because the field writes GFLOPs for GMACs."""
     wide = max([len(layer.name) for layer in count.layers] + [5])
-    lines = [f"{name}: {count.macs:,} MACs ({count.flops:,} FLOPs), {count.params:,} parameters, one image"]
+    lines = [f"{name}: {_sum(count)}, one image"]
     lines.append(f"  {'layer':{wide}}  {'operator':13}  {'MACs':>15}  {'share':>6}  {'params':>12}  output")
     for layer in count.layers:
         share = layer.macs / count.macs if count.macs else 0.0
@@ -29,13 +29,23 @@ def layer_lines(name: str, count: Count) -> list[str]:
 
 
 def layer_json(name: str, count: Count) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same as plain values; `macs` and `flops` are null where only `macs_at_least` is known."""
+    exact = count.exact_macs
     return {
         "name": name,
-        "macs": count.macs,
-        "flops": count.flops,
+        "macs": exact,
+        "flops": None if exact is None else 2 * exact,
+        "macs_at_least": count.macs,
         "params": count.params,
         "other_params": count.other_params,
         "uncounted": list(count.uncounted),
         "layers": [asdict(layer) | {"output": list(layer.output)} for layer in count.layers],
     }
+
+
+def _sum(count: Count) -> str:
+    """What is not counted may multiply and may hold weights of its own."""
+    if not count.uncounted:
+        return f"{count.macs:,} MACs ({count.flops:,} FLOPs), {count.params:,} parameters"
+    least = f"at least {count.macs:,} MACs ({count.flops:,} FLOPs)" if count.macs else "MACs unknown"
+    return f"{least}, at least {count.params:,} parameters"

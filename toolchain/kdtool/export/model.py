@@ -64,7 +64,7 @@ def export_model(
         info,
         precision="fp32",
         params=parameter_count(network),
-        macs=count.macs,
+        macs=count.exact_macs or 0,
         versions=versions_of(VERSIONS),
     )
     raw = onnx_bytes(model, info)
@@ -97,18 +97,22 @@ def export_model(
             screen.say(f"export: {written[0]}, max |Δlogit| {worst(parity[kind]):.1e}")
     difference = worst(parity[shipped])
     screen.say(
-        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {count.macs / 1e9:.4f} GMACs; torch and ONNX "
+        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {_gmacs(count)}; torch and ONNX "
         f"Runtime agree on batches of {', '.join(map(str, BATCHES))} (max |Δlogit| {difference:.1e})"
     )
     return {
         "params": info.params,
-        "macs": count.macs,
+        "macs": info.macs,
         "thop_macs": thop,
         "size_bytes": path.stat().st_size,
         "simplified": shipped == "simplified",
         "files": [file.name for file in files],
         "parity": {kind: {str(p.batch): p.difference for p in batches} for kind, batches in parity.items()},
     }
+
+
+def _gmacs(count: Count) -> str:
+    return f"{'at least ' if count.uncounted else ''}{count.macs / 1e9:.4f} GMACs"
 
 
 def _compare_counts(path: Path, count: Count, thop: int, screen: Screen) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
-from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+from kdtool.runtime.onnxruntime import new_session, session_options
 
 NOT_FOR_ARM = ["NchwcTransformer"]
 
@@ -29,9 +27,7 @@ def write_ort(content: bytes, target: Path, name: Path) -> None:
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
     try:
-        ort.InferenceSession(
-            content, options, providers=list(PROVIDERS), disabled_optimizers=list(NOT_FOR_ARM)
-        )
+        new_session(content, options, disabled_optimizers=list(NOT_FOR_ARM))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _failed(name, error) from error
 
@@ -66,7 +62,7 @@ def open_ort(content: bytes, name: Path) -> Any:
     options = session_options(1)
     options.add_session_config_entry("session.load_model_format", "ORT")
     try:
-        return ort.InferenceSession(content, options, providers=list(PROVIDERS))
+        return new_session(content, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _failed(name, error) from error
 

@@ -12,7 +12,7 @@ from onnx import helper
 from kdtool.core.errors import ModelFileError
 from kdtool.core.text import cause_of
 from kdtool.graph.onnxread import inferred
-from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+from kdtool.runtime.onnxruntime import new_session, session_options
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -69,7 +69,7 @@ def _seen(single: onnx.ModelProto, names: list[str], name: str) -> dict[str, Sha
     options = session_options(1)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(single.SerializeToString(), options, providers=list(PROVIDERS))
+        session = new_session(single.SerializeToString(), options)
         zeros = {
             value.name: np.zeros(
                 [dim.dim_value for dim in value.type.tensor_type.shape.dim],

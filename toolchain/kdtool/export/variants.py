@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from torch import nn
 
 from kdtool.core.files import durable, write_text
@@ -22,7 +22,7 @@ from kdtool.export.uint8 import pixels_of, with_pixels
 from kdtool.graph.onnxfile import INPUT, OUTPUT, onnx_bytes
 from kdtool.graph.onnxread import parsed
 from kdtool.runtime.guard import read_model
-from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+from kdtool.runtime.onnxruntime import new_session, session_options
 
 PIXELS = "uint8 (N, S, S, 3), RGB; normalization and layout are inside"
 
@@ -54,7 +54,7 @@ def uint8_variant(given: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
     content = onnx_bytes(with_pixels(parsed(read_model(given.path), given.path), preprocess), info)
     with durable(target) as partial:
         partial.write_bytes(content)
-        session = ort.InferenceSession(read_model(partial), session_options(1), providers=list(PROVIDERS))
+        session = new_session(read_model(partial), session_options(1))
         parity = _gate(given, session, target, lambda images: pixels_of(images, preprocess))
     return [target], parity
 
@@ -86,7 +86,7 @@ SUFFIXES = (".uint8.onnx", ".ort", ".required_operators.config")  # of all that 
 
 def _gate(
     given: Exported,
-    session: ort.InferenceSession,
+    session: Any,
     target: Path,
     prepare: Callable[[FloatArray], np.ndarray],
 ) -> tuple[Parity, ...]:

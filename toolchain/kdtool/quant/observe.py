@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
-import onnxruntime as ort
 
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
@@ -24,7 +24,7 @@ from kdtool.quant.calibrate import CalibrationImages
 from kdtool.quant.histogram import Extent, Histogram, Range
 from kdtool.quant.ranges import METHODS
 from kdtool.runtime.guard import read_model
-from kdtool.runtime.onnxruntime import PROVIDERS, session_options
+from kdtool.runtime.onnxruntime import new_session, session_options
 
 Histograms = Mapping[str, Histogram]
 EXTENT_ONLY = ("minmax",)  # methods that need no counts
@@ -84,20 +84,20 @@ def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[
     return [name for name in made if types.get(name) == onnx.TensorProto.FLOAT and name not in constants]
 
 
-def _opened(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:
+def _opened(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> Any:
     """A session that answers with every activation."""
     graph = model.graph
     given = {value.name for value in (*graph.input, *graph.output)}
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
     try:
         content = model.SerializeToString()
-        return ort.InferenceSession(content, session_options(usable_threads()), providers=list(PROVIDERS))
+        return new_session(content, session_options(usable_threads()))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _failed(source, error) from error
 
 
 def _seen(
-    source: Path, session: ort.InferenceSession, names: Sequence[str], images: CalibrationImages, bar: Bar
+    source: Path, session: Any, names: Sequence[str], images: CalibrationImages, bar: Bar
 ) -> Iterator[tuple[str, FloatArray]]:
     """(tensor, its values) for one image after the other."""
     inner = [name for name in names if name != INPUT]

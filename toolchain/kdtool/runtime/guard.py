@@ -2,8 +2,8 @@
 
 A model file is untrusted input. Refused are: what is no ONNX file, tensors that point to other files,
 operators of unknown libraries, sizes the file cannot hold, constants that grow out of all proportion when a
-runtime works them out, nodes that give nothing, and subgraphs nested without end. Field
-numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+runtime works them out, nodes that give nothing, names and other texts that are not UTF-8, and subgraphs
+nested without end. Field numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kdtool.runtime.wire import BYTES, VARINT, Value, WireError, fields, packed,
 SIZE_LIMIT = (1 << 31) - 1  # protobuf's own
 ELEMENTS_LIMIT = 1 << 27  # of a declared input, output or intermediate value: half a gigabyte of float32
 DEPTH_LIMIT = 32
+ORT_MARK = b"ORTM"  # the fifth to eighth byte of a file in ONNX Runtime's own format
 # ONNX's own, and what onnxruntime registers and writes into files it has optimized.
 DOMAINS = frozenset(
     {
@@ -38,20 +39,45 @@ DOMAINS = frozenset(
 )
 # Messages that hold others: field number → kind of the message in it.
 NESTED: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute", 12: "value"},
-    "graph": {1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "model": {7: "graph", 8: "opset", 14: "entry", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph", 3: "entry", 4: "entry"},
+    "function": {7: "node", 9: "opset", 11: "attribute", 12: "value", 14: "entry"},
+    "graph": {
+        1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value", 14: "annotation", 15: "sparse",
+        16: "entry",
+    },
+    "node": {5: "attribute", 9: "entry"},
+    "attribute": {
+        5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 14: "type", 15: "type", 22: "sparse",
+        23: "sparse",
+    },
+    "tensor": {16: "entry"},
     "sparse": {1: "tensor", 2: "tensor"},
-    "value": {2: "type"},
-    "type": {1: "tensor type", 4: "sequence", 5: "map", 8: "tensor type", 9: "sequence"},
+    "value": {2: "type", 4: "entry"},
+    "type": {1: "tensor type", 4: "sequence", 5: "map", 7: "opaque", 8: "tensor type", 9: "sequence"},
     "sequence": {1: "type"},
     "map": {2: "type"},
     "tensor type": {2: "shape"},
+    "shape": {1: "side"},
+    "annotation": {2: "entry"},
+}  # fmt: skip
+# The fields of type string; what is of type bytes, such as the values of a string tensor, may be anything.
+TEXTS: dict[str, frozenset[int]] = {
+    "model": frozenset({2, 3, 4, 6}),
+    "function": frozenset({1, 4, 5, 6, 8, 10, 13}),
+    "graph": frozenset({2, 10}),
+    "node": frozenset({1, 2, 3, 4, 6, 7, 8}),
+    "attribute": frozenset({1, 13, 21}),
+    "tensor": frozenset({8, 12}),
+    "value": frozenset({1, 3}),
+    "type": frozenset({6}),
+    "opaque": frozenset({1, 2}),
+    "side": frozenset({2, 3}),
+    "opset": frozenset({1}),
+    "entry": frozenset({1, 2}),
+    "annotation": frozenset({1}),
 }
-OPSETS = {"model": 8, "function": 9}
+OPSET_DOMAIN = 1
 GRAPH, FUNCTION, FUNCTION_DOMAIN, NODE_DOMAIN, DIM = 7, 25, 10, 7, 1
 TENSOR_DIMS, FLOAT_DATA, DOUBLE_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 4, 10, 13, 14
 WIDTHS = {FLOAT_DATA: 4, DOUBLE_DATA: 8}
@@ -94,6 +120,12 @@ def check_model(content: bytes, name: str) -> None:
     Raises:
         ModelFileError: not ONNX, or refused for what it holds.
     """
+    # First of all: ONNX Runtime goes by these bytes alone, and ONNX can be written around them.
+    if content[4:8] == ORT_MARK:
+        raise ModelFileError(
+            f"{name}: a file in ONNX Runtime's own format (.ort), not ONNX.",
+            "Name the .onnx file beside it, from which kdtool export --ort made it.",
+        )
     try:
         if not content:
             raise WireError("it is empty")
@@ -127,14 +159,14 @@ def _own_domains(model: memoryview) -> Iterator[str]:
 def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int, constants: Constants) -> None:
     if depth > DEPTH_LIMIT:
         raise _RefusedError(f"messages are nested more than {DEPTH_LIMIT} deep")
-    nested = NESTED.get(kind, {})
+    nested, texts = NESTED.get(kind, {}), TEXTS.get(kind, frozenset())
     for number, _, value in fields(message):
         if number in nested:
             _check(nested[number], _message(value), domains, depth + 1, constants)
-        elif number == OPSETS.get(kind):
-            _check_domain(next((_text(v) for n, _, v in fields(_message(value)) if n == 1), ""), domains)
-        elif kind == "node" and number == NODE_DOMAIN:
-            _check_domain(_text(value), domains)
+        elif number in texts:
+            text = _text(value)
+            if (kind, number) in (("node", NODE_DOMAIN), ("opset", OPSET_DOMAIN)):
+                _check_domain(text, domains)
     if kind == "tensor":
         _check_tensor(message)
         constants.add_tensor(message)
@@ -199,7 +231,11 @@ def _message(value: Value) -> memoryview:
 
 
 def _text(value: Value) -> str:
-    return bytes(_message(value)).decode("utf-8", errors="replace")
+    try:
+        return bytes(_message(value)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        # What is bytes in the file is text in a runtime's messages and answers, and would fail there.
+        raise _RefusedError("a name or another text of it is not UTF-8") from error
 
 
 def _shape(dims: Sequence[float]) -> str:

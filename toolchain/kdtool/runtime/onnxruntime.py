@@ -5,24 +5,26 @@ Evaluation, latency and parity must describe the file that ships, so there is on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
+from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
+from kdtool.runtime.ports import FLOAT, PIXELS, InputForm, Port, Tensor, image_input, logits_output
 
 PROVIDERS = ("CPUExecutionProvider",)
-LOGITS = "logits"
 FATAL_ONLY = 4
+TYPES = {"tensor(float)": FLOAT, "tensor(uint8)": PIXELS}
 
 
 def version() -> str:
@@ -43,6 +45,21 @@ def session_options(threads: int) -> Any:
     return options
 
 
+def new_session(content: bytes, options: Any, **further: Any) -> Any:
+    """ONNX Runtime's own session. Before it fails it tells of falling back, on standard output, where the
+    answer of `--json` belongs; so nothing that it prints gets out.
+
+    Args:
+        content: judged before.
+        further: what else `onnxruntime.InferenceSession` is to know.
+
+    Raises:
+        Exception: it cannot load them; onnxruntime's exceptions share no base class.
+    """
+    with quietly():
+        return ort.InferenceSession(content, options, providers=list(PROVIDERS), **further)
+
+
 def open_model(path: Path, threads: int = 0) -> OnnxSession:
     """Check an ONNX file and load it.
 
@@ -54,9 +71,11 @@ def open_model(path: Path, threads: int = 0) -> OnnxSession:
     """
     threads = threads or usable_threads()
     session = load(read_model(path), path, threads, "Export it again with: kdtool export --onnx")
-    input_name, shape = _only_input(path, session)
+    inputs, outputs = _ports(session.get_inputs()), _ports(session.get_outputs())
+    form, shape = image_input(path, inputs)
     info = ModelInfo.from_metadata(dict(session.get_modelmeta().custom_metadata_map), path)
-    return OnnxSession(path, info, shape, threads, session, input_name, _output_name(path, session))
+    output = outputs[logits_output(path, outputs, info)]
+    return OnnxSession(path, info, shape, threads, form, session, inputs[0].name, output.name)
 
 
 def load(content: bytes, path: Path, threads: int, hint: str) -> Any:
@@ -66,14 +85,14 @@ def load(content: bytes, path: Path, threads: int, hint: str) -> Any:
         ModelFileError: it cannot load them.
     """
     try:
-        return ort.InferenceSession(content, session_options(threads), providers=list(PROVIDERS))
+        return new_session(content, session_options(threads))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
             f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).", hint
         ) from error
 
 
-def answer(session: Any, path: Path, names: tuple[str, str], images: npt.NDArray[Any]) -> FloatArray:
+def answer(session: Any, path: Path, names: tuple[str, str], images: Tensor) -> FloatArray:
     """The logits (N, K) of N images' input; `names` of input and output.
 
     Raises:
@@ -106,12 +125,13 @@ class OnnxSession:
     info: ModelInfo | None
     input_shape: tuple[int | None, ...]
     threads: int
+    form: InputForm
     _session: Any
     _input: str
     _output: str
 
-    def run(self, images: FloatArray) -> FloatArray:
-        """Logits (N, K) of images (N, 3, H, W); a file with its batch fixed at 1 gets one after the other."""
+    def run(self, images: Tensor) -> FloatArray:
+        """Logits (N, K) of N images; a file with its batch fixed at 1 gets one after the other."""
         if self._session is None:
             raise RuntimeError(f"{self.path} was closed")
         if self.input_shape[0] == 1 and len(images) != 1:
@@ -121,29 +141,17 @@ class OnnxSession:
     def close(self) -> None:
         self._session = None
 
-    def _run(self, images: FloatArray) -> FloatArray:
+    def _run(self, images: Tensor) -> FloatArray:
         return answer(self._session, self.path, (self._input, self._output), images)
 
 
-def _only_input(path: Path, session: Any) -> tuple[str, tuple[int | None, ...]]:
-    inputs = session.get_inputs()
-    given = ", ".join(f"{node.name} {node.type} {node.shape}" for node in inputs) or "none"
-    hint = "Name an image classifier, such as one made by: kdtool export --onnx"
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        raise ModelFileError(f"{path}: its inputs are {given}; allowed is one of float32 (N, 3, H, W).", hint)
-    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape)
-    if shape[1] not in (None, 3) or shape[0] not in (None, 1):
-        raise ModelFileError(f"{path}: its input is {given}; allowed is (N, 3, H, W) with N free or 1.", hint)
-    return str(inputs[0].name), shape
-
-
-def _output_name(path: Path, session: Any) -> str:
-    names = [str(node.name) for node in session.get_outputs()]
-    if LOGITS in names:
-        return LOGITS
-    if len(names) == 1:
-        return names[0]
-    raise ModelFileError(
-        f"{path}: its outputs are {', '.join(names)}; allowed is one, or one called {LOGITS!r}.",
-        "Export it with a single output.",
-    )
+def _ports(nodes: Sequence[Any]) -> list[Port]:
+    """Of a session's inputs or outputs; a free side has a name or −1, a type is spelt `tensor(float)`."""
+    return [
+        Port(
+            str(node.name),
+            TYPES.get(node.type, str(node.type)),
+            tuple(side if isinstance(side, int) and side > 0 else None for side in node.shape),
+        )
+        for node in nodes
+    ]

@@ -4,6 +4,7 @@ ONNX Runtime does. Optional: pip install "kdtool[openvino]".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from kdtool.core.preprocess import FloatArray
 from kdtool.core.text import cause_of
 from kdtool.core.threads import usable_threads
 from kdtool.runtime.guard import read_model
-from kdtool.runtime.onnxruntime import LOGITS
+from kdtool.runtime.ports import FLOAT, LOGITS, PIXELS, InputForm, Port, Tensor, image_input, logits_output
 from kdtool.runtime.signalstack import use_own_stack_for_signals
 from kdtool.runtime.stated import stated_by_onnx
 
 DEVICE = "CPU"
+TYPES = {"f32": FLOAT, "u8": PIXELS}
 
 
 def version() -> str:
@@ -64,15 +66,15 @@ def compile_model(model: Any, path: Path, info: ModelInfo | None, threads: int =
         ModelFileError: it is no image classifier, or openvino cannot run it.
     """
     threads = threads or usable_threads()
-    shape = _only_input(path, model)
-    output = _output(path, model)
+    form, shape = image_input(path, _ports(model.inputs))
+    output = logits_output(path, _ports(model.outputs), info)
     try:
         request = ov.Core().compile_model(model, DEVICE, options(threads)).create_infer_request()
     except Exception as error:  # as above
         raise _cannot_load(path, error) from error
     finally:
         use_own_stack_for_signals()
-    return OpenvinoSession(path, info, shape, threads, request, output)
+    return OpenvinoSession(path, info, shape, threads, form, request, output)
 
 
 @dataclass
@@ -83,11 +85,12 @@ class OpenvinoSession:
     info: ModelInfo | None
     input_shape: tuple[int | None, ...]
     threads: int
+    form: InputForm
     _request: Any
     _output: int
 
-    def run(self, images: FloatArray) -> FloatArray:
-        """Logits (N, K) of images (N, 3, H, W); a file with its batch fixed at 1 gets one after the other."""
+    def run(self, images: Tensor) -> FloatArray:
+        """Logits (N, K) of N images; a file with its batch fixed at 1 gets one after the other."""
         if self._request is None:
             raise RuntimeError(f"{self.path} was closed")
         if self.input_shape[0] == 1 and len(images) != 1:
@@ -98,7 +101,7 @@ class OpenvinoSession:
         self._request = None
         use_own_stack_for_signals()
 
-    def _run(self, images: FloatArray) -> FloatArray:
+    def _run(self, images: Tensor) -> FloatArray:
         try:
             answered = self._request.infer([np.ascontiguousarray(images)], share_inputs=True)
             logits = np.array(answered[self._output])  # a copy: the request uses its memory again
@@ -125,26 +128,13 @@ def _cannot_load(path: Path, error: Exception) -> ModelFileError:
     )
 
 
-def _only_input(path: Path, model: Any) -> tuple[int | None, ...]:
-    inputs = model.inputs
-    given = ", ".join(f"{one.get_element_type()} {one.get_partial_shape()}" for one in inputs) or "none"
-    hint = "Name an image classifier, such as one made by: kdtool export --onnx"
-    one = inputs[0] if len(inputs) == 1 else None
-    if one is None or one.get_element_type() != ov.Type.f32 or one.get_partial_shape().rank.get_length() != 4:
-        raise ModelFileError(f"{path}: its inputs are {given}; allowed is one of float32 (N, 3, H, W).", hint)
-    shape = tuple(side.get_length() if side.is_static else None for side in one.get_partial_shape())
-    if shape[1] not in (None, 3) or shape[0] not in (None, 1):
-        raise ModelFileError(f"{path}: its input is {given}; allowed is (N, 3, H, W) with N free or 1.", hint)
-    return shape
-
-
-def _output(path: Path, model: Any) -> int:
-    names = [set(one.get_names()) for one in model.outputs]
-    for index, known in enumerate(names):
-        if LOGITS in known or len(names) == 1:
-            return index
-    listed = ", ".join(sorted(name for known in names for name in known))
-    raise ModelFileError(
-        f"{path}: its outputs are {listed}; allowed is one, or one called {LOGITS!r}.",
-        "Export it with a single output.",
-    )
+def _ports(nodes: Sequence[Any]) -> list[Port]:
+    """Of a model's inputs or outputs, each of which may have several names, or none."""
+    ports = []
+    for node in nodes:
+        names, shape = set(node.get_names()), node.get_partial_shape()
+        kind = node.get_element_type()
+        sides = () if shape.rank.is_dynamic else tuple(s.get_length() if s.is_static else None for s in shape)
+        name = LOGITS if LOGITS in names else min(names, default="?")
+        ports.append(Port(name, TYPES.get(kind.get_type_name(), kind.get_type_name()), sides))
+    return ports

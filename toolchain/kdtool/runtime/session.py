@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
+from kdtool.runtime.ports import InputForm, Tensor
 
 
 class Session(Protocol):
@@ -15,8 +16,9 @@ class Session(Protocol):
     Attributes:
         path: the file it came from.
         info: what the file says of itself; None where it is not kdtool's.
-        input_shape: (N, 3, H, W); None where a side is free.
+        input_shape: (N, 3, H, W), whatever the file's layout; None where a side is free.
         threads: in use within an operator.
+        form: how it wants its images, which it makes of pixels.
     """
 
     @property
@@ -31,8 +33,12 @@ class Session(Protocol):
     @property
     def threads(self) -> int: ...
 
-    def run(self, images: FloatArray) -> FloatArray:
-        """Logits (N, K) of normalized images (N, 3, H, W), both float32.
+    @property
+    def form(self) -> InputForm: ...
+
+    def run(self, images: Tensor) -> FloatArray:
+        """Logits (N, K), float32, of N images in the file's own form: float32 (N, 3, H, W), normalized, where
+        it says nothing else.
 
         Raises:
             ModelFileError: the model fails on them; names the file and the cause.

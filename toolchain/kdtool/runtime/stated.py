@@ -8,7 +8,7 @@ from pathlib import Path
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.runtime.guard import read_model
-from kdtool.runtime.wire import Value, WireError, fields
+from kdtool.runtime.wire import Value, fields
 
 METADATA, KEY, VALUE = 14, 1, 2  # ModelProto.metadata_props and its entries (onnx.proto, Apache-2.0)
 LENGTH_BYTES = 8
@@ -22,13 +22,7 @@ def stated_by_onnx(path: Path) -> ModelInfo | None:
         ModelFileError: the file is broken or refused, or its record cannot be understood.
     """
     model = memoryview(read_model(path))
-    try:
-        entries = [_texts(entry) for number, _, entry in fields(model) if number == METADATA]
-    except WireError as error:
-        raise ModelFileError(
-            f"{path}: its metadata is cut off or damaged ({error}).",
-            "Copy it again, or export it again with: kdtool export --onnx",
-        ) from error
+    entries = [_texts(entry) for number, _, entry in fields(model) if number == METADATA]
     return ModelInfo.from_metadata({entry.get(KEY, ""): entry.get(VALUE, "") for entry in entries}, path)
 
 
@@ -57,11 +51,10 @@ def stated_by_weights(path: Path) -> ModelInfo | None:
 
 
 def _texts(message: Value) -> dict[int, str]:
-    """Field number → text of a message that holds nothing else."""
-    if isinstance(message, int):
-        raise WireError("a number where a message belongs")
+    """Field number → text of an entry, which the guard has read before."""
+    assert not isinstance(message, int)
     return {
-        number: bytes(value).decode("utf-8", errors="replace")
+        number: bytes(value).decode("utf-8")
         for number, _, value in fields(message)
-        if not isinstance(value, int)
+        if number in (KEY, VALUE) and not isinstance(value, int)
     }
