@@ -79,7 +79,7 @@ check: $(TEST)
 	$(BIN)/lint-imports
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-arm64: $(TEST)
 	tests/device/arm64.sh $(BIN)/python build/arm64
