@@ -91,7 +91,7 @@ def test_the_benchmark_says_what_it_promises(
     content = json.loads(out.read_text())
     assert content["accuracy"]["student"]["accuracy"] == 1.0
     assert {entry["images"] for entry in content["accuracy"].values()} == {12}
-    assert len(content["p50_ms"]) == len(content["p50_spread"]) == 5
+    assert len(content["p50_ms"]) == len(content["p50_spread"]) == 6
     assert all(len(medians) == 2 for medians in content["p50_ms"].values())
     assert content["protocol"]["samples_each"] == [64, 64]
     assert content["protocol"]["calibration_images"] == 6
