@@ -53,8 +53,8 @@ cp -r "$folder/wheels" "$exchange/wheels"
 echo '== a run of the embedded digits, made on this machine'
 if [ ! -e "$folder/run/report.html" ]; then
   "$python" -m kdtool run --out "$folder/run" --set teacher.arch=timm/test_resnet --set student.arch=timm/test_resnet \
-    --set teacher.epochs=1 --set student.epochs=1 --set quantize.max_drop=100 --set bench.seconds=0 \
-    --set bench.batch=0 --set bench.cold_starts=0 >"$folder/run.log"
+    --set teacher.epochs=1 --set student.epochs=1 --set quantize.target=arm --set quantize.max_drop=100 \
+    --set bench.seconds=0 --set bench.batch=0 --set bench.cold_starts=0 >"$folder/run.log"
 fi
 mkdir "$exchange/run"
 cp -r "$folder/run/run.json" "$folder/run/data" "$folder/run/onnx" "$exchange/run/"
