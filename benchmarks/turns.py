@@ -87,6 +87,9 @@ def main() -> None:
     result = {
         "size": SIZE,
         "rounds": options.rounds,
+        "warmup_at_least": WARMUP,
+        "copies": options.copies,
+        "repeats": options.repeats,
         "networks": networks,
         "processor": processor_name(),
         "threads": usable_threads(),

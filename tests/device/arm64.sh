@@ -56,6 +56,7 @@ if [ ! -e "$folder/run/report.html" ]; then
     --set teacher.epochs=1 --set student.epochs=1 --set quantize.target=arm --set quantize.max_drop=100 \
     --set bench.seconds=0 --set bench.batch=0 --set bench.cold_starts=0 >"$folder/run.log"
 fi
+"$python" -m kdtool quantize "$folder/run" --target arm  # skipped where that was done
 mkdir "$exchange/run"
 cp -r "$folder/run/run.json" "$folder/run/data" "$folder/run/onnx" "$exchange/run/"
 "$python" -m kdtool bundle "$folder/run"

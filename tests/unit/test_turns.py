@@ -28,7 +28,7 @@ def test_models_are_taken_in_turns_forwards_and_backwards() -> None:
     assert latency.p50 <= latency.p90 <= max(first.samples)
     assert latency.p50_ci[0] <= latency.p50 <= latency.p50_ci[1]
     assert (latency.threads, latency.p99, latency.p99_ci) == (3, None, None)
-    assert len(looks) == 9
+    assert len(looks) == 10
     assert gc.isenabled()
 
 

@@ -252,7 +252,7 @@ class BenchSettings(_Section):
     runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 100  # a p90 wants at least 64, a p99 662
     seconds: float = Field(2.0, ge=0, le=3600, description="each series of samples takes at least this long")
     batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
-    batches: Annotated[int, Field(ge=6)] = 20  # the median of fewer has no interval
+    batches: Annotated[int, Field(ge=6, le=MOST_SAMPLES)] = 20  # the median of fewer has no interval
     cold_starts: int = Field(
         3, ge=0, le=100, description="processes a model for cold start and memory; 0: not measured"
     )

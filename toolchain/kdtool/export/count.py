@@ -11,7 +11,8 @@ the custom of the field:
 
 |T| is the number of elements of a tensor, for one image. The same products in integers (QLinearConv, QGemm,
 …) are counted alike. Parameters are the numbers of weights and biases, stored as floats or as the integers
-that DequantizeLinear or an integer operator reads; scales and zero points are none.
+that DequantizeLinear or an integer operator reads; their scales and zero points are none. (Scales that a
+Mul applies, as after MatMulInteger, are numbers like any other.)
 """
 
 from __future__ import annotations

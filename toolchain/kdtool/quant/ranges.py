@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kdtool.quant.histogram import BINS, TINY, Histogram, Range
 
+REVISION = 2  # of what the methods choose; models of another one are made anew
 LEVELS = 256
 PERCENTILE = 99.99
 SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, the full extent first

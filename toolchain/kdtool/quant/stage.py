@@ -24,6 +24,7 @@ from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.calibrate import CalibrationImages, calibration_indices
 from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accuracy
 from kdtool.quant.observe import EXTENT_ONLY, observe
+from kdtool.quant.ranges import REVISION
 from kdtool.quant.search import Search, search
 from kdtool.quant.sensitivity import Layer, fewer_and_fewer, rank_layers
 from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns, this_machine
@@ -115,6 +116,7 @@ def _quantize(task: Task, role: str) -> dict[str, Any]:
             "versions": versions_of(VERSIONS),
             "model": sha256_file(task.run.onnx_model(role)),
             "recipe": str(task.recipe),
+            "ranges": REVISION,
         },
         manifest_name=task.run.quantize_manifest(role).name,
     )

@@ -20,7 +20,7 @@ from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.runtime.session import Session
 
-CHECK_EVERY = 8  # rounds between looks at the machine
+CHECK_EVERY = 7  # rounds between looks at the machine; no divisor of the orders of few models
 STEADY = 0.05  # medians of two halves may differ by this share
 WINDOW = 4  # samples below which halves say nothing
 LONGEST_WARMUP = 5  # times the shortest
@@ -59,8 +59,8 @@ def orders(models: int) -> list[list[int]]:
     """The orders of the rounds, over and over: Williams' design, each row followed by its mirror image.
 
     What ran before changes how long a model takes: its own weights are still in the cache, or those of a
-    large one have driven them out. Over all rounds each model stands in each place, and after each other
-    one, equally often; the mirrored pairs share a drift of the machine equally. Two models: A B B A B A A B.
+    large one have driven them out. Over all rounds each model stands in each place, and within a round after
+    each other one, equally often; mirrored pairs share a drift of the machine equally. Two: A B B A B A A B.
     Source: E. J. Williams, Aust. J. Sci. Res. 2 (1949) 149.
     """
     zigzag = [place // 2 if place % 2 == 0 else models - 1 - place // 2 for place in range(models)]
