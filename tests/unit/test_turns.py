@@ -56,7 +56,7 @@ def test_measuring_goes_on_for_as_long_as_asked(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("models", range(1, 8))
-def test_no_model_has_a_place_or_a_neighbour_of_its_own(models: int) -> None:
+def test_no_model_has_a_place_or_within_a_round_a_neighbour_of_its_own(models: int) -> None:
     rounds = orders(models)
     assert all(later == earlier[::-1] for earlier, later in zip(rounds[::2], rounds[1::2], strict=True))
     for place in range(models):

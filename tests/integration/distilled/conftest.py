@@ -14,29 +14,20 @@ from kdtool.train.teacher import teach
 from pupils import CNN, VIT
 
 
+def taught(folder: Path, prepared: Prepared, arch: str, epochs: int, lr: float) -> RunFolder:
+    run = RunFolder(folder)
+    settings = TeacherSettings(arch=arch, weights="none", epochs=epochs, lr=lr, batch_size=16)
+    teach(run, prepared, settings, 0, QUIET)
+    return run
+
+
 @pytest.fixture
 def run(tmp_path: Path, prepared: Prepared) -> RunFolder:
     """A run with a CNN for a teacher."""
-    folder = RunFolder(tmp_path / "run")
-    teach(
-        folder,
-        prepared,
-        TeacherSettings(arch=CNN, weights="none", epochs=2, lr=1e-2, batch_size=16),
-        0,
-        QUIET,
-    )
-    return folder
+    return taught(tmp_path / "run", prepared, CNN, 2, 1e-2)
 
 
 @pytest.fixture
 def transformer(tmp_path: Path, prepared: Prepared) -> RunFolder:
     """A run with a transformer for a teacher."""
-    folder = RunFolder(tmp_path / "transformer")
-    teach(
-        folder,
-        prepared,
-        TeacherSettings(arch=VIT, weights="none", epochs=1, lr=1e-3, batch_size=16),
-        0,
-        QUIET,
-    )
-    return folder
+    return taught(tmp_path / "transformer", prepared, VIT, 1, 1e-3)

@@ -29,6 +29,7 @@ from kdtool.core.claim import Verdict, judge
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.measures import Resampling, Side
+from kdtool.core.modelinfo import FINETUNED
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.recipe import BenchSettings
 from kdtool.core.screen import Screen
@@ -212,7 +213,7 @@ def _result(
         sha256=sha256_file(path),
         runtime=subject.runtime,
         target=info.notes.get("target") if info is not None else None,
-        finetuned=info.notes.get("finetuned") if info is not None else None,
+        finetuned=info.notes.get(FINETUNED) if info is not None else None,
         latency_ratio=latencies[0].ratio,
         latency_ratio_ci=latencies[0].ratio_ci,
         other_threads=latencies[1:],

@@ -13,6 +13,7 @@ from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.session import Input, ShippedSession
 from kdtool.bundle.shipped import Kind
 from kdtool.core.files import sha256_bytes
+from kdtool.core.modelinfo import FINETUNED
 from kdtool.runtime.stated import stated_by_onnx
 
 
@@ -86,5 +87,5 @@ def describe(
         ),
         made_for=made.target,
         faster=made.faster,
-        finetuned=stated.notes.get("finetuned") if stated else None,
+        finetuned=stated.notes.get(FINETUNED) if stated else None,
     )

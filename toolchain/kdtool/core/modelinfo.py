@@ -17,6 +17,7 @@ from kdtool.core.typed import parse_record
 
 METADATA_KEY = "kdtool"
 SCHEMA = 1
+FINETUNED = "finetuned"  # the note of an INT8 model whose weights were trained on: for how long
 MOST = (1 << 63) - 1  # parameters or MACs
 
 

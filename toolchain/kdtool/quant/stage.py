@@ -13,7 +13,7 @@ from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.lineage import require_current
 from kdtool.core.manifest import Stage
-from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.modelinfo import FINETUNED, ModelInfo
 from kdtool.core.models import sealed_models
 from kdtool.core.recipe import QuantizeSettings
 from kdtool.core.run import RunFolder
@@ -34,7 +34,6 @@ from kdtool.runtime.onnxruntime import open_model
 NAME: Final = "quantize"
 ROLES = ("teacher", "student")
 REFINED = "student"
-FINETUNED = "finetuned"  # the note of a model that is
 Refine = Callable[[Int8Recipe], Path]  # the float ONNX file of a student fine-tuned for a recipe
 
 
