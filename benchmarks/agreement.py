@@ -28,14 +28,14 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from kdtool.bundle.golden import FOLDER, Golden, read_golden, read_npy
-from kdtool.bundle.serve import open_server
+from kdtool.bundle.page.serve import open_server
+from kdtool.bundle.proof.golden import FOLDER, Golden, read_golden, read_npy
 from kdtool.bundle.session import open_shipped
-from kdtool.core.cpu import processor_name
 from kdtool.core.files import write_json
 from kdtool.core.preprocess import decode
-from kdtool.core.versions import versions_of
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.versions import versions_of
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 NODE_RUNTIME = Path(sys.prefix) / "node_modules" / "onnxruntime-web" / "dist" / "ort.node.min.mjs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"

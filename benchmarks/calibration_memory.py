@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.core.cpu import processor_name
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
 
 SIZE, LIMIT_MB = 224, 50.0
 
@@ -30,7 +30,7 @@ def prepare(folder: Path, images: int, size: int) -> None:
     import torch
 
     from kdtool.arch.network import build
-    from kdtool.export.onnx import export_network
+    from kdtool.exporters.onnx import export_network
     from kdtool.graph.onnxfile import onnx_bytes
 
     torch.manual_seed(0)
@@ -47,9 +47,9 @@ def calibrate(folder: Path, count: int) -> dict[str, float]:
     """Calibrate on `count` images with histograms; peak memory of this process, MB, and seconds."""
     from kdtool.core.preprocess import Preprocess
     from kdtool.core.screen import QUIET
-    from kdtool.quant.calibrate import CalibrationImages
-    from kdtool.quant.observe import observe, ranges_of
-    from kdtool.quant.ranges import METHODS
+    from kdtool.quant.calibration.images import CalibrationImages
+    from kdtool.quant.calibration.observe import observe, ranges_of
+    from kdtool.quant.calibration.ranges import METHODS
 
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     preprocess = Preprocess(pixels.shape[1], pixels.shape[1])

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 
-from kdtool.core.cpu import processor_name
-from kdtool.core.versions import versions_of
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.versions import versions_of
 
 PAIRS = 31
 

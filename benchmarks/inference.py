@@ -30,30 +30,30 @@ import nncf
 import numpy as np
 import openvino as ov
 
-from kdtool.bench.accuracy import answer
-from kdtool.bench.conditions import Watch, latency_reasons
-from kdtool.bench.host import read_host
-from kdtool.bench.latency import latency_of
-from kdtool.compare.paired import mean, seeds_interval
-from kdtool.core.benchresult import Host, Latency
+from kdtool.benchmark.accuracy import answer
+from kdtool.benchmark.timing.conditions import Watch, latency_reasons
+from kdtool.benchmark.timing.latency import latency_of
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
-from kdtool.core.recipefile import parse_recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
-from kdtool.core.statistics import (
+from kdtool.data.reader import Prepared, open_prepared
+from kdtool.machine.host import Host, read_host
+from kdtool.machine.versions import versions_of
+from kdtool.quant.calibration.images import CalibrationImages, calibration_indices
+from kdtool.recipe.files import parse_recipe
+from kdtool.results.bench import Latency
+from kdtool.results.paired import mean, seeds_interval
+from kdtool.results.statistics import (
     BoolArray,
     difference_bootstrap,
     mcnemar_exact,
     wilson,
 )
-from kdtool.core.versions import versions_of
-from kdtool.data.reader import Prepared, open_prepared
-from kdtool.quant.calibrate import CalibrationImages, calibration_indices
+from kdtool.runs.folder import RunFolder
 from kdtool.runtime import load_runtime
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 from kdtool.runtime.openvino import compile_model
 from kdtool.runtime.session import Session
-from kdtool.runtime.stated import stated_by_onnx
 from kdtool.runtime.turns import Plan, measure
 
 TEACHER, STUDENT, OURS, THEIRS = "teacher", "student", "student-int8", "student-int8 (NNCF, OpenVINO)"

@@ -15,10 +15,10 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.core.cpu import processor_name
-from kdtool.core.statistics import median_ratio_interval
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
+from kdtool.results.statistics import median_ratio_interval
 from kdtool.runtime.onnxruntime import session_options
 
 SIDE, WIDTH, ROUNDS, WARMUP, BLOCK, REPEATS = 32, 64, 300, 50, 10, 3

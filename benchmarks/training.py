@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kdtool.core.threads import usable_threads
+from kdtool.machine.threads import usable_threads
 
 TEACHER, STUDENT, CLASSES = "resnet34", "resnet18", 10
 LR, TEMPERATURE = 1e-3, 4.0
@@ -45,20 +45,20 @@ RESULTS = Path(__file__).with_name("results") / "training.json"
 
 def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     """Train with kdtool; seconds of each epoch, of its data, and of its checkpoints."""
-    from kdtool.core.recipe import AugmentSettings, StudentSettings
-    from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.data.reader import open_prepared
     from kdtool.losses import logit_loss
-    from kdtool.train import fit
-    from kdtool.train.batch import Task
-    from kdtool.train.checkpoint import Checkpoints
-    from kdtool.train.features import OnlineTeacher
-    from kdtool.train.objective import Distillation
-    from kdtool.train.processes import processes
+    from kdtool.recipe.settings import AugmentSettings, StudentSettings
+    from kdtool.runs.folder import RunFolder
+    from kdtool.train.loop import fit
+    from kdtool.train.loop.checkpoint import Checkpoints
+    from kdtool.train.loop.objective import Distillation
     from kdtool.train.stage import Training, train
     from kdtool.train.student import distill, train_baseline
-    from kdtool.train.teacher import open_teacher
+    from kdtool.train.teaching.features import OnlineTeacher
+    from kdtool.train.teaching.teacher import open_teacher
+    from kdtool.train.together.processes import processes
+    from kdtool.train.views.batch import Task
 
     first = processes().first
     run = RunFolder(options.folder / f"run-{options.size}")
@@ -263,13 +263,13 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
 
     from kdtool.arch.network import build, save_network
     from kdtool.core.modelinfo import ModelInfo
-    from kdtool.core.recipe import DataSettings, StudentSettings
-    from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.data.prepare import prepare as prepare_data
-    from kdtool.train.softlabels import label
+    from kdtool.recipe.settings import DataSettings, StudentSettings
+    from kdtool.runs.folder import RunFolder
     from kdtool.train.stage import training_task
-    from kdtool.train.teacher import open_teacher
+    from kdtool.train.teaching.softlabels import label
+    from kdtool.train.teaching.teacher import open_teacher
 
     torch.set_num_threads(usable_threads())
     run = RunFolder(options.folder / f"run-{options.size}")
@@ -370,8 +370,8 @@ def main() -> None:
         if int(os.environ.get("RANK", "0")) == 0:
             print(json.dumps(result))
         return
-    from kdtool.bench.host import read_host
-    from kdtool.core.versions import versions_of
+    from kdtool.machine.host import read_host
+    from kdtool.machine.versions import versions_of
 
     with tempfile.TemporaryDirectory(prefix="kdtool-training-") as folder:
         options.folder = Path(folder)

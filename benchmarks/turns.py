@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from kdtool.arch.network import build
-from kdtool.core.cpu import processor_name
 from kdtool.core.screen import QUIET
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
-from kdtool.export.onnx import export_network
+from kdtool.exporters.onnx import export_network
 from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
 from kdtool.runtime import turns
 from kdtool.runtime.onnxruntime import open_model
 

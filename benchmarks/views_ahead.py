@@ -24,14 +24,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 
-from kdtool.bench.host import read_host
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import AugmentSettings
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
 from kdtool.data.reader import Split
-from kdtool.train import smallmaps
-from kdtool.train.batch import Task
+from kdtool.machine.host import read_host
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
+from kdtool.recipe.settings import AugmentSettings
+from kdtool.train.loop import smallmaps
+from kdtool.train.views.batch import Task
 
 CLASSES = 10
 CASES = ((64, 64), (224, 16))  # pixels, batch

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from kdtool.bundle.golden import read_golden
-from kdtool.bundle.runtime import WebRuntime
+from kdtool.bundle.page.runtime import WebRuntime
+from kdtool.bundle.proof.golden import read_golden
 from kdtool.cli import main
 
 REMOTE = WebRuntime(None)  # at its pinned address: nothing to copy

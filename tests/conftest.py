@@ -10,10 +10,10 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import DataSettings
 
 settings.register_profile("kdtool", deadline=None)  # no test is a matter of time
 settings.load_profile("kdtool")

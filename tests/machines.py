@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.benchresult import Host
+from kdtool.machine.host import Host
 
 X86 = "processor : 0\nmodel name\t: A CPU\nflags\t\t: fpu avx avx2 avx512_vnni\n"
 PI = "processor : 0\nFeatures : fp asimd asimddp\nModel : Raspberry Pi 5\n"

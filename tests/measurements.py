@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kdtool.core.benchresult import Latency, ModelResult
-from kdtool.core.claim import Judged, Thresholds, Verdict
+from kdtool.results.bench import Latency, ModelResult
+from kdtool.results.claim import Judged, Thresholds, Verdict
 
 
 def model(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kdtool.core.recipe import StudentSettings
+from kdtool.recipe.settings import StudentSettings
 
 CNN, VIT = "timm/test_resnet", "timm/test_vit"
 CPU = torch.device("cpu")

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from kdtool.core.history import COLUMNS
-from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipefile import load_recipe
-from kdtool.core.run import RunFolder
 from kdtool.data.reader import COLUMNS as SAMPLE_COLUMNS
 from kdtool.data.reader import SAMPLES_FILE, pixels_file
+from kdtool.recipe.files import load_recipe
+from kdtool.results.history import COLUMNS
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 
 MODELS = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
 PLAIN = ("cat", "dog", "fox")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from kdtool.cli import main
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import BenchSettings
-from kdtool.core.run import RunFolder
+from kdtool.recipe.settings import BenchSettings
+from kdtool.runs.folder import RunFolder
 
 SIDE = 8
 
@@ -61,8 +61,8 @@ def classifier(info: ModelInfo | None, weight: np.ndarray | None = None) -> byte
 
 def taking_pixels(path: Path) -> bytes:
     """The model at `path` as `kdtool export --uint8` would write it beside."""
-    from kdtool.export.uint8 import with_pixels
-    from kdtool.runtime.stated import stated_by_onnx
+    from kdtool.exporters.passes.uint8 import with_pixels
+    from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
     info = stated_by_onnx(path)
     assert info is not None

@@ -15,13 +15,13 @@ import torch
 from kdtool.arch.network import build, save_network
 from kdtool.core import files
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.models import sealed_models
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import BenchSettings, ExportSettings, QuantizeSettings
-from kdtool.core.run import RunFolder
 from kdtool.data.reader import Prepared, pixels_file
+from kdtool.recipe.settings import BenchSettings, ExportSettings, QuantizeSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.models import sealed_models
+from kdtool.runs.stage import Stage
 from kdtool.runtime.onnxruntime import open_model
 
 SIZE = 40  # the last feature map is 2 × 2, so that the global pool is not empty work

@@ -26,14 +26,14 @@ from campaigns.tiny import ARCH, CLASSES, photographs
 from kdtool.arch.network import build, save_network
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import AugmentSettings, DataSettings, StudentSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
-from kdtool.train.softlabels import SPLITS, SoftLabels, label
+from kdtool.recipe.settings import AugmentSettings, DataSettings, StudentSettings
+from kdtool.runs.folder import RunFolder
 from kdtool.train.stage import training_task
-from kdtool.train.teacher import open_teacher
+from kdtool.train.teaching.softlabels import SPLITS, SoftLabels, label
+from kdtool.train.teaching.teacher import open_teacher
 
 HEADER = 54  # bytes of a BMP before its pixels
 STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from kdtool.cli import main
 from kdtool.core.files import sha256_bytes, sha256_file
-from kdtool.train import fit
+from kdtool.train.loop import fit
 
 ARCH = "timm/test_resnet"
 CLASSES = ("checks", "rings", "stripes")

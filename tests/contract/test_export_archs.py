@@ -12,21 +12,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdtool.arch.network import build, parameter_count
-from kdtool.core.cpu import int8_target
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import ExportSettings
 from kdtool.core.screen import QUIET
-from kdtool.export.count import count_onnx
-from kdtool.export.crosscheck import thop_macs
-from kdtool.export.model import export_model
-from kdtool.export.onnx import export_network
-from kdtool.export.parity import parity_images
+from kdtool.exporters.compute.count import count_onnx
+from kdtool.exporters.compute.crosscheck import thop_macs
+from kdtool.exporters.model import export_model
+from kdtool.exporters.onnx import export_network
+from kdtool.exporters.parity import parity_images
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.quant.calibrate import CalibrationImages
+from kdtool.machine.cpu import int8_target
+from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.quant.calibration.observe import observe, ranges_of
 from kdtool.quant.int8 import FORMS, quantize_to_int8
-from kdtool.quant.observe import observe, ranges_of
 from kdtool.quant.target import int8_recipe
+from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
 from screens import Recorder
 

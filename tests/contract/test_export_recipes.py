@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 from kdtool.arch.network import build, load_network, parameter_count, save_network, two_heads
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import ExportSettings, Recipe
-from kdtool.core.recipefile import load_recipe, shipped_recipes
-from kdtool.export.count import count_onnx
-from kdtool.export.onnx import export_network
-from kdtool.export.parity import BATCHES, check_parity, parity_images, worst
+from kdtool.exporters.compute.count import count_onnx
+from kdtool.exporters.onnx import export_network
+from kdtool.exporters.parity import BATCHES, check_parity, parity_images, worst
 from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.recipe.files import load_recipe, shipped_recipes
+from kdtool.recipe.settings import ExportSettings, Recipe
 from kdtool.runtime.onnxruntime import open_model
-from kdtool.train.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
 
 SETTINGS = ExportSettings()
 SIZE = 64  # ResNets end in 2 × 2, transformers see 4 × 4 patches

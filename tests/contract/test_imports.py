@@ -25,12 +25,12 @@ WORKSHOP = (
     "imagehash",
 )
 DEVICE = (
-    "kdtool.bench.files",
-    "kdtool.bench.stage",
-    "kdtool.bench.table",
-    "kdtool.bundle.serve",
+    "kdtool.benchmark.loose",
+    "kdtool.benchmark.stage",
+    "kdtool.benchmark.tables.models",
+    "kdtool.bundle.page.serve",
     "kdtool.bundle.stage",
-    "kdtool.bundle.verify",
+    "kdtool.bundle.proof.verify",
     "kdtool.data.reader",
     "kdtool.report.stage",
     "kdtool.runtime.onnxruntime",

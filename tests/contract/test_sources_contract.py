@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.preprocess import decode
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.listing import SPLITS, Listing
 from kdtool.data.prepare import prepare
 from kdtool.data.sources import SOURCES, load_listing
+from kdtool.recipe.settings import DataSettings
 
 Photos = Callable[..., Path]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kdtool.core.run import RunFolder
 from kdtool.data.reader import open_prepared
+from kdtool.runs.folder import RunFolder
 from kdtool.runtime import load_runtime
 
 IMAGES = 16

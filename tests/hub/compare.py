@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.golden import allowed, read_golden, read_npy
+from kdtool.bundle.proof.golden import allowed, read_golden, read_npy
 from kdtool.core.preprocess import decode
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 SHARE = 0.02  # of a probability: what a pixel that is 1 of 255 off may do
 bundle, wrong = Path(sys.argv[1]), 0

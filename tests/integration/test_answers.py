@@ -11,16 +11,16 @@ import torch
 from kdtool.arch.network import build, save_network
 from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import AugmentSettings, StudentSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train.batch import plain_task
-from kdtool.train.evaluate import in_company
-from kdtool.train.features import OnlineTeacher
-from kdtool.train.softlabels import label
+from kdtool.recipe.settings import AugmentSettings, StudentSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.train.loop.evaluate import in_company
 from kdtool.train.stage import training_task
-from kdtool.train.teacher import open_teacher
+from kdtool.train.teaching.features import OnlineTeacher
+from kdtool.train.teaching.softlabels import label
+from kdtool.train.teaching.teacher import open_teacher
+from kdtool.train.views.batch import plain_task
 
 ARCH = "timm/test_resnet"
 STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))

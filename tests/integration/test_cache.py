@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.files import sha256_file
-from kdtool.core.run import RunFolder
+from kdtool.runs.folder import RunFolder
 from tinyrun import kdtool
 
 TINY = (

@@ -10,7 +10,7 @@ import pytest
 
 from kdtool.cli import main
 from kdtool.core.files import sha256_file
-from kdtool.core.lock import run_lock
+from kdtool.runs.lock import run_lock
 
 ARCH = "timm/test_resnet"
 TINY = {
@@ -327,7 +327,7 @@ def test_imagenet_weights_offline(
 
 
 def test_a_defect_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtool.core.recipefile.shipped_recipes", lambda: 1 / 0)
+    monkeypatch.setattr("kdtool.recipe.files.shipped_recipes", lambda: 1 / 0)
     assert kdtool("recipes") == 1
     err = capsys.readouterr().err
     assert "This is a defect of kdtool" in err

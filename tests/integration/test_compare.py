@@ -13,9 +13,9 @@ import pytest
 from kdtool.cli import main
 from kdtool.compare import trainings
 from kdtool.core.files import sha256_file
-from kdtool.core.lock import run_lock
 from kdtool.data.reader import Prepared, Split
-from kdtool.train import fit
+from kdtool.runs.lock import run_lock
+from kdtool.train.loop import fit
 
 RECIPE = """
 [data]

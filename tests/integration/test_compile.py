@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from kdtool.cli.job import TrainingOptions
-from kdtool.core.cpu import cpu_has_bfloat16
 from kdtool.core.errors import SetupError, UsageError
-from kdtool.core.recipe import Recipe, StudentSettings, TeacherSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.machine.cpu import cpu_has_bfloat16
+from kdtool.recipe.settings import Recipe, StudentSettings, TeacherSettings
+from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_student
-from kdtool.train.compiling import compiled
-from kdtool.train.teacher import teach
+from kdtool.train.loop.compiling import compiled
+from kdtool.train.teaching.teacher import teach
 
 ARCH = "timm/test_resnet"
 SETTINGS = TeacherSettings(arch=ARCH, weights="none", epochs=1, lr=1e-2, batch_size=12)
@@ -82,7 +82,7 @@ def test_precision_follows_the_processor_where_it_is_asked_to(
     asked: str, features: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags : {features}\n")
-    monkeypatch.setattr("kdtool.train.precision.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
+    monkeypatch.setattr("kdtool.train.loop.precision.cpu_has_bfloat16", lambda: cpu_has_bfloat16(tmp_path))
     overrides = TrainingOptions(**NOTHING, precision=asked).as_overrides()
     assert overrides == [f"teacher.precision={taken}", f"student.precision={taken}"]
 

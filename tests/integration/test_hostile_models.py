@@ -13,14 +13,14 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from kdtool.bundle.checksums import SUMS, sums
-from kdtool.bundle.golden import Golden, Vector, dump
+from kdtool.bundle.proof.golden import Golden, Vector, dump
 from kdtool.bundle.session import open_shipped
 from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
-from kdtool.core.recipe import DataSettings, Recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
+from kdtool.recipe.settings import DataSettings, Recipe
+from kdtool.runs.folder import RunFolder
 from tinyrun import SIDE, photographs
 
 
@@ -229,7 +229,7 @@ def test_doctor_calls_it_broken(
 ) -> None:
     """Its answer is about the installation and the run as a whole, so its exit code is 5."""
     Path(places["model"]).write_bytes(HOSTILE[kind])
-    monkeypatch.setattr("kdtool.bench.doctor.examine_installation", lambda: ())  # a process of its own
+    monkeypatch.setattr("kdtool.doctor.installation.examine_installation", lambda: ())  # a process of its own
 
     assert ran(["doctor", "{run}", "--json"], places, monkeypatch) == 5
 

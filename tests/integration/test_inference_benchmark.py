@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from PIL import Image
 
-from kdtool.core.cpu import int8_target
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import DataSettings, QuantizeSettings, Recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
+from kdtool.machine.cpu import int8_target
+from kdtool.recipe.settings import DataSettings, QuantizeSettings, Recipe
+from kdtool.runs.folder import RunFolder
 
 pytest.importorskip("nncf", reason="the benchmark's own environment: pip install nncf")
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "inference.py"

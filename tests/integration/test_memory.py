@@ -10,14 +10,14 @@ import torch
 
 from kdtool.core.errors import SetupError
 from kdtool.core.files import sha256_file
-from kdtool.core.recipe import TeacherSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import TeacherSettings
+from kdtool.runs.folder import RunFolder
 from kdtool.train import stage
-from kdtool.train.fit import fit
-from kdtool.train.memory import out_of_memory, remembered
-from kdtool.train.teacher import teach
+from kdtool.train.loop.fit import fit
+from kdtool.train.loop.memory import out_of_memory, remembered
+from kdtool.train.teaching.teacher import teach
 from screens import Recorder
 
 SETTINGS = TeacherSettings(arch="timm/test_resnet", weights="none", epochs=1, lr=1e-2, batch_size=24)

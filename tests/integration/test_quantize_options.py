@@ -12,24 +12,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.core.cpu import int8_target
 from kdtool.core.errors import GateError
-from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import QuantizeSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared, pixels_file
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.quant.calibrate import CalibrationImages
+from kdtool.machine.cpu import int8_target
+from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.quant.calibration.observe import observe
 from kdtool.quant.maker import Choice, Maker
-from kdtool.quant.observe import observe
 from kdtool.quant.search import variations
 from kdtool.quant.sensitivity import rank_layers
 from kdtool.quant.speed import this_machine
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS, Int8Recipe, int8_recipe
+from kdtool.recipe.settings import QuantizeSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 from kdtool.runtime.onnxruntime import open_model
 from screens import Recorder
 

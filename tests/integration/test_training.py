@@ -20,20 +20,20 @@ from safetensors.torch import load_file
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import GateError, Interrupted, ModelFileError
 from kdtool.core.files import sha256_file
-from kdtool.core.lineage import outdated
-from kdtool.core.recipe import AugmentSettings, LossSettings, StudentSettings, TeacherSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train import evaluate as evaluate_module
-from kdtool.train import fit
-from kdtool.train.checkpoint import Checkpoints
-from kdtool.train.fakequant import Int8
-from kdtool.train.quantaware import finetune
-from kdtool.train.softlabels import label
+from kdtool.recipe.settings import AugmentSettings, LossSettings, StudentSettings, TeacherSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lineage import outdated
+from kdtool.train.int8.fakequant import Int8
+from kdtool.train.int8.quantaware import finetune
+from kdtool.train.loop import evaluate as evaluate_module
+from kdtool.train.loop import fit
+from kdtool.train.loop.checkpoint import Checkpoints
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teacher import Teacher, bring_teacher, open_teacher, teach
+from kdtool.train.teaching.softlabels import label
+from kdtool.train.teaching.teacher import Teacher, bring_teacher, open_teacher, teach
 from screens import Recorder
 
 ARCH = "timm/test_resnet"

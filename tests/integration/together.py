@@ -12,12 +12,12 @@ from typing import Any
 
 from kdtool.cli import main
 from kdtool.core.errors import KdtoolError
-from kdtool.core.recipe import StudentSettings
-from kdtool.core.run import RunFolder
 from kdtool.data.reader import open_prepared
-from kdtool.train import fit
-from kdtool.train.processes import processes
+from kdtool.recipe.settings import StudentSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.train.loop import fit
 from kdtool.train.student import distill, train_baseline
+from kdtool.train.together.processes import processes
 
 ARCH = "timm/test_resnet"
 SHARED = (

@@ -24,7 +24,7 @@ A whole run, and its bundle:
 from pathlib import Path
 
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import find_runtime
+from kdtool.bundle.page.runtime import find_runtime
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.screen import QUIET
 from kdtool.pipeline import run_all, start
@@ -48,12 +48,12 @@ SECTIONS = {
     ),
     "Models": ("kdtool.runtime:load_runtime", "kdtool.runtime.onnxruntime:open_model"),
     "Results": (
-        "kdtool.core.benchresult:read_bench", "kdtool.core.predictions:read_predictions",
-        "kdtool.core.statistics:wilson", "kdtool.report.stage:write_report",
+        "kdtool.results.bench:read_bench", "kdtool.results.predictions:read_predictions",
+        "kdtool.results.statistics:wilson", "kdtool.report.stage:write_report",
     ),
     "Bundles": (
-        "kdtool.bundle.stage:write_bundle", "kdtool.bundle.options:Options", "kdtool.bundle.verify:verify",
-        "kdtool.bundle.infer:Classifier",
+        "kdtool.bundle.stage:write_bundle", "kdtool.bundle.options:Options",
+        "kdtool.bundle.proof.verify:verify", "kdtool.bundle.infer:Classifier",
     ),
 }  # fmt: skip
 

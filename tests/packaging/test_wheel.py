@@ -19,13 +19,13 @@ from PIL import Image
 
 from kdtool.cli import main
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipefile import load_recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
+from kdtool.recipe.files import load_recipe
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 SIZE = 8

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtool.bench.setup import examine_recipe
-from kdtool.core.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
-from kdtool.core.recipe import Recipe
-from kdtool.core.recipefile import override_recipe
-from kdtool.core.run import RunFolder
+from kdtool.doctor.recipe import examine_recipe
+from kdtool.recipe.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
+from kdtool.recipe.files import override_recipe
+from kdtool.recipe.settings import Recipe
+from kdtool.runs.folder import RunFolder
 
 STANDARDIZED = {"standardize": True}
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtool.core.recipe import AugmentSettings
 from kdtool.data.reader import Split
-from kdtool.train.augment import Augment, target_distribution
+from kdtool.recipe.settings import AugmentSettings
+from kdtool.train.views.augment import Augment, target_distribution
 
 SIDE, PICTURES, CLASSES = 16, 12, 3
 EVERYTHING = AugmentSettings(crop=0.3, flip=True, randaugment=2, mixup=0.8, cutmix=1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdtool.train.batchnorm import SharedNormalization
+from kdtool.train.together.batchnorm import SharedNormalization
 
 
 @pytest.fixture(autouse=True)

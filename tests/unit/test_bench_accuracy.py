@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdtool.bench.accuracy import _answers
+from kdtool.benchmark.accuracy import _answers
 
 
 def test_answers_are_the_softmax_at_the_largest_logit() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kdtool.bench.notes import accuracy_notes, finetuned_notes, latency_notes, target_notes
+from kdtool.benchmark.notes import accuracy_notes, finetuned_notes, latency_notes, target_notes
 from machines import MACHINE
 from measurements import model
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from kdtool.bench.table import print_table
-from kdtool.core.benchresult import BenchResult, Difference, Gain, Latency, Throughput
+from kdtool.benchmark.tables.models import print_table
+from kdtool.results.bench import BenchResult, Difference, Gain, Latency, Throughput
 from machines import MACHINE
 from measurements import model, verdict
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdtool.bench.machines import read_machines
-from kdtool.bench.machinestable import print_machines
-from kdtool.bench.table import print_table
-from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
-from kdtool.core.claim import Thresholds, Verdict
+from kdtool.benchmark.tables.machines import read_machines
+from kdtool.benchmark.tables.machinestable import print_machines
+from kdtool.benchmark.tables.models import print_table
+from kdtool.machine.host import Host
+from kdtool.results.bench import BenchResult, Latency, ModelResult
+from kdtool.results.claim import Thresholds, Verdict
 
 HOST = Host("A CPU", "x86_64", (), 4, 4, 8, None, None, None, None, None, "Linux")
 NAMES = ("teacher", "student", "baseline", "teacher-int8", "student-int8")

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult, read_bench
-from kdtool.core.claim import Judged, Thresholds, Verdict
 from kdtool.core.errors import UsageError
-from kdtool.core.wording import result_in_words
+from kdtool.machine.host import Host
+from kdtool.results.bench import BenchResult, Gain, Latency, ModelResult, read_bench
+from kdtool.results.claim import Judged, Thresholds, Verdict
+from kdtool.results.wording import result_in_words
 
 HOST = Host("A CPU", "x86_64", ("avx2",), 4, 2, 8, None, 1.5, None, ("throttled",), None, "Linux", {"a": "1"})
 MODEL = ModelResult(

@@ -14,19 +14,20 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.bundle import texts, webpage
+from kdtool.bundle import texts
 from kdtool.bundle.checksums import SUMS, differences, part_of, sums
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.made import Made, made
-from kdtool.bundle.onnxfacts import Versions, versions_in
 from kdtool.bundle.options import UNSTATED
-from kdtool.bundle.ortfacts import versions_in_ort
-from kdtool.bundle.rename import rename_input
+from kdtool.bundle.page import webpage
 from kdtool.bundle.targets import TARGETS, doubts, examine, take
 from kdtool.core.errors import ModelFileError
-from kdtool.core.manifest import Stage
-from kdtool.core.run import RunFolder
-from kdtool.runtime.wire import WireError
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
+from kdtool.runtime.onnxbytes.onnxfacts import Versions, versions_in
+from kdtool.runtime.onnxbytes.ortfacts import versions_in_ort
+from kdtool.runtime.onnxbytes.rename import rename_input
+from kdtool.runtime.onnxbytes.wire import WireError
 
 
 def model(nodes: list[onnx.NodeProto], opset: int = 18, ir: int = 8) -> bytes:
@@ -149,7 +150,7 @@ def test_why_a_file_is_not_loaded_is_said() -> None:
 def test_what_compat_exports_every_target_loads() -> None:
     """`kdtool export --compat`, and the default: the advice where a file is too new must help."""
     from kdtool.cli.export import COMPATIBLE
-    from kdtool.core.recipe import ExportSettings
+    from kdtool.recipe.settings import ExportSettings
 
     for opset in (COMPATIBLE, ExportSettings().opset):
         files = [File("model.onnx", "fp32", opset=opset)]

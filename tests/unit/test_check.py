@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import UsageError
-from kdtool.core.recipe import Recipe
-from kdtool.core.recipefile import override_recipe
-from kdtool.core.run import RunFolder
+from kdtool.recipe.files import override_recipe
+from kdtool.recipe.settings import Recipe
+from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_teacher
 
 TINY = Recipe(name="tiny", data={"size": 32}, teacher={"arch": "timm/test_resnet", "weights": "none"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdtool.train import fit
+from kdtool.train.loop import fit
 
 
 @pytest.mark.parametrize("seconds, interval", [(0.0, 60.0), (0.5, 60.0), (0.6, 60.0), (3.0, 300.0)])

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from kdtool.core.claim import Bound, Judged, judge, parse_claim, samples_needed, usual_claim
 from kdtool.core.errors import UsageError
-from kdtool.core.measures import MEASURES, Resampling, Side
-from kdtool.core.recipe import BenchSettings
+from kdtool.recipe.settings import BenchSettings
+from kdtool.results.claim import Bound, Judged, judge, parse_claim, samples_needed, usual_claim
+from kdtool.results.measures import MEASURES, Resampling, Side
 
 USUAL = usual_claim(0.94, 0.5)
 HALF = ((50, 500), (100, 1000))

@@ -16,7 +16,6 @@ from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
 from kdtool.compare.exam import Exam
 from kdtool.compare.figure import comparison_png
-from kdtool.compare.paired import gap_closed, images_interval, seeds_interval, spread
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison, Row
 from kdtool.compare.summary import summarize
@@ -25,12 +24,13 @@ from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import Recipe
-from kdtool.core.recipefile import override_recipe
-from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.pipeline import DIGITS, Job
+from kdtool.recipe.files import override_recipe
+from kdtool.recipe.settings import Recipe
+from kdtool.results.paired import gap_closed, images_interval, seeds_interval, spread
+from kdtool.runs.folder import RunFolder, newest_run
 from screens import Recorder
 
 

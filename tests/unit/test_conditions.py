@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.conditions import Watch, latency_reasons, throughput_reasons
-from kdtool.bench.doctor import examine_machine
-from kdtool.bench.host import throttled_since_boot, throttling
-from kdtool.bench.notes import stability_notes
-from kdtool.core.benchresult import Latency, Throughput
-from kdtool.core.limits import MOST_SAMPLES
+from kdtool.benchmark.notes import stability_notes
+from kdtool.benchmark.timing.conditions import Watch, latency_reasons, throughput_reasons
+from kdtool.doctor.installation import examine_machine
+from kdtool.machine.host import throttled_since_boot, throttling
+from kdtool.recipe.choices import MOST_SAMPLES
+from kdtool.results.bench import Latency, Throughput
 from machines import MACHINE, levels, pi, write
 
 
@@ -34,7 +34,7 @@ def test_a_pi_that_was_slowed_down_voids_latencies(
     after: str,
     void: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr("kdtool.bench.conditions.EVERY", 0)
+    monkeypatch.setattr("kdtool.benchmark.timing.conditions.EVERY", 0)
     pi(tmp_path, monkeypatch, f"echo throttled={before}")
     watch = Watch(tmp_path, tmp_path)
     pi(tmp_path, monkeypatch, f"echo throttled={meanwhile}")
@@ -81,7 +81,7 @@ def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pyt
         cpu + "thermal_throttle/core_throttle_count": "3",
         "stat": "cpu 100 0 100 900 0 0 0 0 0 0\n",
     }
-    monkeypatch.setattr("kdtool.bench.conditions.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("kdtool.benchmark.timing.conditions.os.cpu_count", lambda: 1)
     root = write(tmp_path, files)
     watch = Watch(root, root)
     busy = "cpu 1000000 0 100 900 0 0 0 1000000 0 0\n"

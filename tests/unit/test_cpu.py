@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.conditions import Watch
-from kdtool.core.cpu import EMULATED, cpu_flags, is_emulated, processor_name
+from kdtool.benchmark.timing.conditions import Watch
+from kdtool.machine.cpu import EMULATED, cpu_flags, is_emulated, processor_name
 from machines import PI, X86, write
 
 
@@ -31,7 +31,7 @@ def test_an_emulated_processor_is_told_by_its_kernel(tmp_path: Path, monkeypatch
     assert is_emulated(x86, "aarch64")
     assert not is_emulated(x86, "x86_64")
     assert not is_emulated(arm, "aarch64")
-    monkeypatch.setattr("kdtool.core.cpu.platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("kdtool.machine.cpu.platform.machine", lambda: "aarch64")
     assert Watch(x86, tmp_path).void() == ("emulated processor",)
     assert Watch(arm, tmp_path).void() == ()
     monkeypatch.setenv(EMULATED, "1")  # a kernel that shows the program another cpuinfo

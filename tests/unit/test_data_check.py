@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from kdtool.cli import main
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data import scan as scan_module
 from kdtool.data.prepare import prepare
 from kdtool.data.scan import scan
+from kdtool.recipe.settings import DataSettings
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}

@@ -10,10 +10,10 @@ from sklearn.datasets import load_digits
 
 from kdtool.core.errors import SetupError
 from kdtool.core.preprocess import decode
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.sources import load_listing
+from kdtool.recipe.settings import DataSettings
 
 
 def test_they_are_scikit_learns() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench import doctor
-from kdtool.bench.doctor import examine_installation, examine_machine
+from kdtool.doctor import installation as doctor
+from kdtool.doctor.installation import examine_installation, examine_machine
 from machines import MACHINE, levels
 
 

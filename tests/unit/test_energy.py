@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.energy import open_meter
+from kdtool.machine.energy import open_meter
 from machines import write
 
 

@@ -15,8 +15,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
-from kdtool.export.count import FORMULAS, Count, count_onnx
-from kdtool.export.layertable import layer_json, layer_lines
+from kdtool.exporters.compute.count import FORMULAS, Count, count_onnx
+from kdtool.exporters.compute.layertable import layer_json, layer_lines
 
 Shape = tuple[int | str, ...]
 

@@ -13,11 +13,11 @@ from torch import nn
 
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import ExportSettings
-from kdtool.export import model
-from kdtool.export.count import Count, count_onnx
-from kdtool.export.parity import parity_images
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.exporters import model
+from kdtool.exporters.compute.count import Count, count_onnx
+from kdtool.exporters.parity import parity_images
+from kdtool.recipe.settings import ExportSettings
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 from screens import Recorder
 
 SIZE = 8

@@ -11,7 +11,7 @@ from torch import nn
 
 from kdtool.core.errors import GateError
 from kdtool.core.preprocess import FloatArray, Preprocess
-from kdtool.export.parity import BATCHES, check_parity, parity_images, worst
+from kdtool.exporters.parity import BATCHES, check_parity, parity_images, worst
 
 NAME = Path("run/onnx/teacher.onnx")
 PREPROCESS = Preprocess(8, 8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdtool.export.pooling import use_global_average_pool
+from kdtool.exporters.passes.pooling import use_global_average_pool
 
 SHAPE = ("batch", 3, 4, 5)
 

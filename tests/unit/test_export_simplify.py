@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.export.simplify import COMMAND, SimplifyError, simplify
+from kdtool.exporters.passes.simplify import COMMAND, SimplifyError, simplify
 from kdtool.graph.onnxfile import onnx_bytes
 
 INFO = ModelInfo("teacher", "resnet18", ("a", "b"), Preprocess(8, 8))

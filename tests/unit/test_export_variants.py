@@ -15,11 +15,11 @@ from torch import nn
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.export.batch import fix_batch
-from kdtool.export.onnx import lowered
-from kdtool.export.parity import parity_images
-from kdtool.export.uint8 import pixels_of, with_pixels
-from kdtool.export.variants import SUFFIXES, VARIANTS, Exported
+from kdtool.exporters.onnx import lowered
+from kdtool.exporters.parity import parity_images
+from kdtool.exporters.passes.batch import fix_batch
+from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
+from kdtool.exporters.variants import SUFFIXES, VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.runtime.onnxruntime import open_model
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core import files, lock
+from kdtool.core import files
 from kdtool.core.errors import LockedError, SetupError
-from kdtool.core.lock import run_lock
-from kdtool.core.manifest import Stage
+from kdtool.runs import lock
+from kdtool.runs.lock import run_lock
+from kdtool.runs.stage import Stage
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -97,7 +98,7 @@ def test_reopen_removes_the_manifest_first(tmp_path: Path) -> None:
 def test_the_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from kdtool.core.lock import run_lock\n"
+        "from kdtool.runs.lock import run_lock\n"
         f"with run_lock(pathlib.Path({str(tmp_path)!r})):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
@@ -135,7 +136,7 @@ def test_a_disk_that_is_full_at_once_is_said(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("kdtool.core.lock.json.dump", full)
+    monkeypatch.setattr("kdtool.runs.lock.json.dump", full)
     with pytest.raises(SetupError, match=r"Cannot write .*\.lock: No space left"), run_lock(tmp_path):
         pass
 

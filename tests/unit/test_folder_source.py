@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import DataError, SetupError, UsageError
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.scan import scan
 from kdtool.data.sources import default_recipe, load_listing, resolve
+from kdtool.recipe.settings import DataSettings
 
 Photos = Callable[..., Path]
 ONE_EACH = {"train": 1, "validation": 1, "test": 1}

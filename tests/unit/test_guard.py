@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, helper, numpy_helper
 
 from kdtool.core.errors import ModelFileError
-from kdtool.runtime import folded, guard
-from kdtool.runtime.guard import check_model, read_model
+from kdtool.runtime.onnxbytes import folded, guard
+from kdtool.runtime.onnxbytes.guard import check_model, read_model
 
 
 def tiny(node: object = None, *, domain: str = "", shape: tuple = ("N", 3, 4, 4)) -> ModelProto:

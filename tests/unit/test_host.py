@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.conditions import Watch
-from kdtool.bench.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
+from kdtool.benchmark.timing.conditions import Watch
+from kdtool.machine.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
 from machines import X86, pi, write
 
 

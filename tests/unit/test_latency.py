@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdtool.bench.energy import open_meter
-from kdtool.bench.latency import latency_of, throughput_of
+from kdtool.benchmark.timing.latency import latency_of, throughput_of
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
+from kdtool.machine.energy import open_meter
 from kdtool.runtime.turns import Plan, measure
 from machines import write
 from timing import IMAGE, Clock, Recorder, Slow

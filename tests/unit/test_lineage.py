@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core import lineage
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.lineage import outdated, require_current
-from kdtool.core.manifest import Stage
-from kdtool.core.run import RunFolder
+from kdtool.runs import lineage
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lineage import outdated, require_current
+from kdtool.runs.stage import Stage
 
 STUDENT = "student/model.safetensors learnt from another teacher than"
 

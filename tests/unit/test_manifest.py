@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtool.core.manifest import Stage, read_manifest
+from kdtool.runs.stage import Stage, read_manifest
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import DataError
-from kdtool.data.findings import SHOWN
+from kdtool.data.findings.finding import SHOWN
 from kdtool.data.sources import load_listing
 
 ROWS = [("a/1.png", "cat", "train"), ("b,\u2028c/2.png", "dog", "val"), ("3.png", "cat", "TEST")]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.manifest import Stage
-from kdtool.core.models import present_models, sealed_models
-from kdtool.core.run import RunFolder
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.models import present_models, sealed_models
+from kdtool.runs.stage import Stage
 
 EVERY = (("teacher", "fp32"), ("student", "fp32"), ("teacher", "int8"))
 

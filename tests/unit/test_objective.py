@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdtool.arch.network import build, two_heads
-from kdtool.core.recipe import LossSettings, StudentSettings
 from kdtool.losses import deit_hard_loss, kd_loss
-from kdtool.train.batch import Batch
-from kdtool.train.objective import CrossEntropy, Distillation, combined
-from kdtool.train.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate
+from kdtool.recipe.settings import LossSettings, StudentSettings
+from kdtool.train.loop.objective import CrossEntropy, Distillation, combined
+from kdtool.train.loop.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate
+from kdtool.train.views.batch import Batch
 
 
 def a_batch(epoch: int = 0, distribution: torch.Tensor | None = None) -> Batch:

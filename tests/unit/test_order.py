@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtool.train.order import batches, reseed
+from kdtool.train.views.order import batches, reseed
 
 
 @given(st.integers(2, 400), st.integers(2, 70), st.integers(0, 5), st.integers(0, 5))

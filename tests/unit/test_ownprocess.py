@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.notes import start_notes
-from kdtool.bench.ownprocess import Started, in_own_processes
+from kdtool.benchmark.notes import start_notes
+from kdtool.benchmark.timing.coldstart import Started, in_own_processes
 from kdtool.core.screen import QUIET
 
 
@@ -32,8 +32,8 @@ def test_a_model_that_does_not_start_says_why(
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(program))
-    monkeypatch.setattr("kdtool.bench.ownprocess.PATIENCE", 0.5 if "sleep" in script else 60)
+    monkeypatch.setattr("kdtool.benchmark.timing.coldstart.sys.executable", str(program))
+    monkeypatch.setattr("kdtool.benchmark.timing.coldstart.PATIENCE", 0.5 if "sleep" in script else 60)
     (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 1, QUIET)
     assert started == Started(None, f"1 of 1 starts failed: {why}")
     (note,) = start_notes({"teacher": "", "student": started.failure})
@@ -42,6 +42,6 @@ def test_a_model_that_does_not_start_says_why(
 
 
 def test_a_process_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtool.bench.ownprocess.sys.executable", str(tmp_path / "absent"))
+    monkeypatch.setattr("kdtool.benchmark.timing.coldstart.sys.executable", str(tmp_path / "absent"))
     (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 2, QUIET)
     assert started.failure == "2 of 2 starts failed: No such file or directory"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdtool.bench.pairs import differences_of, gain_of
-from kdtool.core.measures import MEASURES, Resampling, Side
+from kdtool.benchmark.pairs import differences_of, gain_of
+from kdtool.results.measures import MEASURES, Resampling, Side
 
 SEED, RESAMPLES = 0, 2000
 

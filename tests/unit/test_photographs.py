@@ -14,14 +14,14 @@ import torch
 
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import AugmentSettings, DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data import prepare as prepare_module
 from kdtool.data.photographs import Photographs
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared, Split, open_prepared
-from kdtool.quant.calibrate import CalibrationImages
-from kdtool.train.batch import Task
+from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.recipe.settings import AugmentSettings, DataSettings
+from kdtool.train.views.batch import Task
 from screens import Recorder
 
 Photos = Callable[..., Path]

@@ -10,9 +10,9 @@ from kdtool.arch.network import build, save_network
 from kdtool.core.errors import KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.run import RunFolder, newest_run
 from kdtool.core.screen import QUIET
 from kdtool.pipeline import Job, check, resume, start
+from kdtool.runs.folder import RunFolder, newest_run
 from screens import Recorder
 
 
@@ -123,14 +123,14 @@ def test_more_epochs_are_not_asked_in_the_middle_of_a_falling_rate(
 def test_a_new_run_takes_the_faster_precision_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], expected: str
 ) -> None:
-    monkeypatch.setattr("kdtool.train.precision.has_bfloat16", lambda _: True)
+    monkeypatch.setattr("kdtool.train.loop.precision.has_bfloat16", lambda _: True)
     screen = Recorder()
     job = start(None, tmp_path / "run", "paper", given, None, screen)
     assert (job.recipe.teacher.precision, job.recipe.student.precision) == ("bfloat16", expected)
     assert ["Training in bfloat16" in line for line in screen.lines] == [True]
     assert ("student.precision=float32" in screen.lines[0]) == (not given), "only what it chose itself"
     record(job, "teacher", "student")
-    monkeypatch.setattr("kdtool.train.precision.has_bfloat16", lambda _: False)  # on another machine
+    monkeypatch.setattr("kdtool.train.loop.precision.has_bfloat16", lambda _: False)  # on another machine
     for recipe in (None, "paper"):
         assert start(None, tmp_path / "run", recipe, given, None, QUIET).recipe == job.recipe
     assert start(None, tmp_path / "digits", "digits", (), None, QUIET).recipe.student.precision == "float32"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from kdtool import plan
-from kdtool.core.recipe import AugmentSettings, Recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.pipeline import Job
+from kdtool.recipe.settings import AugmentSettings, Recipe
+from kdtool.runs.folder import RunFolder
 from kdtool.train import estimate
 
 NETWORK = {"arch": "timm/test_resnet", "weights": "none"}

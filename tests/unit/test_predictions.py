@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import DataError
-from kdtool.core.predictions import Answers, Predictions, read_predictions
+from kdtool.results.predictions import Answers, Predictions, read_predictions
 
 HOSTILE = Predictions(
     ("a,b.jpg", 'q"uote\n.png', "=1+1"),

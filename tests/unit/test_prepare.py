@@ -17,13 +17,13 @@ from PIL import Image
 from kdtool.core.errors import DataError, SetupError
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import decode
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data import prepare as prepare_module
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import prepare, unchanged
 from kdtool.data.reader import Prepared, open_prepared
 from kdtool.data.sources import load_listing
+from kdtool.recipe.settings import DataSettings
 from screens import Recorder
 
 Photos = Callable[..., Path]

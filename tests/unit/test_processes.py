@@ -7,12 +7,12 @@ import torch
 
 from kdtool.cli import _explain
 from kdtool.core.errors import ElsewhereError, GateError, UsageError
-from kdtool.core.launch import process_count, process_rank
-from kdtool.core.recipe import TeacherSettings
 from kdtool.data.reader import Prepared
-from kdtool.train.order import reseed
-from kdtool.train.processes import Processes
+from kdtool.machine.launch import process_count, process_rank
+from kdtool.recipe.settings import TeacherSettings
 from kdtool.train.stage import Training, _require_shares, cross_entropy
+from kdtool.train.together.processes import Processes
+from kdtool.train.views.order import reseed
 
 
 @pytest.mark.parametrize("length, count", [(9, 2), (8, 3), (2, 2), (7, 1), (65, 8)])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdtool.quant.histogram import Extent, Histogram
-from kdtool.quant.ranges import METHODS, PERCENTILE, Method
+from kdtool.quant.calibration.histogram import Extent, Histogram
+from kdtool.quant.calibration.ranges import METHODS, PERCENTILE, Method
 
 NORMAL = np.random.default_rng(0).normal(size=200_000).astype(np.float32)
 OUTLIER = np.append(NORMAL, np.float32(1000))

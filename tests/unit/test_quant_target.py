@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 from kdtool.cli import quantize as cli
-from kdtool.core.cpu import int8_kind, int8_target
-from kdtool.core.recipe import QuantizeSettings
-from kdtool.quant.ranges import METHODS
+from kdtool.machine.cpu import int8_kind, int8_target
+from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.target import TARGETS, int8_recipe
+from kdtool.recipe.settings import QuantizeSettings
 
 HOSTS = {
     "x86-avx2": ("x86_64", "flags\t: fpu avx avx2 avx512f avx512bw"),

@@ -14,17 +14,17 @@ from torch import nn
 
 from kdtool.arch.network import load_exactly, read_weights, save_network
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import LossSettings, StudentSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train import quantaware
-from kdtool.train.batch import plain_task
-from kdtool.train.evaluate import evaluate
-from kdtool.train.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
-from kdtool.train.objective import Answers, CrossEntropy
-from kdtool.train.shards import View
-from kdtool.train.softlabels import SPLITS, SoftLabels
+from kdtool.recipe.settings import LossSettings, StudentSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.train.int8 import quantaware
+from kdtool.train.int8.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
+from kdtool.train.loop.evaluate import evaluate
+from kdtool.train.loop.objective import Answers, CrossEntropy
+from kdtool.train.teaching.shards import View
+from kdtool.train.teaching.softlabels import SPLITS, SoftLabels
+from kdtool.train.views.batch import plain_task
 
 INT8 = Int8(reduce_range=False, per_channel=True, signed_weights=True)
 VALUES = torch.linspace(-1, 3, 4001)

@@ -8,9 +8,9 @@ import pytest
 
 from kdtool import pipeline
 from kdtool.cli import main
-from kdtool.core.recipe import QuantizeSettings
-from kdtool.core.recipefile import load_recipe
-from kdtool.core.run import RunFolder
+from kdtool.recipe.files import load_recipe
+from kdtool.recipe.settings import QuantizeSettings
+from kdtool.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from kdtool.core.errors import UsageError
 from kdtool.core.preprocess import INTERPOLATIONS
-from kdtool.core.recipe import FeatureSettings, LossSettings, Recipe
-from kdtool.core.recipefile import load_recipe, override_recipe, parse_recipe, shipped_recipes
+from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe, shipped_recipes
+from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe
 
 
 def test_a_search_ignores_no_calibration_in_silence() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.predictions import Answers, Predictions
-from kdtool.core.statistics import wilson
 from kdtool.report.calibration import calibration, calibration_chart
-from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.flips import flips_of
-from kdtool.report.tradeoff import Point, trade_off
+from kdtool.results.predictions import Answers, Predictions
+from kdtool.results.statistics import wilson
 
 
 def test_calibration_is_the_published_formula() -> None:
@@ -82,7 +82,7 @@ def test_models_of_one_cost_have_their_labels_on_one_side() -> None:
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """Two runs as a device may hold them: run.json, bench.json and predictions.csv."""
-    from kdtool.core.recipefile import load_recipe
+    from kdtool.recipe.files import load_recipe
 
     latency = {"p50": 2.0, "p90": 3.0, "samples": [2.0] * 64, "warmup": [2.0], "threads": 1}
     host = {
@@ -126,9 +126,9 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_page_sets_runs_side_by_side_and_marks_what_cannot_be_compared(pair: tuple[Path, Path]) -> None:
-    from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.report.stage import write_report
+    from kdtool.runs.folder import RunFolder
 
     first, second = (RunFolder(path) for path in pair)
     html = write_report(first, QUIET, [second]).read_text()
@@ -141,9 +141,9 @@ def test_the_page_sets_runs_side_by_side_and_marks_what_cannot_be_compared(pair:
 
 
 def test_void_latencies_are_not_set_side_by_side(pair: tuple[Path, Path]) -> None:
-    from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.report.stage import write_report
+    from kdtool.runs.folder import RunFolder
 
     first, second = (RunFolder(path) for path in pair)
     bench = json.loads(second.bench.read_text())
@@ -155,9 +155,9 @@ def test_void_latencies_are_not_set_side_by_side(pair: tuple[Path, Path]) -> Non
 
 def test_a_run_that_was_not_measured_cannot_stand_beside(pair: tuple[Path, Path]) -> None:
     from kdtool.core.errors import UsageError
-    from kdtool.core.run import RunFolder
     from kdtool.core.screen import QUIET
     from kdtool.report.stage import write_report
+    from kdtool.runs.folder import RunFolder
 
     first, second = (RunFolder(path) for path in pair)
     second.bench.unlink()

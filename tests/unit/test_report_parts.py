@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtool.core.errors import DataError, SetupError
-from kdtool.core.history import COLUMNS, History, read_history
-from kdtool.core.predictions import Answers, Predictions
-from kdtool.core.recipefile import load_recipe
-from kdtool.report.axis import axis
-from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
+from kdtool.recipe.files import load_recipe
+from kdtool.report.charts.axis import axis
+from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
+from kdtool.report.charts.tradeoff import LABEL_GAP, Point, trade_off
 from kdtool.report.command import command_of
 from kdtool.report.mistakes import class_scores, confusion, most_confused, worst_mistakes
 from kdtool.report.render import duration, interval, percent, scaled
-from kdtool.report.tradeoff import LABEL_GAP, Point, trade_off
+from kdtool.results.history import COLUMNS, History, read_history
+from kdtool.results.predictions import Answers, Predictions
 from kdtool.train.curves import curves_png
 
 HEADER = ",".join(COLUMNS)

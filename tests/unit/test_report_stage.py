@@ -17,11 +17,11 @@ from PIL import Image
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Stage
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import SAMPLES_FILE
 from kdtool.report.stage import write_report
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 from reportedrun import HOSTILE, PLAIN, make_bench, make_predictions, make_run
 from screens import Recorder
 

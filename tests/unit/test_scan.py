@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from kdtool.core.errors import DataError
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
-from kdtool.data import duplicates
+from kdtool.data import examine as examining
 from kdtool.data.examine import Photo
-from kdtool.data.findings import KINDS, SHOWN, WAYS_OUT, Finding, describe, ways_out
+from kdtool.data.findings import duplicates
+from kdtool.data.findings.finding import KINDS, SHOWN, WAYS_OUT, Finding, describe, ways_out
 from kdtool.data.listing import Listing, Sample
 from kdtool.data.scan import Scan, scan
 from kdtool.data.sources import load_listing
+from kdtool.recipe.settings import DataSettings
 from screens import Recorder
 
 Photos = Callable[..., Path]
@@ -194,11 +195,11 @@ def test_a_picture_that_looks_the_same_is_a_warning(photos: Photos) -> None:
 
 def test_without_imagehash_nothing_looks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "imagehash", None)
-    duplicates._imagehash.cache_clear()
+    examining._imagehash.cache_clear()
     try:
-        assert duplicates.perceptual_hash(Image.new("RGB", (40, 40))) is None
+        assert examining.perceptual_hash(Image.new("RGB", (40, 40))) is None
     finally:
-        duplicates._imagehash.cache_clear()
+        examining._imagehash.cache_clear()
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bundle import serve
-from kdtool.bundle.serve import addresses, open_server
+from kdtool.bundle.page import serve
+from kdtool.bundle.page.serve import addresses, open_server
 from kdtool.core.errors import SetupError, UsageError
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # to this machine, never a proxy

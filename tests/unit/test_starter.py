@@ -9,10 +9,10 @@ import pytest
 
 from kdtool.cli import main
 from kdtool.core.errors import DataError
-from kdtool.core.recipefile import load_recipe
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
 from kdtool.data.starter import look, recipe_text
+from kdtool.recipe.files import load_recipe
 
 
 def exit_code(*arguments: object) -> int:

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.runtime.stated import stated_by_onnx, stated_by_weights
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx, stated_by_weights
 
 INFO = ModelInfo("teacher", "resnet18", ("chat", "hündin"), Preprocess(8, 8), label_smoothing=0.1)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kdtool.core.errors import UsageError
-from kdtool.core.statistics import (
+from kdtool.results.statistics import (
     Concordance,
     difference_bootstrap,
     holm,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.threads import usable_threads
+from kdtool.machine.threads import usable_threads
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,12 @@ from torchvision import datasets
 
 from kdtool.core.errors import LockedError, SetupError
 from kdtool.core.preprocess import decode
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.sources import load_listing
 from kdtool.data.sources import torchvision as source
 from kdtool.data.sources.torchvision import DATASETS, cache_folder
+from kdtool.recipe.settings import DataSettings
 
 Serve = Callable[[dict[str, bytes]], list[str]]
 

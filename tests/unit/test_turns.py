@@ -9,9 +9,9 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from kdtool.bench.latency import latency_of
-from kdtool.core.limits import MOST_SAMPLES
+from kdtool.benchmark.timing.latency import latency_of
 from kdtool.core.screen import QUIET
+from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.runtime.turns import Plan, measure, orders, settled
 from timing import IMAGE, Clock, Recorder, Slow
 

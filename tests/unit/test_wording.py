@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kdtool.core.benchresult import BenchResult, Gain, Host, Latency, ModelResult
-from kdtool.core.claim import Judged, Thresholds, Verdict
-from kdtool.core.wording import result_in_words
+from kdtool.machine.host import Host
 from kdtool.report.verdict import in_words
+from kdtool.results.bench import BenchResult, Gain, Latency, ModelResult
+from kdtool.results.claim import Judged, Thresholds, Verdict
+from kdtool.results.wording import result_in_words
 
 HOST = Host("A CPU", "x86_64", (), 4, 4, None, None, None, None, None, None, "Linux")
 STUDENT = ModelResult(

@@ -3,7 +3,7 @@
     prepare → teach → distill (→ baseline) → export → quantize → bench → report
 
 Each function below is one stage of one job; a stage that is complete with the same inputs says so
-and returns. `run_all` is `kdtool run`. Several processes (`kdtool.train.processes`) train together;
+and returns. `run_all` is `kdtool run`. Several processes (`kdtool.train.together.processes`) train together;
 the other stages are the first one's alone.
 """
 
@@ -15,20 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdtool.core.comparison import require_comparison, require_run
 from kdtool.core.errors import GateError, UsageError
-from kdtool.core.lock import run_lock
-from kdtool.core.recipe import DataSettings, Recipe
-from kdtool.core.recipefile import flatten, load_recipe, override_recipe, parse_recipe
-from kdtool.core.run import ARTIFACTS, SCHEMA, RunFolder
 from kdtool.core.screen import Screen
-from kdtool.core.versions import versions_of
 from kdtool.data.sources import default_recipe, resolve
+from kdtool.machine.versions import versions_of
+from kdtool.recipe.files import flatten, load_recipe, override_recipe, parse_recipe
+from kdtool.recipe.settings import DataSettings, Recipe
+from kdtool.runs.comparison import require_comparison, require_run
+from kdtool.runs.folder import ARTIFACTS, SCHEMA, RunFolder
+from kdtool.runs.lock import run_lock
 
 if TYPE_CHECKING:
-    from kdtool.core.benchresult import BenchResult
     from kdtool.data.reader import Prepared
     from kdtool.quant.target import Int8Recipe
+    from kdtool.results.bench import BenchResult
 
 DIGITS = "digits"
 EVERY_ROLE = ("teacher", "student", "baseline")
@@ -78,7 +78,7 @@ def start(
         UsageError: the run at `out` was trained with settings that this job would change, or it would
             lie among the photographs, or the folder is one of the other kind.
     """
-    from kdtool.train.precision import with_precision
+    from kdtool.train.loop.precision import with_precision
 
     name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
@@ -130,7 +130,7 @@ def check(job: Job, student: bool) -> Job:
         UsageError, ModelFileError: see `kdtool.train.check`.
     """
     from kdtool.train.check import check_student, check_teacher
-    from kdtool.train.processes import processes
+    from kdtool.train.together.processes import processes
 
     def checked() -> Recipe:
         recipe = check_teacher(job.run, job.recipe)
@@ -146,9 +146,9 @@ def locked(job: Job) -> Iterator[None]:
     """The run is this job's for the time of the block.
 
     Raises:
-        LockedError, SetupError: see `kdtool.core.lock`.
+        LockedError, SetupError: see `kdtool.runs.lock`.
     """
-    from kdtool.train.processes import processes
+    from kdtool.train.together.processes import processes
 
     with ExitStack() as held:
         processes().once(lambda: held.enter_context(run_lock(job.run.path)))
@@ -165,7 +165,7 @@ def prepare(job: Job, look_again: bool = True) -> Prepared:
     Raises:
         UsageError: the run was trained on other photographs, from another place.
     """
-    from kdtool.train.processes import processes
+    from kdtool.train.together.processes import processes
 
     return processes().once(lambda: _prepare(job, look_again))
 
@@ -199,7 +199,7 @@ def open_data(job: Job) -> Prepared:
 
 def teach(job: Job, prepared: Prepared) -> None:
     """The teacher: trained, or brought as a file."""
-    from kdtool.train.teacher import teach as train_teacher
+    from kdtool.train.teaching.teacher import teach as train_teacher
 
     train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen)
 
@@ -219,7 +219,7 @@ def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
 
 def export(job: Job, prepared: Prepared) -> None:
     """Every trained network to simplified ONNX, parity proven."""
-    from kdtool.export.stage import export_models
+    from kdtool.exporters.stage import export_models
 
     export_models(job.run, prepared, job.recipe.export, job.screen)
 
@@ -231,9 +231,9 @@ def quantize(job: Job, prepared: Prepared) -> None:
     settings = job.recipe.quantize
 
     def refine(recipe: Int8Recipe) -> Path:
-        from kdtool.export.stage import export_finetuned
-        from kdtool.train.fakequant import Int8
-        from kdtool.train.quantaware import finetune
+        from kdtool.exporters.stage import export_finetuned
+        from kdtool.train.int8.fakequant import Int8
+        from kdtool.train.int8.quantaware import finetune
 
         signed = recipe.weight == "int8"
         int8 = Int8(recipe.reduce_range, recipe.per_channel, signed)
@@ -255,7 +255,7 @@ def quantize(job: Job, prepared: Prepared) -> None:
 
 def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:
     """Accuracy on the test split, compute, latency, and the verdict; `always` measures again."""
-    from kdtool.bench.stage import bench_run
+    from kdtool.benchmark.stage import bench_run
 
     return bench_run(job.run, prepared, job.recipe.bench, job.screen, always=always)
 
@@ -274,7 +274,7 @@ def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | No
         The bench, the report's path, and the gate that quantization failed, if it did; None in a process
         that is not the first.
     """
-    from kdtool.train.processes import processes
+    from kdtool.train.together.processes import processes
 
     prepared = prepare(job)
     teach(job, prepared)

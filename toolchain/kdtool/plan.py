@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count
-from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import NetworkSettings, StudentSettings
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
 from kdtool.pipeline import Job
-from kdtool.train.answering import asking_is_cheaper
+from kdtool.recipe.settings import NetworkSettings, StudentSettings
+from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_task, seconds_per_image, seconds_per_view
-from kdtool.train.fit import clock
+from kdtool.train.loop.fit import clock
 from kdtool.train.stage import own_settings
 from kdtool.train.student import alone
+from kdtool.train.teaching.answering import asking_is_cheaper
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
@@ -105,7 +105,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
 
 
 def _asks_along(job: Job, classes: int, images: Mapping[str, int], shared: bool) -> bool:
-    """Whether the teacher answers in each step, as `kdtool.train.answering` decides."""
+    """Whether the teacher answers in each step, as `kdtool.train.teaching.answering` decides."""
     student = job.recipe.student
     if student.features.name:
         return True

@@ -18,15 +18,15 @@ from playwright.sync_api import Browser
 
 from chromium import chromium, serving
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import find_runtime
-from kdtool.bundle.serve import open_server
+from kdtool.bundle.page.runtime import find_runtime
+from kdtool.bundle.page.serve import open_server
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import DataSettings, Recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
+from kdtool.recipe.settings import DataSettings, Recipe
+from kdtool.runs.folder import RunFolder
 
 SIDE, RESIZE = 16, 20
 

@@ -11,12 +11,12 @@ import pytest
 from onnx import numpy_helper
 
 from bundles import REMOTE, exit_code
-from kdtool.bundle.golden import read_golden
 from kdtool.bundle.options import Options
+from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.errors import GateError, ModelFileError, UsageError
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runs.folder import RunFolder
 from screens import Recorder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bundle.golden import read_golden
+from kdtool.bundle.proof.golden import read_golden
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "agreement.py"
 ONNX = {"model.onnx", "model.int8.onnx", "model.uint8.onnx"}

@@ -19,15 +19,16 @@ from PIL import Image
 
 from bundles import REMOTE, exit_code
 from kdtool.bundle.checksums import SUMS
-from kdtool.bundle.golden import read_golden
 from kdtool.bundle.options import Options
+from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.stage import write_bundle
-from kdtool.core.benchresult import BenchResult, Host, Latency, ModelResult
-from kdtool.core.claim import Thresholds, Verdict
 from kdtool.core.files import sha256_file
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.machine.host import Host
+from kdtool.results.bench import BenchResult, Latency, ModelResult
+from kdtool.results.claim import Thresholds, Verdict
+from kdtool.runs.folder import RunFolder
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 APP = {
     "model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort", "model.required_operators.config",

@@ -13,8 +13,8 @@ from kdtool.bundle.options import Options
 from kdtool.bundle.stage import write_bundle
 from kdtool.bundle.targets import TARGETS
 from kdtool.core.errors import GateError
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runs.folder import RunFolder
 from screens import Recorder
 
 

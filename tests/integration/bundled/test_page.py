@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from bundles import answers, best, labels_of, ready
 from chromium import open_page, violations
-from kdtool.bundle.golden import read_golden
+from kdtool.bundle.proof.golden import read_golden
 
 
 @pytest.fixture(scope="module")

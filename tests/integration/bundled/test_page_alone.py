@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Request, Route, expect
 from bundles import answers, best, ready
 from chromium import MODULES, open_page, serving
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import CDN, VERSION, WebRuntime, find_runtime
-from kdtool.bundle.serve import open_server
+from kdtool.bundle.page.runtime import CDN, VERSION, WebRuntime, find_runtime
+from kdtool.bundle.page.serve import open_server
 from kdtool.bundle.stage import write_bundle
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runs.folder import RunFolder
 
 HOSTILE = ("<img src=x onerror=alert(1)>", '"><script>alert(2)', "right\u202eleft")
 

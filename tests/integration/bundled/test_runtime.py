@@ -9,11 +9,11 @@ import pytest
 
 from bundles import REMOTE
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import CDN, INTEGRITY, find_runtime, integrity_of
+from kdtool.bundle.page.runtime import CDN, INTEGRITY, find_runtime, integrity_of
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.errors import UsageError
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runs.folder import RunFolder
 
 
 def test_the_runtime_of_the_page_is_pinned_by_hash(bundled: Path, run: RunFolder) -> None:

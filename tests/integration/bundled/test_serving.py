@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chromium import serving
-from kdtool.bundle.serve import open_server
+from kdtool.bundle.page.serve import open_server
 from kdtool.core.errors import SetupError, UsageError
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # to this machine, never a proxy

@@ -16,8 +16,8 @@ from PIL import Image
 from tree_sitter import Language, Parser
 
 from kdtool.bundle import texts
-from kdtool.bundle.golden import read_golden
 from kdtool.bundle.infer import read_pixels
+from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.spec import preprocess_json
 from kdtool.core.preprocess import Preprocess, decode
 

@@ -11,11 +11,11 @@ import pytest
 
 from bundles import exit_code
 from kdtool.bundle.checksums import SUMS
-from kdtool.bundle.verify import verify
+from kdtool.bundle.proof.verify import verify
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
+from kdtool.runs.folder import RunFolder
 
 
 def seal_again(bundle: Path, name: str) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.core.recipe import TeacherSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train.teacher import teach
+from kdtool.recipe.settings import TeacherSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.train.teaching.teacher import teach
 from pupils import CNN, VIT
 
 

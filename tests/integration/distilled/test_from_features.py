@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import ExportSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.export.stage import export_models
-from kdtool.train.batch import plain_task
-from kdtool.train.features import FeatureDistillation, OnlineTeacher
+from kdtool.exporters.stage import export_models
+from kdtool.recipe.settings import ExportSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import read_manifest
 from kdtool.train.student import distill, train_baseline
+from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.views.batch import plain_task
 from pupils import AUGMENT, CPU, VIT, features, student
 
 

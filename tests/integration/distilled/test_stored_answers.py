@@ -15,17 +15,17 @@ import torch
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import Interrupted
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import TeacherSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train import answering, shards, softlabels
-from kdtool.train.evaluate import predict
-from kdtool.train.features import OnlineTeacher
+from kdtool.recipe.settings import TeacherSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import read_manifest
+from kdtool.train.loop.evaluate import predict
 from kdtool.train.stage import training_task
 from kdtool.train.student import distill
-from kdtool.train.teacher import open_teacher, teach
+from kdtool.train.teaching import answering, shards, softlabels
+from kdtool.train.teaching.features import OnlineTeacher
+from kdtool.train.teaching.teacher import open_teacher, teach
 from pupils import AUGMENT, CNN, CPU, student
 from screens import Recorder
 

@@ -12,20 +12,20 @@ import torch
 from kdtool.arch.network import load_network
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import Recipe
-from kdtool.core.recipefile import load_recipe as load
-from kdtool.core.recipefile import shipped_recipes
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.train import fit
-from kdtool.train.batch import plain_task
+from kdtool.recipe.files import load_recipe as load
+from kdtool.recipe.files import shipped_recipes
+from kdtool.recipe.settings import Recipe
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import read_manifest
 from kdtool.train.check import check_student, check_teacher
-from kdtool.train.evaluate import evaluate
-from kdtool.train.objective import CrossEntropy
+from kdtool.train.loop import fit
+from kdtool.train.loop.evaluate import evaluate
+from kdtool.train.loop.objective import CrossEntropy
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teacher import teach
+from kdtool.train.teaching.teacher import teach
+from kdtool.train.views.batch import plain_task
 from pupils import AUGMENT, CNN, CPU, VIT, features, student
 from screens import Recorder
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from kdtool.arch.network import load_network
-from kdtool.core.run import RunFolder
 from kdtool.data.reader import Prepared
-from kdtool.export.stage import export_models
+from kdtool.exporters.stage import export_models
+from kdtool.runs.folder import RunFolder
 from screens import Recorder
 from trainedrun import EXPORT, head_of, prepare, train
 
@@ -48,8 +48,8 @@ def unexported(
     }
     shutil.rmtree(run.onnx)
     monkeypatch.setattr(
-        "kdtool.export.model.export_network",
+        "kdtool.exporters.model.export_network",
         lambda network, *_: onnx.load_model_from_string(answers[head_of(network)]),
     )
-    monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
+    monkeypatch.setattr("kdtool.exporters.model.simplify", lambda payload, _: payload)
     return run, prepared

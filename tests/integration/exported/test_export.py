@@ -17,18 +17,18 @@ import torch
 from onnx import numpy_helper
 
 from kdtool.arch.network import load_network, parameter_count
-from kdtool.bench.stage import bench_run
+from kdtool.benchmark.stage import bench_run
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_bytes, sha256_file
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
-from kdtool.core.recipe import ExportSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.export.simplify import simplify
-from kdtool.export.stage import export_models
+from kdtool.exporters.passes.simplify import simplify
+from kdtool.exporters.stage import export_models
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.quant.stage import quantize_models
+from kdtool.recipe.settings import ExportSettings
+from kdtool.runs.folder import RunFolder
 from kdtool.runtime.onnxruntime import open_model
 from screens import Recorder
 from trainedrun import (
@@ -54,8 +54,8 @@ import onnx
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_bytes
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.export.onnx import export_network
-from kdtool.export.simplify import simplify
+from kdtool.exporters.onnx import export_network
+from kdtool.exporters.passes.simplify import simplify
 network, info = load_network(Path(sys.argv[1]))
 raw = onnx_bytes(export_network(network, info.arch, info.preprocess.size, int(sys.argv[2])), info)
 print(sha256_bytes(onnx_bytes(onnx.load_model_from_string(simplify(raw, info)))))
@@ -144,7 +144,7 @@ def test_a_wrong_export_stops_at_the_gate_and_leaves_nothing(
     unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, prepared = unexported
-    from kdtool.export import model as module
+    from kdtool.exporters import model as module
 
     export = module.export_network
 
@@ -169,7 +169,7 @@ def test_variants_lie_beside_the_model_or_nothing_does(
     unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, prepared = unexported
-    monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 0)
+    monkeypatch.setattr("kdtool.exporters.model.thop_macs", lambda *_: 0)
     settings = EXPORT.model_copy(update={"uint8": True, "ort": True, "fixed_batch": True})
     facts = export_models(run, prepared, settings, QUIET)
 
@@ -182,7 +182,7 @@ def test_variants_lie_beside_the_model_or_nothing_does(
     def wrong(content: bytes, *_: object) -> None:
         raise GateError("the answers differ")
 
-    monkeypatch.setattr("kdtool.export.variants.open_ort", wrong)
+    monkeypatch.setattr("kdtool.exporters.variants.open_ort", wrong)
     for role in ("teacher", "student"):
         run.export_manifest(role).unlink()
     with pytest.raises(GateError, match="the answers differ"):
@@ -196,7 +196,7 @@ def test_a_crash_of_onnxsim_keeps_the_raw_export_and_warns(
 ) -> None:
     run, prepared = unexported
     child = functools.partial(simplify, command=(sys.executable, "-c", code))
-    monkeypatch.setattr("kdtool.export.model.simplify", child)
+    monkeypatch.setattr("kdtool.exporters.model.simplify", child)
     ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
@@ -218,7 +218,7 @@ def test_a_wrong_simplification_is_thrown_away(
         bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(1), bias.name))
         return bytes(model.SerializeToString())
 
-    monkeypatch.setattr("kdtool.export.model.simplify", wrong)
+    monkeypatch.setattr("kdtool.exporters.model.simplify", wrong)
     ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
@@ -235,7 +235,7 @@ def test_counts_that_disagree_are_a_warning(
     unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, prepared = unexported
-    monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 1000)
+    monkeypatch.setattr("kdtool.exporters.model.thop_macs", lambda *_: 1000)
     ear = Recorder()
     export_models(run, prepared, EXPORT, ear)
     assert all("differ by more than 1 %" in line and "1,000 by thop" in line for line in ear.warned)
@@ -289,8 +289,10 @@ def test_a_baseline_added_later_costs_no_other_export(
     run, prepared = copy
     shutil.copytree(run.role("student"), run.role("baseline"))
     answer = run.onnx_model("student").read_bytes()
-    monkeypatch.setattr("kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(answer))
-    monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
+    monkeypatch.setattr(
+        "kdtool.exporters.model.export_network", lambda *_: onnx.load_model_from_string(answer)
+    )
+    monkeypatch.setattr("kdtool.exporters.model.simplify", lambda payload, _: payload)
     ear = Recorder()
     facts = export_models(run, prepared, EXPORT, ear)
 
@@ -316,7 +318,7 @@ def test_a_kill_anywhere_in_export_changes_nothing_in_the_end(
     unexported: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, prepared = unexported
-    monkeypatch.setattr("kdtool.export.model.thop_macs", lambda *_: 0)
+    monkeypatch.setattr("kdtool.exporters.model.thop_macs", lambda *_: 0)
 
     def work() -> None:
         export_models(run, prepared, EXPORT, QUIET)

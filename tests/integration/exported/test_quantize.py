@@ -16,20 +16,20 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from kdtool.bench.stage import bench_run
-from kdtool.core.cpu import int8_target
+from kdtool.benchmark.stage import bench_run
 from kdtool.core.errors import GateError, ModelFileError, SetupError, UsageError
 from kdtool.core.files import sha256_file
-from kdtool.core.lock import run_lock
-from kdtool.core.models import sealed_models
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.export.stage import export_models
+from kdtool.exporters.stage import export_models
+from kdtool.machine.cpu import int8_target
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.speed import Speed
 from kdtool.quant.stage import quantize_models
 from kdtool.quant.target import TARGETS
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lock import run_lock
+from kdtool.runs.models import sealed_models
 from kdtool.runtime.onnxruntime import open_model
 from screens import Recorder
 from trainedrun import (
@@ -196,8 +196,10 @@ def test_an_export_made_again_takes_its_int8_model_along(
     quantize_models(run, prepared, QUANTIZE, QUIET)
     assert len(sealed_models(run)) == 4
     answer = run.onnx_model("student").read_bytes()
-    monkeypatch.setattr("kdtool.export.model.export_network", lambda *_: onnx.load_model_from_string(answer))
-    monkeypatch.setattr("kdtool.export.model.simplify", lambda payload, _: payload)
+    monkeypatch.setattr(
+        "kdtool.exporters.model.export_network", lambda *_: onnx.load_model_from_string(answer)
+    )
+    monkeypatch.setattr("kdtool.exporters.model.simplify", lambda payload, _: payload)
     run.export_manifest("student").unlink()
     export_models(run, prepared, EXPORT, QUIET)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.bench.stage import MODELS
+from kdtool.benchmark.stage import MODELS
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import DataSettings, Recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import DataSettings, Recipe
+from kdtool.runs.folder import RunFolder
 from tinyrun import BLIND, COSTS, SETTINGS, SIDE, classifier, photographs
 
 

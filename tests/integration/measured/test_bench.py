@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 import pytest
 
-from kdtool.bench.stage import MODELS, bench_run
-from kdtool.core.benchresult import read_bench
+from kdtool.benchmark.stage import MODELS, bench_run
 from kdtool.core.errors import GateError, ModelFileError, UsageError
-from kdtool.core.manifest import Stage, read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import BenchSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import BenchSettings
+from kdtool.results.bench import read_bench
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage, read_manifest
 from tinyrun import BLIND, COSTS, SETTINGS, classifier, give, kdtool
 
 KEYS = {
@@ -358,7 +358,7 @@ def test_another_processor_is_measured_again(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = bench_run(run, prepared, SETTINGS, QUIET)
-    monkeypatch.setattr("kdtool.bench.stage.processor_name", lambda: "another")
+    monkeypatch.setattr("kdtool.benchmark.stage.processor_name", lambda: "another")
     assert bench_run(run, prepared, SETTINGS, QUIET) != first
 
 
@@ -366,7 +366,7 @@ def test_another_onnxruntime_measures_again(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = bench_run(run, prepared, SETTINGS, QUIET)
-    monkeypatch.setattr("kdtool.bench.stage.versions_of", lambda names: dict.fromkeys(names, "99"))
+    monkeypatch.setattr("kdtool.benchmark.stage.versions_of", lambda names: dict.fromkeys(names, "99"))
     assert bench_run(run, prepared, SETTINGS, QUIET) != first
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import onnx
 import pytest
 
-from kdtool.bench.files import bench_files
+from kdtool.benchmark.loose import bench_files
 from kdtool.core.errors import DataError, UsageError
-from kdtool.core.lock import run_lock
-from kdtool.core.manifest import read_manifest
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lock import run_lock
+from kdtool.runs.stage import read_manifest
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 from tinyrun import BLIND, SETTINGS, classifier, give, kdtool, photographs, source_of, taking_pixels
 
 

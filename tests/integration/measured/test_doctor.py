@@ -14,10 +14,10 @@ from onnx import helper
 from safetensors.numpy import save_file
 
 from kdtool.core.files import sha256_file
-from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.run import RunFolder
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 from tinyrun import BLIND, CLASSES, SIDE, classifier, give, kdtool
 
 MACHINE = ("packages: ", "power: ", "heat: ", "disk: ")  # findings that are none of the run's

@@ -13,12 +13,12 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from kdtool.bench.stage import bench_run
+from kdtool.benchmark.stage import bench_run
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.runs.folder import RunFolder
 from tinyrun import CLASSES, SETTINGS, SIDE, classifier, give, kdtool, source_of, taking_pixels
 
 

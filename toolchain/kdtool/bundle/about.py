@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdtool.core.benchresult import BenchResult, Host, ModelResult, read_bench
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.predictions import read_predictions
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
-from kdtool.core.wording import result_in_words
 from kdtool.data.reader import open_prepared
+from kdtool.machine.host import Host
+from kdtool.results.bench import BenchResult, ModelResult, read_bench
+from kdtool.results.predictions import read_predictions
+from kdtool.results.wording import result_in_words
+from kdtool.runs.folder import RunFolder
 
 DIGITS = "digits"
 WEAKEST = 5

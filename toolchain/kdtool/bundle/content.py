@@ -9,18 +9,18 @@ from typing import Any
 from kdtool import __version__
 from kdtool.bundle import texts
 from kdtool.bundle.about import About, Fact, host_in_words
-from kdtool.bundle.golden import PIXEL_TOLERANCE, Golden
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.model import ShippedModel
 from kdtool.bundle.options import Options
-from kdtool.bundle.runtime import VERSION as ORT_VERSION
-from kdtool.bundle.runtime import WebRuntime
+from kdtool.bundle.page.runtime import VERSION as ORT_VERSION
+from kdtool.bundle.page.runtime import WebRuntime
+from kdtool.bundle.proof.golden import PIXEL_TOLERANCE, Golden
 from kdtool.bundle.shipped import REDUCED
 from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import TARGETS, Finding, Target, doubts, examine, take
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.wording import finetuned_in_words
+from kdtool.results.wording import finetuned_in_words
 
 SCHEMA = 1
 FLOAT_KINDS = ("int8", "fp32")  # what the snippets feed: normalized floats

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from kdtool.bundle.golden import FOLDER, Golden, read_npy
 from kdtool.bundle.place import as_json, put
-from kdtool.bundle.rename import rename_input
+from kdtool.bundle.proof.golden import FOLDER, Golden, read_npy
 from kdtool.bundle.session import ShippedSession, open_shipped
 from kdtool.bundle.shipped import Kind
 from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
+from kdtool.runtime.onnxbytes.rename import rename_input
 
 HUB = "hub"
 INPUT = "pixel_values"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdtool.core.cpu import INT8_WORTH_IT
-from kdtool.core.manifest import read_manifest
-from kdtool.core.run import RunFolder
+from kdtool.machine.cpu import INT8_WORTH_IT
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import read_manifest
 
 
 @dataclass(frozen=True)

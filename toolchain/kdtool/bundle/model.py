@@ -8,13 +8,13 @@ from pathlib import Path
 
 from kdtool.bundle.about import About
 from kdtool.bundle.made import Made
-from kdtool.bundle.onnxfacts import versions_in
-from kdtool.bundle.ortfacts import versions_in_ort
 from kdtool.bundle.session import Input, ShippedSession
 from kdtool.bundle.shipped import Kind
 from kdtool.core.files import sha256_bytes
 from kdtool.core.modelinfo import FINETUNED
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.runtime.onnxbytes.onnxfacts import versions_in
+from kdtool.runtime.onnxbytes.ortfacts import versions_in_ort
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
-from kdtool.core.threads import usable_threads
-from kdtool.runtime.guard import ORT_MARK, read_model
+from kdtool.machine.threads import usable_threads
+from kdtool.runtime.onnxbytes.guard import ORT_MARK, read_model
 from kdtool.runtime.onnxruntime import TYPES, answer, load
 from kdtool.runtime.ports import InputForm, Tensor, layout_of
 

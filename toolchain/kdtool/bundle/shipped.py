@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.core.errors import ModelFileError, UsageError
-from kdtool.core.lineage import require_current
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.models import MANIFESTS, sealed_models
-from kdtool.core.run import ROLES, RunFolder
-from kdtool.runtime.stated import stated_by_onnx
+from kdtool.runs.folder import ROLES, RunFolder
+from kdtool.runs.lineage import require_current
+from kdtool.runs.models import MANIFESTS, sealed_models
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 REDUCED = "model.required_operators.config"
 

@@ -25,29 +25,29 @@ from kdtool.bundle import content, texts
 from kdtool.bundle.about import gather
 from kdtool.bundle.archive import write_zip
 from kdtool.bundle.checksums import PARTS, SUMS, part_of, sums
-from kdtool.bundle.golden import FOLDER as GOLDEN
 from kdtool.bundle.hub import HUB, write_hub
 from kdtool.bundle.made import made
 from kdtool.bundle.model import describe
 from kdtool.bundle.options import Options
-from kdtool.bundle.pictures import drawn, photographs
+from kdtool.bundle.page.runtime import WebRuntime
+from kdtool.bundle.page.webpage import FOLDER as WEB
+from kdtool.bundle.page.webpage import MODULES, page_files, page_hash
+from kdtool.bundle.page.webpage import source as page_source
 from kdtool.bundle.place import as_json, copy, link, put
-from kdtool.bundle.runtime import WebRuntime
+from kdtool.bundle.proof.golden import FOLDER as GOLDEN
+from kdtool.bundle.proof.pictures import drawn, photographs
+from kdtool.bundle.proof.vectors import make_golden
 from kdtool.bundle.session import open_shipped
 from kdtool.bundle.shipped import REDUCED, Source, left_out, operators_config, record_of, sources
 from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import chosen, examine, require_fit, warn_of_misfits
-from kdtool.bundle.vectors import make_golden
-from kdtool.bundle.webpage import FOLDER as WEB
-from kdtool.bundle.webpage import MODULES, page_files, page_hash
-from kdtool.bundle.webpage import source as page_source
 from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, durable, sha256_file
-from kdtool.core.manifest import Stage
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
-from kdtool.core.versions import versions_of
+from kdtool.machine.versions import versions_of
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Stage
 
 RECORD, LABELS, PREPROCESS, INFER = "bundle.json", "labels.txt", "preprocess.json", "infer.py"
 

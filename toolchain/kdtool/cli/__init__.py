@@ -12,7 +12,7 @@ import click
 
 from kdtool import __version__
 from kdtool.core.errors import ElsewhereError, KdtoolError, SetupError
-from kdtool.core.launch import process_count, process_rank
+from kdtool.machine.launch import process_count, process_rank
 
 # name → (module, first line of its help); the help stands here so that `kdtool --help` imports no command
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -158,6 +158,6 @@ def _speaks_of_peers(error: RuntimeError) -> bool:
 
 def _is_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory: several processes do not halve their batch, and labelling has none."""
-    from kdtool.train.memory import out_of_memory
+    from kdtool.train.loop.memory import out_of_memory
 
     return "memory" in str(error) and out_of_memory(error)

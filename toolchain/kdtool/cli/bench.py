@@ -13,14 +13,14 @@ import click
 
 from kdtool.cli.options import json_option
 from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
-from kdtool.core.limits import MOST_SAMPLES, MOST_THREADS
+from kdtool.recipe.choices import MOST_SAMPLES, MOST_THREADS
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
-    from kdtool.core.benchresult import BenchResult
     from kdtool.core.modelinfo import ModelInfo
-    from kdtool.core.recipe import BenchSettings
     from kdtool.core.screen import Screen
+    from kdtool.recipe.settings import BenchSettings
+    from kdtool.results.bench import BenchResult
 
 QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
@@ -121,7 +121,7 @@ def command(
       size_mb p50_ms p90_ms p99_ms         as they are
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.core.run import RunFolder, newest_run
+    from kdtool.runs.folder import RunFolder, newest_run
 
     if compare or per_layer:
         _require_unmeasured("--compare" if compare else "--per-layer")
@@ -147,7 +147,7 @@ def command(
     if quick:
         changes |= QUICK
     if claim is not None:
-        from kdtool.core.claim import parse_claim
+        from kdtool.results.claim import parse_claim
 
         parse_claim(claim)
     if not targets:
@@ -169,7 +169,7 @@ def command(
             )
         result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
     else:
-        from kdtool.core.recipe import BenchSettings
+        from kdtool.recipe.settings import BenchSettings
 
         result = _bench_files(targets, data, BenchSettings(**changes), screen, like)
     _print(result, as_json)
@@ -195,8 +195,8 @@ def _require_unmeasured(option: str) -> None:
 
 
 def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
-    from kdtool.bench.machines import read_machines
-    from kdtool.bench.machinestable import print_machines
+    from kdtool.benchmark.tables.machines import read_machines
+    from kdtool.benchmark.tables.machinestable import print_machines
 
     machines = read_machines(targets)
     if as_json:
@@ -206,10 +206,10 @@ def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: Screen) -> BenchResult:
-    from kdtool.bench.stage import MODELS, bench_run
-    from kdtool.core.comparison import require_run
-    from kdtool.core.lock import run_lock
+    from kdtool.benchmark.stage import MODELS, bench_run
     from kdtool.data.reader import open_prepared
+    from kdtool.runs.comparison import require_run
+    from kdtool.runs.lock import run_lock
 
     require_run(run)
     settings = _settings(run, changes)
@@ -232,8 +232,8 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: S
 
 def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
     """Those of the run's recipe; a device may have no more than the models, without run.json."""
-    from kdtool.core.recipe import BenchSettings
-    from kdtool.core.recipefile import parse_recipe
+    from kdtool.recipe.files import parse_recipe
+    from kdtool.recipe.settings import BenchSettings
 
     if not run.record.is_file() and run.onnx.is_dir():
         return BenchSettings(**changes)
@@ -244,7 +244,7 @@ def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
 def _bench_files(
     paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
 ) -> BenchResult:
-    from kdtool.bench.files import bench_files
+    from kdtool.benchmark.loose import bench_files
     from kdtool.data.sources import load_listing
 
     if not paths:
@@ -255,7 +255,7 @@ def _bench_files(
 
 
 def _stated(path: Path) -> ModelInfo:
-    from kdtool.runtime.stated import stated_by_onnx
+    from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
     info = stated_by_onnx(path)
     if info is None:
@@ -268,12 +268,12 @@ def _stated(path: Path) -> ModelInfo:
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
     """Of the files named, or of the float models of a run."""
-    from kdtool.core.extras import require_training
-    from kdtool.core.run import ROLES, RunFolder
+    from kdtool.machine.extras import require_training
+    from kdtool.runs.folder import ROLES, RunFolder
 
     require_training("bench --per-layer")
-    from kdtool.export.count import count_onnx
-    from kdtool.export.layertable import layer_json, layer_lines
+    from kdtool.exporters.compute.count import count_onnx
+    from kdtool.exporters.compute.layertable import layer_json, layer_lines
 
     folders = [RunFolder(path) for path in targets if path.is_dir()]
     models = [folder.onnx_model(role) for folder in folders for role in ROLES]
@@ -296,7 +296,7 @@ def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
     Of a graph with operators that are not counted there is no figure that a claim could be judged on.
     """
     try:
-        from kdtool.export.count import count_onnx
+        from kdtool.exporters.compute.count import count_onnx
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kdtool"):
             raise
@@ -312,7 +312,7 @@ def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
 
 
 def _print(result: BenchResult, as_json: bool) -> None:
-    from kdtool.bench.table import print_table
+    from kdtool.benchmark.tables.models import print_table
 
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False))

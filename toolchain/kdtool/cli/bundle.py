@@ -55,12 +55,12 @@ def command(
     Hugging Face, and a page that classifies in the browser.
     """
     from kdtool.bundle.options import UNSTATED, Options
-    from kdtool.bundle.runtime import VERSION, find_runtime
+    from kdtool.bundle.page.runtime import VERSION, find_runtime
     from kdtool.bundle.stage import write_bundle
     from kdtool.cli.screen import open_screen
-    from kdtool.core.comparison import require_run
-    from kdtool.core.lock import run_lock
-    from kdtool.core.run import RunFolder, newest_run
+    from kdtool.runs.comparison import require_run
+    from kdtool.runs.folder import RunFolder, newest_run
+    from kdtool.runs.lock import run_lock
 
     screen = open_screen()
     folder = RunFolder(run) if run else newest_run()

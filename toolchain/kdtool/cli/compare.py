@@ -28,8 +28,8 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import GateError
-    from kdtool.core.extras import require_training
-    from kdtool.core.lock import run_lock
+    from kdtool.machine.extras import require_training
+    from kdtool.runs.lock import run_lock
 
     require_training("compare")
     names = _names(recipes)
@@ -71,7 +71,7 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
 def _names(recipes: str) -> list[str]:
     """The recipes that --recipes lists, each of which there is."""
     from kdtool.core.errors import UsageError
-    from kdtool.core.recipefile import shipped_recipes
+    from kdtool.recipe.files import shipped_recipes
 
     names = [name.strip() for name in recipes.split(",") if name.strip()]
     if not names:

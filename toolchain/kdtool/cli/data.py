@@ -48,12 +48,12 @@ def check(
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import DataError
-    from kdtool.core.recipefile import load_recipe
-    from kdtool.data.findings import ways_out
+    from kdtool.data.findings.finding import ways_out
     from kdtool.data.notices import tell
     from kdtool.data.overview import overview
     from kdtool.data.scan import scan
     from kdtool.data.sources import default_recipe, load_listing
+    from kdtool.recipe.files import load_recipe
 
     flags = {"data.skip_bad=true": skip_bad, "data.allow_leaks=true": allow_leaks}
     wanted = [*overrides, *(override for override, given in flags.items() if given)]
@@ -74,7 +74,7 @@ def check(
 
 def _text(result: Overview) -> str:
     from kdtool.core.text import printable
-    from kdtool.data.findings import describe
+    from kdtool.data.findings.finding import describe
 
     splits = list(result.counts)
     width = max(len("class"), *(len(printable(label)) for label in result.classes), len("total"))

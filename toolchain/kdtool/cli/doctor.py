@@ -12,7 +12,7 @@ from kdtool.cli.options import json_option, run_argument
 from kdtool.core.errors import SetupError, UsageError
 
 if TYPE_CHECKING:
-    from kdtool.core.run import RunFolder
+    from kdtool.runs.folder import RunFolder
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
 
@@ -28,11 +28,11 @@ def command(run: Path | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from kdtool.bench.doctor import examine_installation, examine_machine
-    from kdtool.bench.health import examine_run
-    from kdtool.bench.host import read_host, throttled_since_boot
-    from kdtool.core.cpu import int8_target
     from kdtool.core.text import printable
+    from kdtool.doctor.installation import examine_installation, examine_machine
+    from kdtool.doctor.run import examine_run
+    from kdtool.machine.cpu import int8_target
+    from kdtool.machine.host import read_host, throttled_since_boot
     from kdtool.quant.target import int8_recipe
 
     folder = _folder(run)
@@ -54,7 +54,7 @@ def command(run: Path | None, as_json: bool) -> None:
 
 
 def _folder(run: Path | None) -> RunFolder | None:
-    from kdtool.core.run import RunFolder, newest_run
+    from kdtool.runs.folder import RunFolder, newest_run
 
     if run is not None:
         if not run.is_dir():

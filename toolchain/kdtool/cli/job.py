@@ -77,8 +77,8 @@ def open_job(options: TrainingOptions, screen: Screen, student: bool, continue_n
 
 
 def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -> Job:
-    from kdtool.core.run import RunFolder, newest_run
     from kdtool.pipeline import resume, start
+    from kdtool.runs.folder import RunFolder, newest_run
 
     if continue_newest and options.out and not options.data:
         RunFolder(options.out).read_record()  # a mistyped --out is not a wish for the digits
@@ -96,9 +96,9 @@ def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -
 @contextmanager
 def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iterator[Job]:
     """The job of a finished run, named or the newest, with its folder locked."""
-    from kdtool.core.lock import run_lock
-    from kdtool.core.run import RunFolder, newest_run
     from kdtool.pipeline import record_settings, resume
+    from kdtool.runs.folder import RunFolder, newest_run
+    from kdtool.runs.lock import run_lock
 
     folder = RunFolder(run) if run else newest_run()
     if run is None:
@@ -111,7 +111,7 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
 
 
 def _fastest() -> str:
-    from kdtool.train.precision import precision_here
+    from kdtool.train.loop.precision import precision_here
 
     return precision_here()
 

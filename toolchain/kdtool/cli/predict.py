@@ -34,8 +34,8 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
     is 3.
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.core.run import newest_run
     from kdtool.core.text import printable
+    from kdtool.runs.folder import newest_run
     from kdtool.runtime import load_runtime
 
     screen = open_screen()

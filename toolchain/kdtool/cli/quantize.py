@@ -64,7 +64,7 @@ def command(
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
-    from kdtool.core.extras import require_training
+    from kdtool.machine.extras import require_training
 
     require_training("quantize")
     fields = {

@@ -19,7 +19,7 @@ def command(show: str | None, as_json: bool) -> None:
 
     To write your own: copy one, change it, and pass the file to --recipe.
     """
-    from kdtool.core.recipefile import load_recipe, shipped_recipes
+    from kdtool.recipe.files import load_recipe, shipped_recipes
 
     if show:
         recipe = load_recipe(show)

@@ -26,8 +26,8 @@ def command(run: Path | None, beside: tuple[Path, ...]) -> None:
     """
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
-    from kdtool.core.run import RunFolder
     from kdtool.pipeline import report
+    from kdtool.runs.folder import RunFolder
 
     with open_run(run, (), open_screen()) as job:
         click.echo(report(job, [RunFolder(other) for other in beside]))

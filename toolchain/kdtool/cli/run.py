@@ -24,8 +24,8 @@ def command(check: bool, **options: Any) -> None:
     was interrupted.
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.core.extras import require_training
-    from kdtool.core.launch import process_rank
+    from kdtool.machine.extras import require_training
+    from kdtool.machine.launch import process_rank
 
     require_training("run")
     choice = TrainingOptions(**options)
@@ -37,7 +37,7 @@ def command(check: bool, **options: Any) -> None:
 
         print_plan(job, ("teach", "distill", "export", "quantize", "bench", "report"), choice.baseline)
         return
-    from kdtool.bench.table import print_table
+    from kdtool.benchmark.tables.models import print_table
     from kdtool.core.errors import GateError
     from kdtool.pipeline import DIGITS, locked, run_all
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kdtool.core.launch import process_rank
 from kdtool.core.screen import QUIET, Bar, Screen
+from kdtool.machine.launch import process_rank
 
 
 class _RichBar:

@@ -29,8 +29,8 @@ def command(bundle: Path | None, port: int, host: str) -> None:
     BUNDLE is the folder that kdtool bundle wrote; without it that of the newest run. Ctrl-C ends it. The
     folder web/ in it may as well be put on any web server.
     """
-    from kdtool.bundle.serve import addresses, open_server
-    from kdtool.core.run import newest_run
+    from kdtool.bundle.page.serve import addresses, open_server
+    from kdtool.runs.folder import newest_run
 
     if bundle is None:
         bundle = newest_run().path / "bundle"

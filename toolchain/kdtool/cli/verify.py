@@ -21,7 +21,7 @@ def command(bundle: Path, as_json: bool) -> None:
     or changed, 6 where preprocessing or a model gives something else here; the message names the first
     difference.
     """
-    from kdtool.bundle.verify import verify
+    from kdtool.bundle.proof.verify import verify
     from kdtool.cli.screen import open_screen
 
     found = verify(bundle, open_screen())

@@ -8,12 +8,12 @@ from typing import Any
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_json
-from kdtool.core.recipe import FeatureSettings, LossSettings, Recipe, StudentSettings
-from kdtool.core.recipefile import load_recipe
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
+from kdtool.recipe.files import load_recipe
+from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe, StudentSettings
+from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_student
-from kdtool.train.precision import with_precision
+from kdtool.train.loop.precision import with_precision
 from kdtool.train.stage import own_settings
 from kdtool.train.student import alone
 

@@ -14,15 +14,15 @@ from torch import nn
 
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_file, write_text
-from kdtool.core.manifest import Stage
-from kdtool.core.predictions import Answers, Predictions, read_predictions
 from kdtool.core.screen import Screen
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.train.batch import Task, plain_task
-from kdtool.train.evaluate import evaluate, predict
-from kdtool.train.objective import CrossEntropy
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
+from kdtool.results.predictions import Answers, Predictions, read_predictions
+from kdtool.runs.stage import Stage
+from kdtool.train.loop.evaluate import evaluate, predict
+from kdtool.train.loop.objective import CrossEntropy
+from kdtool.train.views.batch import Task, plain_task
 
 PREDICTIONS = "predictions.csv"
 TEACHER = "teacher"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kdtool.compare.entries import Entry
 from kdtool.compare.trainings import baselines_folder, students_folder
-from kdtool.core.manifest import read_manifest
-from kdtool.core.recipe import StudentSettings
 from kdtool.pipeline import Job
 from kdtool.plan import Step, make_plan, print_steps
+from kdtool.recipe.settings import StudentSettings
+from kdtool.runs.stage import read_manifest
 from kdtool.train.stage import own_settings
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from kdtool.compare.entries import Entry
 from kdtool.compare.trainings import students_folder
-from kdtool.core.comparison import read_students, write_students
 from kdtool.core.errors import UsageError
-from kdtool.core.recipefile import flatten, parse_recipe
-from kdtool.core.run import RunFolder
+from kdtool.recipe.files import flatten, parse_recipe
+from kdtool.runs.comparison import read_students, write_students
+from kdtool.runs.folder import RunFolder
 
 
 def require_same_students(run: RunFolder, entries: Sequence[Entry]) -> None:

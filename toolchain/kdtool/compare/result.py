@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kdtool.compare.paired import mean, spread
-from kdtool.core.statistics import Interval
+from kdtool.results.paired import mean, spread
+from kdtool.results.statistics import Interval
 
 SCHEMA = 1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdtool import pipeline
-from kdtool.bench.host import read_host
 from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry
 from kdtool.compare.exam import TEACHER, examine
@@ -14,11 +13,12 @@ from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison
 from kdtool.compare.summary import summarize
 from kdtool.compare.trainings import train_all
-from kdtool.core.comparison import write_students
 from kdtool.core.files import sha256_json, write_json, write_text
-from kdtool.core.manifest import Stage
-from kdtool.core.versions import versions_of
+from kdtool.machine.host import read_host
+from kdtool.machine.versions import versions_of
 from kdtool.pipeline import Job
+from kdtool.runs.comparison import write_students
+from kdtool.runs.stage import Stage
 
 RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-trainings.csv", "compare.png"
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from kdtool.compare.entries import Entry, baselines_of, plain_kd_of
 from kdtool.compare.exam import TEACHER, Exam
-from kdtool.compare.paired import gap_closed, images_interval, seeds_interval
 from kdtool.compare.result import Comparison, Difference, Figure, Row, Run
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained
 from kdtool.data.reader import Prepared
 from kdtool.pipeline import DIGITS, Job
+from kdtool.results.paired import gap_closed, images_interval, seeds_interval
 
 EVIDENCE = 3  # seeds, at least
 POINTS = 100.0

@@ -6,8 +6,8 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from kdtool.core.recipe import DataSettings
 from kdtool.data.listing import SPLITS, Listing, Sample
+from kdtool.recipe.settings import DataSettings
 
 
 def carve(

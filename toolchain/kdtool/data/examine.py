@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from PIL import Image
 
 from kdtool.core.errors import DataError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.preprocess import Preprocess, UInt8Array, decode, open_image
 from kdtool.core.text import printable
-from kdtool.data.duplicates import perceptual_hash
 from kdtool.data.listing import Sample
+
+SMALLEST_LOOK = 32  # pixels; the hash works on 32 × 32, and says little of a picture blown up to that
 
 
 @dataclass(frozen=True)
@@ -77,3 +82,20 @@ def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable,
         format=header.format or "",
     )
     return photo, pixels
+
+
+def perceptual_hash(image: Image.Image) -> int | None:
+    """64 bits that survive re-encoding and scaling (pHash); None for tiny pictures or without imagehash."""
+    if min(image.size) < SMALLEST_LOOK:
+        return None
+    imagehash = _imagehash()
+    return int(str(imagehash.phash(image)), 16) if imagehash else None
+
+
+@cache
+def _imagehash() -> Any:
+    try:
+        import imagehash
+    except ImportError:
+        return None
+    return imagehash

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kdtool.core.files import sha256_bytes
 from kdtool.core.screen import Screen
 from kdtool.data.listing import Sample
-from kdtool.data.parallel import ordered_map
+from kdtool.machine.parallel import ordered_map
 
 
 def hash_samples(samples: Sequence[Sample], screen: Screen) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from kdtool.core.manifest import Stage, read_manifest
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
 from kdtool.data.listing import Listing
 from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import DataSettings
+from kdtool.runs.stage import Stage, read_manifest
 
 
 def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:

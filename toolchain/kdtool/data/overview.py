@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kdtool.data.findings import Finding
+from kdtool.data.findings.finding import Finding
 from kdtool.data.listing import SPLITS
 from kdtool.data.scan import Scan
 

@@ -15,8 +15,8 @@ from kdtool.core.errors import DataError, UsageError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.preprocess import Preprocess, UInt8Array, decode
 from kdtool.core.text import printable
-from kdtool.core.threads import usable_threads
 from kdtool.data.sources import load_listing
+from kdtool.machine.threads import usable_threads
 
 AGAIN = "Give the training command with DATA again: it finds what changed, and trains anew what needs it."
 

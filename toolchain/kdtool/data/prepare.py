@@ -35,18 +35,14 @@ from kdtool.core.files import (
     write_json,
     write_text,
 )
-from kdtool.core.manifest import Stage
 from kdtool.core.preprocess import DECODE_RULE, Preprocess, UInt8Array
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
-from kdtool.core.versions import DEVICE, versions_of
 from kdtool.data.channels import Sums, channel_statistics, channel_sums
 from kdtool.data.examine import Photo, Unreadable
 from kdtool.data.hashing import hash_samples
 from kdtool.data.listing import SPLITS, Listing
 from kdtool.data.notices import summary, tell, tell_change
-from kdtool.data.parallel import ordered_map
 from kdtool.data.photographs import Photographs
 from kdtool.data.reader import (
     COLUMNS,
@@ -61,6 +57,10 @@ from kdtool.data.reader import (
 )
 from kdtool.data.scan import Scan, preprocess_of, scan
 from kdtool.data.sources import load_listing, resolve
+from kdtool.machine.parallel import ordered_map
+from kdtool.machine.versions import DEVICE, versions_of
+from kdtool.recipe.settings import DataSettings
+from kdtool.runs.stage import Stage
 
 KEPT = ("memory", "disk")  # settings of cache with which training pixels are written
 SHARE_OF_DISK = 0.8  # of what is free, that they may take where nobody says

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.errors import DataError
-from kdtool.core.manifest import intact, read_manifest
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.data.photographs import Images, open_photographs
+from kdtool.runs.stage import intact, read_manifest
 
 STAGE = "prepare"
 SCHEMA = 1

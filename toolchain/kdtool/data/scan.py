@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from kdtool.core.preprocess import Preprocess, UInt8Array
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
 from kdtool.data.carve import assign
-from kdtool.data.duplicates import exact_findings, near_findings
 from kdtool.data.examine import Photo, Unreadable, examine
-from kdtool.data.findings import Finding, data_error, describe
+from kdtool.data.findings.duplicates import exact_findings, near_findings
+from kdtool.data.findings.finding import Finding, data_error, describe
+from kdtool.data.findings.structure import class_findings, few_findings
 from kdtool.data.listing import Listing
-from kdtool.data.parallel import ordered_map
-from kdtool.data.structure import class_findings, few_findings
+from kdtool.machine.parallel import ordered_map
+from kdtool.recipe.settings import DataSettings
 
 
 @dataclass(frozen=True)

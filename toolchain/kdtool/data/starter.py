@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import open_image
-from kdtool.core.recipe import DataSettings
 from kdtool.core.screen import Screen
 from kdtool.data.carve import planned_counts, planned_train
 from kdtool.data.listing import Listing
+from kdtool.recipe.settings import DataSettings
 
 SIZES = (224, 160, 128, 96, 64, 32)
 FEW, SOME = 30, 200  # training images a class

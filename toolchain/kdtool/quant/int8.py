@@ -24,9 +24,9 @@ from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.graph.onnxread import parsed
-from kdtool.quant.histogram import Range
+from kdtool.quant.calibration.histogram import Range
 from kdtool.quant.target import Int8Recipe
-from kdtool.runtime.guard import read_model
+from kdtool.runtime.onnxbytes.guard import read_model
 
 TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 FORMS = {"QDQ": QuantFormat.QDQ, "QOperator": QuantFormat.QOperator}

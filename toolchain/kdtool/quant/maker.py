@@ -10,13 +10,13 @@ import numpy as np
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.versions import versions_of
 from kdtool.data.reader import Split
 from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.machine.versions import versions_of
 from kdtool.quant.accuracy import Accuracy, top1
-from kdtool.quant.calibrate import CalibrationImages
+from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.quant.calibration.observe import Histograms, ranges_of
 from kdtool.quant.int8 import quantize_to_int8
-from kdtool.quant.observe import Histograms, ranges_of
 from kdtool.quant.target import Int8Recipe
 from kdtool.runtime.onnxruntime import open_model
 
@@ -29,7 +29,7 @@ class Choice:
     """All that an INT8 model is a function of, beside the float model and what was seen of it.
 
     Attributes:
-        method: of calibration, a key of `kdtool.quant.ranges.METHODS`.
+        method: of calibration, a key of `kdtool.quant.calibration.ranges.METHODS`.
         floats: names of the layers that stay float.
     """
 

@@ -17,13 +17,13 @@ from typing import Any
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import median_ratio_interval, quantile
 from kdtool.data.reader import Split
 from kdtool.quant.accuracy import Accuracy
+from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
-from kdtool.quant.ranges import METHODS
 from kdtool.quant.speed import take_turns
 from kdtool.quant.target import Int8Recipe
+from kdtool.results.statistics import median_ratio_interval, quantile
 from kdtool.runtime.onnxruntime import open_model
 
 IMAGES = 1000  # of validation, at most; what is kept is measured again on all of them

@@ -23,7 +23,7 @@ from kdtool.core.screen import Screen
 from kdtool.graph.onnxread import parsed
 from kdtool.quant.int8 import PRODUCTS
 from kdtool.quant.maker import Choice, Maker
-from kdtool.runtime.guard import read_model
+from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.onnxruntime import open_model
 
 IMAGES = 16

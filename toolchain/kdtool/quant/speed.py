@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.core.cpu import INT8_WORTH_IT, int8_target, processor_name
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
-from kdtool.core.statistics import CONFIDENCE, median_ratio_interval, quantile
+from kdtool.machine.cpu import INT8_WORTH_IT, int8_target, processor_name
+from kdtool.results.statistics import CONFIDENCE, median_ratio_interval, quantile
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure
 

@@ -8,27 +8,27 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from kdtool.core.cpu import INT8_WORTH_IT, int8_target
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
-from kdtool.core.lineage import require_current
-from kdtool.core.manifest import Stage
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
-from kdtool.core.models import sealed_models
-from kdtool.core.recipe import QuantizeSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
-from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
+from kdtool.machine.cpu import INT8_WORTH_IT, int8_target
+from kdtool.machine.versions import versions_of
 from kdtool.quant.accuracy import Accuracy
-from kdtool.quant.calibrate import CalibrationImages, calibration_indices
+from kdtool.quant.calibration.images import CalibrationImages, calibration_indices
+from kdtool.quant.calibration.observe import EXTENT_ONLY, observe
+from kdtool.quant.calibration.ranges import REVISION
 from kdtool.quant.maker import PRECISION, VERSIONS, Choice, Maker, measure_accuracy
-from kdtool.quant.observe import EXTENT_ONLY, observe
-from kdtool.quant.ranges import REVISION
 from kdtool.quant.search import Search, search
 from kdtool.quant.sensitivity import Layer, fewer_and_fewer, rank_layers
 from kdtool.quant.speed import ROUNDS, Speed, speed_of, take_turns, this_machine
 from kdtool.quant.target import WEB, Int8Recipe, int8_recipe
+from kdtool.recipe.settings import QuantizeSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lineage import require_current
+from kdtool.runs.models import sealed_models
+from kdtool.runs.stage import Stage
 from kdtool.runtime.onnxruntime import open_model
 
 NAME: Final = "quantize"

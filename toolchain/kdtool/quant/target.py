@@ -28,7 +28,7 @@ class Int8Recipe:
 
     Attributes:
         target: the kind of processor, a key of `TARGETS`; all but `web` are what
-            `kdtool.core.cpu.int8_target` answers.
+            `kdtool.machine.cpu.int8_target` answers.
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdtool.core.predictions import Answers
-from kdtool.core.statistics import wilson
-from kdtool.report.axis import axis
-from kdtool.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Mark
+from kdtool.report.charts.axis import axis
+from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Mark
+from kdtool.results.predictions import Answers
+from kdtool.results.statistics import wilson
 
 BINS = 10
 

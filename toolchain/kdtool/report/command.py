@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from kdtool.core.recipefile import flatten, load_recipe, shipped_recipes
+from kdtool.recipe.files import flatten, load_recipe, shipped_recipes
 
 FALLBACK = "paper"  # a recipe of the user's own is written as its differences from this one
 LABELS = ("name", "title")  # say what a recipe is called, not what it does

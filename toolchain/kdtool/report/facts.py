@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kdtool.core.recipefile import flatten
+from kdtool.recipe.files import flatten
 from kdtool.report.command import command_of
 
 Facts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdtool.core.predictions import Predictions
+from kdtool.results.predictions import Predictions
 
 
 @dataclass(frozen=True)

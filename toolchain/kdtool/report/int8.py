@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdtool.core.benchresult import ModelResult
-from kdtool.core.manifest import read_manifest
-from kdtool.core.run import RunFolder
-from kdtool.core.wording import finetuned_in_words
+from kdtool.results.bench import ModelResult
+from kdtool.results.wording import finetuned_in_words
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import read_manifest
 
 
 @dataclass(frozen=True)

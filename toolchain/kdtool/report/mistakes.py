@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from kdtool.core.predictions import Answers, Predictions
-from kdtool.core.statistics import wilson
+from kdtool.results.predictions import Answers, Predictions
+from kdtool.results.statistics import wilson
 
 
 @dataclass(frozen=True)

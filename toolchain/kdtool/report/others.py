@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdtool.core.benchresult import ModelResult, read_bench
 from kdtool.core.errors import UsageError
-from kdtool.core.recipefile import flatten
-from kdtool.core.run import RunFolder
+from kdtool.recipe.files import flatten
+from kdtool.results.bench import ModelResult, read_bench
+from kdtool.runs.folder import RunFolder
 
 STUDENTS = ("student", "student-int8")
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kdtool.core.benchresult import Difference, ModelResult, read_bench
-from kdtool.core.history import read_history
-from kdtool.core.predictions import Predictions, read_predictions
-from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
 from kdtool.report.calibration import Calibration, calibration, calibration_chart
-from kdtool.report.charts import Chart, curves
+from kdtool.report.charts.charts import Chart, curves
+from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.facts import Facts, facts_of
 from kdtool.report.flips import Flips, flips_of
 from kdtool.report.int8 import Making, making_of
@@ -27,8 +24,11 @@ from kdtool.report.mistakes import (
 )
 from kdtool.report.others import OtherRun, compare_runs
 from kdtool.report.pictures import Picture, pictures_of
-from kdtool.report.tradeoff import Point, trade_off
 from kdtool.report.verdict import NOT_JUDGED, Wording, in_words
+from kdtool.results.bench import Difference, ModelResult, read_bench
+from kdtool.results.history import read_history
+from kdtool.results.predictions import Predictions, read_predictions
+from kdtool.runs.folder import ROLES, RunFolder
 
 MATRIX_LIMIT = 20  # classes; a larger matrix cannot be read
 PAIRS = 20

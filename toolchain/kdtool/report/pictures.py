@@ -12,10 +12,10 @@ from PIL import Image
 
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import UInt8Array
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.data.reader import open_prepared
 from kdtool.report.mistakes import Mistake
+from kdtool.runs.folder import RunFolder
 
 PICTURE_SIDE = 224
 

@@ -10,7 +10,7 @@ import jinja2
 from kdtool import __version__
 from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
-from kdtool.report import charts
+from kdtool.report.charts import charts
 from kdtool.report.page import FLIPS, Page, title_of
 
 TEMPLATE = "template.html.jinja"

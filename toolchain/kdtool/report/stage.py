@@ -8,12 +8,12 @@ from typing import Any
 
 from kdtool import __version__
 from kdtool.core.files import sha256_file, write_text
-from kdtool.core.manifest import Stage
-from kdtool.core.run import ROLES, RunFolder
 from kdtool.core.screen import Screen
-from kdtool.core.versions import versions_of
+from kdtool.machine.versions import versions_of
 from kdtool.report.page import gather
 from kdtool.report.render import render, template_hash
+from kdtool.runs.folder import ROLES, RunFolder
+from kdtool.runs.stage import Stage
 
 
 def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Path:

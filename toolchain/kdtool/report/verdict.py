@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdtool.core.benchresult import BenchResult
-from kdtool.core.wording import HEADLINES, result_in_words
+from kdtool.results.bench import BenchResult
+from kdtool.results.wording import HEADLINES, result_in_words
 
 
 @dataclass(frozen=True)

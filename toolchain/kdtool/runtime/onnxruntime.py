@@ -18,8 +18,8 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
-from kdtool.core.threads import usable_threads
-from kdtool.runtime.guard import read_model
+from kdtool.machine.threads import usable_threads
+from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.ports import FLOAT, PIXELS, InputForm, Port, Tensor, image_input, logits_output
 
 PROVIDERS = ("CPUExecutionProvider",)

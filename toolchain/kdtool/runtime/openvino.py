@@ -16,11 +16,11 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.text import cause_of
-from kdtool.core.threads import usable_threads
-from kdtool.runtime.guard import read_model
+from kdtool.machine.threads import usable_threads
+from kdtool.runtime.onnxbytes.guard import read_model
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 from kdtool.runtime.ports import FLOAT, LOGITS, PIXELS, InputForm, Port, Tensor, image_input, logits_output
 from kdtool.runtime.signalstack import use_own_stack_for_signals
-from kdtool.runtime.stated import stated_by_onnx
 
 DEVICE = "CPU"
 TYPES = {"f32": FLOAT, "u8": PIXELS}

@@ -15,9 +15,9 @@ from itertools import cycle
 from statistics import median
 from typing import Protocol
 
-from kdtool.core.limits import MOST_SAMPLES
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
+from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.runtime.session import Session
 
 CHECK_EVERY = 7  # rounds between looks at the machine; no divisor of the orders of few models

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kdtool.arch.network import build, load_network
 from kdtool.core.errors import UsageError
-from kdtool.core.launch import process_count
-from kdtool.core.recipe import (
+from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
+from kdtool.machine.launch import process_count
+from kdtool.recipe.settings import (
     AugmentSettings,
     FeatureSettings,
     NetworkSettings,
@@ -15,9 +16,8 @@ from kdtool.core.recipe import (
     StudentSettings,
     TeacherSettings,
 )
-from kdtool.core.run import RunFolder
-from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
-from kdtool.train.features import compare_features
+from kdtool.runs.folder import RunFolder
+from kdtool.train.teaching.features import compare_features
 
 ANY_NUMBER = 2  # of classes; the real one is known after the scan
 

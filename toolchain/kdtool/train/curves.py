@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdtool.core.errors import missing_extra
 from kdtool.core.files import durable
-from kdtool.core.history import read_history
+from kdtool.results.history import read_history
 
 
 def curves_png(history: Path, out: Path, title: str) -> None:

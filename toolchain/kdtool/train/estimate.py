@@ -10,10 +10,10 @@ import torch
 
 from kdtool.arch.network import build
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.recipe import AugmentSettings, Precision
-from kdtool.core.threads import usable_threads
 from kdtool.data.reader import Split
-from kdtool.train.batch import Task
+from kdtool.machine.threads import usable_threads
+from kdtool.recipe.settings import AugmentSettings, Precision
+from kdtool.train.views.batch import Task
 
 BATCH = 8
 STEPS = 3

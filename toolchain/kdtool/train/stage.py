@@ -13,25 +13,25 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
-from kdtool.core.advice import advise_patience, advise_precision
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
-from kdtool.core.manifest import Manifest, Stage, read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import NetworkSettings, section_of
 from kdtool.core.screen import Screen
-from kdtool.core.threads import usable_threads
-from kdtool.core.versions import versions_of
 from kdtool.data.reader import Prepared
-from kdtool.train.batch import Task, plain_task
-from kdtool.train.checkpoint import Checkpoints, Progress
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import versions_of
+from kdtool.recipe.advice import advise_patience, advise_precision
+from kdtool.recipe.settings import NetworkSettings, section_of
+from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.curves import curves_png
-from kdtool.train.fit import fit
-from kdtool.train.memory import within_memory
-from kdtool.train.objective import CrossEntropy, Objective
-from kdtool.train.order import batches
-from kdtool.train.precision import has_bfloat16
-from kdtool.train.processes import processes
+from kdtool.train.loop.checkpoint import Checkpoints, Progress
+from kdtool.train.loop.fit import fit
+from kdtool.train.loop.memory import within_memory
+from kdtool.train.loop.objective import CrossEntropy, Objective
+from kdtool.train.loop.precision import has_bfloat16
+from kdtool.train.together.processes import processes
+from kdtool.train.views.batch import Task, plain_task
+from kdtool.train.views.order import batches
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
 NAMES = {"teacher": "teach"}  # role → stage; student and baseline are both distill
@@ -98,7 +98,7 @@ def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
     """Train a network into `training.folder`; skipped when it is complete.
 
     Raises:
-        GateError, Interrupted: as `kdtool.train.fit.fit`; a checkpoint keeps what was done.
+        GateError, Interrupted: as `kdtool.train.loop.fit.fit`; a checkpoint keeps what was done.
         UsageError: more processes than images in a batch.
         SetupError: memory does not suffice, however small the batch.
     """

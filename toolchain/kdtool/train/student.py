@@ -10,22 +10,22 @@ from typing import Any
 from torch import nn
 
 from kdtool.arch.network import two_heads
-from kdtool.core.advice import advise, advise_accuracies
-from kdtool.core.manifest import Manifest, read_manifest
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.recipe import VIEWS, LossSettings, StudentSettings
-from kdtool.core.run import RunFolder
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
-from kdtool.losses.defaults import resolve
-from kdtool.train.answering import answers_of
-from kdtool.train.features import FeatureDistillation, OnlineTeacher
-from kdtool.train.objective import Answers, Distillation, Objective, Sum
-from kdtool.train.processes import processes
-from kdtool.train.softlabels import SPLITS
+from kdtool.recipe.advice import advise, advise_accuracies
+from kdtool.recipe.defaults import resolve
+from kdtool.recipe.settings import VIEWS, LossSettings, StudentSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Manifest, read_manifest
+from kdtool.train.loop.objective import Answers, Distillation, Objective, Sum
 from kdtool.train.stage import Objectives, Training, cross_entropy, train, training_task
-from kdtool.train.teacher import Teacher, open_teacher
+from kdtool.train.teaching.answering import answers_of
+from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.teaching.softlabels import SPLITS
+from kdtool.train.teaching.teacher import Teacher, open_teacher
+from kdtool.train.together.processes import processes
 
 
 def train_baseline(

@@ -19,7 +19,7 @@ from typing import Any
 
 from kdtool.core.errors import DataError
 from kdtool.core.text import printable
-from kdtool.data.findings import SHOWN
+from kdtool.data.findings.finding import SHOWN
 from kdtool.data.listing import SPLIT_NAMES, SPLITS, Listing, Sample
 
 SUFFIXES = (".csv", ".jsonl")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from kdtool.core.errors import LockedError, SetupError, missing_extra
-from kdtool.core.lock import run_lock
 from kdtool.core.text import cause_of
 from kdtool.data.listing import SPLITS, Listing, Sample
 from kdtool.data.sources.encode import png_of_image
+from kdtool.runs.lock import run_lock
 
 Arguments = Mapping[str, Any]
 

@@ -1,0 +1,148 @@
+"""The bench stage: bench.json and predictions.csv of a run. The one place that evaluates on the test split;
+the report only shows pictures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kdtool.benchmark.accuracy import Answered
+from kdtool.benchmark.measure import Pictures, Subject, measure_all
+from kdtool.benchmark.opening import called, open_all
+from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.core.files import sha256_file, write_json, write_text
+from kdtool.core.screen import Screen
+from kdtool.data.reader import SAMPLES_FILE, Prepared, Split
+from kdtool.machine.cpu import processor_name
+from kdtool.machine.threads import usable_threads
+from kdtool.machine.versions import DEVICE, versions_of
+from kdtool.recipe.settings import BenchSettings
+from kdtool.results.bench import SCHEMA, BenchResult, read_bench
+from kdtool.results.predictions import Answers, Predictions
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lineage import require_current
+from kdtool.runs.models import present_models, sealed_models
+from kdtool.runs.stage import Stage
+from kdtool.runtime.session import Session
+
+# name → role, precision; the order of the table
+MODELS = {
+    "teacher": ("teacher", "fp32"),
+    "student": ("student", "fp32"),
+    "baseline": ("baseline", "fp32"),
+    "teacher-int8": ("teacher", "int8"),
+    "student-int8": ("student", "int8"),
+}
+
+
+def bench_run(
+    run: RunFolder,
+    prepared: Prepared | None,
+    settings: BenchSettings,
+    screen: Screen,
+    *,
+    always: bool = False,
+    write: bool = True,
+) -> BenchResult:
+    """Measure the models of a run on its test split and this machine, and (if `write`) write the result.
+
+    Args:
+        prepared: None where the images are not there, as on a device: latency alone is measured, and
+            written only where it replaces no measured accuracy.
+        always: measure even if nothing changed since the last time.
+        write: False leaves the run as it is, for one that lies on a read-only medium.
+
+    Raises:
+        UsageError: the run has no ONNX models, or some that are outdated.
+        ModelFileError: a model is broken or does not belong to the data.
+        GateError: a model answers NaN.
+    """
+    require_current(run, "bench")
+    sealed = sealed_models(run)
+    for path in (run.onnx_model(*model) for model in present_models(run) if model not in sealed):
+        screen.warn(f"{path} is not what its manifest says, or has none; it is left out. See: kdtool doctor")
+    names = [name for name, which in MODELS.items() if which in sealed]
+    if not names:
+        raise UsageError(
+            f"{run.path} has no exported models.", f"Export them with: kdtool export --onnx {run.path}"
+        )
+    stage = Stage("bench", run.path, _inputs(run, names, prepared, settings), "bench.manifest.json")
+    if not always and stage.complete():
+        old = read_bench(run.bench)
+        if not old.void:
+            screen.say("bench: complete, skipped")
+            return old
+    split = prepared.split("test") if prepared is not None else None
+    paths = [run.onnx_model(*MODELS[name]) for name in names]
+    with open_all(paths, settings) as opened:
+        subjects = [
+            Subject(
+                called(names[one.index], one.runtime, settings),
+                *MODELS[names[one.index]],
+                one.session,
+                _pictures(one.session, prepared, split),
+                one.runtime,
+            )
+            for one in opened
+        ]
+        result, answers = measure_all(subjects, settings, screen)
+    if not write:
+        return result
+    if prepared is None and _accuracy_was_measured(run):
+        screen.warn(f"{run.bench} keeps the accuracies it has; these latencies are not written to it.")
+        return result
+    stage.reopen()
+    write_json(run.bench, result.to_json())
+    files = [run.bench.name]
+    if prepared is not None and split is not None:
+        write_text(run.predictions, _predictions(split, prepared.classes, answers).to_csv())
+        files.append(run.predictions.name)
+    stage.seal(files, {"verdict": result.claim.verdict}, versions_of(DEVICE))
+    return result
+
+
+def _inputs(
+    run: RunFolder, names: list[str], prepared: Prepared | None, settings: BenchSettings
+) -> dict[str, object]:
+    return {
+        "schema": SCHEMA,
+        "settings": settings.model_dump(mode="json"),
+        "models": {name: sha256_file(run.onnx_model(*MODELS[name])) for name in names},
+        "data": prepared.digest if prepared is not None else None,
+        "samples": sha256_file(prepared.folder / SAMPLES_FILE)
+        if prepared is not None
+        else None,  # their names
+        "versions": versions_of(settings.runtimes),
+        "processor": processor_name(),
+        "usable": usable_threads(),
+    }
+
+
+def _pictures(session: Session, prepared: Prepared | None, split: Split | None) -> Pictures | None:
+    """The test images as this model wants them scaled: a teacher from elsewhere has its own mean and std."""
+    if prepared is None or split is None:
+        return None
+    info, data = session.info, prepared.preprocess
+    if info is None or (info.classes, info.preprocess.geometry) != (prepared.classes, data.geometry):
+        raise ModelFileError(
+            f"{session.path}: its classes or its preprocessing are not those of the run's data.",
+            "Export it again with: kdtool export --onnx",
+        )
+    return Pictures(split.images, split.labels, info.preprocess, len(info.classes))
+
+
+def _accuracy_was_measured(run: RunFolder) -> bool:
+    try:
+        return any(model.accuracy is not None for model in read_bench(run.bench).models)
+    except UsageError:
+        return False
+
+
+def _predictions(split: Split, classes: tuple[str, ...], answered: Mapping[str, Answered]) -> Predictions:
+    return Predictions(
+        split.paths,
+        tuple(classes[label] for label in split.labels),
+        {
+            name: Answers(tuple(classes[index] for index in given.predicted), tuple(given.probability))
+            for name, given in answered.items()
+        },
+    )

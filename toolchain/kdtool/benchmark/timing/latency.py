@@ -1,0 +1,75 @@
+"""From timed runs to what is reported: percentiles with intervals, images per second, energy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kdtool.results.bench import Latency, Throughput
+from kdtool.results.statistics import (
+    P99_SAMPLES,
+    Interval,
+    median_ratio_interval,
+    quantile,
+    quantile_interval,
+)
+from kdtool.runtime.turns import Timed
+
+
+def latency_of(timed: Timed, threads: int) -> Latency:
+    """Percentiles with intervals; a p99 where there are samples enough for one.
+
+    Raises:
+        UsageError: fewer than 64 samples, too few for a p90.
+    """
+    samples = timed.samples
+    enough = len(samples) >= P99_SAMPLES
+    return Latency(
+        p50=quantile(samples, 0.5),
+        p90=quantile(samples, 0.9),
+        samples=samples,
+        warmup=timed.warmup,
+        threads=threads,
+        p99=quantile(samples, 0.99) if enough else None,
+        p50_ci=quantile_interval(samples, 0.5),
+        p90_ci=quantile_interval(samples, 0.9),
+        p99_ci=quantile_interval(samples, 0.99) if enough else None,
+        steady=timed.steady,
+    )
+
+
+def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
+    """Images per second of the median batch, and the energy of one image.
+
+    Args:
+        batch: images in each.
+    """
+    interval = quantile_interval(timed.samples, 0.5)
+    per_second: Interval | None = None
+    if interval is not None:
+        per_second = (1000 * batch / interval[1], 1000 * batch / interval[0])
+    images = batch * len(timed.samples)
+    return Throughput(
+        batch=batch,
+        threads=threads,
+        images_per_s=1000 * batch / quantile(timed.samples, 0.5),
+        images_per_s_ci=per_second,
+        batch_ms=timed.samples,
+        warmup=timed.warmup,
+        energy_mj=None if timed.joules is None else 1000 * timed.joules / images,
+        steady=timed.steady,
+    )
+
+
+def latency_against(own: Latency, reference: Latency, seed: int) -> Latency:
+    """`own` with its ratio to the reference's: sample n of both taken in the same round."""
+    interval = median_ratio_interval(own.samples, reference.samples, seed=seed)
+    return replace(own, ratio=own.p50 / reference.p50, ratio_ci=interval)
+
+
+def throughput_against(own: Throughput, reference: Throughput, seed: int) -> Throughput:
+    """`own` with its ratio to the reference's: batches as large, sample n of both taken in the same round."""
+    return replace(
+        own,
+        ratio=own.images_per_s / reference.images_per_s,
+        ratio_ci=median_ratio_interval(reference.batch_ms, own.batch_ms, seed=seed),
+    )

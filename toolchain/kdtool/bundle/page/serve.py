@@ -1,0 +1,173 @@
+"""`kdtool serve`: the page of a bundle, given out by Python's own HTTP server.
+
+Loopback unless asked otherwise; files of web/ alone; every answer carries the headers a page of this kind
+wants: a content security policy, the two that allow threads (COOP, COEP), and MIME types by our own table,
+since that of the system may say anything of .mjs or .wasm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import json
+import socket
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from kdtool.bundle.page.webpage import FOLDER, INDEX, policy
+from kdtool.core.errors import SetupError, UsageError
+from kdtool.core.text import printable
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".npy": "application/octet-stream",
+    ".onnx": "application/octet-stream",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    "": "text/plain; charset=utf-8",
+}
+
+LOOPBACK = "127.0.0.1"
+# Addresses set aside for documentation: nobody has them, and nothing is sent to them.
+NOBODY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+
+def open_server(bundle: Path, host: str, port: int) -> ThreadingHTTPServer:
+    """A server of the bundle's page, bound and not yet serving; port 0 takes a free one.
+
+    Args:
+        host: an address of IPv4 or IPv6, or a name of one.
+
+    Raises:
+        UsageError: `bundle` has no page, or `host` is no address.
+        SetupError: the address is taken or not ours.
+    """
+    web = bundle / FOLDER
+    try:
+        local = bool(json.loads((web / "bundle.json").read_text("utf-8"))["runtime"]["local"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{bundle} has no page ({web / INDEX} and bundle.json).",
+            "Name the folder that kdtool bundle wrote.",
+        ) from error
+    headers = {
+        "Content-Security-Policy": f"{policy(local)}; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Embedder-Policy": "require-corp",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+    }
+    handler = partial(_Handler, directory=str(web.resolve()), headers=headers)
+    refused: OSError | None = None
+    for family, address in _resolved(host, port):
+        try:
+            return _Server(family, address, handler)
+        except OSError as error:
+            refused = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break  # the name's other address would hide that this one is taken
+    raise _cannot_listen(host, port, refused) from refused
+
+
+def addresses(server: ThreadingHTTPServer, host: str) -> tuple[str, ...]:
+    """Where a browser opens the page of a `server` opened for `host`, best first.
+
+    Where it listens on every address: this machine's name for itself, then what others may call it.
+    """
+    bound, port = str(server.server_address[0]), server.server_address[1]
+    if ipaddress.ip_address(bound).is_unspecified:
+        names = ["localhost", *_own_addresses(server.address_family)]
+    else:
+        names = ["localhost" if host == LOOPBACK else host]
+    return tuple(f"http://{f'[{name}]' if ':' in name else name}:{port}/" for name in names)
+
+
+def _resolved(host: str, port: int) -> list[tuple[int, Any]]:
+    """Family and address of each that `host` stands for."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:  # a name may break the rules for names
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"--host {printable(host)}: no such address ({cause}).",
+            f"Leave --host out to listen on {LOOPBACK}; 0.0.0.0 listens on every address of this machine.",
+        ) from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _cannot_listen(host: str, port: int, error: OSError | None) -> SetupError:
+    where = f"[{host}]" if ":" in host else host
+    if error is not None and error.errno in (errno.EADDRINUSE, errno.EACCES):
+        hint = "Choose another port: kdtool serve --port 0 takes a free one."
+    else:
+        hint = "Choose an address of this machine; --host 0.0.0.0 listens on all of them."
+    return SetupError(f"Cannot listen on {where}:{port}: {error.strerror if error else 'no address'}.", hint)
+
+
+def _own_addresses(family: int) -> list[str]:
+    """What this machine is called in its network; nothing where it has none.
+
+    A socket that is connected by UDP sends nothing and knows which address it would send from. A server
+    on `::` answers IPv4 too.
+    """
+    found = []
+    for kind in [socket.AF_INET] if family == socket.AF_INET else [socket.AF_INET, socket.AF_INET6]:
+        with contextlib.suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM) as probe:
+            probe.connect((NOBODY[kind], 9))
+            found.append(str(probe.getsockname()[0]))
+    return [one for one in found if not ipaddress.ip_address(one).is_loopback]
+
+
+class _Server(ThreadingHTTPServer):
+    """Of either family of addresses."""
+
+    def __init__(self, family: int, address: Any, handler: Any) -> None:
+        self.address_family = socket.AddressFamily(family)
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away amid an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:  # `::` shall mean every address, as 0.0.0.0 seems to
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """GET and HEAD of files; folders are not listed."""
+
+    extensions_map = TYPES
+    server_version = "kdtool"
+    sys_version = ""
+
+    def __init__(self, *args: Any, headers: dict[str, str], **kwargs: Any) -> None:
+        self._own_headers = headers
+        super().__init__(*args, **kwargs)
+
+    def end_headers(self) -> None:
+        for name, value in self._own_headers.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def list_directory(self, path: Any) -> None:  # noqa: ARG002 (the server's signature)
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent: what a page asks for is nobody's business."""

@@ -1,0 +1,131 @@
+"""`kdtool verify`: is this bundle whole, and does it compute here what it computed where it was made?
+
+In this order, and it stops at the first difference: the files' hashes (ModelFileError); each golden image
+preprocessed here against its stored pixels; each model's logits of the stored pixels against the stored
+logits (GateError).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdtool.bundle.checksums import differences
+from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, allowed, read_golden, read_npy
+from kdtool.bundle.session import ShippedSession, open_shipped
+from kdtool.core.errors import DataError, GateError, ModelFileError
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
+from kdtool.core.screen import Screen
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+
+CHANNELS = ("red", "green", "blue")
+COPY_AGAIN = "Copy the bundle again from where it was made."
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Largest differences found: of a pixel (of 255), and of a logit by model file."""
+
+    images: int
+    pixels: int
+    logits: dict[str, float]
+
+
+def verify(bundle: Path, screen: Screen) -> Verified:
+    """Replay the golden images of `bundle`.
+
+    Raises:
+        ModelFileError: not a bundle, or a file is missing, changed or broken.
+        GateError: preprocessing or a model gives something else here; names the first difference.
+    """
+    for difference in differences(bundle):
+        raise ModelFileError(f"{difference}.", COPY_AGAIN)
+    golden = read_golden(bundle)
+    preprocess = _preprocess(bundle, golden)
+    stored = {vector.image: read_npy(bundle / FOLDER / vector.pixels) for vector in golden.vectors}
+    pixels = max(
+        _compare_pixels(bundle, vector, stored[vector.image], preprocess, golden.pixel_tolerance)
+        for vector in golden.vectors
+    )
+    logits = {}
+    with screen.bar("verify", len(golden.logit_tolerance) * len(golden.vectors)) as bar:
+        for file, tolerance in golden.logit_tolerance.items():
+            session = open_shipped(bundle / file)
+            found = []
+            for vector in golden.vectors:
+                found.append(
+                    _compare_logits(session, file, vector, stored[vector.image], preprocess, tolerance)
+                )
+                bar.advance()
+            logits[file] = max(found)
+    return Verified(len(golden.vectors), pixels, logits)
+
+
+def _preprocess(bundle: Path, golden: Golden) -> Preprocess:
+    """As the first model file says of itself."""
+    if not golden.vectors or not golden.logit_tolerance:
+        raise ModelFileError(f"{bundle}: its list of golden images is empty.", COPY_AGAIN)
+    first = bundle / next(iter(golden.logit_tolerance))
+    info: ModelInfo | None = stated_by_onnx(first)
+    if info is None:
+        raise ModelFileError(f"{first} states neither its classes nor its preprocessing.", COPY_AGAIN)
+    return info.preprocess
+
+
+def _compare_pixels(
+    bundle: Path, vector: Vector, expected: UInt8Array, preprocess: Preprocess, tolerance: int
+) -> int:
+    path = bundle / FOLDER / vector.image
+    try:
+        found = preprocess.read(path.read_bytes(), str(path))
+    except DataError as error:
+        raise ModelFileError(error.message, COPY_AGAIN) from error
+    if found.shape != expected.shape:
+        raise GateError(
+            f"{path}: preprocessed to {_shape(found)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
+        )
+    difference = np.abs(found.astype(np.int16) - expected.astype(np.int16))
+    worst = int(difference.max())
+    if worst > tolerance:
+        row, column, channel = (int(axis) for axis in np.argwhere(difference > tolerance)[0])
+        raise GateError(
+            f"{path}: preprocessing differs, first at row {row}, column {column}, "
+            f"{CHANNELS[channel]}: "
+            f"{found[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
+            f"allowed is {tolerance} of 255.",
+            "Another Pillow decodes or resizes otherwise here: kdtool doctor shows its version.",
+        )
+    return worst
+
+
+def _compare_logits(
+    session: ShippedSession,
+    file: str,
+    vector: Vector,
+    pixels: UInt8Array,
+    preprocess: Preprocess,
+    tolerance: float,
+) -> float:
+    expected: FloatArray = np.asarray(vector.logits[file], np.float32)
+    found = session.logits(pixels, preprocess)
+    if found.shape != expected.shape:
+        raise GateError(
+            f"{file} on {vector.image}: {len(found)} logits, stored are {len(expected)}.", COPY_AGAIN
+        )
+    difference = np.abs(found - expected)
+    limit = allowed(tolerance, expected)
+    if difference.max() > limit:
+        first = int(np.argmax(difference > limit))
+        raise GateError(
+            f"{file} on {vector.image}: logits differ, first number {first}: {found[first]:.6g} here, "
+            f"{expected[first]:.6g} in the bundle; allowed is {limit:.2g}.",
+            "The processor or the runtime computes otherwise: see kdtool doctor, measure with kdtool bench.",
+        )
+    return float(difference.max())
+
+
+def _shape(pixels: UInt8Array) -> str:
+    return " × ".join(map(str, pixels.shape[:2]))

@@ -1,0 +1,88 @@
+"""Pictures that are the same: exactly (equal decoded pixels) or nearly (close perceptual hashes)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kdtool.core.text import printable
+from kdtool.data.examine import Photo
+from kdtool.data.findings.finding import Finding
+
+LOOK_BITS = 64
+LOOK_DISTANCE = 4  # bits; pictures that differ in more are taken for different ones
+NAMED = 6  # pictures of a group in a message; `Finding.paths` has them all
+# Of LOOK_DISTANCE + 1 bands, two hashes within the distance have at least one in common.
+_BANDS = [
+    (LOOK_BITS * band // (LOOK_DISTANCE + 1), LOOK_BITS * (band + 1) // (LOOK_DISTANCE + 1))
+    for band in range(LOOK_DISTANCE + 1)
+]
+_ONES = np.array([word.bit_count() for word in range(1 << 16)], dtype=np.uint8)
+
+
+def by_picture(photos: Sequence[Photo]) -> list[list[int]]:
+    """Indices of `photos` grouped by equal decoded pixels, in the order of their first."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, photo in enumerate(photos):
+        groups[photo.picture].append(index)
+    return list(groups.values())
+
+
+def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: bool) -> Iterator[Finding]:
+    """Pictures in more than one split (fatal unless allowed) and under more than one class (a warning)."""
+    labels = [photo.sample.label for photo in photos]
+    for group in by_picture(photos):
+        if len({splits[index] for index in group}) > 1:
+            yield _finding("leak", photos, group, splits, fatal=not allow_leaks)
+        if len({labels[index] for index in group}) > 1:
+            yield _finding("labels", photos, group, labels, fatal=False)
+
+
+def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Finding]:
+    """Groups of different pictures, in two splits or classes, that look alike.
+
+    Two looks that differ in at most `LOOK_DISTANCE` bits are alike, and so are two that are linked by
+    a chain of such: each picture stands in one group, however many there are.
+    """
+    seen = [index for index, photo in enumerate(photos) if photo.look is not None]
+    places = [f"{split}, {photo.sample.label}" for split, photo in zip(splits, photos, strict=True)]
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, group in zip(seen, _alike([photos[index].look or 0 for index in seen]), strict=True):
+        groups[group].append(index)
+    for members in groups.values():
+        pictures = {photos[index].picture for index in members}
+        if len(pictures) > 1 and len({places[index] for index in members}) > 1:
+            yield _finding("near", photos, members, places, fatal=False)
+
+
+def _finding(
+    kind: str, photos: Sequence[Photo], members: Sequence[int], places: Sequence[str], fatal: bool
+) -> Finding:
+    """A group in a line: one picture of each place first, then others, at most `NAMED` by name."""
+    first = {places[index]: index for index in reversed(members)}
+    heads = sorted(first.values())
+    named = [*heads, *(index for index in members if first[places[index]] != index)][:NAMED]
+    cases = [printable(f"{photos[index].sample.path} ({places[index]})") for index in sorted(named)]
+    more = [f"… and {len(members) - NAMED:,} more"] if len(members) > NAMED else []
+    return Finding(kind, ", ".join(cases + more), tuple(photos[i].sample.path for i in members), fatal)
+
+
+def _alike(looks: Sequence[int]) -> npt.NDArray[np.intp]:
+    """The group of each look, (N,); only looks that share a band are compared."""
+    bits, own = np.unique(np.array(looks, dtype=np.uint64), return_inverse=True)
+    words = bits.view(np.uint16).reshape(-1, LOOK_BITS // 16)
+    group = np.arange(len(bits))
+    for low, high in _BANDS:
+        band = bits >> np.uint64(low) & np.uint64((1 << high - low) - 1)
+        order = np.argsort(band, kind="stable")
+        for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            for place, one in enumerate(bucket[:-1]):
+                others = bucket[place + 1 :]
+                others = others[group[others] != group[one]]
+                distance = _ONES[words[others] ^ words[one]].sum(axis=1)
+                for other in set(group[others[distance <= LOOK_DISTANCE]].tolist()):
+                    group[group == other] = group[one]
+    return group[own]

@@ -1,0 +1,219 @@
+"""Compute and parameters, counted from the ONNX graph itself.
+
+A multiply–accumulate (MAC) is one multiplication and one addition; FLOPs = 2 · MACs. Counted are the
+products of layers and of attention; normalization, activations, pooling and additions are not, as is
+the custom of the field:
+
+    Conv            |Y| · (C_in / groups) · k_h · k_w
+    ConvTranspose   |X| · (C_out / groups) · k_h · k_w
+    Gemm, MatMul    |Y| · K                              K: length of the inner dimension
+    Attention       |Q| · L_k + |Y| · L_k                L_k: number of keys
+
+|T| is the number of elements of a tensor, for one image. The same products in integers (QLinearConv, QGemm,
+…) are counted alike. Parameters are the numbers of weights and biases, stored as floats or as the integers
+that DequantizeLinear or an integer operator reads; their scales and zero points are none. (Scales that a
+Mul applies, as after MatMulInteger, are numbers like any other.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from kdtool.exporters.compute.operators import (
+    FREE,
+    MICROSOFT,
+    STANDARD,
+    VALUES,
+    Operator,
+    has_subgraph,
+    operator,
+    spelt,
+    values,
+)
+from kdtool.exporters.compute.shapes import Shape, Shapes, tensor_shapes
+from kdtool.graph.onnxread import parsed, whole
+from kdtool.runtime.onnxbytes.guard import read_model
+
+FLOAT_TYPES = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+}
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """One node.
+
+    Attributes:
+        output: shape of its result, for one image.
+        params: elements of its weights and bias, quantized ones too.
+        dynamic: both factors are activations, as in attention.
+    """
+
+    name: str
+    op: str
+    output: Shape
+    macs: int
+    params: int
+    dynamic: bool
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one image.
+
+    Attributes:
+        params: numbers stored in the graph, floats and quantized ones. Batch norms are folded into
+            their convolutions, so there are fewer than the network was trained with.
+        macs: multiply–accumulates; at least as many where anything is uncounted.
+        layers: what they consist of, in the order of the graph.
+        uncounted: operators that may multiply and are not counted: those that we have no formula for,
+            and whatever holds a subgraph or is a function of the file itself.
+    """
+
+    params: int
+    macs: int
+    layers: tuple[LayerCount, ...]
+    uncounted: tuple[str, ...]
+
+    @property
+    def exact_macs(self) -> int | None:
+        """None where nobody knows the sum, because something is uncounted."""
+        return None if self.uncounted else self.macs
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.macs
+
+    @property
+    def other_params(self) -> int:
+        """Of what multiplies nothing or has its bias in a node of its own: normalization, embeddings."""
+        return self.params - sum(layer.params for layer in self.layers)
+
+    @property
+    def attention_macs(self) -> int:
+        """The share of products of two activations."""
+        return sum(layer.macs for layer in self.layers if layer.dynamic)
+
+
+def count_onnx(model: onnx.ModelProto | Path) -> Count:
+    """Count a float or INT8 model, QDQ or of integer operators, at batch 1.
+
+    Raises:
+        ModelFileError: broken or hostile, or shapes depend on more than the batch.
+    """
+    name = str(model) if isinstance(model, Path) else "the model"
+    proto = parsed(read_model(model), name) if isinstance(model, Path) else model
+    shapes = tensor_shapes(proto, name)
+    with whole(name):
+        return _count(proto, shapes)
+
+
+def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
+    graph = model.graph
+    stored = _stored(graph)
+    origins: dict[str, set[str]] = {name: {name} for name in [tensor.name for tensor in graph.initializer]}
+    layers: list[LayerCount] = []
+    billed: set[str] = set()  # a weight that two layers share is the first one's
+    for node in graph.node:
+        given = [source for source in node.input if source]
+        if all(source in origins for source in given):  # what DequantizeLinear, Reshape, … make of constants
+            made = set(node.output) if not given else set().union(*(origins[source] for source in given))
+            origins.update(dict.fromkeys(node.output, made))
+        if operator(node) not in FORMULAS:
+            continue
+        own = set().union(*(origins.get(source, set()) for source in given)) - billed
+        billed |= own
+        layers.append(
+            LayerCount(
+                name=node.name,
+                op=node.op_type,
+                output=shapes[node.output[0]],
+                params=sum(stored.get(name, 0) for name in own),
+                macs=FORMULAS[operator(node)](node, shapes),
+                dynamic=not any(source in origins for source in values(node)[:2]),
+            )
+        )
+    return Count(
+        params=sum(stored.values()),
+        macs=sum(layer.macs for layer in layers),
+        layers=tuple(layers),
+        uncounted=_uncounted(model),
+    )
+
+
+def _stored(graph: onnx.GraphProto) -> dict[str, int]:
+    """Weight or bias → its elements, whichever way it is stored."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for value in node.attribute if node.op_type == "Constant" else ():
+            if value.name == "value":
+                tensors[node.output[0]] = value.t
+    readers = [node for node in graph.node if operator(node) in VALUES]
+    quantized = {name for node in readers for name in values(node)}
+    steps = {name for node in readers for name in node.input if name not in values(node)}
+    return {
+        name: math.prod(tensor.dims)
+        for name, tensor in tensors.items()
+        if tensor.dims and name not in steps and (name in quantized or tensor.data_type in FLOAT_TYPES)
+    }
+
+
+def _uncounted(model: onnx.ModelProto) -> tuple[str, ...]:
+    own = {(function.domain, function.name) for function in model.functions}
+    return tuple(
+        sorted(
+            {
+                spelt(operator(node))
+                for node in model.graph.node
+                if operator(node) in own
+                or has_subgraph(node)
+                or (operator(node) not in FORMULAS and operator(node) not in FREE)
+            }
+        )
+    )
+
+
+def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:
+    weight = shapes[values(node)[1]]  # (C_out, C_in / groups, k_h, k_w)
+    return math.prod(shapes[node.output[0]]) * math.prod(weight[1:])
+
+
+def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
+    weight = shapes[node.input[1]]  # (C_in, C_out / groups, k_h, k_w)
+    return math.prod(shapes[node.input[0]]) * math.prod(weight[1:])
+
+
+def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return math.prod(shapes[node.output[0]]) * shapes[values(node)[0]][0 if transposed else -1]
+
+
+def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
+    return math.prod(shapes[node.output[0]]) * shapes[values(node)[0]][-1]
+
+
+def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
+    keys = shapes[node.input[1]][-2]
+    return (math.prod(shapes[node.input[0]]) + math.prod(shapes[node.output[0]])) * keys
+
+
+FORMULAS: Mapping[Operator, Callable[[onnx.NodeProto, Shapes], int]] = {
+    (STANDARD, "Conv"): _conv,
+    (STANDARD, "ConvTranspose"): _conv_transpose,
+    (STANDARD, "Gemm"): _gemm,
+    (STANDARD, "MatMul"): _matmul,
+    (STANDARD, "Attention"): _attention,
+    (STANDARD, "QLinearConv"): _conv,
+    (STANDARD, "QLinearMatMul"): _matmul,
+    (STANDARD, "ConvInteger"): _conv,
+    (STANDARD, "MatMulInteger"): _matmul,
+    (MICROSOFT, "QGemm"): _gemm,
+}

@@ -1,0 +1,20 @@
+"""The child process of `simplify`: reads a model on standard input, writes the simplified one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import onnx
+import onnxsim
+
+
+def main() -> None:
+    with os.fdopen(os.dup(1), "wb") as answer:
+        os.dup2(2, 1)  # whatever the library prints goes to standard error
+        simplified, _ = onnxsim.simplify(onnx.load_model_from_string(sys.stdin.buffer.read()))
+        answer.write(simplified.SerializeToString())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The stage export: every trained network of a run to ONNX, through the parity gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from kdtool.arch.network import load_network
+from kdtool.core.errors import KdtoolError, ModelFileError, UsageError
+from kdtool.core.files import sha256_file
+from kdtool.core.screen import Screen
+from kdtool.data.reader import Prepared
+from kdtool.exporters.model import VERSIONS, export_model
+from kdtool.exporters.parity import parity_images
+from kdtool.exporters.variants import SUFFIXES
+from kdtool.machine.versions import versions_of
+from kdtool.recipe.settings import ExportSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.lineage import require_current
+from kdtool.runs.stage import Stage, read_manifest
+
+NAME: Final = "export"
+PRECISIONS = ("fp32", "int8")
+TRAIN = {
+    "teacher": "kdtool teach --out {}",
+    "student": "kdtool distill --out {}",
+    "baseline": "kdtool distill --baseline --out {}",
+}
+
+
+def export_models(
+    run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen
+) -> dict[str, Any]:
+    """Write `run.onnx_model(role)` of every trained role; returns the facts of each, by role.
+
+    Each file passes the parity gate on images of the validation split, raw and simplified. A role is
+    skipped if it was done before with the same weights and settings.
+
+    Raises:
+        UsageError: nothing is trained yet, or the student is of an older teacher.
+        ModelFileError: weights are damaged, or a network cannot be exported.
+        GateError: torch and ONNX Runtime differ; the file is not written.
+    """
+    roles = run.trained_roles()
+    if not roles:
+        raise UsageError(
+            f"{run.path} holds no trained network.", f"Train first: kdtool run DATA --out {run.path}"
+        )
+    networks = {role: _sound_weights(run, role) for role in roles}
+    require_current(run, NAME)
+    return {role: _export(run, role, networks[role], prepared, settings, screen) for role in roles}
+
+
+def _export(
+    run: RunFolder,
+    role: str,
+    network_sha256: str,
+    prepared: Prepared,
+    settings: ExportSettings,
+    screen: Screen,
+) -> dict[str, Any]:
+    stage = Stage(
+        name=NAME,
+        folder=run.onnx,
+        inputs={
+            "settings": settings.model_dump(mode="json"),
+            "data": prepared.digest,
+            "versions": versions_of(VERSIONS),  # an exporter that was mended must not be skipped
+            "network": network_sha256,
+        },
+        manifest_name=run.export_manifest(role).name,
+    )
+    done = stage.complete()
+    if done is not None:
+        screen.say(f"{NAME}: {role}: complete, skipped")
+        return dict(done.result)
+    stage.reopen()
+    quantized = run.onnx_model(role, "int8").is_file()
+    _remove_outdated(run, role)
+    network, info = load_network(run.weights(role))
+    info = replace(info, role=role, weights_sha256=network_sha256)
+    images = parity_images(prepared.split("validation").images, info.preprocess)
+    path = run.onnx_model(role)
+    try:
+        facts = export_model(path, network, info, images, settings, screen)
+    except KdtoolError:
+        _remove_outdated(run, role)  # a variant that failed takes what was right along: all or nothing
+        raise
+    stage.seal(facts["files"], facts, versions_of(VERSIONS))
+    if quantized:
+        screen.say(f"{NAME}: {role}: its INT8 is gone; make it anew: kdtool quantize {run.path}")
+    return facts
+
+
+def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen) -> Path:
+    """The float ONNX file of the student that was fine-tuned for INT8, through the same gate.
+
+    Raises:
+        ModelFileError, GateError: as `export_models`.
+    """
+    weights = run.finetuned / "model.safetensors"
+    network, info = load_network(weights)
+    info = replace(info, role="student", weights_sha256=sha256_file(weights))
+    images = parity_images(prepared.split("validation").images, info.preprocess)
+    path = run.finetuned / "student.onnx"
+    alone = settings.model_copy(update={"uint8": False, "ort": False})
+    export_model(path, network, info, images, alone, screen)
+    return path
+
+
+def _sound_weights(run: RunFolder, role: str) -> str:
+    """SHA-256 of the weights, which is the one that training recorded."""
+    path = run.weights(role)
+    manifest = read_manifest(path.parent / "manifest.json")
+    digest = sha256_file(path) if path.is_file() else "missing"
+    if manifest is None or manifest.files.get(path.name) != digest:
+        raise ModelFileError(
+            f"{path.parent}: {path.name} differs from its manifest (damaged or replaced).",
+            f"Train it again with: {TRAIN[role].format(run.path)}",
+        )
+    return digest
+
+
+def _remove_outdated(run: RunFolder, role: str) -> None:
+    """The file about to be made again, and what was derived from it: none may pass for new."""
+    run.quantize_manifest(role).unlink(missing_ok=True)
+    for precision in PRECISIONS:
+        run.onnx_model(role, precision).unlink(missing_ok=True)
+    for suffix in SUFFIXES:
+        run.onnx_model(role).with_suffix(suffix).unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""Activations of the float model, watched image by image: nothing of an image is kept but its counts.
+
+First pass: the extent of every activation. Second pass, where a method wants it: a histogram between the
+two ends. One image at a time goes through the model, so that neither the memory nor, in the last bit, the
+result depends on any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from kdtool.core.errors import GateError, ModelFileError
+from kdtool.core.preprocess import FloatArray
+from kdtool.core.screen import Bar
+from kdtool.core.text import cause_of
+from kdtool.graph.onnxfile import INPUT
+from kdtool.graph.onnxread import inferred, parsed
+from kdtool.machine.threads import usable_threads
+from kdtool.quant.calibration.histogram import Extent, Histogram, Range
+from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.quant.calibration.ranges import METHODS
+from kdtool.runtime.onnxbytes.guard import read_model
+from kdtool.runtime.onnxruntime import new_session, session_options
+
+Histograms = Mapping[str, Histogram]
+EXTENT_ONLY = ("minmax",)  # methods that need no counts
+
+
+def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> Histograms:
+    """Tensor → histogram, of every float activation of the ONNX file `source`.
+
+    Args:
+        count: False leaves the counts at 0: only the extent is known then.
+
+    Raises:
+        ModelFileError: broken or hostile, or it does not run.
+        GateError: an activation is NaN or infinite.
+    """
+    model = parsed(read_model(source), source)
+    names = activations(model, source)
+    session = _opened(source, model, names)
+    extents = {name: Extent() for name in names}
+    for name, values in _seen(source, session, names, images, bar):
+        try:
+            extents[name].add(values)
+        except ValueError as error:
+            raise GateError(
+                f"{source}: {name} holds {error} for a training image.",
+                "Train again with a smaller learning rate; such a model cannot be quantized.",
+            ) from error
+    histograms = {name: Histogram.empty(extent) for name, extent in extents.items()}
+    if count:
+        for name, values in _seen(source, session, names, images, bar):
+            histograms[name].add(values)
+    return histograms
+
+
+def ranges_of(histograms: Histograms, method: str) -> dict[str, Range]:
+    """Tensor → range by one of `METHODS`."""
+    choose = METHODS[method]
+    return {name: choose(histogram) for name, histogram in histograms.items()}
+
+
+def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[str]:
+    """Float tensors that depend on the input, that itself included, in the order of the graph.
+
+    Raises:
+        ModelFileError: the graph of the file `name` is broken.
+    """
+    graph = inferred(model, name)
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if all(name in constants for name in node.input if name):
+            constants.update(node.output)
+    made = [value.name for value in graph.input] + [name for node in graph.node for name in node.output]
+    return [name for name in made if types.get(name) == onnx.TensorProto.FLOAT and name not in constants]
+
+
+def _opened(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> Any:
+    """A session that answers with every activation."""
+    graph = model.graph
+    given = {value.name for value in (*graph.input, *graph.output)}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    try:
+        content = model.SerializeToString()
+        return new_session(content, session_options(usable_threads()))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise _failed(source, error) from error
+
+
+def _seen(
+    source: Path, session: Any, names: Sequence[str], images: CalibrationImages, bar: Bar
+) -> Iterator[tuple[str, FloatArray]]:
+    """(tensor, its values) for one image after the other."""
+    inner = [name for name in names if name != INPUT]
+    for image in images:
+        try:
+            answers = session.run(inner, {INPUT: image})
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise _failed(source, error) from error
+        if INPUT in names:
+            yield INPUT, image
+        yield from zip(inner, answers, strict=True)
+        bar.advance()
+
+
+def _failed(source: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"{source}: cannot be calibrated, it does not run ({cause_of(error)}).",
+        "Export it again with: kdtool export --onnx",
+    )

@@ -1,0 +1,136 @@
+"""Reading recipes: those shipped, TOML files, overrides of single fields; every wrong field is named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from kdtool.core.errors import UsageError
+from kdtool.recipe.settings import Recipe
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file of each recipe that comes with kdtool."""
+    return {path.stem: path for path in sorted(_recipes_folder().glob("*.toml"))}
+
+
+def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe and apply `section.key=value` overrides.
+
+    Raises:
+        UsageError: no such recipe, not TOML, or fields that are wrong (all of them, at once).
+    """
+    path = _find(name_or_file)
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: not valid TOML ({error}).", "A recipe to start from: kdtool recipes --show paper"
+        ) from error
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe({"name": path.stem} | content, str(path))
+
+
+def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with `section.key=value` overrides applied.
+
+    Raises:
+        UsageError: an override is malformed, or fields are wrong.
+    """
+    content = recipe.to_json()
+    for override in overrides:
+        _apply(content, override)
+    return parse_recipe(content, f"recipe {recipe.name}")
+
+
+def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """Check a recipe; `source` is how messages name it."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors()]
+        hints = [problem.get("ctx", {}).get("hint") for problem in error.errors()]
+        raise UsageError(
+            "\n".join([f"{source}: {len(problems)} field(s) are wrong.", *problems]),
+            (hints[0] if len(hints) == 1 else None)
+            or "All fields with their defaults: kdtool recipes --show paper",
+        ) from error
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their `section.key`."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _describe(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_fields(problem["loc"][:-1]))
+        return f"  {field}: unknown; allowed here: {known}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f" (given {problem['input']!r})"
+    return f"  {field}: {reason}{given}"
+
+
+def _known_fields(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Recipe
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        section = annotation
+    return list(section.model_fields)
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise UsageError(
+            f"--set {override}: not of the form section.key=value.", "Example: --set student.epochs=10"
+        )
+    section = content
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise UsageError(
+                f"--set {override}: {part} is a value, not a section.",
+                "All fields with their defaults: kdtool recipes --show paper",
+            )
+    section[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text  # a bare word, such as an architecture's name
+
+
+def _find(name_or_file: str) -> Path:
+    shipped = shipped_recipes()
+    if name_or_file in shipped:
+        return shipped[name_or_file]
+    path = Path(name_or_file)
+    if path.is_file():
+        return path
+    raise UsageError(
+        f"--recipe {name_or_file}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file.",
+        "List them with: kdtool recipes",
+    )
+
+
+def _recipes_folder() -> Path:
+    installed = Path(str(files("kdtool"))) / "models"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "models"  # a source checkout

@@ -1,0 +1,281 @@
+"""How large the constants become that a file computes from constants.
+
+A runtime works these out while it loads a file, and allocates them: ConstantOfShape makes gigabytes of two
+hundred bytes. So shapes are followed from tensors and Constant nodes through the operators below. What one
+of them makes of an activation is judged by its constant operands alone. It is no proof: a shape that is
+itself a result of arithmetic is not seen, nor is what Reshape or Transpose makes of the sides. Field
+numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
+
+from kdtool.runtime.onnxbytes.wire import Value, WireError, fields, packed, signed
+
+ELEMENTS_LIMIT = 1 << 25  # 134 MB of float32
+SIDES_LIMIT = 64  # of a shape, or entries of another operand that sets a size
+NODE_INPUT, NODE_OUTPUT, NODE_OP, NODE_ATTRIBUTE = 1, 2, 4, 5
+ATTRIBUTE_NAME, ATTRIBUTE_TENSOR = 1, 5
+INTEGERS_OF_ATTRIBUTE, FLOATS_OF_ATTRIBUTE = (3, 8), (2, 7)  # one, and a list
+DIMS, DATA_TYPE, FLOAT_DATA, INT32_DATA, INT64_DATA, NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 5, 7, 8, 9, 10
+RAW_FORMATS = {1: "f", 5: "h", 6: "i", 7: "q", 11: "d"}  # float, int16, int32, int64, double
+
+Numbers = tuple[float, ...]  # integers, or what a hostile file holds instead
+
+
+class Constants:
+    """The tensors and nodes of a file, in the order in which they are met, of all its graphs."""
+
+    def __init__(self) -> None:
+        self._nodes: list[memoryview] = []
+        self._values: dict[str, Numbers] = {}
+        self._shapes: dict[str, Numbers] = {}
+
+    def add_tensor(self, message: memoryview, name: str = "") -> None:
+        """An initializer, by its own name, or the value of a Constant."""
+        name = name or _text(next((value for number, _, value in fields(message) if number == NAME), b""))
+        shape = tuple(float(signed(dim)) for dim in _integers(message, DIMS))
+        few = math.prod(shape) <= SIDES_LIMIT
+        self._remember(name, shape, _numbers(message) if few else (math.inf,))
+
+    def add_node(self, message: memoryview) -> None:
+        self._nodes.append(message)
+
+    def too_large(self) -> Iterator[tuple[str, Numbers]]:
+        """(operator, shape) of every value that is over the limit."""
+        for message in self._nodes:
+            node = _Node(message)
+            shape = self._follow(node)
+            held = [_elements(self._shapes[name]) for name in node.inputs if name in self._shapes]
+            # `not … <=`, since a size may be NaN. What the file itself holds may be larger.
+            if shape is not None and not _elements(shape) <= max([ELEMENTS_LIMIT, *held]):
+                yield node.op, shape
+
+    def _follow(self, node: _Node) -> Numbers | None:
+        """What is known of the shape of the node's result, which is kept where its inputs are constants."""
+        if node.op == "Constant":
+            self._constant(node)
+            return None
+        shapes = [self._shapes.get(name) for name in node.inputs]
+        values = [self._values.get(name) for name in node.inputs]
+        if node.op in SIZED:
+            values += [node.numbers.get(name) for name in SIZED_BY_ATTRIBUTE.get(node.op, ())]
+            shape = SIZED[node.op](shapes, values)
+        elif any(known is None for known in shapes):
+            return None
+        elif node.op in BROADCASTING:
+            shape = _broadcast(shapes)
+        elif node.op == "MatMul":
+            shape = _product(shapes)
+        else:
+            self._pass_on(node, shapes, values)
+            return None
+        if shape is not None and node.output:
+            self._remember(node.output, shape, None)
+        return shape
+
+    def _pass_on(self, node: _Node, shapes: Known, values: Known) -> None:
+        """Of an operator that only moves constants."""
+        if node.op in PASSING and shapes:
+            self._remember(node.output, shapes[0] or (), values[0])
+        elif node.op == "Concat" and all(value is not None for value in values):
+            joined = tuple(number for value in values for number in value or ())
+            self._remember(node.output, (float(len(joined)),), joined)
+
+    def _constant(self, node: _Node) -> None:
+        if node.tensor is not None:
+            self.add_tensor(node.tensor, node.output)
+        for numbers in node.numbers.values():
+            self._remember(node.output, (float(len(numbers)),), numbers)
+
+    def _remember(self, name: str, shape: Numbers, values: Numbers | None) -> None:
+        """Of two graphs' tensors of one name, the one that makes the larger shape."""
+        self._shapes[name] = max(shape, self._shapes.get(name, ()), key=_elements)
+        if values is not None:
+            self._values[name] = max(values, self._values.get(name, ()), key=_elements)
+
+
+class _Node:
+    """What matters of a NodeProto."""
+
+    def __init__(self, message: memoryview) -> None:
+        self.op = self.output = ""
+        self.inputs: list[str] = []
+        self.tensor: memoryview | None = None
+        self.numbers: dict[str, Numbers] = {}
+        outputs = []
+        for number, _, value in fields(message):
+            if number == NODE_INPUT:
+                self.inputs.append(_text(value))
+            elif number == NODE_OUTPUT:
+                outputs.append(_text(value))
+            elif number == NODE_OP:
+                self.op = _text(value)
+            elif number == NODE_ATTRIBUTE and not isinstance(value, int):
+                self._attribute(value)
+        self.output = outputs[0] if outputs else ""
+
+    def _attribute(self, message: memoryview) -> None:
+        name = ""
+        found = _Few()
+        for number, _, value in fields(message):
+            if number == ATTRIBUTE_NAME:
+                name = _text(value)
+            elif number == ATTRIBUTE_TENSOR and not isinstance(value, int):
+                self.tensor = value
+            elif number in INTEGERS_OF_ATTRIBUTE:
+                found.add_integers(value)
+            elif number in FLOATS_OF_ATTRIBUTE:
+                found.add_raw("f", value)
+        if found.numbers():
+            self.numbers[name] = found.numbers()
+
+
+Known = Sequence[Numbers | None]  # of each input: its shape or its values, None where they are not constant
+
+
+def _at(known: Known, index: int) -> Numbers | None:
+    return known[index] if index < len(known) else None
+
+
+def _stated(_: Known, values: Known) -> Numbers | None:
+    return _at(values, 0)
+
+
+def _expand(shapes: Known, values: Known) -> Numbers | None:
+    wanted = _at(values, 1)
+    return None if wanted is None else _broadcast([_at(shapes, 0), wanted])
+
+
+def _tile(shapes: Known, values: Known) -> Numbers | None:
+    times = _at(values, 1)
+    return None if times is None else _scaled(_at(shapes, 0), times)
+
+
+def _resize(shapes: Known, values: Known) -> Numbers | None:
+    """Upsample, and Resize of opset 10: (x, scales); from 11 on: (x, region, scales, sizes)."""
+    scaled = [_scaled(_at(shapes, 0), scales) for scales in values[1:3] if scales]
+    return max([*scaled, *(sizes for sizes in values[3:4] if sizes)], key=_elements, default=None)
+
+
+def _pad(shapes: Known, values: Known) -> Numbers | None:
+    """Pads: those before each axis, then those after it."""
+    pads, sides = _at(values, 1), _at(shapes, 0)
+    if not pads:
+        return None
+    half = len(pads) // 2
+    added = tuple(before + after for before, after in zip(pads[:half], pads[half:], strict=False))
+    if sides is None or len(sides) != len(added):
+        return added
+    return tuple(side + more for side, more in zip(sides, added, strict=True))
+
+
+def _range(_: Known, values: Known) -> Numbers | None:
+    start, limit, step = (_at(values, index) for index in range(3))
+    if not (start and limit and step) or not step[0]:
+        return None
+    return ((limit[0] - start[0]) / step[0],)
+
+
+def _one_hot(shapes: Known, values: Known) -> Numbers | None:
+    depth = _at(values, 1)
+    return (*(_at(shapes, 0) or ()), *depth) if depth else None
+
+
+def _scaled(sides: Numbers | None, times: Numbers) -> Numbers:
+    known = sides if sides is not None and len(sides) == len(times) else (1.0,) * len(times)
+    return tuple(side * factor for side, factor in zip(known, times, strict=True))
+
+
+def _broadcast(shapes: Known) -> Numbers:
+    """Of shapes that are aligned at their last sides."""
+    reversed_ = [tuple(reversed(shape)) for shape in shapes if shape is not None]
+    return tuple(reversed([max(sides) for sides in zip_longest(*reversed_, fillvalue=1.0)]))
+
+
+def _product(shapes: Known) -> Numbers:
+    left, right = _at(shapes, 0) or (), _at(shapes, 1) or ()
+    return (*left[:-1], *right[:-2], *right[-1:])
+
+
+SIZED: Mapping[str, Callable[[Known, Known], Numbers | None]] = {
+    "ConstantOfShape": _stated,
+    "Expand": _expand,
+    "Tile": _tile,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Pad": _pad,
+    "Range": _range,
+    "OneHot": _one_hot,
+    "RandomNormal": _stated,
+    "RandomUniform": _stated,
+    "HannWindow": _stated,
+    "HammingWindow": _stated,
+    "BlackmanWindow": _stated,
+}
+SIZED_BY_ATTRIBUTE = {
+    "RandomNormal": ("shape",), "RandomUniform": ("shape",), "Pad": ("pads",), "Upsample": ("scales",)
+}  # fmt: skip
+BROADCASTING = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum", "Where", "Equal", "Less", "Greater"}
+)
+PASSING = frozenset({"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
+
+
+class _Few:
+    """As many numbers as may set a size; more count as infinitely many."""
+
+    def __init__(self) -> None:
+        self._found: list[float] = []
+
+    def add_integers(self, value: Value) -> None:
+        """One, or a packed list."""
+        integers = [value] if isinstance(value, int) else packed(value)
+        self._add(float(signed(number)) for number in integers)
+
+    def add_raw(self, form: str, value: Value) -> None:
+        """Side by side, each of the kind that `struct` calls `form`."""
+        if isinstance(value, int) or len(value) % struct.calcsize(form):
+            raise WireError("numbers are cut off")
+        self._add(float(number) for (number,) in struct.iter_unpack(f"<{form}", value))
+
+    def numbers(self) -> Numbers:
+        return (math.inf,) if len(self._found) > SIDES_LIMIT else tuple(self._found)
+
+    def _add(self, numbers: Iterator[float]) -> None:
+        self._found += islice(numbers, SIDES_LIMIT + 1 - len(self._found))
+
+
+def _numbers(tensor: memoryview) -> Numbers:
+    """The values of a small tensor; none where it is of a type that sets no size."""
+    kinds = [value for number, _, value in fields(tensor) if number == DATA_TYPE]
+    form = RAW_FORMATS.get(kinds[-1] if kinds and isinstance(kinds[-1], int) else 0)
+    found = _Few()
+    for number, _, value in fields(tensor):
+        if number in (INT32_DATA, INT64_DATA):
+            found.add_integers(value)
+        elif number in (FLOAT_DATA, DOUBLE_DATA):
+            found.add_raw("f" if number == FLOAT_DATA else "d", value)
+        elif number == RAW_DATA and form:
+            found.add_raw(form, value)
+    return found.numbers()
+
+
+def _integers(message: memoryview, wanted: int) -> Iterator[int]:
+    for number, _, value in fields(message):
+        if number == wanted:
+            yield from [value] if isinstance(value, int) else packed(value)
+
+
+def _elements(shape: Numbers) -> float:
+    return math.prod(max(side, 1.0) for side in shape)
+
+
+def _text(value: Value | bytes) -> str:
+    if isinstance(value, int):
+        raise WireError("a number where a text belongs")
+    return bytes(value).decode("utf-8", errors="replace")

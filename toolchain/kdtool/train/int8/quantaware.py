@@ -1,0 +1,91 @@
+"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdtool.arch.network import load_exactly, read_weights
+from kdtool.core.files import sha256_file
+from kdtool.core.screen import Screen
+from kdtool.data.reader import Prepared
+from kdtool.recipe.settings import FeatureSettings, StudentSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
+from kdtool.train.loop.objective import Objective
+from kdtool.train.stage import WEIGHTS, Training, train, training_task
+from kdtool.train.student import on_logits, resolved_loss
+from kdtool.train.teaching.answering import answers_of
+from kdtool.train.teaching.teacher import open_teacher
+from kdtool.train.views.batch import plain_task
+
+WATCHED, BATCH = 256, 32  # training images that the ranges of activations are seen on
+
+
+def finetune(
+    run: RunFolder,
+    prepared: Prepared,
+    settings: StudentSettings,
+    epochs: int,
+    lr: float,
+    int8: Int8,
+    seed: int,
+    screen: Screen,
+    folder: Path,
+) -> Path:
+    """Fine-tune the run's student into `folder`; returns its weights, float ones that bear quantizing.
+
+    Loss, batch size and augmentation are the student's own, the teacher's answers those it was distilled
+    with. What is validated and kept is the simulated INT8 network.
+
+    Raises:
+        ModelFileError: student or teacher is damaged.
+        GateError, Interrupted: as `kdtool.train.loop.fit.fit`.
+    """
+    source = run.weights("student")
+    changes = {
+        "epochs": epochs,
+        "lr": lr,
+        "patience": 0,
+        "warmup_epochs": 0,
+        "schedule": "cosine",
+        "ema": 0.0,
+        "weights": "none",
+        "precision": "float32",
+        "features": FeatureSettings(),
+        "views": settings.seen_views,  # no more than the teacher has answered already
+    }
+    own = settings.model_copy(update=changes)
+    teacher = open_teacher(run, prepared)
+    loss = resolved_loss(own.loss, prepared, teacher.info, screen)
+    task = training_task(prepared, own, seed)
+    answers = answers_of(teacher, prepared, task, own, run.soft_labels, screen)
+    objectives = on_logits(own, loss, answers)
+
+    def simulated(network: nn.Module) -> Mapping[str, Objective]:
+        load_exactly(network, read_weights(source)[0], str(source))
+        simulate(network, input_ranges(network, _images(prepared)), int8)
+        return objectives(network)
+
+    parents = {
+        "student": sha256_file(source),
+        "loss": loss.model_dump(mode="json", exclude_defaults=True),
+        "teacher": teacher.digest,
+        "int8": asdict(int8),
+    }
+    train(prepared, Training("student", folder, own, seed, seed, simulated, parents), screen)
+    return folder / WEIGHTS
+
+
+def _images(prepared: Prepared) -> Iterator[Tensor]:
+    """Training images, evenly spread, in batches."""
+    task = plain_task(prepared, "train")
+    samples = len(task.split.labels)
+    chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
+    for start in range(0, len(chosen), BATCH):
+        yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images

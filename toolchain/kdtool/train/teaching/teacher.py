@@ -1,0 +1,109 @@
+"""The teacher: trained here, or brought; and opened, to teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdtool.arch.network import load_network, save_network
+from kdtool.core.files import sha256_file
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.screen import Screen
+from kdtool.data.reader import Prepared
+from kdtool.machine.versions import versions_of
+from kdtool.recipe.settings import TeacherSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runs.stage import Manifest, Stage, intact, read_manifest
+from kdtool.train.loop.evaluate import evaluate
+from kdtool.train.loop.objective import CrossEntropy
+from kdtool.train.loop.smallmaps import speed_up_small_maps
+from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
+from kdtool.train.together.processes import processes
+from kdtool.train.views.batch import plain_task
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher: its file, its network in eval mode, and its record."""
+
+    file: Path
+    network: nn.Module
+    info: ModelInfo
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return sha256_file(self.file)
+
+
+def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
+    """The run's teacher.
+
+    Raises:
+        ModelFileError: it is damaged, or not one for this data.
+    """
+    file = run.weights("teacher")
+    network, info = load_network(file)
+    require_fit(info, prepared, file)
+    speed_up_small_maps(network)
+    return Teacher(file, network, info)
+
+
+def teach(
+    run: RunFolder, prepared: Prepared, settings: TeacherSettings, seed: int, screen: Screen
+) -> Manifest:
+    """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
+    if settings.trained:
+        return bring_teacher(run, prepared, Path(settings.trained), screen)
+    training = Training("teacher", run.role("teacher"), settings, seed, seed, cross_entropy(settings))
+    return train(prepared, training, screen)
+
+
+def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
+    """Use a trained teacher from elsewhere; the run keeps a copy, so that `file` may go.
+
+    Raises:
+        ModelFileError: not a kdtool model, or made for other classes or another input.
+    """
+    group = processes()
+    brought = group.once(lambda: _brought_before(run, prepared, file))
+    if brought is not None:
+        screen.say("teacher: complete, skipped (brought).")
+        return brought
+    group.once(lambda: require_fit(load_network(file)[1], prepared, file))
+    network, info = load_network(file)
+    task = plain_task(prepared, "validation", info.preprocess)
+    on_device = network.to(group.device).to(memory_format=torch.channels_last)
+    accuracy = evaluate(on_device, task, CrossEntropy(), group.device).accuracy
+    return group.once(lambda: _keep(run, prepared, file, network, info, accuracy, screen))
+
+
+def _keep(
+    run: RunFolder,
+    prepared: Prepared,
+    file: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    accuracy: float,
+    screen: Screen,
+) -> Manifest:
+    stage = Stage("teach", run.role("teacher"), {"file": sha256_file(file), "data": prepared.digest})
+    stage.reopen()
+    save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
+    screen.say(f"teacher: {info.arch} taken from {file}, validation accuracy {accuracy:.2%}.")
+    result = {"arch": info.arch, "brought": True, "validation_accuracy": accuracy}
+    return stage.seal([WEIGHTS], result, versions_of())
+
+
+def _brought_before(run: RunFolder, prepared: Prepared, file: Path) -> Manifest | None:
+    """The manifest of the copy, if it is of this very file (or of one that is gone) and whole."""
+    folder = run.role("teacher")
+    manifest = read_manifest(folder / "manifest.json")
+    if manifest is None or "file" not in manifest.inputs or not intact(folder, manifest):
+        return None
+    same = manifest.inputs["data"] == prepared.digest
+    return manifest if same and (not file.is_file() or sha256_file(file) == manifest.inputs["file"]) else None
