@@ -363,7 +363,7 @@ def test_a_real_process_stopped_by_a_real_signal(
         fields = [f"teacher.arch={ARCH}", "teacher.weights=none", "teacher.epochs=12", "data.size=32"]
         options = [part for field in [*fields, "teacher.batch_size=4"] for part in ("--set", field)]
         arguments = ["teach", str(source), "--out", str(tmp_path / out), *options]
-        often = "from kdtool.train import fit; fit.CHECKPOINT_SECONDS = 0; from kdtool.cli import main; "
+        often = "from kdtool.train.loop import fit; fit.CHECKPOINT_SECONDS = 0; from kdtool.cli import main; "
         return [sys.executable, "-c", f"{often}main({arguments!r})"]
 
     process = subprocess.Popen(command("parts"), stderr=subprocess.PIPE, text=True)
