@@ -73,8 +73,8 @@ def scan(
                 if keep and pixels is not None:
                     keep(pixels)
             bar.advance()
-    samples, pictures = [photo.sample for photo in photos], [photo.picture for photo in photos]
-    splits = assign(listing, samples, pictures, settings, seed)
+    hashes = [photo.pixels_sha256 for photo in photos]
+    splits = assign(listing, [photo.sample for photo in photos], hashes, settings, seed)
     findings = (
         *class_findings(listing, photos),
         *(Finding("unreadable", bad.reason, (bad.sample.path,), not settings.skip_bad) for bad in unreadable),
