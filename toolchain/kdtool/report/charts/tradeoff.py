@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdtool.report.charts.axis import Axis, axis
-from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
+from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
 
 LABEL_GAP = 16.0
 LABEL_BESIDE = 24.0  # from its mark
