@@ -25,7 +25,7 @@ LARGE = 100.0  # up to here the tolerance is absolute
 
 @dataclass(frozen=True)
 class Parity:
-    """Of one batch: its size and the largest |Δlogit|."""
+    """One batch: its size and the largest |Δlogit|."""
 
     batch: int
     difference: float
