@@ -1,0 +1,1 @@
+"""What a scan can find wrong with photographs, and how it is reported."""
