@@ -17,7 +17,7 @@ PACKAGE = ROOT / "toolchain" / "kdtool"
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 FOLDERS = sorted(path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py"))
 WIDEST = 12  # modules side by side
-TABLES = ("bundle", "cli", "losses")  # one module for each of many like things; bundle is split next
+TABLES = ("cli", "losses")  # a module each of many like things
 
 
 @pytest.fixture(scope="module")
