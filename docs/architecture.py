@@ -67,6 +67,7 @@ def modules(name: str) -> int:
 
 
 def picture() -> list[str]:
+    """The folders and their arrows, as lines of Mermaid."""
     lines = ["```mermaid", "flowchart TD"]
     edges = reduced(imports())
     for name in (name for layer in layers() for name in layer):
@@ -77,6 +78,7 @@ def picture() -> list[str]:
 
 
 def table() -> list[str]:
+    """The folders, lowest layer first, as lines of a Markdown table."""
     lines = ["| layer | folder | modules | what it holds |", "|---|---|---|---|"]
     for number, layer in enumerate(reversed(layers()), start=1):
         for name in sorted(layer):

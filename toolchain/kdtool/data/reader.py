@@ -104,6 +104,7 @@ class Prepared:
 
 
 def pixels_file(split: str) -> str:
+    """The name of the file with the pixels of a split."""
     return f"{split}.npy"
 
 

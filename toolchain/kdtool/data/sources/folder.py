@@ -33,6 +33,7 @@ LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA is a folder."""
     return data is not None and Path(data).is_dir()
 
 

@@ -30,6 +30,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA is a CSV or JSONL file."""
     return data is not None and data.lower().endswith(SUFFIXES) and Path(data).is_file()
 
 

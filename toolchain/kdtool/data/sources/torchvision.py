@@ -72,6 +72,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA names a data set of torchvision."""
     return data in DATASETS
 
 
