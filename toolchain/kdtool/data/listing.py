@@ -1,4 +1,4 @@
-"""What a source of photographs hands over: the samples, their classes and hashes; nothing is decoded yet."""
+"""The samples that a source of photographs lists, their classes and hashes; nothing is decoded yet."""
 
 from __future__ import annotations
 

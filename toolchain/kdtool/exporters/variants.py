@@ -1,4 +1,4 @@
-"""Further forms of an exported model, each through the parity gate of its own.
+"""Further forms of an exported model, each through a parity gate.
 
 A variant is one function here and one line in `VARIANTS`.
 """

@@ -1,4 +1,4 @@
-"""How a run was made: every value of its record and of the host that measured it, and the command for it."""
+"""The facts of a run: every value of its record and of the host that measured it, and its command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the INT8 step changed: the images that the quantized model classifies otherwise than the float one."""
+"""Changes by the INT8 step: the images that the quantized model classifies otherwise than the float one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What explains the answers of an INT8 model: fine-tuning, and layers kept in FP32."""
+"""Facts that explain the answers of an INT8 model: fine-tuning, and layers kept in FP32."""
 
 from __future__ import annotations
 

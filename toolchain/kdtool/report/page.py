@@ -61,7 +61,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Errors:
-    """Where one model goes wrong on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
+    """The mistakes of one model on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
 
     model: str
     n_images: int
@@ -76,7 +76,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How far a model's probabilities can be trusted."""
+    """The calibration of one model: how far its probabilities can be trusted."""
 
     title: str
     chart: Chart

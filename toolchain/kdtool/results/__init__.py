@@ -1,1 +1,1 @@
-"""What was measured and what it proves: results, statistics, measures, claims and their wording."""
+"""Measured results and what they prove: records, statistics, measures, claims and their wording."""

@@ -1,1 +1,1 @@
-"""What a scan can find wrong with photographs, and how it is reported."""
+"""Findings of a scan: what can be wrong with photographs, and how it is reported."""

@@ -1,1 +1,1 @@
-"""What the network sees in a step: augmented views of images, their order, and batches."""
+"""The input of a training step: augmented views of images, their order, and batches."""
