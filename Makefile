@@ -17,7 +17,7 @@ WEBTEST := $(VENV)/.installed-webtest
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test web demo check test test-arm64 test-hub kill-campaign io-faults cache-edits clean
+.PHONY: help setup setup-test web demo docs check test test-arm64 test-hub kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-hub  transformers.js and Optimum load a bundle and answer as kdtool (npm; installs both in build/hub)'
 	@echo 'make check   ruff, mypy and import-linter alone'
 	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
+	@echo 'make docs    write docs/architecture.md and docs/api.md from the code'
 	@echo 'make setup   install alone'
 	@echo 'make web     fetch onnxruntime-web from npm, for the pages of bundles'
 	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
@@ -77,6 +78,10 @@ check: $(TEST)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(TEST)
+	$(BIN)/python docs/architecture.py
+	KDTOOL_WRITE_API=1 $(BIN)/pytest -q tests/packaging/test_api.py
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

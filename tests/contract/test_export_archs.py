@@ -16,7 +16,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.exporters.compute.count import count_onnx
-from kdtool.exporters.compute.crosscheck import thop_macs
+from kdtool.exporters.compute.thop import thop_macs
 from kdtool.exporters.model import export_model
 from kdtool.exporters.onnx import export_network
 from kdtool.exporters.parity import parity_images

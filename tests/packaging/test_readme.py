@@ -12,7 +12,11 @@ import pytest
 from kdtool.cli import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "models" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 BLOCK = re.compile(r"^```(?:console|bash|sh|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OPERATORS = ("|", "&&", "||", ";", ">", ">>", "<", "2>")
 

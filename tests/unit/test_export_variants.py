@@ -17,7 +17,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.exporters.onnx import lowered
 from kdtool.exporters.parity import parity_images
-from kdtool.exporters.passes.batch import fix_batch
+from kdtool.exporters.passes.fixed_batch import fix_batch
 from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
 from kdtool.exporters.variants import SUFFIXES, VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes

@@ -19,6 +19,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import decode
 from kdtool.core.screen import QUIET
 from kdtool.data import prepare as prepare_module
+from kdtool.data import writer
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import prepare, unchanged
 from kdtool.data.reader import Prepared, open_prepared
@@ -197,7 +198,7 @@ def test_killed_while_writing_is_not_complete(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "write_json", die)
+        patch.setattr(writer, "write_json", die)
         with pytest.raises(KeyboardInterrupt):
             run(root, folder)
     with pytest.raises(DataError):
@@ -225,7 +226,7 @@ def test_a_full_disk_is_a_setup_error_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepare_module.Pixels, "add", full)
+    monkeypatch.setattr(writer.Pixels, "add", full)
     with pytest.raises(SetupError, match=r"No space left on device"):
         run(photos(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdtool.report.calibration import calibration, calibration_chart
-from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.flips import flips_of
 from kdtool.results.predictions import Answers, Predictions

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from kdtool.core.errors import DataError, SetupError
 from kdtool.recipe.files import load_recipe
 from kdtool.report.charts.axis import axis
-from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
+from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
 from kdtool.report.charts.tradeoff import LABEL_GAP, Point, trade_off
-from kdtool.report.command import command_of
+from kdtool.report.facts import command_of
 from kdtool.report.mistakes import class_scores, confusion, most_confused, worst_mistakes
 from kdtool.report.render import duration, interval, percent, scaled
 from kdtool.results.history import COLUMNS, History, read_history

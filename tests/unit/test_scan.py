@@ -204,22 +204,24 @@ def test_without_imagehash_nothing_looks_the_same(monkeypatch: pytest.MonkeyPatc
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 60))
-def test_close_looks_are_found_as_by_comparing_all(seed: int, count: int) -> None:
+def test_close_hashes_are_found_as_by_comparing_all(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     bases = [int(value) for value in generator.integers(0, 2**63, 4)]
-    looks = []
+    hashes = []
     for _ in range(count):
         flips = generator.choice(64, size=generator.integers(0, 7), replace=False)
-        looks.append(bases[generator.integers(4)] ^ sum(1 << int(bit) for bit in flips))
+        hashes.append(bases[generator.integers(4)] ^ sum(1 << int(bit) for bit in flips))
     photos = [
-        Photo(Sample(str(i), "a", "train", bytes), "", str(i), look, 40, 40, "RGB", "PNG")
-        for i, look in enumerate(looks)
+        Photo(Sample(str(i), "a", "train", bytes), "", str(i), phash, 40, 40, "RGB", "PNG")
+        for i, phash in enumerate(hashes)
     ]
     splits = [("train", "test")[i % 2] for i in range(count)]
     groups = [{i} for i in range(count)]
     for i in range(count):
         for j in range(i):
-            if (looks[i] ^ looks[j]).bit_count() <= duplicates.LOOK_DISTANCE and groups[i] is not groups[j]:
+            if (hashes[i] ^ hashes[j]).bit_count() <= duplicates.PHASH_DISTANCE and groups[i] is not groups[
+                j
+            ]:
                 groups[i] |= groups[j]
                 for member in groups[j]:
                     groups[member] = groups[i]

@@ -11,7 +11,7 @@ from kdtool.cli import main
 from kdtool.core.errors import DataError
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
-from kdtool.data.starter import look, recipe_text
+from kdtool.data.starter import recipe_text, survey
 from kdtool.recipe.files import load_recipe
 
 
@@ -22,10 +22,10 @@ def exit_code(*arguments: object) -> int:
 
 
 def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path], tmp_path: Path) -> None:
-    sight = look(load_listing(str(photos(side=100))), QUIET)
-    assert (sight.images, sight.classes, sight.sides) == (18, 3, (100, 100, 100))
+    found = survey(load_listing(str(photos(side=100))), QUIET)
+    assert (found.images, found.classes, found.sides) == (18, 3, (100, 100, 100))
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_text("mine", sight))
+    path.write_text(recipe_text("mine", found))
     recipe = load_recipe(str(path))
     assert recipe.data.size == 96  # the largest that the photographs have
     assert recipe.student.augment.flip  # six images a class are few
@@ -36,11 +36,11 @@ def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path
 
 
 def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path: Path) -> None:
-    sight = look(load_listing(str(photos(per_class=290, side=8))), QUIET)
+    found = survey(load_listing(str(photos(per_class=290, side=8))), QUIET)
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_text("mine", sight))
+    path.write_text(recipe_text("mine", found))
     assert not load_recipe(str(path)).student.augment.active
-    assert sight.size == 32
+    assert found.size == 32
     assert "most photographs have fewer pixels" in path.read_text()
 
 
@@ -49,7 +49,7 @@ def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
     for path in sorted((root / "rings").iterdir())[3:]:
         path.unlink()
     (root / "rings" / "000.png").write_bytes(b"no image")
-    said = "\n".join(look(load_listing(str(root)), QUIET).advice)
+    said = "\n".join(survey(load_listing(str(root)), QUIET).advice)
     assert "Class 'rings' has" in said
     assert "Class 'stripes' has 28" in said  # 40 without 6 for validation and 6 for the test
     assert "1 file(s) cannot be read" in said
@@ -57,33 +57,33 @@ def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
 
 
 def test_hostile_names_stay_inside_the_comment(photos: Callable[..., Path], tmp_path: Path) -> None:
-    sight = look(load_listing(str(photos(classes=('a\n[data]\nsize = "x"', "b")))), QUIET)
+    found = survey(load_listing(str(photos(classes=('a\n[data]\nsize = "x"', "b")))), QUIET)
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_text('my "own"\n', sight))
+    path.write_text(recipe_text('my "own"\n', found))
     assert load_recipe(str(path)).data.size == 32
 
 
 def test_training_images_are_counted_without_what_is_carved(photos: Callable[..., Path]) -> None:
-    flat = look(load_listing(str(photos(per_class=40))), QUIET)
+    flat = survey(load_listing(str(photos(per_class=40))), QUIET)
     assert {count for count, _ in flat.per_class} == {28}
     assert any("28 training images" in line for line in flat.advice)
     split = photos(splits={"train": 40, "validation": 6, "test": 6}, name="split")
-    assert {count for count, _ in look(load_listing(str(split)), QUIET).per_class} == {40}
+    assert {count for count, _ in survey(load_listing(str(split)), QUIET).per_class} == {40}
 
 
 @pytest.mark.parametrize("name", ["🐈 cats", "del\x7f"], ids=["emoji", "del"])
 def test_any_name_of_a_folder_makes_a_recipe_that_loads(
     name: str, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    sight = look(load_listing(str(photos(classes=(name, "b"), name=name))), QUIET)
+    found = survey(load_listing(str(photos(classes=(name, "b"), name=name))), QUIET)
     path = tmp_path / "mine.toml"
-    path.write_text(recipe_text(name, sight), "utf-8")
+    path.write_text(recipe_text(name, found), "utf-8")
     assert load_recipe(str(path)).title == f"{name}: 2 classes, 12 photographs"
 
 
 def test_one_class_is_no_classifier(photos: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="class"):
-        look(load_listing(str(photos(classes=("only",)))), QUIET)
+        survey(load_listing(str(photos(classes=("only",)))), QUIET)
 
 
 def test_init_writes_once_and_says_what_to_do_next(

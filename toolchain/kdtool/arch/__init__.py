@@ -1,4 +1,4 @@
-"""Networks by name. A new family is one file and one line in `FAMILIES`.
+"""Builds networks by name and reads their features. A new family is one file and one line in `FAMILIES`.
 
 A family is a module with
 

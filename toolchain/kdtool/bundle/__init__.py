@@ -1,1 +1,1 @@
-"""What a mobile or web developer receives of a run, and the proof that it works where it arrived."""
+"""Packs the models of a run for an app, a web page or the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""The command line: a lazy table of commands, and the one place where errors become exit codes."""
+"""The command line: one module a command, a lazy table of them, and the exit code of each error."""
 
 from __future__ import annotations
 

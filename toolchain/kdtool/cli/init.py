@@ -26,7 +26,7 @@ def command(data: str, out: Path | None, force: bool) -> None:
     from kdtool.cli.screen import open_screen
     from kdtool.core.files import write_text
     from kdtool.data.sources import load_listing
-    from kdtool.data.starter import look, recipe_text
+    from kdtool.data.starter import recipe_text, survey
 
     listing = load_listing(data)
     name = Path(data).resolve().name or "photographs"
@@ -35,9 +35,9 @@ def command(data: str, out: Path | None, force: bool) -> None:
         raise UsageError(
             f"{target} is there already.", "Choose another with --out, or replace it with --force."
         )
-    sight = look(listing, open_screen())
-    write_text(target, recipe_text(target.stem, sight))
-    for line in sight.advice:
+    found = survey(listing, open_screen())
+    write_text(target, recipe_text(target.stem, found))
+    for line in found.advice:
         click.echo(f"- {line}")
     click.echo(f"Recipe: {target}")
     click.echo(f"Next: kdtool run {data} --recipe {target} --dry-run")

@@ -71,13 +71,13 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
 
 def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Files as named, whatever they are called; of folders, what looks like a picture."""
-    from kdtool.data.sources.folder import PICTURES
+    from kdtool.data.sources.folder import IMAGE_SUFFIXES
 
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         yield from inside or [path]  # a folder without any cannot be read as a picture, and is reported so
 
 

@@ -1,1 +1,1 @@
-"""Recipes against one another: one teacher, the same seeds, a baseline each, the test split opened once."""
+"""Compares recipes: one teacher, the same seeds, a baseline each, the test split read once."""

@@ -1,4 +1,4 @@
-"""Taking validation and test out of train: stratified, seeded, equal pictures kept together."""
+"""Take validation and test out of train: stratified, seeded, equal images in one split."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from kdtool.recipe.settings import DataSettings
 
 
 def carve(
-    labels: Sequence[str], pictures: Sequence[str], fractions: Mapping[str, float], seed: int
+    labels: Sequence[str], hashes: Sequence[str], fractions: Mapping[str, float], seed: int
 ) -> list[str]:
     """The split of each sample.
 
     Of a class with n samples, round(fraction · n) go to each split of `fractions`, at least one, and
-    the rest to train. Equal pictures go as one group, whatever their classes: it counts for the class
-    that has most of it (the first by name among equals). The result is a function of the seed and the
-    set of (label, picture); the order of the samples has no part in it.
+    the rest to train. Equal images form one group, whatever their classes; the group counts for the class
+    that has most of its images (the first by name among equals). The result is a function of the seed and
+    the set of (label, hash); the order of the samples plays no part.
 
     Args:
-        labels, pictures: class and content hash of each sample, (N,) each.
-        fractions: split → its part of the samples, 0 < fraction < 1; their sum is below 1.
+        labels, hashes: class and hash of the decoded pixels of each sample, (N,) each.
+        fractions: split → its share of the samples, 0 < fraction < 1; their sum is below 1.
     """
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, picture in enumerate(pictures):
-        groups[picture].append(index)
+    for index, digest in enumerate(hashes):
+        groups[digest].append(index)
     by_class: dict[str, list[str]] = defaultdict(list)
-    for picture, members in groups.items():
+    for digest, members in groups.items():
         held = [labels[index] for index in members]
-        by_class[min(set(held), key=lambda label: (-held.count(label), label))].append(picture)
+        by_class[min(set(held), key=lambda label: (-held.count(label), label))].append(digest)
     splits = ["train"] * len(labels)
-    for own in by_class.values():
-        shuffled = sorted(own, key=lambda picture: hashlib.sha256(f"{seed}:{picture}".encode()).digest())
-        sizes = {picture: len(groups[picture]) for picture in shuffled}
-        for picture, split in _deal(sizes, fractions).items():
-            for index in groups[picture]:
+    for of_class in by_class.values():
+        shuffled = sorted(of_class, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
+        sizes = {digest: len(groups[digest]) for digest in shuffled}
+        for digest, split in _deal(sizes, fractions).items():
+            for index in groups[digest]:
                 splits[index] = split
     return splits
 
 
 def assign(
-    listing: Listing, samples: Sequence[Sample], pictures: Sequence[str], settings: DataSettings, seed: int
+    listing: Listing, samples: Sequence[Sample], hashes: Sequence[str], settings: DataSettings, seed: int
 ) -> list[str]:
     """The split of each of `samples`: the source's own, or carved out of train.
 
     Args:
         samples: those of `listing`, or the readable ones among them.
-        pictures: content hash of each.
+        hashes: of the decoded pixels of each.
     """
     splits = [sample.split for sample in samples]
     train = [index for index, split in enumerate(splits) if split == "train"]
     fractions = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     carved = carve(
         [samples[index].label for index in train],
-        [pictures[index] for index in train],
+        [hashes[index] for index in train],
         {split: fractions[split] for split in listing.carve},
         seed,
     )

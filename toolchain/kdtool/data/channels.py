@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each colour channel over the training set, exactly."""
+"""The exact mean and standard deviation of each colour channel over the training set."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def channel_sums(image: UInt8Array) -> Sums:
 def channel_statistics(sums: Iterable[Sums]) -> tuple[Triple, Triple]:
     """mean = Σx / n and std = √(Σx²/n − mean²) of x = v/255, over all pixels, per channel.
 
-    Sums are integers, so the result depends neither on the order nor on how many images there are.
-    A channel that is constant, or as good as, has std 1, so that it can be divided by.
+    Sums are integers, so rounding depends neither on the order nor on the number of images.
+    The std of a channel that is (nearly) constant is 1, so that dividing by it is safe.
 
     Args:
-        sums: those of each image; at least one pixel in all.
+        sums: of each image, by `channel_sums`; at least one pixel in all.
     """
     total = np.sum(list(sums), axis=0, dtype=object)  # integers of any size
     (red, green, blue) = [_statistics(*channel) for channel in total]

@@ -1,4 +1,4 @@
-"""One photograph: its bytes read and decoded once, its facts and its pixels out of the same decode."""
+"""One sample: its bytes are read and decoded once; that decode gives its facts and its pixels."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from kdtool.core.preprocess import Preprocess, UInt8Array, decode, open_image
 from kdtool.core.text import printable
 from kdtool.data.listing import Sample
 
-SMALLEST_LOOK = 32  # pixels; the hash works on 32 × 32, and says little of a picture blown up to that
+PHASH_LEAST_SIDE = 32  # pixels; pHash works on 32 × 32 and says little about an image enlarged to that
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What is known of a readable photograph.
+    """Facts about a sample that could be decoded.
 
     Attributes:
         sha256: of the encoded bytes.
-        picture: SHA-256 of the decoded RGB pixels and their size; equal for equal pictures,
-            however they were encoded.
-        look: perceptual hash of 64 bits, or None where there is no way to tell.
-        mode, format: as in the file, before the conversion to RGB; width and height are after EXIF's turn.
+        pixels_sha256: SHA-256 of the decoded RGB pixels and their size; equal for equal images,
+            whatever their encoding.
+        phash: perceptual hash of 64 bits; None for a tiny image or without the package imagehash.
+        width, height: pixels, after the rotation that EXIF asks for.
+        mode, format: as in the file, before the conversion to RGB.
     """
 
     sample: Sample
     sha256: str
-    picture: str
-    look: int | None
+    pixels_sha256: str
+    phash: int | None
     width: int
     height: int
     mode: str
@@ -41,7 +42,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A sample that gave no picture, and why; `sha256` is empty where not even bytes came."""
+    """A sample that cannot be decoded, and the reason; `sha256` is empty if its bytes cannot be read."""
 
     sample: Sample
     sha256: str
@@ -74,8 +75,8 @@ def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable,
     photo = Photo(
         sample=sample,
         sha256=digest,
-        picture=sha256_bytes(repr(image.size).encode() + image.tobytes()),
-        look=perceptual_hash(image),
+        pixels_sha256=sha256_bytes(repr(image.size).encode() + image.tobytes()),
+        phash=perceptual_hash(image),
         width=image.width,
         height=image.height,
         mode=header.mode,
@@ -85,8 +86,8 @@ def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable,
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
-    """64 bits that survive re-encoding and scaling (pHash); None for tiny pictures or without imagehash."""
-    if min(image.size) < SMALLEST_LOOK:
+    """64 bits that survive re-encoding and scaling (pHash); None for a tiny image or without imagehash."""
+    if min(image.size) < PHASH_LEAST_SIDE:
         return None
     imagehash = _imagehash()
     return int(str(imagehash.phash(image)), 16) if imagehash else None

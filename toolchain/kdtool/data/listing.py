@@ -1,9 +1,13 @@
-"""What a source of photographs hands over: the samples and their classes, nothing decoded yet."""
+"""The samples that a source of photographs lists, their classes and hashes; nothing is decoded yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from kdtool.core.files import sha256_bytes
+from kdtool.core.screen import Screen
+from kdtool.machine.parallel import ordered_map
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {
@@ -21,13 +25,13 @@ LOOSE = "picture outside a class folder"  # a kind of ignored file
 
 @dataclass(frozen=True)
 class Sample:
-    """One encoded photograph.
+    """One photo file, listed and not yet read.
 
     Attributes:
         path: as the user knows it, relative to the source.
         label: name of its class.
-        split: one of `SPLITS`; what a listing `carves` is taken out of train later.
-        read: the encoded bytes; raises OSError.
+        split: one of `SPLITS`; the splits in `Listing.carve` are taken out of train later.
+        read: returns the encoded bytes, or raises OSError.
     """
 
     path: str
@@ -42,10 +46,10 @@ class Listing:
 
     Attributes:
         source: how messages name it.
-        samples: every file that claims to be a picture.
-        classes_by_split: the classes each split declares, those without a picture too.
-        carve: the splits the source does not have; they are taken out of train.
-        ignored: kind of file → how many were passed over, such as ".txt" → 3.
+        samples: every photo file, readable or not.
+        classes_by_split: the classes that each split declares, also those without a sample.
+        carve: the splits that the source does not have; they are taken out of train.
+        ignored: kind of file → number of ignored files, such as ".txt" → 3.
     """
 
     source: str
@@ -58,3 +62,23 @@ class Listing:
     def classes(self) -> tuple[str, ...]:
         """Class names; their order is that of train and becomes the order of the logits."""
         return self.classes_by_split["train"]
+
+
+def hash_samples(samples: Sequence[Sample], screen: Screen) -> list[str]:
+    """SHA-256 of each sample's encoded bytes: tells whether anything changed, without decoding.
+
+    Empty where the bytes cannot be read (the scan says why).
+    """
+    hashes = []
+    with screen.bar("hash", len(samples)) as bar:
+        for digest in ordered_map(_hash, samples):
+            hashes.append(digest)
+            bar.advance()
+    return hashes
+
+
+def _hash(sample: Sample) -> str:
+    try:
+        return sha256_bytes(sample.read())
+    except OSError:
+        return ""

@@ -1,4 +1,4 @@
-"""What `prepare` tells its user, a line each."""
+"""The lines that `prepare` shows to its user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdtool.runs.stage import Stage, read_manifest
 
 
 def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
-    """Say what was decided for the user: which splits are carved, which files are passed over."""
+    """Show what was decided for the user: the splits that are carved, the files that are ignored."""
     for split in listing.carve:
         fraction = settings.validation_fraction if split == "validation" else settings.test_fraction
         screen.say(
@@ -25,14 +25,14 @@ def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
 
 
 def summary(prepared: Prepared) -> str:
-    """Classes, images of each split and their size."""
+    """One line: classes, images of each split and their size."""
     counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
     side = prepared.preprocess.size
     return f"{len(prepared.classes)} classes; {counts} images of {side} × {side}"
 
 
 def tell_change(stage: Stage, screen: Screen) -> None:
-    """Say so where data that was prepared from other photographs is about to be replaced."""
+    """Show that data prepared from other photographs is about to be replaced, if it is."""
     before = read_manifest(stage.manifest_path)
     if before and before.stage == stage.name and before.inputs.get("content") != stage.inputs["content"]:
         when = datetime.fromtimestamp(stage.manifest_path.stat().st_mtime).astimezone()

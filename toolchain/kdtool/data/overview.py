@@ -1,4 +1,4 @@
-"""What `kdtool data check` shows of a scan."""
+"""The figures of a scan that `kdtool data check` shows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Overview:
 
     Attributes:
         counts: split → class → readable photographs, carved splits included.
-        sides: smallest, median and largest shortest side, pixels; empty without a photograph.
-        modes, formats: of the files → photographs.
-        repeated: photographs equal to an earlier one of the same split.
+        sides: smallest, median and largest shortest side, in pixels; empty without a photograph.
+        modes, formats: Pillow mode and file format → photographs.
+        repeated: photographs whose image occurs earlier in the same split.
     """
 
     source: str
@@ -46,11 +46,10 @@ def overview(found: Scan) -> Overview:
     classes = tuple(
         dict.fromkeys(label for declared in found.listing.classes_by_split.values() for label in declared)
     )
-    held = Counter(
-        (split, photo.sample.label) for split, photo in zip(found.splits, found.photos, strict=True)
-    )
+    placed = list(zip(found.splits, found.photos, strict=True))
+    held = Counter((split, photo.sample.label) for split, photo in placed)
     sides = sorted(min(photo.width, photo.height) for photo in found.photos)
-    different = {(split, photo.picture) for split, photo in zip(found.splits, found.photos, strict=True)}
+    different = {(split, photo.pixels_sha256) for split, photo in placed}
     return Overview(
         source=found.listing.source,
         classes=classes,

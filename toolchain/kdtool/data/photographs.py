@@ -1,4 +1,4 @@
-"""Pictures that were not kept decoded: each is decoded when asked for, from the photograph itself."""
+"""Images that were not kept decoded: each is decoded when it is asked for, from its photo file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kdtool.core.text import printable
 from kdtool.data.sources import load_listing
 from kdtool.machine.threads import usable_threads
 
-AGAIN = "Give the training command with DATA again: it finds what changed, and trains anew what needs it."
+AGAIN = "Give the training command with DATA again: it finds what changed, and trains what needs it again."
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """(N, S, S, 3) uint8; stands where a memory map would, without the disk that one takes.
+    """(N, S, S, 3) uint8, indexed like an array; takes no space on the disk, as a memory map would.
 
-    Threads decode: Pillow releases the interpreter lock. Every photograph is held against its hash, so
-    that none that changed since `prepare` is ever trained on.
+    Threads decode: Pillow releases the interpreter lock. Each file is compared with its hash, so that no
+    photograph that changed since `prepare` is trained on.
 
     Attributes:
         paths, hashes: as in `kdtool.data.reader.Split`.
-        reads: give the encoded bytes; raise OSError.
+        reads: each returns the encoded bytes, or raises OSError.
     """
 
     paths: Sequence[str]
@@ -47,26 +47,26 @@ class Photographs:
         return len(self.paths)
 
     def __getitem__(self, wanted: int | slice | npt.NDArray[np.integer[Any]]) -> UInt8Array:
-        """As of an array: a number gives (S, S, 3), a slice or numbers (B, S, S, 3).
+        """Index as an array: a number gives (S, S, 3), a slice or numbers give (B, S, S, 3).
 
         Raises:
-            DataError: a photograph is gone, or is another than was prepared.
+            DataError: a photo file is missing, or changed since it was prepared.
         """
         rows = np.arange(len(self))[wanted]
         numbers = np.atleast_1d(rows).tolist()
         self.expect(numbers)
         decoded = {number: self._under_way.pop(number) for number in set(numbers)}
-        pictures = [decoded[number].result() for number in numbers]
-        return pictures[0] if rows.ndim == 0 else np.stack(pictures)
+        images = [decoded[number].result() for number in numbers]
+        return images[0] if rows.ndim == 0 else np.stack(images)
 
     def expect(self, numbers: Iterable[int]) -> None:
-        """Begin to decode these; what is asked for next is then there already."""
+        """Start to decode these in the background, since they will be asked for next."""
         for number in numbers:
             if number not in self._under_way:
                 self._under_way[number] = self._pool.submit(self.decoded, number)
 
     def decoded(self, number: int) -> UInt8Array:
-        """One, in the thread that calls; raises as an index does."""
+        """Decode one image in the calling thread; raises as `__getitem__` does."""
         name = printable(self.paths[number])
         try:
             payload = self.reads[number]()
@@ -85,7 +85,7 @@ Images = UInt8Array | Photographs  # (N, S, S, 3) uint8 either way
 
 
 def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
-    """Begin to decode those of `images` that will be asked for next, if they have to be decoded."""
+    """Start to decode those of `images` that will be asked for next, if they have to be decoded."""
     if isinstance(images, Photographs):
         images.expect(numbers.tolist())
 
@@ -93,7 +93,7 @@ def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
 def open_photographs(
     source: str, paths: Sequence[str], hashes: Sequence[str], preprocess: Preprocess
 ) -> Photographs:
-    """The photographs `paths` of `source`, a folder, a manifest or the name of a data set.
+    """Open the photo files `paths` of `source`: a folder, a manifest or the name of a data set.
 
     Raises:
         DataError: they are no longer there.

@@ -1,6 +1,6 @@
-"""Reading what `prepare` left: memory maps of uint8 pixels, or the photographs where it kept none.
+"""Read what `prepare` wrote: memory maps of uint8 pixels, or the photographs where it kept no pixels.
 
-Knows no torch.
+Without torch.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Prepared:
     _opened: dict[str, Split] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def at(self, source: str) -> Prepared:
-        """The same, its photographs being at `source` now; that is nothing to pixels that were kept."""
+        """A copy whose photographs are at `source`. No effect if the pixels were kept."""
         return replace(self, photographs=source) if self.photographs else self
 
     def split(self, name: str) -> Split:
@@ -104,6 +104,7 @@ class Prepared:
 
 
 def pixels_file(split: str) -> str:
+    """The name of the file with the pixels of a split."""
     return f"{split}.npy"
 
 
@@ -128,10 +129,10 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """As `open_prepared`, for a folder that was verified just now.
+    """Read the prepared data in `folder` without verifying it, as just after `prepare`.
 
     Raises:
-        DataError: data.json is not one of ours.
+        DataError: data.json was not written by this version of kdtool.
     """
     path = folder / DATA_FILE
     try:

@@ -1,4 +1,4 @@
-"""Every photograph fully decoded before anything is trained; all findings at once."""
+"""Decode every photograph before anything is trained, and report all findings at once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from kdtool.recipe.settings import DataSettings
 
 @dataclass(frozen=True)
 class Scan:
-    """The outcome.
+    """The outcome of a scan.
 
     Attributes:
-        photos: the readable ones, in the listing's order.
+        photos: the readable samples, in the order of the listing.
         splits: the split of each of `photos`, carved ones included.
-        unreadable: the others; with `skip_bad` they are left out.
-        findings: fatal ones and warnings.
+        unreadable: the other samples; with `skip_bad` they are left out.
+        findings: fatal findings and warnings.
     """
 
     listing: Listing
@@ -40,7 +40,7 @@ class Scan:
         return any(finding.fatal for finding in self.findings)
 
     def require(self, screen: Screen) -> None:
-        """Warn of what is to be warned of; raises DataError with all fatal findings, if there are any."""
+        """Show the warnings; raise DataError with all fatal findings, if there are any."""
         warnings = [finding for finding in self.findings if not finding.fatal]
         if warnings:
             screen.warn(f"{self.listing.source}:\n{describe(warnings)}")
@@ -73,8 +73,8 @@ def scan(
                 if keep and pixels is not None:
                     keep(pixels)
             bar.advance()
-    samples, pictures = [photo.sample for photo in photos], [photo.picture for photo in photos]
-    splits = assign(listing, samples, pictures, settings, seed)
+    hashes = [photo.pixels_sha256 for photo in photos]
+    splits = assign(listing, [photo.sample for photo in photos], hashes, settings, seed)
     findings = (
         *class_findings(listing, photos),
         *(Finding("unreadable", bad.reason, (bad.sample.path,), not settings.skip_bad) for bad in unreadable),
@@ -86,5 +86,5 @@ def scan(
 
 
 def preprocess_of(settings: DataSettings) -> Preprocess:
-    """Resize and crop as the recipe says; mean and std are not known yet."""
+    """Resize and crop as in the recipe; mean and std are not known yet."""
     return Preprocess(settings.shortest_side, settings.size, settings.interpolation)

@@ -1,4 +1,4 @@
-"""`kdtool init`: from a look at photographs to a recipe with a reason beside most lines.
+"""`kdtool init`: survey photographs and write a recipe with a reason beside most lines.
 
 Photographs are opened and not decoded. What is proposed follows from four figures: classes, training images
 a class, the imbalance of classes, and the size of the photographs.
@@ -25,14 +25,13 @@ SEED = 0  # which photographs are carved, not how many
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a look at photographs showed.
+class Survey:
+    """Figures of photographs, from their headers alone.
 
     Attributes:
-        per_class: training images of the smallest and the largest class, validation and test carved out
-            already, with the names of both.
-        sides: smallest, median and largest shortest side, pixels.
-        unreadable: files whose header no decoder knows.
+        per_class: training images and name of the smallest and of the largest class, after carving.
+        sides: smallest, median and largest shortest side, in pixels.
+        unreadable: files with a header that no decoder knows.
         advice: sentences for the user.
     """
 
@@ -46,8 +45,8 @@ class Sight:
     advice: tuple[str, ...]
 
 
-def look(listing: Listing, screen: Screen) -> Sight:
-    """Open every image for its size.
+def survey(listing: Listing, screen: Screen) -> Survey:
+    """Open each photo file for the size of its image; nothing is decoded.
 
     Raises:
         DataError: fewer than two classes, or no readable photograph.
@@ -77,44 +76,44 @@ def look(listing: Listing, screen: Screen) -> Sight:
     has_test = "test" not in listing.carve
     tests = planned_counts(listing, settings, SEED)["test"]
     advice = _advice(ranked[0], ranked[-1], three, unreadable, tests)
-    return Sight(
+    return Survey(
         len(listing.samples), len(listing.classes), (ranked[0], ranked[-1]), three, unreadable, has_test,
         size, tuple(advice),
     )  # fmt: skip
 
 
-def recipe_text(name: str, sight: Sight) -> str:
+def recipe_text(name: str, found: Survey) -> str:
     """A recipe as TOML; what it leaves out has kdtool's defaults."""
-    (least, rarest), (most, commonest) = sight.per_class
+    (least, rarest), (most, commonest) = found.per_class
     few = least < FEW
     augment = least < SOME
-    batch = 16 if sight.images < 500 else 32
-    title = f"{name}: {sight.classes} classes, {sight.images:,} photographs"
+    batch = 16 if found.images < 500 else 32
+    title = f"{name}: {found.classes} classes, {found.images:,} photographs"
     fewest = f"{least:,} ({_quoted(rarest)}) to " if least < most else ""
     spread = f"{fewest}{most:,}" + (f" ({_quoted(commonest)})" if fewest else "")
     lines = [
         "# Written by kdtool init; change what you know better. All fields: kdtool recipes --show paper",
-        f"# {sight.images:,} photographs, {sight.classes} classes.",
+        f"# {found.images:,} photographs, {found.classes} classes.",
         f"# Training images a class: {spread}.",
-        f"# Shortest sides: {sight.sides[0]} to {sight.sides[2]} pixels, the median {sight.sides[1]}.",
+        f"# Shortest sides: {found.sides[0]} to {found.sides[2]} pixels, the median {found.sides[1]}.",
         "",
         f"title = {_quoted(title)}",
         "",
         "[data]",
-        f"size = {sight.size}  # {_why_size(sight)}",
+        f"size = {found.size}  # {_why_size(found)}",
     ]
-    if not sight.has_test:
+    if not found.has_test:
         lines.append(
             f"test_fraction = {CARVED}  # no test folder: this share is kept for the verdict, opened once"
         )
-    if sight.unreadable:
-        lines.append(f"skip_bad = false  # {sight.unreadable} unreadable: look first, kdtool data check")
+    if found.unreadable:
+        lines.append(f"skip_bad = false  # {found.unreadable} unreadable: look first, kdtool data check")
     lines += [
         "",
         "[teacher]",
         'arch = "resnet34"',
         'weights = "imagenet"  # needs the network once; --teacher-weights FILE without it',
-        f"epochs = {10 if sight.images > 20_000 else 20}  # the best validation weights are kept",
+        f"epochs = {10 if found.images > 20_000 else 20}  # the best validation weights are kept",
         f"batch_size = {batch}" + ("  # small: few photographs, more steps an epoch" if batch < 32 else ""),
         "",
         "[student]",
@@ -137,8 +136,8 @@ def recipe_text(name: str, sight: Sight) -> str:
     return "\n".join(lines)
 
 
-def _why_size(sight: Sight) -> str:
-    if sight.size > sight.sides[1]:
+def _why_size(found: Survey) -> str:
+    if found.size > found.sides[1]:
         return "the smallest proposed, though most photographs have fewer pixels"
     return "at least half of the photographs have as many; pixels beyond are made up"
 

@@ -1,0 +1,1 @@
+"""Exports trained networks to ONNX and other formats, each file through the parity gate."""

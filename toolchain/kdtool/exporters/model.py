@@ -15,10 +15,10 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.exporters.compute.count import Count, count_onnx
-from kdtool.exporters.compute.crosscheck import thop_macs
+from kdtool.exporters.compute.thop import thop_macs
 from kdtool.exporters.onnx import export_network
 from kdtool.exporters.parity import BATCHES, Parity, check_parity, worst
-from kdtool.exporters.passes.batch import fix_batch
+from kdtool.exporters.passes.fixed_batch import fix_batch
 from kdtool.exporters.passes.simplify import SimplifyError, simplify
 from kdtool.exporters.variants import VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes

@@ -25,14 +25,14 @@ LARGE = 100.0  # up to here the tolerance is absolute
 
 @dataclass(frozen=True)
 class Parity:
-    """Of one batch: its size and the largest |Δlogit|."""
+    """One batch: its size and the largest |Δlogit|."""
 
     batch: int
     difference: float
 
 
 def parity_images(pixels: Images, preprocess: Preprocess) -> FloatArray:
-    """As many images as all batches together want, spread evenly over `pixels` (N, S, S, 3), normalized."""
+    """Images for all batches together, spread evenly over `pixels` (N, S, S, 3), normalized."""
     wanted = sum(BATCHES)
     chosen = np.linspace(0, len(pixels) - 1, wanted).round().astype(np.int64)
     return preprocess.normalize(np.stack([pixels[index] for index in chosen]))

@@ -1,4 +1,4 @@
-"""Further forms of an exported model, each through the parity gate of its own.
+"""Further forms of an exported model, each through a parity gate.
 
 A variant is one function here and one line in `VARIANTS`.
 """
@@ -16,8 +16,8 @@ from torch import nn
 from kdtool.core.files import durable, write_text
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
+from kdtool.exporters.ortformat import open_ort, required_operators, write_ort
 from kdtool.exporters.parity import Parity, check_parity
-from kdtool.exporters.passes.ortformat import open_ort, required_operators, write_ort
 from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
 from kdtool.graph.onnxfile import INPUT, OUTPUT, onnx_bytes
 from kdtool.graph.onnxread import parsed

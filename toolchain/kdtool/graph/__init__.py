@@ -1,1 +1,1 @@
-"""ONNX graphs as such: what export and quantization share about writing them. Needs the package onnx."""
+"""Reads and writes ONNX files with the package onnx, for export and quantization."""

@@ -1,4 +1,4 @@
-"""Distillation losses by name. A new method is one file here and one line in a table below.
+"""Distillation losses, by name. A new method is one file here and one line in a table below.
 
 A logit loss is a pure function
 

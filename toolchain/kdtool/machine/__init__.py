@@ -1,0 +1,1 @@
+"""Facts about this machine: processor, threads, energy counter, installed packages."""

@@ -1,1 +1,1 @@
-"""The report of a run: one self-contained HTML page, and the training curves as pictures."""
+"""Writes the report of a run: one self-contained HTML page."""

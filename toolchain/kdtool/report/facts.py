@@ -1,12 +1,16 @@
-"""How a run was made: every value of its record and of the host that measured it."""
+"""The facts of a run: every value of its record and of the host that measured it, and its command."""
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from kdtool.recipe.files import flatten
-from kdtool.report.command import command_of
+from kdtool.recipe.files import flatten, load_recipe, shipped_recipes
+
+FALLBACK = "paper"  # a recipe of the user's own is written as its differences from this one
+LABELS = ("name", "title")  # say what a recipe is called, not what it does
 
 Facts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
@@ -17,7 +21,7 @@ def facts_of(record: Mapping[str, Any], host: Mapping[str, Any], baseline: bool)
     Args:
         record: run.json, empty where there is none.
         host: that of bench.json.
-        baseline: whether the run has trained one.
+        baseline: whether the run has a trained baseline.
     """
     rest = {key: value for key, value in record.items() if key not in ("recipe", "versions", "schema")}
     if record:
@@ -33,6 +37,18 @@ def facts_of(record: Mapping[str, Any], host: Mapping[str, Any], baseline: bool)
         for title, content in groups.items()
         if content
     )
+
+
+def command_of(record: Mapping[str, Any], baseline: bool) -> str:
+    """The `kdtool run` line whose recipe, seed and photographs are those of `record` (a run.json)."""
+    recipe = record["recipe"]
+    base = recipe["name"] if recipe["name"] in shipped_recipes() else FALLBACK
+    known = flatten(load_recipe(base).to_json())
+    words = ["kdtool", "run", str(record["source"]), "--recipe", base, "--seed", str(record["seed"])]
+    for key, value in flatten(recipe).items():
+        if key not in LABELS and (key not in known or known[key] != value):
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join([*words, *(["--baseline"] if baseline else [])])
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the INT8 step changed: the images that the quantized model answers otherwise than the float one."""
+"""Changes by the INT8 step: the images that the quantized model classifies otherwise than the float one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kdtool.results.predictions import Predictions
 
 @dataclass(frozen=True)
 class Flip:
-    """One image answered otherwise; probabilities are of the answers given."""
+    """One image whose answer changed; each probability is that of the answer given."""
 
     row: int
     path: str
@@ -21,7 +21,7 @@ class Flip:
 
     @property
     def effect(self) -> str:
-        """lost, won, or neither where both are wrong."""
+        """lost, won, or neither if both answers are wrong."""
         if self.before == self.true:
             return "lost"
         return "won" if self.after == self.true else "neither"
@@ -29,8 +29,11 @@ class Flip:
 
 @dataclass(frozen=True)
 class Flips:
-    """All flips of one network, the surest wrong ones first; `drift` is the mean change of a probability
-    where the answer stayed."""
+    """All flips of one network, the most confident wrong ones first.
+
+    Attributes:
+        drift: mean |change of the probability| over the images whose answer stayed the same.
+    """
 
     model: str
     n_images: int
@@ -42,7 +45,7 @@ class Flips:
 
 
 def flips_of(predictions: Predictions, model: str) -> Flips | None:
-    """The flips between `model` and its INT8 file; None where one of them was not measured."""
+    """The flips between `model` and its INT8 file; None if one of the two was not measured."""
     before, after = predictions.models.get(model), predictions.models.get(f"{model}-int8")
     if before is None or after is None:
         return None

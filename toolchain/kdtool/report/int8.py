@@ -1,4 +1,4 @@
-"""How an INT8 model was made, where that explains its answers: fine-tuning, and layers left in float."""
+"""Facts that explain the answers of an INT8 model: fine-tuning, and layers kept in FP32."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from kdtool.runs.stage import read_manifest
 
 
 @dataclass(frozen=True)
-class Making:
-    """Of one INT8 model.
+class Int8Facts:
+    """Facts about one INT8 model.
 
     Attributes:
-        finetuned: a sentence, "" where its weights are those of the float model.
-        floats: the layers that stayed float, each with its operator and its SQNR.
+        finetuned: a sentence; "" if its weights are those of the float model.
+        fp32_layers: the layers kept in FP32, each with its operator and its SQNR.
     """
 
     finetuned: str = ""
-    floats: tuple[str, ...] = ()
+    fp32_layers: tuple[str, ...] = ()
 
 
-def making_of(run: RunFolder, model: str, measured: Sequence[ModelResult]) -> Making:
-    """Of the INT8 model of `model`, as it was measured; nothing is said of one made since."""
+def int8_facts(run: RunFolder, model: str, measured: Sequence[ModelResult]) -> Int8Facts:
+    """The facts of the INT8 file of `model` that was measured; empty if the file was made later."""
     row = next((row for row in measured if (row.role, row.precision) == (model, "int8")), None)
     if row is None:
-        return Making()
-    said = finetuned_in_words("The INT8 model", "the float one", row.finetuned) if row.finetuned else ""
-    return Making(said, _floats(run, model, row.sha256))
+        return Int8Facts()
+    finetuned = finetuned_in_words("The INT8 model", "the float one", row.finetuned) if row.finetuned else ""
+    return Int8Facts(finetuned, _fp32_layers(run, model, row.sha256))
 
 
-def _floats(run: RunFolder, role: str, sha256: str) -> tuple[str, ...]:
+def _fp32_layers(run: RunFolder, role: str, sha256: str) -> tuple[str, ...]:
     manifest = read_manifest(run.quantize_manifest(role))
     if manifest is None or manifest.files.get(run.onnx_model(role, "int8").name) != sha256:
         return ()

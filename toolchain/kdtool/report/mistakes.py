@@ -1,4 +1,4 @@
-"""Where a model goes wrong: confusion matrix, per-class accuracy, the worst mistakes."""
+"""The mistakes of a model: confusion matrix, per-class accuracy, the worst mistakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdtool.results.statistics import wilson
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is known; accuracies are fractions, `low` to `high` the 95 % Wilson interval."""
+    """The accuracy on one class; accuracies are fractions, `low` to `high` the 95 % Wilson interval."""
 
     name: str
     n_images: int

@@ -1,4 +1,4 @@
-"""Other runs beside this one: the student of each, in one table."""
+"""The table of other runs beside this one, with the student of each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OtherRun:
     """One run of the table.
 
     Attributes:
-        void: its latencies do not count.
-        differences: recipe fields that are not those of the first run.
+        void: the latencies of the run do not count.
+        differences: recipe fields that differ: (key, value in the first run, value in this run).
     """
 
     name: str
@@ -32,27 +32,27 @@ class OtherRun:
 
 
 def compare_runs(run: RunFolder, others: Sequence[RunFolder]) -> tuple[OtherRun, ...]:
-    """This run, then the others.
+    """One row for each run: this run first, then the others.
 
     Raises:
-        UsageError: one of them has no measurement.
+        UsageError: a run has no measurement.
     """
     if not others:
         return ()
     runs = (run, *others)
-    for one in runs:
-        if not one.bench.is_file():
-            raise UsageError(f"{one.path} has no bench.json.", f"Measure it with: kdtool bench {one.path}")
-    benches = [read_bench(one.bench) for one in runs]
-    records = [one.read_record() if one.record.is_file() else {} for one in runs]
+    for each in runs:
+        if not each.bench.is_file():
+            raise UsageError(f"{each.path} has no bench.json.", f"Measure it with: kdtool bench {each.path}")
+    benches = [read_bench(each.bench) for each in runs]
+    records = [each.read_record() if each.record.is_file() else {} for each in runs]
     first = _fields(records[0])
     rows = []
-    for one, bench, record in zip(runs, benches, records, strict=True):
+    for each, bench, record in zip(runs, benches, records, strict=True):
         fields = _fields(record)
         keys = sorted(key for key in first.keys() | fields.keys() if first.get(key) != fields.get(key))
         rows.append(
             OtherRun(
-                one.path.resolve().name,
+                each.path.resolve().name,
                 bench.claim.verdict,
                 tuple(model for name in STUDENTS if (model := bench.model(name)) is not None),
                 same_images=bool(record.get("data")) and record.get("data") == records[0].get("data"),

@@ -1,4 +1,4 @@
-"""What stands on the page: everything the template needs, gathered from the files of a run."""
+"""The content of the page: everything that the template needs, gathered from the files of a run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kdtool.core.screen import Screen
+from kdtool.data.sources import digits
 from kdtool.report.calibration import Calibration, calibration, calibration_chart
-from kdtool.report.charts.charts import Chart, curves
+from kdtool.report.charts.chart import Chart, curves
 from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.facts import Facts, facts_of
 from kdtool.report.flips import Flips, flips_of
-from kdtool.report.int8 import Making, making_of
+from kdtool.report.int8 import Int8Facts, int8_facts
 from kdtool.report.mistakes import (
     Cell,
     ClassScore,
@@ -24,7 +25,7 @@ from kdtool.report.mistakes import (
 )
 from kdtool.report.others import OtherRun, compare_runs
 from kdtool.report.pictures import Picture, pictures_of
-from kdtool.report.verdict import NOT_JUDGED, Wording, in_words
+from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words
 from kdtool.results.bench import Difference, ModelResult, read_bench
 from kdtool.results.history import read_history
 from kdtool.results.predictions import Predictions, read_predictions
@@ -60,7 +61,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Errors:
-    """Where one model goes wrong on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
+    """The mistakes of one model on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
 
     model: str
     n_images: int
@@ -75,7 +76,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How far a model's probabilities are to be believed."""
+    """The calibration of one model: how far its probabilities can be trusted."""
 
     title: str
     chart: Chart
@@ -84,12 +85,12 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report. Whatever was not there to report on is empty."""
+    """The whole report. Missing inputs leave fields empty."""
 
     name: str
     title: str
     plumbing: bool
-    verdict: Wording
+    verdict: VerdictText
     notes: tuple[str, ...]
     void: bool  # latencies do not count
     reference: str  # the model that ratios are to
@@ -101,16 +102,16 @@ class Page:
     errors: Errors | None
     calibrated: tuple[Calibrated, ...]
     flips: tuple[Flips, ...]
-    makings: Mapping[str, Making]  # of the models in `flips`
+    int8: Mapping[str, Int8Facts]  # of the models in `flips`
     others: tuple[OtherRun, ...]
     facts: Facts
 
 
 def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Page:
-    """Read what the run has, and what stands in its table of other runs.
+    """Read the files that the run has, and those of the other runs for the table.
 
     Raises:
-        UsageError: it is not a run, or its bench.json is broken.
+        UsageError: the folder is not a run, or its bench.json is broken.
         DataError: a history or predictions.csv is broken.
     """
     bench = read_bench(run.bench) if run.bench.exists() else None
@@ -124,7 +125,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
     return Page(
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
-        plumbing=record.get("source") == "digits",
+        plumbing=record.get("source") == digits.NAME,
         verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
         void=bool(bench and bench.void),
@@ -137,14 +138,14 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         errors=_errors(run, predictions, screen) if predictions else None,
         calibrated=_calibrated(predictions) if predictions else (),
         flips=flips,
-        makings={found.model: making_of(run, found.model, measured) for found in flips},
+        int8={found.model: int8_facts(run, found.model, measured) for found in flips},
         others=compare_runs(run, others),
         facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )
 
 
 def title_of(name: str) -> str:
-    """How the page calls a model."""
+    """The name of a model on the page."""
     return TITLES.get(name, name)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of mistakes, as they go into the page."""
+"""The images of mistakes, as PNG inside the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURE_SIDE = 224
 
 @dataclass(frozen=True)
 class Picture:
-    """A mistake with its picture: a PNG in a data URI, and its side in pixels ("" and 0 without)."""
+    """A mistake with its image: a PNG as a data URI, and its side in pixels ("" and 0 without an image)."""
 
     mistake: Mistake
     source: str = ""
@@ -30,7 +30,7 @@ class Picture:
 
 
 def pictures_of(run: RunFolder, mistakes: Sequence[Mistake], screen: Screen) -> tuple[list[Picture], str]:
-    """Each mistake with the pixels the models saw, and why there are none ("" where there are)."""
+    """Each mistake with the pixels that the models saw, and the reason if there are none (otherwise "")."""
     missing = [Picture(mistake) for mistake in mistakes]
     if not run.data.is_dir():
         return missing, "The prepared images (data/) are not in this folder, so the pictures are left out."

@@ -10,7 +10,7 @@ import jinja2
 from kdtool import __version__
 from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
-from kdtool.report.charts import charts
+from kdtool.report.charts import chart
 from kdtool.report.page import FLIPS, Page, title_of
 
 TEMPLATE = "template.html.jinja"
@@ -36,7 +36,7 @@ def render(page: Page) -> str:
         "scaled": scaled,
         "duration": duration,
     }
-    return environment.get_template(TEMPLATE).render(page=page, area=charts, limit=FLIPS, version=__version__)
+    return environment.get_template(TEMPLATE).render(page=page, area=chart, limit=FLIPS, version=__version__)
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -40,7 +40,7 @@ def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = (
 
 
 def _inputs(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
-    """What the page is a function of: the hashes of the runs' files and of the template."""
+    """Everything that determines the page: the hashes of the runs' files and of the template."""
     histories = [run.role(role) / "history.csv" for role in ROLES]
     quantized = [run.quantize_manifest(role) for role in ROLES]
     parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json", *quantized]

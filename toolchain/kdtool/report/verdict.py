@@ -1,4 +1,4 @@
-"""The verdict as it stands at the head of the page."""
+"""The text of the verdict at the head of the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kdtool.results.wording import HEADLINES, result_in_words
 
 
 @dataclass(frozen=True)
-class Wording:
+class VerdictText:
     """`name` is PASS, FAIL, INCONCLUSIVE, or NONE where nothing was judged."""
 
     name: str
@@ -17,7 +17,7 @@ class Wording:
     sentences: tuple[str, ...]
 
 
-NOT_JUDGED = Wording(
+NOT_JUDGED = VerdictText(
     "NONE",
     "Nothing was judged.",
     (
@@ -27,8 +27,8 @@ NOT_JUDGED = Wording(
 )
 
 
-def in_words(result: BenchResult) -> Wording:
-    """The words of the terminal, with percentages that no line break parts from their sign."""
+def in_words(result: BenchResult) -> VerdictText:
+    """The sentences of the terminal; a no-break space keeps each percentage with its sign."""
     verdict = result.claim.verdict
     sentences = tuple(sentence.replace(" %", "\u00a0%") for sentence in result_in_words(result))
-    return Wording(verdict, HEADLINES[verdict], sentences)
+    return VerdictText(verdict, HEADLINES[verdict], sentences)

@@ -1,0 +1,1 @@
+"""Measured results and what they prove: records, statistics, measures, claims and their wording."""

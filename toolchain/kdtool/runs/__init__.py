@@ -1,0 +1,1 @@
+"""The folder of a run: its record, the manifests of its stages, lineage and lock."""

@@ -1,4 +1,4 @@
-"""Running an ONNX file. A new runtime is one file and one line in `RUNTIMES`.
+"""Runs a model file. A new runtime is one file and one line in `RUNTIMES`.
 
 A runtime is a module with
 

@@ -1,0 +1,1 @@
+"""Tables of measured models for a terminal."""

@@ -1,4 +1,4 @@
-"""Pictures that are the same: exactly (equal decoded pixels) or nearly (close perceptual hashes)."""
+"""Duplicates among photographs: exact (equal decoded pixels) and near (close perceptual hashes)."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from kdtool.core.text import printable
 from kdtool.data.examine import Photo
 from kdtool.data.findings.finding import Finding
 
-LOOK_BITS = 64
-LOOK_DISTANCE = 4  # bits; pictures that differ in more are taken for different ones
-NAMED = 6  # pictures of a group in a message; `Finding.paths` has them all
-# Of LOOK_DISTANCE + 1 bands, two hashes within the distance have at least one in common.
+PHASH_BITS = 64
+PHASH_DISTANCE = 4  # bits; images whose hashes differ in more bits count as different
+NAMED = 6  # photographs of a group in a message; `Finding.paths` has all of them
+# Two hashes within PHASH_DISTANCE agree in at least one of PHASH_DISTANCE + 1 bands.
 _BANDS = [
-    (LOOK_BITS * band // (LOOK_DISTANCE + 1), LOOK_BITS * (band + 1) // (LOOK_DISTANCE + 1))
-    for band in range(LOOK_DISTANCE + 1)
+    (PHASH_BITS * band // (PHASH_DISTANCE + 1), PHASH_BITS * (band + 1) // (PHASH_DISTANCE + 1))
+    for band in range(PHASH_DISTANCE + 1)
 ]
 _ONES = np.array([word.bit_count() for word in range(1 << 16)], dtype=np.uint8)
 
 
-def by_picture(photos: Sequence[Photo]) -> list[list[int]]:
+def by_pixels(photos: Sequence[Photo]) -> list[list[int]]:
     """Indices of `photos` grouped by equal decoded pixels, in the order of their first."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
-        groups[photo.picture].append(index)
+        groups[photo.pixels_sha256].append(index)
     return list(groups.values())
 
 
 def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: bool) -> Iterator[Finding]:
-    """Pictures in more than one split (fatal unless allowed) and under more than one class (a warning)."""
+    """Equal images in more than one split (fatal unless allowed) or under more than one class (a warning)."""
     labels = [photo.sample.label for photo in photos]
-    for group in by_picture(photos):
+    for group in by_pixels(photos):
         if len({splits[index] for index in group}) > 1:
             yield _finding("leak", photos, group, splits, fatal=not allow_leaks)
         if len({labels[index] for index in group}) > 1:
@@ -42,26 +42,26 @@ def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: 
 
 
 def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Finding]:
-    """Groups of different pictures, in two splits or classes, that look alike.
+    """Groups of different images, in two splits or classes, that look alike.
 
-    Two looks that differ in at most `LOOK_DISTANCE` bits are alike, and so are two that are linked by
-    a chain of such: each picture stands in one group, however many there are.
+    Two images whose perceptual hashes differ in at most `PHASH_DISTANCE` bits are alike, and so are two that
+    a chain of such pairs links: each image belongs to one group.
     """
-    seen = [index for index, photo in enumerate(photos) if photo.look is not None]
+    hashed = [(index, photo.phash) for index, photo in enumerate(photos) if photo.phash is not None]
     places = [f"{split}, {photo.sample.label}" for split, photo in zip(splits, photos, strict=True)]
     groups: dict[int, list[int]] = defaultdict(list)
-    for index, group in zip(seen, _alike([photos[index].look or 0 for index in seen]), strict=True):
+    for (index, _), group in zip(hashed, _alike([phash for _, phash in hashed]), strict=True):
         groups[group].append(index)
     for members in groups.values():
-        pictures = {photos[index].picture for index in members}
-        if len(pictures) > 1 and len({places[index] for index in members}) > 1:
+        different = {photos[index].pixels_sha256 for index in members}
+        if len(different) > 1 and len({places[index] for index in members}) > 1:
             yield _finding("near", photos, members, places, fatal=False)
 
 
 def _finding(
     kind: str, photos: Sequence[Photo], members: Sequence[int], places: Sequence[str], fatal: bool
 ) -> Finding:
-    """A group in a line: one picture of each place first, then others, at most `NAMED` by name."""
+    """A group in one line: one photograph of each place first, then others, at most `NAMED` of them."""
     first = {places[index]: index for index in reversed(members)}
     heads = sorted(first.values())
     named = [*heads, *(index for index in members if first[places[index]] != index)][:NAMED]
@@ -70,10 +70,10 @@ def _finding(
     return Finding(kind, ", ".join(cases + more), tuple(photos[i].sample.path for i in members), fatal)
 
 
-def _alike(looks: Sequence[int]) -> npt.NDArray[np.intp]:
-    """The group of each look, (N,); only looks that share a band are compared."""
-    bits, own = np.unique(np.array(looks, dtype=np.uint64), return_inverse=True)
-    words = bits.view(np.uint16).reshape(-1, LOOK_BITS // 16)
+def _alike(hashes: Sequence[int]) -> npt.NDArray[np.intp]:
+    """The group of each perceptual hash, (N,); only hashes that share a band are compared."""
+    bits, inverse = np.unique(np.array(hashes, dtype=np.uint64), return_inverse=True)
+    words = bits.view(np.uint16).reshape(-1, PHASH_BITS // 16)
     group = np.arange(len(bits))
     for low, high in _BANDS:
         band = bits >> np.uint64(low) & np.uint64((1 << high - low) - 1)
@@ -83,6 +83,6 @@ def _alike(looks: Sequence[int]) -> npt.NDArray[np.intp]:
                 others = bucket[place + 1 :]
                 others = others[group[others] != group[one]]
                 distance = _ONES[words[others] ^ words[one]].sum(axis=1)
-                for other in set(group[others[distance <= LOOK_DISTANCE]].tolist()):
+                for other in set(group[others[distance <= PHASH_DISTANCE]].tolist()):
                     group[group == other] = group[one]
-    return group[own]
+    return group[inverse]

@@ -1,4 +1,4 @@
-"""What the scan finds, and how it is told: all of it at once, each kind with a few of its cases."""
+"""Findings of a scan and their message: all kinds at once, each with its first cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = {
     "labels": "The same picture under two classes",
     "near": "Pictures in two splits or classes that look the same",
 }
-# Kind → the way out of one that is fatal; the options are those of every command that scans.
+# Kind → what to do about a fatal finding; every command that scans has these options.
 WAYS_OUT = {
     "classes": "Give every split the same classes, two or more, each with pictures",
     "unreadable": "Leave unreadable pictures out: --skip-bad",
@@ -36,8 +36,8 @@ class Finding:
     Attributes:
         kind: a key of `KINDS`.
         text: the case, naming files or classes.
-        paths: the pictures concerned.
-        fatal: training does not start; otherwise it is a warning.
+        paths: the photo files concerned.
+        fatal: whether training does not start; otherwise the finding is a warning.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 def describe(findings: Iterable[Finding]) -> str:
-    """The findings under their headings, at most `SHOWN` of each kind and the number of the others."""
+    """The findings under their headings: at most `SHOWN` of each kind, then the number of the others."""
     lines = []
     listed = list(findings)
     for kind, heading in KINDS.items():
@@ -63,7 +63,7 @@ def describe(findings: Iterable[Finding]) -> str:
 
 
 def data_error(source: str, findings: Iterable[Finding]) -> DataError:
-    """The error that stops training: every fatal finding."""
+    """The error that stops training, with every fatal finding."""
     fatal = [finding for finding in findings if finding.fatal]
     return DataError(
         f"{source}: {len(fatal)} finding(s) stop the training.\n{describe(fatal)}",
@@ -72,6 +72,6 @@ def data_error(source: str, findings: Iterable[Finding]) -> DataError:
 
 
 def ways_out(findings: Iterable[Finding]) -> str:
-    """What to do about the fatal ones of `findings`, a line a kind."""
+    """One line for each kind of fatal finding: what to do about it."""
     kinds = {finding.kind for finding in findings if finding.fatal}
     return "\n".join(way for kind, way in WAYS_OUT.items() if kind in kinds)

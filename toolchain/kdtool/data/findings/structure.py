@@ -11,7 +11,7 @@ from kdtool.data.listing import LOOSE, Listing
 
 
 def class_findings(listing: Listing, photos: Sequence[Photo]) -> Iterator[Finding]:
-    """Fewer than two classes, classes that differ between splits, classes without a picture."""
+    """Fewer than two classes, classes that differ between splits, classes without a readable photograph."""
     classes = listing.classes
     if len(classes) < 2:
         has = f"only the class {classes[0]!r}" if classes else "no class folder"
@@ -35,14 +35,14 @@ def class_findings(listing: Listing, photos: Sequence[Photo]) -> Iterator[Findin
 
 
 def few_findings(listing: Listing, photos: Sequence[Photo]) -> Iterator[Finding]:
-    """Classes with fewer different pictures than splits to give one to."""
+    """Classes with fewer different images than there are splits."""
     needed = 1 + len(listing.carve)
     if needed == 1:
         return
     different: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         if photo.sample.split == "train":
-            different[photo.sample.label].add(photo.picture)
+            different[photo.sample.label].add(photo.pixels_sha256)
     wanted = " and ".join(("train", *listing.carve))
     for label in listing.classes:
         count = len(different[label])

@@ -1,4 +1,4 @@
-"""Where photographs come from. A new source is one file and one line in `SOURCES`.
+"""Sources of photographs. A new source is one file and one line in `SOURCES`.
 
 A source module has
     handles(data) -> bool     whether DATA, as given on the command line, is for this source

@@ -18,6 +18,7 @@ INK = 16  # the data set's largest value
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA is missing or names the digits."""
     return data is None or data == NAME
 
 

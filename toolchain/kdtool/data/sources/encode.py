@@ -1,4 +1,4 @@
-"""Encoded bytes for sources that hold arrays, so that they take the same road as files."""
+"""Encode images as PNG, so that sources of arrays are decoded in the same way as files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def png_of_image(image: Image.Image) -> bytes:
-    """Lossless bytes of `image`; equal pictures have equal bytes."""
+    """Lossless bytes of `image`; equal images have equal bytes."""
     stream = io.BytesIO()
     image.save(stream, format="PNG", compress_level=1)
     return stream.getvalue()

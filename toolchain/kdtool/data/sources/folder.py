@@ -3,11 +3,11 @@
     DATA/train/cat/1.jpg, DATA/validation/cat/2.jpg, DATA/test/…     splits
     DATA/cat/1.jpg, DATA/dog/2.jpg                                   flat: split here
 
-What counts as a picture is decided by the name, so that a broken one is reported and not passed
-over: a file with an extension of `PICTURES`, at any depth in its class folder. Other files are
-ignored and counted by their extension; hidden files and what systems leave behind, as "hidden";
-pipes, sockets and devices, which might never end, as "no regular file".
-Whether a picture's extension is the right one does not matter: Pillow goes by the content.
+The name decides what counts as a photo file, so that a broken one is reported and not ignored: a file with
+an extension of `IMAGE_SUFFIXES`, at any depth in its class folder. Other files are ignored and counted by
+their extension; hidden files and leftovers of operating systems are counted as "hidden"; pipes, sockets
+and devices, which might never end, as "no regular file".
+An extension may be wrong: Pillow goes by the content.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kdtool.data.listing import LOOSE, SPLIT_NAMES, SPLITS, Listing, Sample
 AMBIGUOUS = "eval"
 # HEIC stands here so that such photographs are reported as unreadable, not passed over.
 # fmt: off
-PICTURES = frozenset({
+IMAGE_SUFFIXES = frozenset({
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe",
     ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 })
@@ -33,6 +33,7 @@ LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA is a folder."""
     return data is not None and Path(data).is_dir()
 
 
@@ -54,7 +55,7 @@ def load(data: str | None) -> Listing:
         _count_loose_files(top, ignored)
         for folder in folders:
             label = _text(folder.name)
-            for path in _pictures(folder, _inodes(root, top), ignored):
+            for path in _photo_files(folder, _inodes(root, top), ignored):
                 samples.append(Sample(_text(str(path.relative_to(root))), label, split, path.read_bytes))
     if root not in splits.values():
         _count_loose_files(root, ignored)
@@ -68,7 +69,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     named = [folder for folder in folders if folder.name.lower() in {*SPLIT_NAMES, AMBIGUOUS}]
     others = [folder for folder in folders if folder not in named]
     if others:
-        # A class may well be called "train" (as opposed to "bus"): a split holds folders, a class pictures.
+        # A class may be called "train" (as opposed to "bus"): a split holds folders, a class photo files.
         named = [folder for folder in named if _visible_folders(folder)]
     if not named:
         return {"train": root}
@@ -100,8 +101,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def _pictures(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
-    """The pictures in `folder` and below, by name; `visited` folders are not entered again."""
+def _photo_files(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
+    """The photo files in `folder` and below, by name; `visited` folders are not entered again."""
     pending = [folder]
     while pending:
         path = pending.pop()
@@ -126,14 +127,14 @@ def _count_loose_files(top: Path, ignored: Counter[str]) -> None:
 
 
 def _passed_over(path: Path) -> str:
-    """As what a file is counted that is ignored; empty for a picture and for a folder to look into."""
+    """The kind that an ignored file is counted as; empty for a photo file and for a folder to enter."""
     if path.name.startswith(".") or path.name.lower() in LEFTOVERS:
         return "hidden"
     if path.is_dir():
         return ""
-    if path.suffix.lower() not in PICTURES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         return _text(path.suffix.lower()) or "no extension"
-    # A link to nowhere does not exist and remains a picture: it is reported as one that cannot be read.
+    # A link to nowhere counts as a photo file, so that it is reported as one that cannot be read.
     return "no regular file" if path.exists() and not path.is_file() else ""
 
 

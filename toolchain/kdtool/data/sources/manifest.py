@@ -30,6 +30,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA is a CSV or JSONL file."""
     return data is not None and data.lower().endswith(SUFFIXES) and Path(data).is_file()
 
 
@@ -45,7 +46,7 @@ def load(data: str | None) -> Listing:
     except (OSError, UnicodeDecodeError) as error:
         cause = (error.strerror or error) if isinstance(error, OSError) else "not UTF-8"
         raise DataError(
-            f"{path}: the manifest cannot be read ({cause}).", f"Write it anew, as UTF-8. {FORM}"
+            f"{path}: the manifest cannot be read ({cause}).", f"Write it again, as UTF-8. {FORM}"
         ) from error
     problems: list[str] = []
     read = _csv_rows if path.suffix.lower() == ".csv" else _jsonl_rows
@@ -135,7 +136,7 @@ def _sample(folder: Path, row: Row, problems: list[str]) -> Sample | None:
 
 
 def _fault(field: str, value: Any) -> str:
-    """What keeps `value` from being a path, a label or a split; empty where nothing does."""
+    """The reason why `value` is no path, label or split; empty if it is one."""
     if value in (None, ""):
         return "" if field == "split" else "is empty"
     if isinstance(value, int | float) and field == "label":

@@ -72,6 +72,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def handles(data: str | None) -> bool:
+    """Whether DATA names a data set of torchvision."""
     return data in DATASETS
 
 
@@ -108,7 +109,7 @@ def load(data: str | None) -> Listing:
 
 
 def cache_folder() -> Path:
-    """Where downloaded data sets are kept."""
+    """The folder of downloaded data sets."""
     cache = os.environ.get("KDTOOL_CACHE") or str(Path.home() / ".cache" / "kdtool")
     return Path(cache) / "datasets"
 

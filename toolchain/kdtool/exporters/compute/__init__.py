@@ -1,0 +1,1 @@
+"""Counts multiply–accumulates and parameters from an ONNX graph."""

@@ -67,7 +67,7 @@ class LayerCount:
 
 @dataclass(frozen=True)
 class Count:
-    """Of one image.
+    """Compute and parameters of a graph, for one image.
 
     Attributes:
         params: numbers stored in the graph, floats and quantized ones. Batch norms are folded into
@@ -85,7 +85,7 @@ class Count:
 
     @property
     def exact_macs(self) -> int | None:
-        """None where nobody knows the sum, because something is uncounted."""
+        """The sum, or None if an operator is uncounted."""
         return None if self.uncounted else self.macs
 
     @property
@@ -94,12 +94,12 @@ class Count:
 
     @property
     def other_params(self) -> int:
-        """Of what multiplies nothing or has its bias in a node of its own: normalization, embeddings."""
+        """Parameters outside the counted layers: normalization, embeddings, a bias in a node of its own."""
         return self.params - sum(layer.params for layer in self.layers)
 
     @property
     def attention_macs(self) -> int:
-        """The share of products of two activations."""
+        """Multiply–accumulates of products of two activations."""
         return sum(layer.macs for layer in self.layers if layer.dynamic)
 
 
@@ -121,22 +121,22 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
     stored = _stored(graph)
     origins: dict[str, set[str]] = {name: {name} for name in [tensor.name for tensor in graph.initializer]}
     layers: list[LayerCount] = []
-    billed: set[str] = set()  # a weight that two layers share is the first one's
+    billed: set[str] = set()  # a weight that two layers share counts for the first layer
     for node in graph.node:
         given = [source for source in node.input if source]
         if all(source in origins for source in given):  # what DequantizeLinear, Reshape, … make of constants
-            made = set(node.output) if not given else set().union(*(origins[source] for source in given))
-            origins.update(dict.fromkeys(node.output, made))
+            sources = set(node.output) if not given else set().union(*(origins[source] for source in given))
+            origins.update(dict.fromkeys(node.output, sources))
         if operator(node) not in FORMULAS:
             continue
-        own = set().union(*(origins.get(source, set()) for source in given)) - billed
-        billed |= own
+        weights = set().union(*(origins.get(source, set()) for source in given)) - billed
+        billed |= weights
         layers.append(
             LayerCount(
                 name=node.name,
                 op=node.op_type,
                 output=shapes[node.output[0]],
-                params=sum(stored.get(name, 0) for name in own),
+                params=sum(stored.get(name, 0) for name in weights),
                 macs=FORMULAS[operator(node)](node, shapes),
                 dynamic=not any(source in origins for source in values(node)[:2]),
             )
@@ -167,13 +167,13 @@ def _stored(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _uncounted(model: onnx.ModelProto) -> tuple[str, ...]:
-    own = {(function.domain, function.name) for function in model.functions}
+    local = {(function.domain, function.name) for function in model.functions}
     return tuple(
         sorted(
             {
                 spelt(operator(node))
                 for node in model.graph.node
-                if operator(node) in own
+                if operator(node) in local
                 or has_subgraph(node)
                 or (operator(node) not in FORMULAS and operator(node) not in FREE)
             }

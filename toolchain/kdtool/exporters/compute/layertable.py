@@ -44,7 +44,7 @@ def layer_json(name: str, count: Count) -> dict[str, Any]:
 
 
 def _sum(count: Count) -> str:
-    """What is not counted may multiply and may hold weights of its own."""
+    """The sums of a count; "at least" if an operator is uncounted, since it may multiply and hold weights."""
     if not count.uncounted:
         return f"{count.macs:,} MACs ({count.flops:,} FLOPs), {count.params:,} parameters"
     least = f"at least {count.macs:,} MACs ({count.flops:,} FLOPs)" if count.macs else "MACs unknown"

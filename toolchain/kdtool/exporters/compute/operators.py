@@ -80,7 +80,7 @@ def values(node: onnx.NodeProto) -> list[str]:
 
 
 def spelt(found: Operator) -> str:
-    """For messages: `Conv`, `com.microsoft.FusedConv`."""
+    """The operator in a message: `Conv`, `com.microsoft.FusedConv`."""
     return ".".join(part for part in found if part)
 
 

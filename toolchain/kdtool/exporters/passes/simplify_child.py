@@ -10,6 +10,7 @@ import onnxsim
 
 
 def main() -> None:
+    """Simplify the model on standard input."""
     with os.fdopen(os.dup(1), "wb") as answer:
         os.dup2(2, 1)  # whatever the library prints goes to standard error
         simplified, _ = onnxsim.simplify(onnx.load_model_from_string(sys.stdin.buffer.read()))

@@ -1,0 +1,1 @@
+"""Calibration: observes activations on training images and computes the ranges of 8 bits."""

@@ -1,0 +1,1 @@
+"""Geometry of the charts on the report page."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdtool.report.charts.axis import Axis, axis
-from kdtool.report.charts.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
+from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
 
 LABEL_GAP = 16.0
 LABEL_BESIDE = 24.0  # from its mark
@@ -87,8 +87,13 @@ def _beside(places: Sequence[float]) -> list[float]:
 def _below(
     side: Sequence[tuple[str, float]], heights: Sequence[float], others: Sequence[Mark]
 ) -> list[float]:
-    """`heights` of labels (name, place of the mark) that end at their marks, in increasing order, each moved
-    down until it covers none of `others`, whose labels begin at theirs."""
+    """The heights of labels that end at their marks, each moved down until it covers no other label.
+
+    Args:
+        side: name and place of the mark of each label.
+        heights: where the labels would be, in increasing order.
+        others: marks whose labels begin at them.
+    """
     placed: list[float] = []
     for (name, at), height in zip(side, heights, strict=True):
         begin = at - LABEL_BESIDE - CHARACTER * len(name)

@@ -1,0 +1,1 @@
+"""Reads model files byte by byte, without a runtime; refuses hostile ones."""

@@ -1,0 +1,1 @@
+"""Fine-tunes a student on simulated INT8."""

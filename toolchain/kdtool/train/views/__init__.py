@@ -1,0 +1,1 @@
+"""The input of a training step: augmented views of images, their order, and batches."""

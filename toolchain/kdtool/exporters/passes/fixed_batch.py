@@ -1,4 +1,4 @@
-"""A batch of one, written into the graph: what NNAPI, Core ML and some compilers insist on."""
+"""A batch of 1 written into the graph, as NNAPI, Core ML and some compilers require."""
 
 from __future__ import annotations
 

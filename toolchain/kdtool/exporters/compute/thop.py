@@ -1,8 +1,8 @@
-"""thop's count of the network, as the independent check of ours.
+"""thop's count of a network: the independent check of `kdtool.exporters.compute.count`.
 
-thop hooks torch modules: it knows nothing of the graph, and nothing of attention, whose products are
-no modules. It is told to bill convolutions and linear layers alone, those of subclasses included (it
-looks at the exact type, and timm has its own convolutions).
+thop hooks torch modules: it sees neither the graph nor the products of attention, which are no modules.
+The rules count convolutions and linear layers alone, subclasses included (thop compares exact types, and
+timm has convolutions of its own).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Rule = Callable[[Any, Any, Any], None]
 def thop_macs(network: nn.Module, size: int) -> int:
     """Multiply–accumulates of one image (3, size, size) as thop counts them.
 
-    The network is left as it is: thop puts buffers into what it profiles, so it gets a copy.
+    thop works on a copy, since it adds buffers to the network that it profiles.
     """
     with quietly():
         importlib.import_module("setuptools")  # brings back distutils, which thop imports, on Python ≥ 3.12
