@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
 
+from fixtures.images import PATTERNS, SPLITS, pattern, write_photographs
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
@@ -17,21 +17,6 @@ from kdtool.recipe.settings import DataSettings
 
 settings.register_profile("kdtool", deadline=None)  # no test is a matter of time
 settings.load_profile("kdtool")
-
-CLASSES = ("checks", "rings", "stripes")
-
-
-def draw(label: int, seed: int, side: int = 24) -> Image.Image:
-    """A coloured pattern of class `label` with noise; equal arguments give equal pictures."""
-    generator = np.random.default_rng([label, seed])
-    y, x = np.mgrid[0:side, 0:side] + generator.integers(0, 4)
-    pattern = ((x // 4 + y // 4) % 2, np.hypot(x - side / 2, y - side / 2) // 3 % 2, x // 4 % 2, y // 4 % 2)[
-        label % 4
-    ]
-    colour = np.eye(3)[label % 3] * 140 + 60
-    noise = generator.normal(0, 20, (side, side, 3))
-    pixels = pattern[..., None] * colour + noise + 30
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture
@@ -42,27 +27,28 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
     """
 
     def write(
-        classes: Iterable[str] = CLASSES,
+        classes: Sequence[str] = PATTERNS,
         per_class: int = 6,
         splits: dict[str, int] | None = None,
         side: int = 24,
         name: str = "photos",
     ) -> Path:
-        root = tmp_path / name
-        for part, (split, count) in enumerate((splits or {"": per_class}).items()):
-            for label, class_name in enumerate(classes):
-                folder = root / split / class_name
-                folder.mkdir(parents=True)
-                for index in range(count):
-                    draw(label, 1000 * part + index, side).save(folder / f"{index:03d}.png")
-        return root
+        counts = splits or {"": per_class}
+        return write_photographs(
+            tmp_path / name, classes, counts, partial(pattern, side=side), name="{:03d}.png"
+        )
 
     return write
 
 
 @pytest.fixture
-def prepared(photos: Callable[..., Path], tmp_path: Path) -> Prepared:
-    """Three classes, 8 training, 4 validation and 4 test pictures each, at 32 × 32."""
-    source = photos(splits={"train": 8, "validation": 4, "test": 4})
+def source(photos: Callable[..., Path]) -> Path:
+    """Three classes, 8 training, 4 validation and 4 test pictures each."""
+    return photos(splits=SPLITS)
+
+
+@pytest.fixture
+def prepared(source: Path, tmp_path: Path) -> Prepared:
+    """`source` at 32 × 32."""
     result, _ = prepare(str(source), DataSettings(size=32), 0, tmp_path / "prepared", QUIET)
     return result

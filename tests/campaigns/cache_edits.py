@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from campaigns.tiny import ARCH, CLASSES, photographs
+from campaigns.tiny import ARCH, photographs
+from fixtures.images import PATTERNS
 from kdtool.arch.network import build, save_network
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
@@ -44,7 +45,7 @@ def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     chance = random.Random(seed)
     source, run = photographs(folder / "photographs"), RunFolder(folder / "run")
     torch.manual_seed(0)
-    network = build(ARCH, len(CLASSES), 32)
+    network = build(ARCH, len(PATTERNS), 32)
     prepared = _prepared(source, run)
     info = ModelInfo("teacher", ARCH, prepared.classes, prepared.preprocess)
     save_network(run.weights("teacher"), network.state_dict(), info)

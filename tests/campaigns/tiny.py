@@ -12,15 +12,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from fixtures.images import PATTERNS, SPLITS, coloured, write_photographs
 from kdtool.cli import main
 from kdtool.core.files import sha256_bytes, sha256_file
 from kdtool.train.loop import fit
 
 ARCH = "timm/test_resnet"
-CLASSES = ("checks", "rings", "stripes")
 SHARED = (f"arch={ARCH}", "epochs=2", "patience=0", "batch_size=12", "lr=0.01")
 FIELDS = (
     "data.size=32",
@@ -40,14 +37,9 @@ TIMED = {"bench.json", "report.html", ".lock"}  # hold times or the machine's st
 
 def photographs(root: Path, side: int = 32) -> Path:
     """A few pictures of each class and split, as BMP: every byte of a pixel is a byte of the file."""
-    for split, count in {"train": 8, "validation": 4, "test": 4}.items():
-        for label, name in enumerate(CLASSES):
-            (root / split / name).mkdir(parents=True)
-            for index in range(count):
-                generator = np.random.default_rng((len(split), label, index))
-                pixels = generator.integers(0, 128, (side, side, 3)) + 127 * np.eye(3, dtype=int)[label]
-                Image.fromarray(pixels.astype(np.uint8)).save(root / split / name / f"{index}.bmp")
-    return root
+    return write_photographs(
+        root, PATTERNS, SPLITS, lambda label, seed: coloured(label, [label, seed], side, side), "{}.bmp"
+    )
 
 
 def arguments(command: str, source: Path, out: Path) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from fixtures.screens import Recorder
 from kdtool.arch.network import build, parameter_count
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
@@ -28,7 +29,6 @@ from kdtool.quant.int8 import FORMS, quantize_to_int8
 from kdtool.quant.target import int8_recipe
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
-from screens import Recorder
 
 SIZE = 48
 CLASSES = ("a", "b", "c")

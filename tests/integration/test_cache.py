@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commands import kdtool
 from kdtool.core.files import sha256_file
 from kdtool.runs.folder import RunFolder
-from tinyrun import kdtool
 
 TINY = (
     *("--teacher", "timm/test_resnet", "--teacher-weights", "none", "--student", "timm/test_resnet"),

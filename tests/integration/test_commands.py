@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.cli import main
+from fixtures.commands import kdtool
 from kdtool.core.files import sha256_file
 from kdtool.runs.lock import run_lock
 
@@ -33,18 +33,6 @@ TINY = {
     "bench.resamples": "1000",
 }
 SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-
-
-def kdtool(*arguments: str | Path) -> int:
-    """Run a command in this process; its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return int(caught.value.code or 0)
-
-
-@pytest.fixture
-def source(photos: Callable[..., Path]) -> Path:
-    return photos(splits={"train": 8, "validation": 4, "test": 4})
 
 
 def hashes(run: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.cli import main
+from fixtures.commands import kdtool
 from kdtool.compare import trainings
 from kdtool.core.files import sha256_file
 from kdtool.data.reader import Prepared, Split
@@ -37,18 +37,6 @@ batch_size = 16
 KD = '[student.loss]\nname = "kd"\ntemperature = 2.0\n'
 DKD = '[student.loss]\nname = "dkd"\nweight = 1.0\nce_weight = 1.0\n'
 NKD = '[student.loss]\nname = "nkd"\n'
-
-
-def kdtool(*arguments: str | Path) -> int:
-    """Run a command in this process; its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return int(caught.value.code or 0)
-
-
-@pytest.fixture
-def source(photos: Callable[..., Path]) -> Path:
-    return photos(splits={"train": 8, "validation": 4, "test": 4})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from fixtures.runs.onnxmodels import SIDE, photographs
 from kdtool.bundle.checksums import SUMS, sums
 from kdtool.bundle.proof.golden import Golden, Vector, dump
 from kdtool.bundle.session import open_shipped
@@ -21,7 +22,6 @@ from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
 from kdtool.recipe.settings import DataSettings, Recipe
 from kdtool.runs.folder import RunFolder
-from tinyrun import SIDE, photographs
 
 
 def model_of(**changes: object) -> onnx.ModelProto:
@@ -131,8 +131,7 @@ def shipped(bundle: Path, model: bytes) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with data and without models, its photographs, a picture and a sound model."""
     place = tmp_path_factory.mktemp("hostile")
-    for number, split in enumerate(("train", "validation", "test")):
-        photographs(place / "source" / split, 2, number)
+    photographs(place / "source", {"train": 2, "validation": 2, "test": 2})
     run = RunFolder(place / "run")
     prepared, _ = prepare(str(place / "source"), DataSettings(size=SIDE), 0, run.data, QUIET)
     recipe = Recipe(name="tiny").to_json()

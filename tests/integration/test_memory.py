@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from fixtures.screens import Recorder
 from kdtool.core.errors import SetupError
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
@@ -18,7 +19,6 @@ from kdtool.train import stage
 from kdtool.train.loop.fit import fit
 from kdtool.train.loop.memory import out_of_memory, remembered
 from kdtool.train.teaching.teacher import teach
-from screens import Recorder
 
 SETTINGS = TeacherSettings(arch="timm/test_resnet", weights="none", epochs=1, lr=1e-2, batch_size=24)
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fixtures.screens import Recorder
 from kdtool.core.files import sha256_file
 from kdtool.data.reader import open_prepared
 from kdtool.train.student import train_baseline
-from screens import Recorder
 
 SCRIPT = Path(__file__).with_name("together.py")
 TOGETHER = runpy.run_path(str(SCRIPT))
@@ -79,8 +79,7 @@ def test_two_processes_give_the_result_of_one(
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_a_whole_run_is_started_by_accelerate(tmp_path: Path, photos: Callable[..., Path]) -> None:
-    source = photos(splits={"train": 8, "validation": 4, "test": 4})
+def test_a_whole_run_is_started_by_accelerate(tmp_path: Path, source: Path) -> None:
     fields = [field for field in TOGETHER["FIELDS"] if field != "data.cache=none"] + [
         f"bench.{field}"
         for field in ("seconds=0", "runs=64", "cold_starts=0", "batch=0", "single_thread=false")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fixtures.images import write_prepared
+from fixtures.screens import Recorder
 from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
-from kdtool.data.reader import Prepared, pixels_file
+from kdtool.data.reader import Prepared
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import int8_target
 from kdtool.quant.calibration.images import CalibrationImages
@@ -31,7 +31,6 @@ from kdtool.recipe.settings import QuantizeSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
 from kdtool.runtime.onnxruntime import open_model
-from screens import Recorder
 
 SIZE, WIDTH = 8, 8
 CLASSES = ("red", "green", "blue")
@@ -39,27 +38,6 @@ PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
 COUNTS = {"train": 24, "validation": 18, "test": 3}
 FAULTY, HUGE = "second", 1e5
 SETTINGS = QuantizeSettings(calibration_images=12)
-
-
-def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(len(split))
-    labels = np.arange(COUNTS[split]) % len(CLASSES)
-    colours = np.eye(3)[labels] * 120 + 60
-    noisy = colours[:, None, None] + rng.normal(0, 20, (len(labels), SIZE, SIZE, 3))
-    return np.clip(noisy, 0, 255).astype(np.uint8), labels
-
-
-def prepare(folder: Path) -> Prepared:
-    folder.mkdir(parents=True)
-    with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("split", "index", "path", "label", "sha256"))
-        for split in COUNTS:
-            pixels, labels = pictures(split)
-            np.save(folder / pixels_file(split), pixels)
-            for index, label in enumerate(labels):
-                writer.writerow((split, index, f"{split}/{index}.png", CLASSES[label], ""))
-    return Prepared(folder, CLASSES, PREPROCESS, hashlib.sha256(b"tiny").hexdigest(), COUNTS)
 
 
 def graph_of(faulty: bool) -> onnx.ModelProto:
@@ -154,7 +132,7 @@ def run_of(tmp_path: Path) -> Callable[[bool], tuple[RunFolder, Prepared]]:
 
     def make(faulty: bool) -> tuple[RunFolder, Prepared]:
         run = RunFolder(tmp_path / "run")
-        prepared = prepare(run.data)
+        prepared = write_prepared(run.data, CLASSES, PREPROCESS, COUNTS)
         run.onnx.mkdir()
         export(run, graph_of(faulty))
         return run, prepared

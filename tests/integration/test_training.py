@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fixtures.screens import Recorder
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import GateError, Interrupted, ModelFileError
 from kdtool.core.files import sha256_file
@@ -34,7 +34,6 @@ from kdtool.train.stage import training_task
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teaching.softlabels import label
 from kdtool.train.teaching.teacher import Teacher, bring_teacher, open_teacher, teach
-from screens import Recorder
 
 ARCH = "timm/test_resnet"
 TEACHER = TeacherSettings(arch=ARCH, weights="none", epochs=3, lr=1e-2, batch_size=16)
@@ -354,10 +353,9 @@ def test_checkpoints_of_other_inputs_are_not_resumed(taught: RunFolder, prepared
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_real_process_stopped_by_a_real_signal(
-    tmp_path: Path, photos: Callable[..., Path], number: signal.Signals
+    tmp_path: Path, source: Path, number: signal.Signals
 ) -> None:
     """The same command again goes on, and ends with the weights of an uninterrupted run."""
-    source = photos(splits={"train": 8, "validation": 4, "test": 4})
 
     def command(out: str) -> list[str]:
         fields = [f"teacher.arch={ARCH}", "teacher.weights=none", "teacher.epochs=12", "data.size=32"]

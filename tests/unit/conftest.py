@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from timing import Clock
+from fixtures.clocks import Clock
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.benchresults import model
+from fixtures.hosts import MACHINE
 from kdtool.benchmark.notes import accuracy_notes, finetuned_notes, latency_notes, target_notes
-from machines import MACHINE
-from measurements import model
 
 
 def test_notes_on_accuracy() -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from fixtures.benchresults import model, verdict
+from fixtures.hosts import MACHINE
 from kdtool.benchmark.tables.models import print_table
 from kdtool.results.bench import BenchResult, Difference, Gain, Latency, Throughput
-from machines import MACHINE
-from measurements import model, verdict
 
 
 def test_the_table_names_units_and_hides_escapes() -> None:

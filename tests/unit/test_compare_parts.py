@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fixtures.screens import Recorder
 from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
 from kdtool.compare.exam import Exam
@@ -31,7 +32,6 @@ from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval, spread
 from kdtool.runs.folder import RunFolder, newest_run
-from screens import Recorder
 
 
 # Two-sided points as printed in the tables of any textbook.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.hosts import MACHINE, levels, pi, write
 from kdtool.benchmark.notes import stability_notes
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons, throughput_reasons
 from kdtool.doctor.installation import examine_machine
 from kdtool.machine.host import throttled_since_boot, throttling
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.results.bench import Latency, Throughput
-from machines import MACHINE, levels, pi, write
 
 
 @pytest.mark.parametrize(

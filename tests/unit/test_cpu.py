@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.hosts import PI, X86, write
 from kdtool.benchmark.timing.conditions import Watch
 from kdtool.machine.cpu import EMULATED, cpu_flags, is_emulated, processor_name
-from machines import PI, X86, write
 
 
 @pytest.mark.parametrize(

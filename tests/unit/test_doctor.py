@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.hosts import MACHINE, levels
 from kdtool.doctor import installation as doctor
 from kdtool.doctor.installation import examine_installation, examine_machine
-from machines import MACHINE, levels
 
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

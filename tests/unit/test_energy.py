@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.hosts import write
 from kdtool.machine.energy import open_meter
-from machines import write
 
 
 def test_energy_is_counted_across_packages_and_the_end_of_the_counter(tmp_path: Path) -> None:

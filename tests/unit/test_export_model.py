@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from fixtures.screens import Recorder
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.exporters import model
@@ -18,7 +19,6 @@ from kdtool.exporters.compute.count import Count, count_onnx
 from kdtool.exporters.parity import parity_images
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxbytes.stated import stated_by_onnx
-from screens import Recorder
 
 SIZE = 8
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.hosts import X86, pi, write
 from kdtool.benchmark.timing.conditions import Watch
 from kdtool.machine.host import read_host, slowdowns, temperature, throttled_since_boot, throttling
-from machines import X86, pi, write
 
 
 def test_every_fact_of_the_host_is_read(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.clocks import IMAGE, Clock, Recorder, Slow
+from fixtures.hosts import write
 from kdtool.benchmark.timing.latency import latency_of, throughput_of
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.machine.energy import open_meter
 from kdtool.runtime.turns import Plan, measure
-from machines import write
-from timing import IMAGE, Clock, Recorder, Slow
 
 
 def test_too_few_runs_are_refused() -> None:

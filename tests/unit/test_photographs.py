@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.screens import Recorder
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
@@ -22,7 +23,6 @@ from kdtool.data.reader import Prepared, Split, open_prepared
 from kdtool.quant.calibration.images import CalibrationImages
 from kdtool.recipe.settings import AugmentSettings, DataSettings
 from kdtool.train.views.batch import Task
-from screens import Recorder
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}

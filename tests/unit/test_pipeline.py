@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.screens import Recorder
 from kdtool.arch.network import build, save_network
 from kdtool.core.errors import KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -13,7 +14,6 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.pipeline import Job, check, resume, start
 from kdtool.runs.folder import RunFolder, newest_run
-from screens import Recorder
 
 
 def record(job: Job, *begun: str) -> None:

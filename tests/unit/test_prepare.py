@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.screens import Recorder
 from kdtool.core.errors import DataError, SetupError
 from kdtool.core.files import sha256_file
 from kdtool.core.preprocess import decode
@@ -25,7 +26,6 @@ from kdtool.data.prepare import prepare, unchanged
 from kdtool.data.reader import Prepared, open_prepared
 from kdtool.data.sources import load_listing
 from kdtool.recipe.settings import DataSettings
-from screens import Recorder
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}

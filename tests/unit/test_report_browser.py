@@ -9,10 +9,10 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from chromium import chromium, violations
+from fixtures.browser import chromium, violations
+from fixtures.runs.written import HOSTILE, make_run
 from kdtool.core.screen import QUIET
 from kdtool.report.stage import write_report
-from reportedrun import HOSTILE, make_run
 
 PARTS = (
     "Models", "Training", "Confusion", "Worst mistakes", "Calibration", "The INT8 step", "Beside other runs",

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.runs.written import HOSTILE, PLAIN, make_bench, make_predictions, make_run
+from fixtures.screens import Recorder
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
@@ -22,8 +24,6 @@ from kdtool.data.reader import SAMPLES_FILE
 from kdtool.report.stage import write_report
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
-from reportedrun import HOSTILE, PLAIN, make_bench, make_predictions, make_run
-from screens import Recorder
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from fixtures.screens import Recorder
 from kdtool.core.errors import DataError
 from kdtool.core.screen import QUIET
 from kdtool.data import examine as examining
@@ -24,7 +25,6 @@ from kdtool.data.listing import Listing, Sample
 from kdtool.data.scan import Scan, scan
 from kdtool.data.sources import load_listing
 from kdtool.recipe.settings import DataSettings
-from screens import Recorder
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.cli import main
+from fixtures.commands import kdtool
 from kdtool.core.errors import DataError
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
 from kdtool.data.starter import recipe_text, survey
 from kdtool.recipe.files import load_recipe
-
-
-def exit_code(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path], tmp_path: Path) -> None:
@@ -94,11 +88,11 @@ def test_init_writes_once_and_says_what_to_do_next(
 ) -> None:
     root = photos()
     monkeypatch.chdir(tmp_path)
-    assert exit_code("init", root) == 0
+    assert kdtool("init", root) == 0
     said = capsys.readouterr().out
     assert f"Next: kdtool run {root} --recipe photos.toml --dry-run" in said
     load_recipe(str(tmp_path / "photos.toml"))
-    assert exit_code("init", root) == 2
+    assert kdtool("init", root) == 2
     assert "is there already" in capsys.readouterr().err
-    assert exit_code("init", root, "--force") == 0
-    assert exit_code("init", tmp_path / "nowhere") == 2
+    assert kdtool("init", root, "--force") == 0
+    assert kdtool("init", tmp_path / "nowhere") == 2

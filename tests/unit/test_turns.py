@@ -9,11 +9,11 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
+from fixtures.clocks import IMAGE, Clock, Recorder, Slow
 from kdtool.benchmark.timing.latency import latency_of
 from kdtool.core.screen import QUIET
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.runtime.turns import Plan, measure, orders, settled
-from timing import IMAGE, Clock, Recorder, Slow
 
 
 def test_models_are_taken_in_turns_forwards_and_backwards() -> None:

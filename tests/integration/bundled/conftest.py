@@ -13,10 +13,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-from PIL import Image
 from playwright.sync_api import Browser
 
-from chromium import chromium, serving
+from fixtures.browser import chromium, serving
+from fixtures.images import coloured, write_photographs
 from kdtool.bundle.options import Options
 from kdtool.bundle.page.runtime import find_runtime
 from kdtool.bundle.page.serve import open_server
@@ -29,13 +29,6 @@ from kdtool.recipe.settings import DataSettings, Recipe
 from kdtool.runs.folder import RunFolder
 
 SIDE, RESIZE = 16, 20
-
-
-def photograph(label: int, number: int) -> Image.Image:
-    """40 × 32 noisy pixels of one colour, upright."""
-    noise = np.random.default_rng([label, number]).integers(0, 100, (40, 32, 3))
-    noise[:, :, label % 3] += 150
-    return Image.fromarray(noise.astype(np.uint8))
 
 
 def network(classes: int, opset: int = 18) -> onnx.ModelProto:
@@ -108,12 +101,10 @@ def make_bundle_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., R
 
     def make(classes: Sequence[str] = ("red", "green", "blue"), opset: int = 18) -> RunFolder:
         root = tmp_path_factory.mktemp("bundled")
-        for split, count in (("train", 3), ("validation", 2), ("test", 4)):
-            for label, name in enumerate(classes):
-                folder = root / "photos" / split / name
-                folder.mkdir(parents=True)
-                for number in range(count):
-                    photograph(label, 100 * len(split) + number).save(folder / f"{number}.png")
+        counts = {"train": 3, "validation": 2, "test": 4}
+        write_photographs(
+            root / "photos", classes, counts, lambda label, seed: coloured(label, [label, seed], 40, 32)
+        )
         run = RunFolder(root / "run")
         settings = DataSettings(size=SIDE, resize=RESIZE)
         prepared, _ = prepare(str(root / "photos"), settings, 0, run.data, QUIET)

@@ -10,14 +10,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from bundles import REMOTE, exit_code
+from fixtures.bundles import REMOTE
+from fixtures.commands import kdtool
+from fixtures.screens import Recorder
 from kdtool.bundle.options import Options
 from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.screen import QUIET
 from kdtool.runs.folder import RunFolder
-from screens import Recorder
 
 
 def test_a_complete_bundle_is_skipped_and_a_damaged_one_made_again(run: RunFolder) -> None:
@@ -54,7 +55,7 @@ def test_a_folder_of_something_else_is_left_alone(run: RunFolder) -> None:
 def test_a_run_without_exports_says_what_is_missing(run: RunFolder) -> None:
     with pytest.raises(UsageError, match="has no exported teacher"):
         write_bundle(run, Options(role="teacher"), REMOTE, QUIET)
-    assert exit_code("bundle", run.path, "--role", "pupil") == 2
+    assert kdtool("bundle", run.path, "--role", "pupil") == 2
 
 
 def test_a_repacked_int8_model_has_the_limit_of_int8(run: RunFolder) -> None:

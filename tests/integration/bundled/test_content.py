@@ -17,7 +17,8 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from bundles import REMOTE, exit_code
+from fixtures.bundles import REMOTE
+from fixtures.commands import kdtool
 from kdtool.bundle.checksums import SUMS
 from kdtool.bundle.options import Options
 from kdtool.bundle.proof.golden import read_golden
@@ -93,7 +94,7 @@ def test_the_zip_is_the_app_and_verifies_where_it_is_unpacked(
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= APP
     assert not any(name.startswith(("hub/", "web/")) for name in files)
-    assert exit_code("verify", folder) == 0
+    assert kdtool("verify", folder) == 0
     assert "9 golden images: pixels differ by at most 0 of 255" in capsys.readouterr().out
 
 

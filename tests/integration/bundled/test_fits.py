@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bundles import REMOTE, exit_code
+from fixtures.bundles import REMOTE
+from fixtures.commands import kdtool
+from fixtures.screens import Recorder
 from kdtool.bundle.options import Options
 from kdtool.bundle.stage import write_bundle
 from kdtool.bundle.targets import TARGETS
 from kdtool.core.errors import GateError
 from kdtool.core.screen import QUIET
 from kdtool.runs.folder import RunFolder
-from screens import Recorder
 
 
 def test_a_target_that_nothing_fits_fails_when_asked_for_and_warns_when_not(
@@ -65,5 +66,5 @@ def test_each_target_takes_what_it_runs_well(bundled: Path) -> None:
 
 
 def test_an_unknown_target_is_named(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("bundle", run.path, "--target", "toaster") == 2
+    assert kdtool("bundle", run.path, "--target", "toaster") == 2
     assert "allowed: android, ios" in capsys.readouterr().err

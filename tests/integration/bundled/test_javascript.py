@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
-from bundles import best
-from chromium import MODULES, WAIT, serving
+from fixtures.browser import MODULES, WAIT, serving
+from fixtures.bundles import best
 from kdtool.bundle.page.runtime import VERSION
 from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.spec import preprocess_json

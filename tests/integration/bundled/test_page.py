@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bundles import answers, best, labels_of, ready
-from chromium import open_page, violations
+from fixtures.browser import open_page, violations
+from fixtures.bundles import answers, best, labels_of, ready
 from kdtool.bundle.proof.golden import read_golden
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Request, Route, expect
 
-from bundles import answers, best, ready
-from chromium import MODULES, open_page, serving
+from fixtures.browser import MODULES, open_page, serving
+from fixtures.bundles import answers, best, ready
 from kdtool.bundle.options import Options
 from kdtool.bundle.page.runtime import CDN, VERSION, WebRuntime, find_runtime
 from kdtool.bundle.page.serve import open_server

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import REMOTE
+from fixtures.bundles import REMOTE
 from kdtool.bundle.options import Options
 from kdtool.bundle.page.runtime import CDN, INTEGRITY, find_runtime, integrity_of
 from kdtool.bundle.stage import write_bundle

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chromium import serving
+from fixtures.browser import serving
 from kdtool.bundle.page.serve import open_server
 from kdtool.core.errors import SetupError, UsageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundles import exit_code
+from fixtures.commands import kdtool
 from kdtool.bundle.checksums import SUMS
 from kdtool.bundle.proof.verify import verify
 from kdtool.core.errors import ModelFileError
@@ -26,7 +26,7 @@ def seal_again(bundle: Path, name: str) -> None:
 
 
 def test_verify_says_what_it_found(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("verify", run.path / "bundle", "--json") == 0
+    assert kdtool("verify", run.path / "bundle", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 9
     assert found["pixels"] == 0
@@ -42,7 +42,7 @@ def test_a_changed_file_is_found(run: RunFolder, name: str, capsys: pytest.Captu
     content[len(content) // 2] ^= 1
     path.unlink()  # it may have a second name
     path.write_bytes(content)
-    assert exit_code("verify", run.path / "bundle") == 4
+    assert kdtool("verify", run.path / "bundle") == 4
     assert name.split("/")[-1] in capsys.readouterr().err
 
 
@@ -53,7 +53,7 @@ def test_a_missing_file_is_found(run: RunFolder) -> None:
 
 
 def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("verify", tmp_path) == 4
+    assert kdtool("verify", tmp_path) == 4
     assert "is not a bundle" in capsys.readouterr().err
 
 
@@ -75,7 +75,7 @@ def test_other_preprocessing_is_a_failed_gate_that_names_the_pixel(
     np.save(path, pixels)
     seal_again(bundle, "golden/drawn-stripes.npy")
     shutil.rmtree(bundle / "web")
-    assert exit_code("verify", bundle) == 6
+    assert kdtool("verify", bundle) == 6
     assert "row 3, column 5, green" in capsys.readouterr().err
 
 
@@ -89,7 +89,7 @@ def test_other_logits_are_a_failed_gate_that_names_the_number(
     golden["vectors"][2]["logits"][file][1] += 3
     path.write_text(json.dumps(golden))
     seal_again(bundle, "golden/golden.json")
-    assert exit_code("verify", bundle) == 6
+    assert kdtool("verify", bundle) == 6
     said = capsys.readouterr().err
     assert f"{file} on photo-3.png: logits differ, first number 1" in said
     assert "Traceback" not in said

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.students import CNN, VIT
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.teaching.teacher import teach
-from pupils import CNN, VIT
 
 
 def taught(folder: Path, prepared: Prepared, arch: str, epochs: int, lr: float) -> RunFolder:

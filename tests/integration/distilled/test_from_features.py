@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fixtures.students import AUGMENT, CPU, VIT, features, student
 from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
@@ -21,7 +22,6 @@ from kdtool.runs.stage import read_manifest
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.views.batch import plain_task
-from pupils import AUGMENT, CPU, VIT, features, student
 
 
 def test_a_loss_on_features_is_weighed_and_warms_up(run: RunFolder, prepared: Prepared) -> None:

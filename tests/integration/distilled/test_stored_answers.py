@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.screens import Recorder
+from fixtures.students import AUGMENT, CNN, CPU, student
 from kdtool.arch.network import load_network, save_network
 from kdtool.core.errors import Interrupted
 from kdtool.core.files import sha256_file
@@ -26,8 +28,6 @@ from kdtool.train.student import distill
 from kdtool.train.teaching import answering, shards, softlabels
 from kdtool.train.teaching.features import OnlineTeacher
 from kdtool.train.teaching.teacher import open_teacher, teach
-from pupils import AUGMENT, CNN, CPU, student
-from screens import Recorder
 
 
 def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from fixtures.screens import Recorder
+from fixtures.students import AUGMENT, CNN, CPU, VIT, features, student
 from kdtool.arch.network import load_network
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
@@ -26,8 +28,6 @@ from kdtool.train.loop.objective import CrossEntropy
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teaching.teacher import teach
 from kdtool.train.views.batch import plain_task
-from pupils import AUGMENT, CNN, CPU, VIT, features, student
-from screens import Recorder
 
 
 def test_a_teacher_worse_than_its_student_is_said(run: RunFolder, prepared: Prepared) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx
 import pytest
 
+from fixtures.runs.networks import EXPORT, head_of, prepare, train
+from fixtures.screens import Recorder
 from kdtool.arch.network import load_network
 from kdtool.data.reader import Prepared
 from kdtool.exporters.stage import export_models
 from kdtool.runs.folder import RunFolder
-from screens import Recorder
-from trainedrun import EXPORT, head_of, prepare, train
 
 
 @pytest.fixture(scope="module")

@@ -16,22 +16,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from kdtool.arch.network import load_network, parameter_count
-from kdtool.benchmark.stage import bench_run
-from kdtool.core.errors import GateError, ModelFileError, UsageError
-from kdtool.core.files import sha256_bytes, sha256_file
-from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
-from kdtool.core.screen import QUIET
-from kdtool.data.reader import Prepared
-from kdtool.exporters.passes.simplify import simplify
-from kdtool.exporters.stage import export_models
-from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.quant.stage import quantize_models
-from kdtool.recipe.settings import ExportSettings
-from kdtool.runs.folder import RunFolder
-from kdtool.runtime.onnxruntime import open_model
-from screens import Recorder
-from trainedrun import (
+from fixtures.runs.networks import (
     BENCH,
     CLASSES,
     EXPORT,
@@ -46,6 +31,21 @@ from trainedrun import (
     replace_teacher,
     without_test,
 )
+from fixtures.screens import Recorder
+from kdtool.arch.network import load_network, parameter_count
+from kdtool.benchmark.stage import bench_run
+from kdtool.core.errors import GateError, ModelFileError, UsageError
+from kdtool.core.files import sha256_bytes, sha256_file
+from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
+from kdtool.core.screen import QUIET
+from kdtool.data.reader import Prepared
+from kdtool.exporters.passes.simplify import simplify
+from kdtool.exporters.stage import export_models
+from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.quant.stage import quantize_models
+from kdtool.recipe.settings import ExportSettings
+from kdtool.runs.folder import RunFolder
+from kdtool.runtime.onnxruntime import open_model
 
 CHILD = """
 import sys

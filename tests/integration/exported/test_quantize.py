@@ -16,6 +16,19 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from fixtures.runs.networks import (
+    BENCH,
+    CLASSES,
+    EXPORT,
+    EXPORTED,
+    QUANTIZE,
+    Kill,
+    contents,
+    killed_and_done_again,
+    names,
+    without_test,
+)
+from fixtures.screens import Recorder
 from kdtool.benchmark.stage import bench_run
 from kdtool.core.errors import GateError, ModelFileError, SetupError, UsageError
 from kdtool.core.files import sha256_file
@@ -31,19 +44,6 @@ from kdtool.runs.folder import RunFolder
 from kdtool.runs.lock import run_lock
 from kdtool.runs.models import sealed_models
 from kdtool.runtime.onnxruntime import open_model
-from screens import Recorder
-from trainedrun import (
-    BENCH,
-    CLASSES,
-    EXPORT,
-    EXPORTED,
-    QUANTIZE,
-    Kill,
-    contents,
-    killed_and_done_again,
-    names,
-    without_test,
-)
 
 
 def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.runs.onnxmodels import BLIND, COSTS, SETTINGS, SIDE, classifier, photographs
 from kdtool.benchmark.stage import MODELS
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import QUIET
@@ -14,15 +15,12 @@ from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import DataSettings, Recipe
 from kdtool.runs.folder import RunFolder
-from tinyrun import BLIND, COSTS, SETTINGS, SIDE, classifier, photographs
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with every model; data of 30 test images."""
-    source = tmp_path_factory.mktemp("source")
-    for offset, (split, per_class) in enumerate((("train", 3), ("validation", 2), ("test", 10))):
-        photographs(source / split, per_class, offset)
+    source = photographs(tmp_path_factory.mktemp("source"), {"train": 3, "validation": 2, "test": 10})
     run = RunFolder(tmp_path_factory.mktemp("template") / "run")
     prepared, _ = prepare(str(source), DataSettings(size=SIDE), 0, run.data, QUIET)
     run.onnx.mkdir()

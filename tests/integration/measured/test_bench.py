@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from fixtures.commands import kdtool
+from fixtures.runs.onnxmodels import BLIND, COSTS, SETTINGS, classifier, give
 from kdtool.benchmark.stage import MODELS, bench_run
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -19,7 +21,6 @@ from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import read_bench
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage, read_manifest
-from tinyrun import BLIND, COSTS, SETTINGS, classifier, give, kdtool
 
 KEYS = {
     "name", "role", "precision", "accuracy", "accuracy_ci", "n_images", "retention", "retention_ci", "params",

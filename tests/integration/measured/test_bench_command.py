@@ -9,6 +9,8 @@ from pathlib import Path
 import onnx
 import pytest
 
+from fixtures.commands import kdtool
+from fixtures.runs.onnxmodels import BLIND, SETTINGS, classifier, give, photographs, source_of, taking_pixels
 from kdtool.benchmark.loose import bench_files
 from kdtool.core.errors import DataError, UsageError
 from kdtool.core.screen import QUIET
@@ -17,7 +19,6 @@ from kdtool.runs.folder import RunFolder
 from kdtool.runs.lock import run_lock
 from kdtool.runs.stage import read_manifest
 from kdtool.runtime.onnxbytes.stated import stated_by_onnx
-from tinyrun import BLIND, SETTINGS, classifier, give, kdtool, photographs, source_of, taking_pixels
 
 
 def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +109,7 @@ def test_command_on_files_with_data(run: RunFolder, capsys: pytest.CaptureFixtur
 def test_command_on_a_run_with_other_data(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photographs(tmp_path / "flat", 2, offset=9)
+    photographs(tmp_path / "flat", {"": 2})
     assert kdtool("bench", run.path, "--data", tmp_path / "flat", "--json", "--quick", "--runs", 64) == 0
     out, err = capsys.readouterr()
     assert {model["n_images"] for model in json.loads(out)["models"]} == {6}
@@ -238,7 +239,7 @@ def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
 
 
 def test_unreadable_photographs_are_named_at_once(run: RunFolder, tmp_path: Path) -> None:
-    photographs(tmp_path / "flat", 2)
+    photographs(tmp_path / "flat", {"": 2})
     for name in ("red", "blue"):
         (tmp_path / "flat" / name / "0.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"(?s)2 photographs cannot be read.*blue/0\.png.*red/0\.png"):

@@ -13,12 +13,13 @@ import pytest
 from onnx import helper
 from safetensors.numpy import save_file
 
+from fixtures.commands import kdtool
+from fixtures.runs.onnxmodels import BLIND, CLASSES, SIDE, classifier, give
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
-from tinyrun import BLIND, CLASSES, SIDE, classifier, give, kdtool
 
 MACHINE = ("packages: ", "power: ", "heat: ", "disk: ")  # findings that are none of the run's
 

@@ -13,13 +13,14 @@ import pytest
 from onnx import helper
 from PIL import Image
 
+from fixtures.commands import kdtool
+from fixtures.runs.onnxmodels import CLASSES, SETTINGS, SIDE, classifier, give, source_of, taking_pixels
 from kdtool.benchmark.stage import bench_run
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.runs.folder import RunFolder
-from tinyrun import CLASSES, SETTINGS, SIDE, classifier, give, kdtool, source_of, taking_pixels
 
 
 def test_predictions_name_each_models_answer(run: RunFolder, prepared: Prepared) -> None:
