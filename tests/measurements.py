@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdtool.results.bench import Latency, ModelResult
-from kdtool.results.claim import Judged, Thresholds, Verdict
+from kdtool.results.claim import Judged, Verdict
 
 
 def model(
@@ -21,7 +21,7 @@ def model(
 def verdict(name: str = "PASS", **changes: object) -> Verdict:
     values = {
         "verdict": name, "retention": 0.97, "retention_ci": (0.95, 0.99), "compute_ratio": 0.4951,
-        "params_ratio": 0.536, "thresholds": Thresholds(),
+        "params_ratio": 0.536,
         "bounds": (Judged("retention", True, 0.94, name, 0.97, (0.95, 0.99), None, "test images"),),
     }  # fmt: skip
     return Verdict(**(values | changes))

@@ -28,7 +28,12 @@ NOT_JUDGED = Wording(
 
 
 def in_words(result: BenchResult) -> Wording:
-    """The words of the terminal, with percentages that no line break parts from their sign."""
+    """The words of the terminal."""
     verdict = result.claim.verdict
-    sentences = tuple(sentence.replace(" %", "\u00a0%") for sentence in result_in_words(result))
+    sentences = tuple(map(unbroken, result_in_words(result)))
     return Wording(verdict, HEADLINES[verdict], sentences)
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line break parts a percentage from its sign."""
+    return text.replace(" %", "\u00a0%")
