@@ -119,7 +119,7 @@ def read_machines(targets: Sequence[Path]) -> Machines:
     return Machines(files, results, tuple(rows), tuple(notes))
 
 
-Timed = tuple[Latency, Throughput | None]  # with one number of threads
+Times = tuple[Latency, Throughput | None]  # with one number of threads
 
 
 def _rows(name: str, results: Sequence[BenchResult]) -> list[MachineRow]:
@@ -130,22 +130,22 @@ def _rows(name: str, results: Sequence[BenchResult]) -> list[MachineRow]:
         for model in result.models
         if model.name == name
     ]
-    asked = [_row(number, result, model, _timed(model)[0], found[0]) for number, result, model in found]
+    asked = [_row(number, result, model, _by_threads(model)[0], found[0]) for number, result, model in found]
     return asked + [
         _row(number, result, model, timed, found[0])
         for number, result, model in found
-        for timed in _timed(model)[1:]
+        for timed in _by_threads(model)[1:]
     ]
 
 
-def _timed(model: ModelResult) -> list[Timed]:
+def _by_threads(model: ModelResult) -> list[Times]:
     offline = {one.threads: one for one in model.throughputs}
     return [(latency, offline.get(latency.threads)) for latency in model.latencies]
 
 
-def _same_threads(model: ModelResult, latency: Latency, *, asked: bool) -> Timed | None:
+def _same_threads(model: ModelResult, latency: Latency, *, asked: bool) -> Times | None:
     """What to hold a time against: as many threads as were asked for, whatever their number, or as many."""
-    times = _timed(model)
+    times = _by_threads(model)
     return times[0] if asked else next((one for one in times if one[0].threads == latency.threads), None)
 
 
@@ -153,7 +153,7 @@ def _row(
     number: int,
     result: BenchResult,
     model: ModelResult,
-    timed: Timed,
+    timed: Times,
     first: tuple[int, BenchResult, ModelResult],
 ) -> MachineRow:
     latency, offline = timed

@@ -217,7 +217,11 @@ class BenchResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """Raises ValueError, naming every wrong field, where `text` is no bench.json of this version or 1."""
+        """The measurement in a bench.json of this version or of the first.
+
+        Raises:
+            ValueError: it is none; every wrong field is named.
+        """
         return typed(cls, upgraded(parse_content(text, SCHEMA, FIRST_SCHEMA)))
 
 
