@@ -9,28 +9,30 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdtool.benchmark.tables.machines import read_machines
-from kdtool.benchmark.tables.machinestable import print_machines
+from kdtool.benchmark.machines import read_machines
+from kdtool.benchmark.tables.machines import print_machines
 from kdtool.benchmark.tables.models import print_table
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, Latency, ModelResult
-from kdtool.results.claim import Thresholds, Verdict
+from kdtool.results.claim import Verdict
 
 HOST = Host("A CPU", "x86_64", (), 4, 4, 8, None, None, None, None, None, "Linux")
 NAMES = ("teacher", "student", "baseline", "teacher-int8", "student-int8")
 
 
 def measured() -> BenchResult:
-    latency = Latency(12.34, 13.45, (12.34,) * 64, (), 2, p50_ci=(11.23, 13.21), p90_ci=(12.87, 14.56))
+    latency = Latency(
+        12.34, 13.45, (12.34,) * 64, (), 2, p50_ci=(11.23, 13.21), p90_ci=(12.87, 14.56),
+        ratio=0.4917, ratio_ci=(0.479, 0.507),
+    )  # fmt: skip
     rows = [
         ModelResult(
             name, name.split("-")[0], "fp32", 0.9963, (0.979, 0.999), 269, 1.0075, (0.992, 1.027),
             21_290_000, 3_663_000_000, 85_140_000, latency, f"{name}.onnx", "0" * 64,
-            latency_ratio=0.4917, latency_ratio_ci=(0.479, 0.507),
         )
         for name in NAMES
     ]  # fmt: skip
-    verdict = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
+    verdict = Verdict("INCONCLUSIVE", ())
     return BenchResult(HOST, tuple(rows), verdict, None, ())
 
 

@@ -11,19 +11,19 @@ import pytest
 from kdtool.core.errors import UsageError
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, Gain, Latency, ModelResult, read_bench
-from kdtool.results.claim import Judged, Thresholds, Verdict
+from kdtool.results.claim import Judged, Verdict
 from kdtool.results.wording import result_in_words
 
 HOST = Host("A CPU", "x86_64", ("avx2",), 4, 2, 8, None, 1.5, None, ("throttled",), None, "Linux", {"a": "1"})
 MODEL = ModelResult(
     "student", "student", "fp32", 0.5, (0.25, 0.75), 8, 1.0, (0.5, 1.5), 10, 20, 30,
-    Latency(1.0, 2.0, (1.0, 2.0), (3.0,), 1), "student.onnx", "00",
+    Latency(1.0, 2.0, (1.0, 2.0), (3.0,), 1, ratio=0.5, ratio_ci=(0.4, 0.6)), "student.onnx", "00",
 )  # fmt: skip
 BOUNDS = (
     Judged("retention", True, 0.94, "PASS", 1.0, (0.95, 1.5), None, "test images"),
     Judged("macs", False, 0.5, "PASS", 0.5),
 )
-CLAIM = Verdict("PASS", 1.0, (0.95, 1.5), 0.5, None, Thresholds(), None, BOUNDS)
+CLAIM = Verdict("PASS", BOUNDS, retention=1.0, retention_ci=(0.95, 1.5), compute_ratio=0.5)
 RESULT = BenchResult(HOST, (MODEL,), CLAIM, Gain(1.5, 2, 1, 0.25), ("a note",))
 
 
@@ -44,7 +44,26 @@ def test_there_and_back() -> None:
     row = json.loads(text)["models"][0]
     assert (json.loads(text)["schema"], row["flops"]) == (2, 40)
     assert "threads" in row["latency_ms"]
+    assert (row["latency_ratio"], row["latency_ratio_ci"]) == (0.5, [0.4, 0.6])
+    assert json.loads(text)["claim"] | {"bounds": None} == {
+        "verdict": "PASS", "retention": 1.0, "retention_ci": [0.95, 1.5], "compute_ratio": 0.5,
+        "params_ratio": None, "images_needed": None, "bounds": None, "judged": "student",
+        "reference": "teacher",
+        "thresholds": {"min_retention": 0.94, "max_compute": 0.5, "confidence": 0.95},
+    }  # fmt: skip
     assert json.loads(text)["host"]["int8_target"] == "x86-avx2"
+
+
+def test_a_ratio_of_an_older_file_stands_beside_its_latency() -> None:
+    old: Any = json.loads(changed("models.0.latency_ms.ratio", None))
+    del old["models"][0]["latency_ms"]["ratio_ci"]
+    assert BenchResult.from_json(json.dumps(old)) == RESULT
+    for wrong in ({"models": [1]}, {"models": [{"latency_ms": 1}]}, {"models": None}):
+        with pytest.raises(ValueError, match="models"):
+            BenchResult.from_json(json.dumps(old | wrong))
+    first = old | {"schema": 1, "claim": {"thresholds": [1]}}
+    with pytest.raises(ValueError, match="thresholds"):
+        BenchResult.from_json(json.dumps(first))
 
 
 def test_a_later_field_does_not_hurt() -> None:
@@ -95,7 +114,6 @@ def test_a_file_of_the_first_version_is_read(changes: dict[str, Any], outcomes: 
         ("models.0.latency_ms.samples", [None]),
         ("claim", None),
         ("claim.verdict", "MAYBE"),
-        ("claim.thresholds", [1]),
         ("claim.bounds.0", {"measure": "speed"}),
         ("gain", {"points": 1.0}),
         ("notes", "one"),

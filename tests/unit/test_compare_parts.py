@@ -18,7 +18,7 @@ from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_o
 from kdtool.compare.exam import Exam
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.record import record_students, require_same_students
-from kdtool.compare.result import Comparison, Row
+from kdtool.compare.result import Comparison, Figure, Row
 from kdtool.compare.summary import summarize
 from kdtool.compare.table import print_comparison
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
@@ -30,7 +30,7 @@ from kdtool.data.reader import Prepared
 from kdtool.pipeline import DIGITS, Job
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
-from kdtool.results.paired import gap_closed, images_interval, seeds_interval, spread
+from kdtool.results.paired import gap_closed, images_interval, seeds_interval
 from kdtool.runs.folder import RunFolder, newest_run
 
 
@@ -46,8 +46,9 @@ def test_an_interval_is_students(n: int, confidence: float, expected: float) -> 
 
 
 def test_the_spread_is_that_of_a_sample() -> None:
-    assert spread([1.0, 2.0, 4.0]) == pytest.approx((21 / 9) ** 0.5)
-    assert spread([5.0]) is None
+    assert Figure.of([1.0, 2.0, 4.0]) == Figure(pytest.approx(7 / 3), pytest.approx((21 / 9) ** 0.5), 3)
+    assert Figure.of([5.0]) == Figure(5.0, None, 1)
+    assert Figure.of([]) is None
 
 
 def test_an_interval_over_seeds() -> None:

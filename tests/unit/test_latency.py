@@ -9,11 +9,17 @@ import pytest
 
 from fixtures.clocks import IMAGE, Clock, Recorder, Slow
 from fixtures.hosts import write
-from kdtool.benchmark.timing.latency import latency_of, throughput_of
+from kdtool.benchmark.timing.latency import (
+    latency_against,
+    latency_of,
+    throughput_against,
+    throughput_of,
+)
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import QUIET
 from kdtool.machine.energy import open_meter
-from kdtool.runtime.turns import Plan, measure
+from kdtool.results.statistics import ratio_of_medians, speedup
+from kdtool.runtime.turns import Plan, Timed, measure
 
 
 def test_too_few_runs_are_refused() -> None:
@@ -47,3 +53,24 @@ def test_throughput_counts_images_and_their_energy(tmp_path: Path, clock: Clock)
     assert offline.images_per_s == pytest.approx(4000 / float(np.median(timed.samples)))
     assert offline.images_per_s_ci[0] <= offline.images_per_s <= offline.images_per_s_ci[1]
     assert (offline.batch, offline.threads, len(offline.batch_ms), len(offline.warmup)) == (4, 1, 20, 2)
+
+
+def test_a_ratio_of_times_is_own_over_reference_and_of_throughput_the_other_way() -> None:
+    generator = np.random.default_rng(0)
+    fast, slow = (
+        Timed(tuple(scale * generator.uniform(0.9, 1.1, 100)), (), True, None) for scale in (2.0, 8.0)
+    )
+    latency = latency_against(latency_of(fast, 1), latency_of(slow, 1), 0)
+    assert latency.ratio == np.median(fast.samples) / np.median(slow.samples)
+    assert 0.2 < latency.ratio_ci[0] < latency.ratio < latency.ratio_ci[1] < 0.3
+    offline = throughput_against(throughput_of(fast, 4, 1), throughput_of(slow, 4, 1), 0)
+    assert offline.ratio == pytest.approx(1 / latency.ratio)
+    assert 3.5 < offline.ratio_ci[0] < offline.ratio < offline.ratio_ci[1] < 4.5
+
+
+def test_a_ratio_knows_its_samples() -> None:
+    found = speedup([1.0, 1.0, 2.0], [3.0, 3.0, 4.0], of="batches")
+    assert (found.value, found.n, found.of) == (3.0, 3, "batches")
+    assert ratio_of_medians([3.0] * 3, [1.0] * 3).value == 3.0
+    with pytest.raises(UsageError, match="p50 of 0 samples"):
+        ratio_of_medians([], [])

@@ -19,7 +19,9 @@ from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, 
 from kdtool.report.charts.tradeoff import LABEL_GAP, Point, trade_off
 from kdtool.report.facts import command_of
 from kdtool.report.mistakes import class_scores, confusion, most_confused, worst_mistakes
-from kdtool.report.render import duration, interval, percent, scaled
+from kdtool.report.render import duration
+from kdtool.report.verdict import unbroken
+from kdtool.results.figures import column, interval, percent
 from kdtool.results.history import COLUMNS, History, read_history
 from kdtool.results.predictions import Answers, Predictions
 from kdtool.train.curves import curves_png
@@ -203,11 +205,11 @@ def test_no_label_of_a_trade_off_covers_another() -> None:
 
 
 def test_formats() -> None:
-    assert percent(0.92351) == "92.4\u00a0%"
-    assert percent(None) == interval(None) == scaled(None, 1) == "–"
+    assert unbroken(percent(0.92351)) == "92.4\u00a0%"
+    assert percent(None) == interval(None) == column(None, 1) == "–"
     assert interval((0.5, 0.754)) == "50.0–75.4"
-    assert scaled(1_814_100_000, 1e9, 3) == "1.814"
-    assert scaled(4_200, 1e6, 1) == "0.0042"
+    assert column(1_814_100_000, 1e9, 3) == "1.814"
+    assert column(4_200, 1e6, 1) == "0.0042"
     assert (duration(45), duration(600), duration(9000)) == ("45 s", "10 min", "2 h 30 min")
 
 

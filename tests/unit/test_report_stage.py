@@ -74,7 +74,7 @@ def test_a_complete_run_shows_everything(run: RunFolder) -> None:
     text = " ".join("".join(outline.text).split())
     assert "INCONCLUSIVE" in text
     assert "About 810 test images" in text
-    assert "+4.5 points" in text
+    assert "+4.5 percentage points" in text
     assert "The test split is <small>." in text
     for title in (
         "Teacher",
@@ -335,7 +335,7 @@ def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
     for said in (
         "accuracy was not measured",
         "No training history",
-        "There is no retention to judge",
+        "The retention is not known",
         "12.50",
     ):
         assert said in text

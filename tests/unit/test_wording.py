@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import pytest
 
 from kdtool.machine.host import Host
 from kdtool.report.verdict import in_words
 from kdtool.results.bench import BenchResult, Gain, Latency, ModelResult
-from kdtool.results.claim import Judged, Thresholds, Verdict
+from kdtool.results.claim import Judged, Verdict
+from kdtool.results.measures import MEASURES
 from kdtool.results.wording import result_in_words
 
 HOST = Host("A CPU", "x86_64", (), 4, 4, None, None, None, None, None, None, "Linux")
@@ -25,17 +28,17 @@ def words(verdict: str, gain: Gain | None = None, **changes: Any) -> tuple[str, 
 def result(verdict: str, gain: Gain | None = None, **changes: Any) -> BenchResult:
     values = {
         "verdict": verdict, "retention": 0.95, "retention_ci": (0.93, 0.97), "compute_ratio": 0.495,
-        "params_ratio": 0.536, "thresholds": Thresholds(), "images_needed": 1488,
+        "params_ratio": 0.536, "needed": 1488,
     }  # fmt: skip
     values |= changes
-    interval, ratio = values["retention_ci"], values["compute_ratio"]
+    interval, ratio, needed = values["retention_ci"], values["compute_ratio"], values.pop("needed")
     values.setdefault(
         "bounds",
         (
             Judged(
                 "retention", True, 0.94,
                 outcome(interval, interval and interval[0] >= 0.94, interval and interval[1] < 0.94),
-                values["retention"], interval, values["images_needed"], "test images",
+                values["retention"], interval, needed, "test images",
             ),
             Judged("macs", False, 0.5, outcome(ratio, ratio and ratio < 0.5, ratio and ratio >= 0.5), ratio),
         ),
@@ -50,74 +53,208 @@ def outcome(measured: object, inside: object, outside: object) -> str:
 
 
 def test_a_claim_that_holds() -> None:
-    claimed, measured, meaning, _ = words("PASS", retention_ci=(0.941, 0.97), images_needed=None)
-    assert claimed.startswith("Claimed: at least 94 % of the teacher")
-    assert "keeps 95 % of the teacher’s accuracy (95 % interval 94.1 % to 97 %)" in measured
-    assert "49.5 %" in measured
-    assert "53.6 % of its parameters" in measured
-    assert "lower end of the interval reaches 94 %" in meaning
+    assert words("PASS", retention_ci=(0.941, 0.97))[:3] == (
+        "Claimed: at least 94 % of the teacher’s accuracy and at most 50 % of the teacher’s compute.",
+        "Measured: the student has 95 % of the teacher’s accuracy (95 % interval 94.1 % to 97 %), 49.5 % of "
+        "the teacher’s compute and 53.6 % of the teacher’s parameters.",
+        "Even at the lower end of its interval, 94.1 %, the retention is at least 94 %; the compute relative "
+        "to the teacher’s, 49.5 %, is at most 50 %. Chance is no likely explanation.",
+    )
 
 
 def test_a_claim_that_does_not_hold_says_each_reason() -> None:
     low = words("FAIL", retention_ci=(0.9, 0.93))[2]
-    assert low == "Even the upper end of the interval, 93 %, is under 94 %."
+    assert low == "Even at the upper end of its interval, 93 %, the retention is under 94 %."
     both = words("FAIL", retention_ci=(0.9, 0.93), compute_ratio=0.61)[2]
-    assert "upper end" in both
-    assert "the compute, 61 %, is over 50 %" in both
-    dear = words("FAIL", retention=None, retention_ci=None, compute_ratio=0.61)[2]
-    assert dear == "The compute, 61 %, is over 50 %."
+    assert both == (
+        "Even at the upper end of its interval, 93 %, the retention is under 94 %; the compute relative to "
+        "the teacher’s, 61 %, is over 50 %."
+    )
     by_a_hair = words("FAIL", compute_ratio=0.5)[2]  # over by less than a float can show
-    assert by_a_hair == "The compute, 50 %, is over 50 %."
+    assert by_a_hair == (
+        "The compute relative to the teacher’s, 50 %, is over 50 %, by less than these digits show."
+    )
 
 
 def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
-    assert "About 1,488 test images" in words("INCONCLUSIVE")[2]
-    assert "on the limit itself" in words("INCONCLUSIVE", images_needed=None)[2]
-    assert "no retention" in words("INCONCLUSIVE", retention=None, retention_ci=None)[2]
-    assert "compute of the two models is not known" in words("INCONCLUSIVE", compute_ratio=None)[2]
+    assert words("INCONCLUSIVE")[2] == (
+        "The interval of the retention, 93 % to 97 %, contains the limit of 94 %: the student may be on "
+        "either side of it. About 1,488 test images would decide it, if the retention stays where it is."
+    )
+    assert words("INCONCLUSIVE", needed=None)[2].endswith(
+        "The retention lies on the limit itself: more test images would not decide it."
+    )
+    unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio"))
+    assert words("INCONCLUSIVE", **unknown)[2] == (
+        "The retention is not known: measuring it takes the answers of both models to the same test images, "
+        "some of which the teacher classifies correctly. The compute relative to the teacher’s is not known: "
+        "measuring it takes the multiply–accumulates of both models."
+    )
 
 
-def test_a_claim_on_other_measures() -> None:
-    bounds = (
+@dataclass(frozen=True)
+class Said:
+    """A bound that passes, and the words of its measure: `phrase` around an amount, its name, its amounts."""
+
+    bound: Judged
+    phrase: str
+    noun: str
+    limit: str
+    value: str
+    low: str = ""
+    high: str = ""
+    interval: str = ""
+
+
+SAID = {
+    "retention": Said(
+        Judged("retention", True, 0.94, "PASS", 0.97, (0.95, 0.99), None, "test images"),
+        "{} of the teacher’s accuracy", "retention", "94 %", "97 %", "95 %", "99 %", "95 % to 99 %",
+    ),
+    "accuracy": Said(
+        Judged("accuracy", True, 0.9, "PASS", 0.92, (0.905, 0.93), None, "test images"),
+        "a top-1 accuracy of {}", "top-1 accuracy", "90 %", "92 %", "90.5 %", "93 %", "90.5 % to 93 %",
+    ),
+    "drop": Said(
+        Judged("drop", False, 1.0, "PASS", -0.5, (-1.5, 0.75), None, "test images"),
+        "a drop of {} from the teacher’s accuracy", "drop in accuracy", "1 percentage point",
+        "-0.5 percentage points", "-1.5 percentage points", "0.75 percentage points",
+        "-1.5 to 0.75 percentage points",
+    ),
+    "macs": Said(
+        Judged("macs", False, 0.5, "PASS", 0.25),
+        "{} of the teacher’s compute", "compute relative to the teacher’s", "50 %", "25 %",
+    ),
+    "params": Said(
+        Judged("params", False, 0.3, "PASS", 0.25),
+        "{} of the teacher’s parameters", "number of parameters relative to the teacher’s", "30 %", "25 %",
+    ),
+    "size": Said(
+        Judged("size", False, 0.3, "PASS", 0.25),
+        "{} of the teacher’s file size", "file size relative to the teacher’s", "30 %", "25 %",
+    ),
+    "size_mb": Said(
+        Judged("size_mb", False, 20.0, "PASS", 11.3), "a file size of {}", "file size", "20 MB", "11.3 MB"
+    ),
+    "latency": Said(
         Judged("latency", False, 0.3, "PASS", 0.28, (0.27, 0.29), None, "latency samples"),
-        Judged("drop", False, 1.0, "INCONCLUSIVE", 0.5, (-0.5, 1.5), 400, "test images"),
-        Judged("size_mb", False, 12.0, "PASS", 11.3),
-        Judged("p99_ms", False, 9.0, "INCONCLUSIVE"),
+        "{} of the teacher’s median latency", "median latency relative to the teacher’s",
+        "30 %", "28 %", "27 %", "29 %", "27 % to 29 %",
+    ),
+    "p50_ms": Said(
+        Judged("p50_ms", False, 9.0, "PASS", 8.25, (8.0, 8.5), None, "latency samples"),
+        "a median latency of {}", "median latency", "9 ms", "8.25 ms", "8 ms", "8.5 ms", "8 to 8.5 ms",
+    ),
+    "p90_ms": Said(
+        Judged("p90_ms", False, 11.0, "PASS", 10.2, (10.0, 10.5), None, "latency samples"),
+        "a 90th-percentile latency of {}", "90th-percentile latency",
+        "11 ms", "10.2 ms", "10 ms", "10.5 ms", "10 to 10.5 ms",
+    ),
+    "p99_ms": Said(
+        Judged("p99_ms", False, 1500.0, "PASS", 1234.0, (1200.0, 1300.0), None, "latency samples"),
+        "a 99th-percentile latency of {}", "99th-percentile latency",
+        "1500 ms", "1234 ms", "1200 ms", "1300 ms", "1200 to 1300 ms",
+    ),
+    "throughput": Said(
+        Judged("throughput", True, 1.5, "PASS", 1.8, (1.75, 1.85), None, "batches"),
+        "{} of the teacher’s throughput", "throughput relative to the teacher’s",
+        "150 %", "180 %", "175 %", "185 %", "175 % to 185 %",
+    ),
+}  # fmt: skip
+NOTHING = dict.fromkeys(("retention", "retention_ci", "compute_ratio", "params_ratio"))
+
+
+def alone(bound: Judged, **changes: Any) -> tuple[str, ...]:
+    """The sentences about a claim of one bound, without those of times and gain."""
+    kept = {
+        "retention": ("retention", "retention_ci"),
+        "macs": ("compute_ratio",),
+        "params": ("params_ratio",),
+    }
+    known = zip(kept.get(bound.measure, ()), (bound.value, bound.interval), strict=False)
+    given = result(bound.verdict, bounds=(bound,), **(NOTHING | dict(known) | changes))
+    return tuple(text for text in result_in_words(given)[:-1] if not text.startswith("Times are"))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_alone_in_every_outcome(measure: str) -> None:
+    said = SAID[measure]
+    bound, noun = said.bound, said.noun
+    most, over, within, beyond = ("most", "over", ("upper", said.high), ("lower", said.low))
+    if bound.at_least:
+        most, over, within, beyond = ("least", "under", ("lower", said.low), ("upper", said.high))
+    claimed, measured, passed = alone(bound)
+    failed, undecided, unknown = (
+        alone(replace(bound, verdict=verdict, **changes), **known)[-1]
+        for verdict, changes, known in (
+            ("FAIL", {}, {}),
+            ("INCONCLUSIVE", {"needed": 1400}, {}),
+            ("INCONCLUSIVE", {"value": None, "interval": None}, NOTHING),
+        )
     )
-    changes = {"bounds": bounds, "judged": "student-int8"}
-    claimed, measured, _, meaning, _ = words("INCONCLUSIVE", **changes)
-    assert claimed == (
-        "Claimed for student-int8: at most 30 % of the teacher’s median latency, at most 1 points under the "
-        "teacher’s accuracy, at most 12 MB of file and at most 9 ms of p99 latency."
+    assert claimed == f"Claimed: {said.phrase.format(f'at {most} {said.limit}')}."
+    interval = f" (95 % interval {said.interval})" if bound.interval else ""
+    assert measured == f"Measured: the student has {said.phrase.format(said.value)}{interval}."
+    assert unknown.startswith(f"The {noun} is not known: measuring it takes ")
+    assert "{" not in unknown
+    if bound.interval is None:
+        assert passed == f"The {noun}, {said.value}, is at {most} {said.limit}."
+        assert failed == f"The {noun}, {said.value}, is {over} {said.limit}."
+        return
+    assert passed == (
+        f"Even at the {within[0]} end of its interval, {within[1]}, the {noun} is at {most} {said.limit}. "
+        "Chance is no likely explanation."
     )
-    assert "median latency / reference's is 28 % (27 % to 29 %)" in measured
-    assert "size of the file is 11.3 MB" in measured
-    assert "from -0.5 points to 1.5 points contains the limit of 1 points" in meaning
-    assert "About 400 test images would decide it" in meaning
-    assert (
-        "There is no 99th percentile of latency to judge: it takes 662 samples (kdtool bench --runs"
-        in meaning
+    assert failed == (
+        f"Even at the {beyond[0]} end of its interval, {beyond[1]}, the {noun} is {over} {said.limit}."
     )
-    passed = words("PASS", bounds=bounds[:1])[3]
-    assert passed == "Even the upper end of the interval stays within 30 %: chance is no likely explanation."
-    exact = words("PASS", bounds=bounds[2:3])[2]
-    assert exact == "Every bound is exact, and kept."
-    failed = (Judged("latency", False, 0.3, "FAIL", 0.4, (0.37, 0.45), None, "latency samples"),)
-    assert words("FAIL", bounds=failed)[3] == (
-        "Even the lower end of the interval of median latency / reference's, 37 %, is over 30 %."
+    assert undecided == (
+        f"The interval of the {noun}, {said.interval}, contains the limit of {said.limit}: the student may "
+        f"be on either side of it. About 1,400 {bound.of} would decide it, if the {noun} stays where it is."
     )
+
+
+def test_every_measure_together() -> None:
+    bounds = tuple(said.bound for said in SAID.values())
+    given = result("PASS", bounds=bounds, retention=0.97, retention_ci=(0.95, 0.99), compute_ratio=0.25)
+    claimed, measured, times, meaning, _ = result_in_words(given)
+    assert claimed.startswith(
+        "Claimed: at least 94 % of the teacher’s accuracy, a top-1 accuracy of at least"
+    )
+    assert claimed.endswith("latency of at most 1500 ms and at least 150 % of the teacher’s throughput.")
+    assert measured.startswith("Measured: the student has 97 % of the teacher’s accuracy (95 % interval 95 %")
+    assert measured.endswith(" and 180 % of the teacher’s throughput (95 % interval 175 % to 185 %).")
+    assert measured.count("parameters") == 1
+    assert times.startswith("Times are those of A CPU")
+    assert meaning.count(";") == len(bounds) - 1
+    assert meaning.endswith("is at least 150 %. Chance is no likely explanation.")
+
+
+def test_one_percentage_point_is_singular() -> None:
+    bound = Judged("drop", False, 3.0, "PASS", 1.0, (-2.75, 1.0), None, "test images")
+    claimed, measured, meaning = alone(bound)
+    assert "at most 3 percentage points from" in claimed
+    assert "a drop of 1 percentage point from" in measured
+    assert "interval -2.75 to 1 percentage points)" in measured
+    assert meaning.startswith("Even at the upper end of its interval, 1 percentage point, the drop in")
+
+
+def test_models_without_a_role_go_by_their_name() -> None:
+    bound = SAID["latency"].bound
+    claimed, measured, _ = alone(bound, judged="b.onnx", reference="a.onnx")
+    assert claimed == "Claimed for b.onnx: at most 30 % of a.onnx’s median latency."
+    assert measured.startswith("Measured: b.onnx has 28 % of a.onnx’s median latency")
 
 
 def test_what_was_not_measured_is_not_said() -> None:
-    unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio", "params_ratio", "images_needed"))
-    assert not any(sentence.startswith("Measured") for sentence in words("INCONCLUSIVE", **unknown))
+    assert not any(sentence.startswith("Measured") for sentence in words("INCONCLUSIVE", **NOTHING))
 
 
 def test_what_the_teacher_was_good_for() -> None:
     sure = words("PASS", Gain(3.25, 20, 7, 0.003))[-1]
-    assert "+3.2 points, which chance alone would hardly give" in sure
+    assert "+3.2 percentage points, which chance alone would hardly give" in sure
     assert "(alone right on 20 and 7 images; McNemar p = 0.003)" in sure
-    assert "-1.0 points, which chance may have given" in words("PASS", Gain(-1, 3, 4, 0.4))[-1]
+    assert "-1.0 percentage points, which chance may have given" in words("PASS", Gain(-1, 3, 4, 0.4))[-1]
     assert "Use --baseline." in words("PASS")[-1]
 
 

@@ -27,7 +27,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, Latency, ModelResult
-from kdtool.results.claim import Thresholds, Verdict
+from kdtool.results.claim import Verdict
 from kdtool.runs.folder import RunFolder
 from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
@@ -195,7 +195,7 @@ def test_void_latencies_are_published_nowhere(run: RunFolder, void: tuple[str, .
         Latency(1.25, 2.5, (1.25, 2.5), (3.0,), 1), model.name, sha256_file(model),
     )  # fmt: skip
     host = Host("A CPU", "x86_64", (), 4, 2, None, None, None, None, (), None, "Linux", {})
-    claim = Verdict("INCONCLUSIVE", None, None, None, None, Thresholds(), None, ())
+    claim = Verdict("INCONCLUSIVE", ())
     result = BenchResult(host, (row,), claim, None, ("a note",), void=void)
     run.bench.write_text(json.dumps(result.to_json()))
     folder = write_bundle(run, Options(), REMOTE, QUIET)

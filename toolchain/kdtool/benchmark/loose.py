@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.benchmark.costs import Cost
-from kdtool.benchmark.measure import Pictures, Subject, measure_all
-from kdtool.benchmark.opening import called, open_all
+from kdtool.benchmark.candidates import Candidate, Cost, TestImages, name_in, open_all
+from kdtool.benchmark.measure import measure_all
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess, UInt8Array
@@ -47,21 +46,23 @@ def bench_files(
     samples = _test_samples(listing, screen) if listing is not None else None
     pixels: dict[Preprocess, UInt8Array] = {}
     with open_all(paths, settings) as opened:
-        names = _names([one.session for one in opened[: len(paths)]])
-        subjects = []
-        for one in opened:
-            session, info = one.session, one.session.info
-            name = called(names[one.index], one.runtime, settings)
-            pictures = None
-            if samples is not None:
-                known = _require_info(session, like)
-                labels = _labels(samples, known, session.path)
-                if known.preprocess not in pixels:
-                    pixels[known.preprocess] = _decode(samples, known.preprocess, screen)
-                pictures = Pictures(pixels[known.preprocess], labels, known.preprocess, len(known.classes))
-            role, precision = (info.role, info.precision) if info is not None else (None, None)
-            subjects.append(Subject(name, role, precision, session, pictures, one.runtime))
-        return measure_all(subjects, settings, screen, count)[0]
+        names = _names(opened[settings.runtimes[0]])
+        candidates = []
+        for runtime, sessions in opened.items():
+            for name, session in zip(names, sessions, strict=True):
+                info, images = session.info, None
+                if samples is not None:
+                    known = _require_info(session, like)
+                    labels = _labels(samples, known, session.path)
+                    if known.preprocess not in pixels:
+                        pixels[known.preprocess] = _decode(samples, known.preprocess, screen)
+                    images = TestImages(
+                        pixels[known.preprocess], labels, known.preprocess, len(known.classes)
+                    )
+                role, precision = (info.role, info.precision) if info is not None else (None, None)
+                name = name_in(runtime, name, settings)
+                candidates.append(Candidate(name, role, precision, runtime, session, images))
+        return measure_all(candidates, settings, screen, count)[0]
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:
@@ -100,7 +101,7 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
     if info is None:
         raise UsageError(
             f"{session.path} states neither its classes nor its preprocessing: no accuracy can be measured.",
-            "Name a file with the same ones by --like FILE, or leave --data away.",
+            "Name a file with the same ones by --like FILE, or leave out --data.",
         )
     return info
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kdtool.benchmark.candidates import FREE_SIDE, Candidate
 from kdtool.machine.cpu import INT8_WORTH_IT
 from kdtool.machine.host import Host
 from kdtool.results.bench import ModelResult
-from kdtool.results.statistics import median_ratio_interval
+from kdtool.results.statistics import speedup
 from kdtool.results.wording import finetuned_in_words
+from kdtool.runtime.session import input_size
 
 WIDE = 0.02  # half an interval of accuracy
 
@@ -51,12 +53,13 @@ def _float_twin(model: ModelResult, models: Sequence[ModelResult]) -> ModelResul
 
 def _worth_it(model: ModelResult, twin: ModelResult, host: Host) -> list[str]:
     """Of an INT8 model and its float twin."""
-    fast, slow = model.latency_ms, twin.latency_ms
-    low, high = median_ratio_interval(slow.samples, fast.samples)
+    own, other = model.latency_ms, twin.latency_ms
+    faster = speedup(own.samples, other.samples)
+    low, high = faster.interval
     found = (
-        f"On {host}, {model.name} is {slow.p50 / fast.p50:.2f} × as fast as {twin.name} "
-        f"(95 % interval {low:.2f} to {high:.2f}, {fast.p50:.2f} against {slow.p50:.2f} ms, "
-        f"{fast.threads} thread{'' if fast.threads == 1 else 's'})"
+        f"On {host}, {model.name} is {faster.value:.2f} × as fast as {twin.name} "
+        f"(95 % interval {low:.2f} to {high:.2f}, {own.p50:.2f} against {other.p50:.2f} ms, "
+        f"{own.threads} thread{'' if own.threads == 1 else 's'})"
     )
     if model.target not in (None, host.int8_target):
         return [
@@ -114,3 +117,18 @@ def finetuned_notes(models: Sequence[ModelResult]) -> list[str]:
             float_model = twin.name if twin else "the float model"
             notes.append(finetuned_in_words(model.name, float_model, model.finetuned))
     return notes
+
+
+def input_notes(candidates: Sequence[Candidate], *, batches: bool) -> list[str]:
+    """About inputs with a free side, and with a fixed batch where throughput should be that of `batches`."""
+    free = [
+        f"The input side of {one.name} is free; its latency was measured at {FREE_SIDE} × {FREE_SIDE}."
+        for one in candidates
+        if one.images is None and not input_size(one.session) and None in one.session.input_shape[2:]
+    ]
+    fixed = [
+        f"The batch of {one.name} is fixed at 1: its throughput is that of images one after the other."
+        for one in candidates
+        if batches and one.session.input_shape[0] == 1
+    ]
+    return free + fixed

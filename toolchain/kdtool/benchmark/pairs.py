@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
-from kdtool.results.bench import Difference, Gain
+from kdtool.results.bench import Gain, ModelDifference
 from kdtool.results.statistics import (
     BoolArray,
     Concordance,
@@ -17,7 +17,9 @@ from kdtool.results.statistics import (
 )
 
 
-def differences_of(correct: Mapping[str, BoolArray], resamples: int, seed: int) -> tuple[Difference, ...]:
+def differences_of(
+    correct: Mapping[str, BoolArray], resamples: int, seed: int
+) -> tuple[ModelDifference, ...]:
     """Every pair, the later model against the earlier one.
 
     Args:
@@ -35,25 +37,25 @@ def gain_of(correct: Mapping[str, BoolArray]) -> Gain | None:
     if "student" not in correct or "baseline" not in correct:
         return None
     table = Concordance.of(correct["student"], correct["baseline"])
-    b, c = table.student_only, table.teacher_only
-    return Gain(100 * (b - c) / table.images, b, c, mcnemar_exact(b, c))
+    b, c = table.first_only, table.second_only
+    return Gain(100 * table.difference, b, c, mcnemar_exact(b, c))
 
 
 def _difference(
     name: str, against: str, correct: Mapping[str, BoolArray], resamples: int, seed: int
-) -> Difference:
+) -> ModelDifference:
     own, other = correct[name], correct[against]
     table = Concordance.of(own, other)
-    b, c = table.student_only, table.teacher_only
+    b, c = table.first_only, table.second_only
     low, high = difference_bootstrap(own, other, resamples, seed)
     p = mcnemar_exact(b, c)
-    return Difference(
+    return ModelDifference(
         model=name,
         against=against,
         n_images=table.images,
         model_only=b,
         against_only=c,
-        points=100 * (b - c) / table.images,
+        points=100 * table.difference,
         points_ci=(100 * low, 100 * high),
         retention=table.retention,
         retention_ci=paired_bootstrap(own, other, resamples, seed),

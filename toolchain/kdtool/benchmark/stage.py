@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdtool.benchmark.accuracy import Answered
-from kdtool.benchmark.measure import Pictures, Subject, measure_all
-from kdtool.benchmark.opening import called, open_all
+from kdtool.benchmark.candidates import Candidate, TestImages, name_in, open_all
+from kdtool.benchmark.measure import measure_all
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, write_json, write_text
 from kdtool.core.screen import Screen
@@ -74,17 +74,18 @@ def bench_run(
     split = prepared.split("test") if prepared is not None else None
     paths = [run.onnx_model(*MODELS[name]) for name in names]
     with open_all(paths, settings) as opened:
-        subjects = [
-            Subject(
-                called(names[one.index], one.runtime, settings),
-                *MODELS[names[one.index]],
-                one.session,
-                _pictures(one.session, prepared, split),
-                one.runtime,
+        candidates = [
+            Candidate(
+                name_in(runtime, name, settings),
+                *MODELS[name],
+                runtime,
+                session,
+                _test_images(session, prepared, split),
             )
-            for one in opened
+            for runtime, sessions in opened.items()
+            for name, session in zip(names, sessions, strict=True)
         ]
-        result, answers = measure_all(subjects, settings, screen)
+        result, answers = measure_all(candidates, settings, screen)
     if not write:
         return result
     if prepared is None and _accuracy_was_measured(run):
@@ -117,7 +118,7 @@ def _inputs(
     }
 
 
-def _pictures(session: Session, prepared: Prepared | None, split: Split | None) -> Pictures | None:
+def _test_images(session: Session, prepared: Prepared | None, split: Split | None) -> TestImages | None:
     """The test images as this model wants them scaled: a teacher from elsewhere has its own mean and std."""
     if prepared is None or split is None:
         return None
@@ -127,7 +128,9 @@ def _pictures(session: Session, prepared: Prepared | None, split: Split | None) 
             f"{session.path}: its classes or its preprocessing are not those of the run's data.",
             "Export it again with: kdtool export --onnx",
         )
-    return Pictures(split.images, split.labels, info.preprocess, len(info.classes))
+    if not len(split.labels):
+        return None
+    return TestImages(split.images, split.labels, info.preprocess, len(info.classes))
 
 
 def _accuracy_was_measured(run: RunFolder) -> bool:

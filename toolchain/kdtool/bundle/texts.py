@@ -14,6 +14,7 @@ import jinja2
 
 from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
+from kdtool.results import figures
 
 SNIPPETS = {  # name in the README's template → file
     "kotlin": "android.kt.jinja",
@@ -25,7 +26,6 @@ SNIPPETS = {  # name in the README's template → file
 README, CARD = "README.md", "MODEL_CARD.md"
 HUB, LOADERS = "HUB.md", "LOADERS.md"  # hub/README.md, and what the two READMEs have in common
 REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}  # half the filter's width, source pixels
-MISSING = "–"
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
@@ -39,23 +39,13 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": markdown, "points": points, "interval": interval}
+    environment.filters |= {"md": markdown, "points": figures.points, "interval": figures.interval}
     return environment.get_template(template).render(**values)
 
 
 def markdown(text: object) -> str:
     """Text that Markdown shows as it is."""
     return _MARKUP.sub(r"\\\1", html.escape(printable(str(text)), quote=False))
-
-
-def points(value: float | None) -> str:
-    """A share of 1 in percent."""
-    return MISSING if value is None else f"{value * 100:.1f}"
-
-
-def interval(bounds: tuple[float, float] | None) -> str:
-    """Two shares of 1 as a range in percent."""
-    return MISSING if not bounds else "–".join(f"{bound * 100:.1f}" for bound in bounds)
 
 
 def yaml(text: str) -> str:

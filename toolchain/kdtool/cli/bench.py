@@ -132,9 +132,7 @@ def command(
         raise UsageError("--like: without effect where no accuracy is measured.", "Add --data DATA.")
     screen = open_screen()
     if quick and seconds is not None:
-        raise UsageError(
-            "--quick: has no minimum duration, so --seconds would be ignored.", "Leave one away."
-        )
+        raise UsageError("--quick: has no minimum duration, so --seconds would be ignored.", "Leave one out.")
     given = {
         "threads": threads, "runs": runs, "seconds": seconds,
         "claim": claim, "judged": judge, "reference": against,
@@ -164,9 +162,7 @@ def command(
         return
     if folders:
         if like is not None:
-            raise UsageError(
-                "--like: the models of a run say for themselves what they are.", "Leave it away."
-            )
+            raise UsageError("--like: the models of a run say for themselves what they are.", "Leave it out.")
         result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
     else:
         from kdtool.recipe.settings import BenchSettings
@@ -190,13 +186,13 @@ def _require_unmeasured(option: str) -> None:
     ]
     if given:
         raise UsageError(
-            f"{', '.join(given)}: without effect beside {option}, which measures nothing.", "Leave it away."
+            f"{', '.join(given)}: without effect beside {option}, which measures nothing.", "Leave it out."
         )
 
 
 def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
-    from kdtool.benchmark.tables.machines import read_machines
-    from kdtool.benchmark.tables.machinestable import print_machines
+    from kdtool.benchmark.machines import read_machines
+    from kdtool.benchmark.tables.machines import print_machines
 
     machines = read_machines(targets)
     if as_json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any
 
-from kdtool.results.paired import mean, spread
 from kdtool.results.statistics import Interval
 
 SCHEMA = 1
@@ -23,7 +23,8 @@ class Figure:
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure | None:
         """None where there is no value."""
-        return cls(mean(values), spread(values), len(values)) if values else None
+        n = len(values)
+        return cls(fmean(values), stdev(values) if n > 1 else None, n) if values else None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from kdtool.compare.result import Comparison, Difference, Figure, Row
 from kdtool.core.text import printable
+from kdtool.results.figures import MISSING, difference, fixed, points
 
 PLAIN_WIDTH = 150  # of an output that is no terminal
-MISSING = "–"
 
 
 def print_comparison(result: Comparison, console: Console | None = None) -> None:
@@ -22,7 +22,7 @@ def print_comparison(result: Comparison, console: Console | None = None) -> None
     best = [row for row in result.recipes if row.best]
     for row in best:
         equal = " (equal)" if len(best) > 1 else ""
-        gained = "" if row.gain is None else f" Against its baseline: {_points(row.gain)} points on test."
+        gained = "" if row.gain is None else f" Against its baseline: {_difference(row.gain)} points on test."
         console.print(
             f"Best on validation{equal}: [bold green]{_shown(row.name)}[/].{gained}", highlight=False
         )
@@ -48,7 +48,7 @@ def _table(result: Comparison) -> Table:
     ]
     for title in (*titles, "Seconds", "Epochs"):
         table.add_column(_shown(title), justify="right", overflow="fold")
-    teacher = [f"{100 * result.teacher_validation:.2f}", f"{100 * result.teacher_test:.2f}"]
+    teacher = [points(result.teacher_validation, 2), points(result.teacher_test, 2)]
     table.add_row(f"teacher ({_shown(result.teacher_arch)})", *teacher, *[MISSING] * (len(titles)))
     for row in result.baselines:
         table.add_row(_shown(result.title(row)), *_cells(row, bool(kd)))
@@ -65,10 +65,10 @@ def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
     return (
         _figure(row.validation),
         _figure(row.test) + lost if row.test else "failed",
-        _points(row.gain),
-        *([_points(row.over_kd)] if has_kd else []),
-        MISSING if row.gap_closed is None else f"{100 * row.gap_closed:.0f}",
-        MISSING if row.seconds is None else f"{row.seconds:.1f}",
+        _difference(row.gain),
+        *([_difference(row.over_kd)] if has_kd else []),
+        points(row.gap_closed, 0),
+        fixed(row.seconds, 1),
         str(row.budget),
     )
 
@@ -76,17 +76,12 @@ def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
 def _figure(figure: Figure | None) -> str:
     if figure is None:
         return MISSING
-    spread = "" if figure.sd is None else f" ± {100 * figure.sd:.2f}"
-    return f"{100 * figure.mean:.2f}{spread}"
+    spread = "" if figure.sd is None else f" ± {points(figure.sd, 2)}"
+    return points(figure.mean, 2) + spread
 
 
-def _points(difference: Difference | None) -> str:
-    if difference is None:
-        return MISSING
-    if difference.seeds_ci is None:
-        return f"{difference.points:+.2f}"
-    low, high = difference.seeds_ci
-    return f"{difference.points:+.2f} ({low:+.1f} to {high:+.1f})"
+def _difference(found: Difference | None) -> str:
+    return MISSING if found is None else difference(found.points, found.seeds_ci)
 
 
 def _shown(text: str) -> str:

@@ -10,24 +10,28 @@ from pydantic import TypeAdapter, ValidationError
 Record = TypeVar("Record")
 
 
-class OtherVersionError(ValueError):
-    """The record is of another version than asked for, or of something else."""
-
-
 def parse_record(kind: type[Record], text: str | bytes, schema: int) -> Record:
     """JSON text as the dataclass `kind`, where its key `schema` has the version wanted.
 
     Raises:
-        ValueError: not JSON, of another version (an OtherVersionError), or fields are missing or wrong
-            (all are named).
+        ValueError: not JSON, of another version, or fields are missing or wrong (all are named).
+    """
+    return typed(kind, parse_content(text, schema))
+
+
+def parse_content(text: str | bytes, *schemas: int) -> dict[str, Any]:
+    """JSON text as an object, where its key `schema` has one of the versions wanted.
+
+    Raises:
+        ValueError: not JSON, or of another version.
     """
     try:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(content, dict) or content.get("schema") != schema:
-        raise OtherVersionError("written by another version of kdtool, or by something else")
-    return typed(kind, content)
+    if not isinstance(content, dict) or content.get("schema") not in schemas:
+        raise ValueError("written by another version of kdtool, or by something else")
+    return content
 
 
 def typed(kind: type[Record], content: Any) -> Record:

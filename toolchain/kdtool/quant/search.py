@@ -23,7 +23,7 @@ from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
 from kdtool.quant.speed import take_turns
 from kdtool.quant.target import Int8Recipe
-from kdtool.results.statistics import median_ratio_interval, quantile
+from kdtool.results.statistics import quantile, ratio_of_medians, speedup
 from kdtool.runtime.onnxruntime import open_model
 
 IMAGES = 1000  # of validation, at most; what is kept is measured again on all of them
@@ -55,7 +55,7 @@ class Trial:
         """By more than models are that are the same, with 95 % confidence."""
         if not self.samples:
             return False
-        return median_ratio_interval(self.samples, other.samples)[0] > EQUAL
+        return ratio_of_medians(self.samples, other.samples).interval[0] > EQUAL
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -85,9 +85,9 @@ class Search:
         for trial in self.trials:
             ms, faster = "–", "–"
             if trial.ms is not None:
-                low, high = median_ratio_interval(self.float_samples, trial.samples)
-                ratio = quantile(self.float_samples, 0.5) / trial.ms
-                ms, faster = f"{trial.ms:.2f}", f"{ratio:.2f} ({low:.2f}–{high:.2f})"
+                ratio = speedup(trial.samples, self.float_samples)
+                low, high = ratio.interval
+                ms, faster = f"{trial.ms:.2f}", f"{ratio.value:.2f} ({low:.2f}–{high:.2f})"
             mark = ("*" if trial in best else " ") + (" → " if trial is self.kept else "   ")
             lines.append(
                 f"  {trial.accuracy.points:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>7}  {faster:>18}  "

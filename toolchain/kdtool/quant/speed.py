@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target, processor_name
-from kdtool.results.statistics import CONFIDENCE, median_ratio_interval, quantile
+from kdtool.results.statistics import CONFIDENCE, speedup
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure
 
@@ -84,5 +84,5 @@ def this_machine() -> str:
 
 def speed_of(slow: npt.ArrayLike, fast: npt.ArrayLike, threads: int, seed: int = 0) -> Speed:
     """Median of `slow` / median of `fast`, both (rounds,) milliseconds of the same rounds on this machine."""
-    low, high = median_ratio_interval(slow, fast, seed=seed)
-    return Speed(quantile(slow, 0.5) / quantile(fast, 0.5), low, high, np.size(slow), threads, this_machine())
+    ratio = speedup(fast, slow, seed)
+    return Speed(ratio.value, *ratio.interval, ratio.n, threads, this_machine())

@@ -26,7 +26,7 @@ from kdtool.report.mistakes import (
 from kdtool.report.others import OtherRun, compare_runs
 from kdtool.report.pictures import Picture, pictures_of
 from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words
-from kdtool.results.bench import Difference, ModelResult, read_bench
+from kdtool.results.bench import ModelDifference, ModelResult, read_bench
 from kdtool.results.history import read_history
 from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.folder import ROLES, RunFolder
@@ -95,7 +95,7 @@ class Page:
     void: bool  # latencies do not count
     reference: str  # the model that ratios are to
     machine: str  # that was measured, and its kind
-    differences: tuple[Difference, ...]
+    differences: tuple[ModelDifference, ...]
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[Training, ...]

@@ -12,10 +12,11 @@ from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
 from kdtool.report.charts import chart
 from kdtool.report.page import FLIPS, Page, title_of
+from kdtool.report.verdict import unbroken
+from kdtool.results import figures
 
 TEMPLATE = "template.html.jinja"
 STYLE = "style.css"
-MISSING = "–"
 
 
 def render(page: Page) -> str:
@@ -30,36 +31,13 @@ def render(page: Page) -> str:
     environment.filters |= {
         "visible": lambda value: printable(str(value)),
         "called": title_of,
-        "percent": percent,
-        "points": points,
-        "interval": interval,
-        "scaled": scaled,
+        "percent": lambda *given: unbroken(figures.percent(*given)),
+        "points": figures.points,
+        "interval": figures.interval,
+        "scaled": figures.column,
         "duration": duration,
     }
     return environment.get_template(TEMPLATE).render(page=page, area=chart, limit=FLIPS, version=__version__)
-
-
-def percent(value: float | None, decimals: int = 1) -> str:
-    """A share of 1 as a percentage."""
-    return MISSING if value is None else f"{value * 100:.{decimals}f}\u00a0%"
-
-
-def points(value: float | None, decimals: int = 1) -> str:
-    """A share of 1 in percent, without the sign (a column's heading has it)."""
-    return MISSING if value is None else f"{value * 100:.{decimals}f}"
-
-
-def interval(bounds: tuple[float, float] | None, decimals: int = 1) -> str:
-    """Two shares of 1 as a range in percent, without the sign."""
-    return MISSING if not bounds else "–".join(f"{bound * 100:.{decimals}f}" for bound in bounds)
-
-
-def scaled(value: float | None, unit: float, decimals: int = 1) -> str:
-    """`value` in multiples of `unit` (1e6: millions), with enough digits where it is small."""
-    if not value:
-        return MISSING
-    quotient = value / unit
-    return f"{quotient:,.{decimals}f}" if quotient >= 10**-decimals else f"{quotient:.2g}"
 
 
 def duration(seconds: float) -> str:

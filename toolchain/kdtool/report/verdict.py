@@ -28,7 +28,12 @@ NOT_JUDGED = VerdictText(
 
 
 def in_words(result: BenchResult) -> VerdictText:
-    """The sentences of the terminal; a no-break space keeps each percentage with its sign."""
+    """The sentences of the terminal."""
     verdict = result.claim.verdict
-    sentences = tuple(sentence.replace(" %", "\u00a0%") for sentence in result_in_words(result))
+    sentences = tuple(map(unbroken, result_in_words(result)))
     return VerdictText(verdict, HEADLINES[verdict], sentences)
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line break parts a percentage from its sign."""
+    return text.replace(" %", "\u00a0%")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kdtool.core.errors import UsageError
-from kdtool.core.typed import OtherVersionError, parse_record
+from kdtool.core.typed import parse_content, typed
 from kdtool.machine.host import Host, Moment
-from kdtool.results.claim import Judged, Outcome, Verdict, usual_claim
-from kdtool.results.measures import IMAGES
+from kdtool.results.claim import Verdict
+from kdtool.results.older import FIRST_SCHEMA, upgraded
 from kdtool.results.statistics import Interval
 
 SCHEMA = 2
-FIRST_SCHEMA = 1  # knew the usual claim alone, and one number of threads
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,6 @@ class ModelResult:
         retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
         params, macs: of the float network, one image; flops = 2 · macs.
         latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
-        latency_ratio, latency_ratio_ci: those of `latency_ms`.
         throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
         file, sha256: the ONNX file measured.
         runtime: what ran it.
@@ -120,8 +118,6 @@ class ModelResult:
     file: str
     sha256: str
     runtime: str = "onnxruntime"
-    latency_ratio: float | None = None
-    latency_ratio_ci: Interval | None = None
     other_threads: tuple[Latency, ...] = ()
     throughput: Throughput | None = None
     own_process: OwnProcess | None = None
@@ -161,7 +157,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ModelDifference:
     """Two models on the same test images.
 
     Attributes:
@@ -204,27 +200,29 @@ class BenchResult:
     moments: tuple[Moment, ...] = ()
     unstable: tuple[str, ...] = ()
     void: tuple[str, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[ModelDifference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
         return next((model for model in self.models if model.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for bench.json."""
-        content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
-        content["host"] = _plain(self.host.to_json())
+        """Plain values for bench.json: the fields, and keys that follow from them."""
+        content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        content |= {"host": self.host.to_json(), "claim": self.claim.to_json()}
         for row, model in zip(content["models"], self.models, strict=True):
-            row["flops"] = model.flops
-        return content
+            own = model.latency_ms
+            row |= {"flops": model.flops, "latency_ratio": own.ratio, "latency_ratio_ci": own.ratio_ci}
+        plain: dict[str, Any] = _plain(content)
+        return plain
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """Raises ValueError, naming every wrong field, where `text` is no bench.json of this version or 1."""
-        try:
-            old = parse_record(cls, text, FIRST_SCHEMA)
-        except OtherVersionError:
-            return parse_record(cls, text, SCHEMA)
-        return replace(old, claim=replace(old.claim, bounds=_bounds_of(old.claim)))
+        """The measurement in a bench.json of this version or of the first.
+
+        Raises:
+            ValueError: it is none; every wrong field is named.
+        """
+        return typed(cls, upgraded(parse_content(text, SCHEMA, FIRST_SCHEMA)))
 
 
 def read_bench(path: Path) -> BenchResult:
@@ -240,30 +238,6 @@ def read_bench(path: Path) -> BenchResult:
         raise UsageError(
             f"{path} is not a result of bench ({cause}).", f"Measure again with: kdtool bench {path.parent}"
         ) from error
-
-
-def _bounds_of(claim: Verdict) -> tuple[Judged, ...]:
-    """The two bounds of the usual claim, as a file of the first version has them."""
-    limits = claim.thresholds
-    assert limits.min_retention is not None and limits.max_compute is not None
-    retention, compute = usual_claim(limits.min_retention, limits.max_compute)
-    kept: Outcome = "INCONCLUSIVE"
-    if claim.retention_ci is not None and claim.retention_ci[0] >= retention.limit:
-        kept = "PASS"
-    elif claim.retention_ci is not None and claim.retention_ci[1] < retention.limit:
-        kept = "FAIL"
-    ratio = claim.compute_ratio
-    spent: Outcome = "INCONCLUSIVE"
-    if ratio is not None:
-        over = ratio > compute.limit or (claim.verdict == "FAIL" and kept != "FAIL")  # by less than shows
-        spent = "FAIL" if over else "PASS"
-    return (
-        Judged(
-            retention.measure, True, retention.limit, kept, claim.retention, claim.retention_ci,
-            claim.images_needed, IMAGES if claim.retention_ci else None,
-        ),
-        Judged(compute.measure, False, compute.limit, spent, ratio),
-    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from kdtool.core.errors import UsageError
-from kdtool.results.measures import MEASURES, Estimate, Resampling, Side
-from kdtool.results.statistics import CONFIDENCE, Interval
+from kdtool.results.measures import IMAGES, MEASURES, Found, Resampling, Side
+from kdtool.results.statistics import CONFIDENCE, Estimate, Interval
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 RETENTION, COMPUTE, PARAMETERS = "retention", "macs", "params"
@@ -33,18 +33,6 @@ class Bound:
 
     def __str__(self) -> str:
         return f"{self.measure}{'>=' if self.at_least else '<='}{self.limit:g}"
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The limits of the usual claim: retention at least, compute at most; None where it is not claimed.
-
-    `confidence` is that of every interval, two-sided.
-    """
-
-    min_retention: float | None = 0.94
-    max_compute: float | None = 0.50
-    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -76,24 +64,44 @@ class Verdict:
     """Whether the claim holds.
 
     Attributes:
-        retention, retention_ci: student's accuracy / teacher's, and its interval; None if not measured.
-        compute_ratio: student's MACs / teacher's; None if not known.
-        params_ratio: the same of parameters, for information.
-        images_needed: test images that would decide it, where more images would; else None.
         bounds: the parts of the claim.
         judged, reference: names of the models.
+        retention, retention_ci: accuracy / the reference's, and its interval, whether or not it is claimed;
+            None if not measured.
+        compute_ratio, params_ratio: the same of MACs and parameters.
     """
 
     verdict: Outcome
-    retention: float | None
-    retention_ci: Interval | None
-    compute_ratio: float | None
-    params_ratio: float | None
-    thresholds: Thresholds
-    images_needed: int | None = None
     bounds: tuple[Judged, ...] = ()
     judged: str = "student"
     reference: str = "teacher"
+    retention: float | None = None
+    retention_ci: Interval | None = None
+    compute_ratio: float | None = None
+    params_ratio: float | None = None
+
+    @property
+    def images_needed(self) -> int | None:
+        """Test images that would decide an undecided claim: the most that one of its bounds wants.
+
+        None where one of them lies on its limit: no number of images decides that.
+        """
+        undecided = [part for part in self.bounds if part.verdict == "INCONCLUSIVE" and part.of == IMAGES]
+        needed = [part.needed for part in undecided if part.needed is not None]
+        decides = self.verdict == "INCONCLUSIVE" and len(needed) == len(undecided)
+        return max(needed, default=None) if decides else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields, and the keys of the first version that follow from them."""
+        limits = {(part.measure, part.at_least): part.limit for part in self.bounds}
+        return asdict(self) | {
+            "thresholds": {
+                "min_retention": limits.get((RETENTION, True)),
+                "max_compute": limits.get((COMPUTE, False)),
+                "confidence": CONFIDENCE,
+            },
+            "images_needed": self.images_needed,
+        }
 
 
 def usual_claim(min_retention: float, max_compute: float) -> tuple[Bound, ...]:
@@ -147,22 +155,8 @@ def judge(
     retention, compute, params = (
         MEASURES[name].estimate(judged, reference, resampling) for name in (RETENTION, COMPUTE, PARAMETERS)
     )
-    return Verdict(
-        verdict=verdict,
-        retention=_float(retention),
-        retention_ci=retention.interval if retention else None,
-        compute_ratio=_float(compute),
-        params_ratio=_float(params),
-        thresholds=Thresholds(
-            _limit(bounds, RETENTION, at_least=True),
-            _limit(bounds, COMPUTE, at_least=False),
-            resampling.confidence,
-        ),
-        images_needed=_images_needed(parts) if verdict == "INCONCLUSIVE" else None,
-        bounds=parts,
-        judged=names[0],
-        reference=names[1],
-    )
+    interval = retention.interval if isinstance(retention, Estimate) else None
+    return Verdict(verdict, parts, *names, _value(retention), interval, _value(compute), _value(params))
 
 
 def samples_needed(value: float, interval: Interval, limit: float, n: int) -> int | None:
@@ -179,31 +173,21 @@ def samples_needed(value: float, interval: Interval, limit: float, n: int) -> in
 
 def _judge(bound: Bound, judged: Side | None, reference: Side | None, resampling: Resampling) -> Judged:
     found = MEASURES[bound.measure].estimate(judged, reference, resampling)
+    part = Judged(bound.measure, bound.at_least, bound.limit, "INCONCLUSIVE")
     if found is None:
-        return Judged(bound.measure, bound.at_least, bound.limit, "INCONCLUSIVE")
+        return part
     limit = Fraction(str(bound.limit))  # an exact ratio of integers is compared exactly
-    low, high = found.interval or (found.value, found.value)
+    low, high = (found, found) if isinstance(found, Fraction) else found.interval
     inside, outside = (low >= limit, high < limit) if bound.at_least else (high <= limit, low > limit)
     verdict: Outcome = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
+    part = replace(part, verdict=verdict, value=_value(found))
+    if isinstance(found, Fraction):
+        return part
     needed = None
-    if verdict == "INCONCLUSIVE" and found.interval is not None:
-        needed = samples_needed(float(found.value), found.interval, bound.limit, found.n)
-    return Judged(
-        bound.measure, bound.at_least, bound.limit, verdict, _float(found), found.interval, needed, found.of
-    )
+    if verdict == "INCONCLUSIVE":
+        needed = samples_needed(found.value, found.interval, bound.limit, found.n)
+    return replace(part, interval=found.interval, needed=needed, of=found.of)
 
 
-def _images_needed(parts: Sequence[Judged]) -> int | None:
-    """The most that an undecided bound on accuracy wants; None where one of them lies on its limit."""
-    wanted = [part.needed for part in parts if part.verdict == "INCONCLUSIVE" and part.of == "test images"]
-    known = [needed for needed in wanted if needed is not None]
-    return max(known) if known and len(known) == len(wanted) else None
-
-
-def _float(found: Estimate | None) -> float | None:
-    return None if found is None else float(found.value)
-
-
-def _limit(bounds: Sequence[Bound], measure: str, *, at_least: bool) -> float | None:
-    matching = (bound.limit for bound in bounds if (bound.measure, bound.at_least) == (measure, at_least))
-    return next(matching, None)
+def _value(found: Found) -> float | None:
+    return found.value if isinstance(found, Estimate) else None if found is None else float(found)

@@ -1,4 +1,4 @@
-"""What a claim can be about. A new measure is one function and one line in `MEASURES`."""
+"""What a claim can be about. A new measure is one function and one entry in `MEASURES`."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from fractions import Fraction
 from typing import Literal
 
 from kdtool.results.statistics import (
-    CONFIDENCE,
+    P99_SAMPLES,
     BoolArray,
     Concordance,
-    Interval,
+    Estimate,
     difference_bootstrap,
-    median_ratio_interval,
     paired_bootstrap,
     quantile,
     quantile_interval,
+    ratio_of_medians,
     samples_for,
+    speedup,
     wilson,
 )
 
-IMAGES, SAMPLES = "test images", "latency samples"
+IMAGES, SAMPLES, BATCHES = "test images", "latency samples", "batches"
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is known of one model; None, or nothing in it, where it is not.
+    """What a claim may use of one model; None, or nothing in it, where it was not measured or does not count.
 
     Attributes:
         correct: (N,) over the test images, the same and in the same order for both sides.
         params, macs: of the float network.
-        latency_ms: samples of single stream; sample n of both sides was taken in the same round.
-        batch_ms: the same of offline batches.
+        latencies: ms of each sample of single stream; sample n of both sides was taken in the same round.
+        batches: the same of offline batches.
     """
 
     correct: BoolArray | None = None
     params: int | None = None
     macs: int | None = None
     size_bytes: int | None = None
-    latency_ms: tuple[float, ...] = ()
-    batch_ms: tuple[float, ...] = ()
+    latencies: tuple[float, ...] = ()
+    batches: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,58 +50,59 @@ class Resampling:
 
     resamples: int = 10_000
     seed: int = 0
-    confidence: float = CONFIDENCE
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval, or exact where that is None; from `n` samples `of` what."""
-
-    value: float | Fraction
-    interval: Interval | None = None
-    n: int = 0
-    of: str | None = None
+Found = Estimate | Fraction | None  # with an interval, exact, or not measured
 
 
 @dataclass(frozen=True)
 class Measure:
-    """`about`: how it is listed. `unit`: a share is printed as a percentage. `said`: in a sentence, after
-    a value, with the reference's possessive for {reference}. `timed`: it is of the machine it was measured
-    on, and of no other."""
+    """One measure, and the words for it.
 
-    about: str
+    Attributes:
+        noun: its name in a sentence, singular, after "the".
+        phrase: what a model has of it, after "at least" or "has": {amount} is a value with its unit.
+        wants: what it takes to measure it, after "it takes".
+        unit: of its values; a share is printed as a percentage.
+        estimate: its value for the judged model, held against the reference where it is relative.
+        timed: whether it is a time, which is of the machine it was measured on and of no other.
+
+        In the texts {reference} is the name of the reference, and {own} the possessive of it.
+    """
+
+    noun: str
+    phrase: str
+    wants: str
     unit: Literal["share", "points", "ms", "MB"]
-    said: str
-    estimate: Callable[[Side | None, Side | None, Resampling], Estimate | None]
+    estimate: Callable[[Side | None, Side | None, Resampling], Found]
     timed: bool = False
 
 
-def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:
+def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
     pair = _pair(judged, reference)
     if pair is None:
         return None
     table = Concordance.of(*pair)
-    interval = paired_bootstrap(*pair, how.resamples, how.seed, how.confidence)
+    interval = paired_bootstrap(*pair, how.resamples, how.seed)
     if table.retention is None or interval is None:
         return None
     return Estimate(table.retention, interval, table.images, IMAGES)
 
 
-def _drop(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:
+def _drop(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
     pair = _pair(judged, reference)
     if pair is None:
         return None
     table = Concordance.of(*pair)
-    low, high = difference_bootstrap(*pair, how.resamples, how.seed, how.confidence)
-    lost = (table.teacher_only - table.student_only) / table.images
-    return Estimate(100 * lost, (-100 * high, -100 * low), table.images, IMAGES)
+    low, high = difference_bootstrap(*pair, how.resamples, how.seed)
+    return Estimate(0.0 - 100 * table.difference, (-100 * high, -100 * low), table.images, IMAGES)
 
 
-def _accuracy(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:  # noqa: ARG001 (one signature for all)
+def _accuracy(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
     if judged is None or judged.correct is None or not len(judged.correct):
         return None
     right, images = int(judged.correct.sum()), len(judged.correct)
-    return Estimate(right / images, wilson(right, images, how.confidence), images, IMAGES)
+    return Estimate(right / images, wilson(right, images), images, IMAGES)
 
 
 def _pair(judged: Side | None, reference: Side | None) -> tuple[BoolArray, BoolArray] | None:
@@ -109,83 +111,116 @@ def _pair(judged: Side | None, reference: Side | None) -> tuple[BoolArray, BoolA
     return (judged.correct, reference.correct) if len(reference.correct) else None
 
 
-def _exact(count: Callable[[Side], int | None]) -> Callable[..., Estimate | None]:
+def _exact(count: Callable[[Side], int | None]) -> Callable[..., Found]:
     """Ratio of two integers, which has no interval."""
 
-    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:  # noqa: ARG001 (one signature for all)
-        ours = count(judged) if judged is not None else None
-        theirs = count(reference) if reference is not None else None
-        return Estimate(Fraction(ours, theirs)) if ours and theirs else None
+    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+        own = count(judged) if judged is not None else None
+        other = count(reference) if reference is not None else None
+        return Fraction(own, other) if own and other else None
 
     return estimate
 
 
-def _size_mb(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:  # noqa: ARG001 (one signature for all)
-    return Estimate(Fraction(judged.size_bytes, 10**6)) if judged and judged.size_bytes else None
+def _size_mb(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+    return Fraction(judged.size_bytes, 10**6) if judged and judged.size_bytes else None
 
 
-def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:
-    if judged is None or reference is None:
-        return None
-    return _median_ratio(judged.latency_ms, reference.latency_ms, how, SAMPLES)
+def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
+    own, other = _same_rounds(judged, reference, lambda side: side.latencies)
+    return ratio_of_medians(own, other, how.seed, SAMPLES) if own else None
 
 
-def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:
-    """Images per second are the inverse of a batch's time."""
-    if judged is None or reference is None:
-        return None
-    return _median_ratio(reference.batch_ms, judged.batch_ms, how, "batches")
+def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
+    own, other = _same_rounds(judged, reference, lambda side: side.batches)
+    return speedup(own, other, how.seed, BATCHES) if own else None
 
 
-def _median_ratio(
-    numerator: tuple[float, ...], denominator: tuple[float, ...], how: Resampling, of: str
-) -> Estimate | None:
-    if not numerator or len(numerator) != len(denominator):
-        return None
-    interval = median_ratio_interval(numerator, denominator, seed=how.seed, confidence=how.confidence)
-    return Estimate(quantile(numerator, 0.5) / quantile(denominator, 0.5), interval, len(numerator), of)
+def _same_rounds(
+    judged: Side | None, reference: Side | None, times: Callable[[Side], tuple[float, ...]]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The times of both models; none where they are not of the same rounds."""
+    own, other = (times(side) if side is not None else () for side in (judged, reference))
+    return (own, other) if len(own) == len(other) else ((), ())
 
 
-def _percentile_ms(share: float) -> Callable[..., Estimate | None]:
-    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Estimate | None:  # noqa: ARG001 (one signature for all)
-        samples = judged.latency_ms if judged is not None else ()
+def _percentile_ms(share: float) -> Callable[..., Found]:
+    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+        samples = judged.latencies if judged is not None else ()
         if len(samples) < samples_for(share):
             return None
-        interval = quantile_interval(samples, share, how.confidence)
-        return (
-            None if interval is None else Estimate(quantile(samples, share), interval, len(samples), SAMPLES)
-        )
+        interval = quantile_interval(samples, share)
+        return Estimate(quantile(samples, share), interval, len(samples), SAMPLES) if interval else None
 
     return estimate
 
 
+_BOTH = "the answers of both models to the same test images"
+_TIMES = "valid latencies"
 MEASURES: dict[str, Measure] = {
-    "retention": Measure("accuracy / reference's", "share", "of {reference} accuracy", _retention),
-    "accuracy": Measure("top-1 accuracy", "share", "top-1 accuracy", _accuracy),
-    "drop": Measure("reference's accuracy − own", "points", "under {reference} accuracy", _drop),
-    "macs": Measure(
-        "multiply–accumulates / reference's",
+    "retention": Measure(
+        "retention",
+        "{amount} of {own} accuracy",
+        f"{_BOTH}, some of which {{reference}} classifies correctly",
         "share",
-        "of {reference} compute",
+        _retention,
+    ),
+    "accuracy": Measure("top-1 accuracy", "a top-1 accuracy of {amount}", "test images", "share", _accuracy),
+    "drop": Measure("drop in accuracy", "a drop of {amount} from {own} accuracy", _BOTH, "points", _drop),
+    "macs": Measure(
+        "compute relative to {own}",
+        "{amount} of {own} compute",
+        "the multiply–accumulates of both models",
+        "share",
         _exact(lambda side: side.macs),
     ),
     "params": Measure(
-        "parameters / reference's", "share", "of {reference} parameters", _exact(lambda side: side.params)
+        "number of parameters relative to {own}",
+        "{amount} of {own} parameters",
+        "the parameters of both models",
+        "share",
+        _exact(lambda side: side.params),
     ),
     "size": Measure(
-        "size of the file / reference's", "share", "of {reference} size", _exact(lambda side: side.size_bytes)
-    ),
-    "size_mb": Measure("size of the file", "MB", "of file", _size_mb),
-    "latency": Measure(
-        "median latency / reference's", "share", "of {reference} median latency", _latency, timed=True
-    ),
-    "p50_ms": Measure("median latency", "ms", "of median latency", _percentile_ms(0.50), timed=True),
-    "p90_ms": Measure("90th percentile of latency", "ms", "of p90 latency", _percentile_ms(0.90), timed=True),
-    "p99_ms": Measure("99th percentile of latency", "ms", "of p99 latency", _percentile_ms(0.99), timed=True),
-    "throughput": Measure(
-        "images per second / reference's",
+        "file size relative to {own}",
+        "{amount} of {own} file size",
+        "the files of both models",
         "share",
-        "of {reference} images per second",
+        _exact(lambda side: side.size_bytes),
+    ),
+    "size_mb": Measure("file size", "a file size of {amount}", "the file", "MB", _size_mb),
+    "latency": Measure(
+        "median latency relative to {own}",
+        "{amount} of {own} median latency",
+        f"{_TIMES} of both models",
+        "share",
+        _latency,
+        timed=True,
+    ),
+    "p50_ms": Measure(
+        "median latency", "a median latency of {amount}", _TIMES, "ms", _percentile_ms(0.50), timed=True
+    ),
+    "p90_ms": Measure(
+        "90th-percentile latency",
+        "a 90th-percentile latency of {amount}",
+        _TIMES,
+        "ms",
+        _percentile_ms(0.90),
+        timed=True,
+    ),
+    "p99_ms": Measure(
+        "99th-percentile latency",
+        "a 99th-percentile latency of {amount}",
+        f"{P99_SAMPLES} {_TIMES} (kdtool bench --runs {P99_SAMPLES})",
+        "ms",
+        _percentile_ms(0.99),
+        timed=True,
+    ),
+    "throughput": Measure(
+        "throughput relative to {own}",
+        "{amount} of {own} throughput",
+        "valid times of batches of both models",
+        "share",
         _throughput,
         timed=True,
     ),

@@ -8,25 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from kdtool.results.statistics import CONFIDENCE, Interval
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of one value or more."""
-    return math.fsum(values) / len(values)
-
-
-def spread(values: Sequence[float]) -> float | None:
-    """Sample standard deviation √(Σ(x − x̄)² / (n − 1)); None of fewer than two values."""
-    if len(values) < 2:
-        return None
-    centre = mean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
 def seeds_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -42,12 +30,12 @@ def seeds_interval(differences: Sequence[float], confidence: float = CONFIDENCE)
     Returns:
         (low, high), or None for fewer than two seeds, which say nothing of the spread.
     """
-    deviation = spread(differences)
-    if deviation is None:
-        return None
     n = len(differences)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * deviation / math.sqrt(n)
-    return mean(differences) - half, mean(differences) + half
+    if n < 2:
+        return None
+    mean = fmean(differences)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * stdev(differences) / math.sqrt(n)
+    return mean - half, mean + half
 
 
 def images_interval(

@@ -1,6 +1,6 @@
 """What a test split of finite size allows to say. Pure functions of counts, numpy alone.
 
-Teacher and student answer the same images, so their comparison is paired throughout.
+Two models answer the same images, so their comparison is paired throughout.
 """
 
 from __future__ import annotations
@@ -23,32 +23,51 @@ LEAST_SAMPLES = ((0.99, P99_SAMPLES), (0.90, P90_SAMPLES))
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, from `n` samples; `of` says of what."""
+
+    value: float
+    interval: Interval
+    n: int
+    of: str
+
+
+@dataclass(frozen=True)
 class Concordance:
     """The 2 × 2 table of two classifiers on the same images: how often both, one alone or none is right."""
 
     both: int
-    student_only: int
-    teacher_only: int
+    first_only: int
+    second_only: int
     neither: int
 
     @classmethod
-    def of(cls, student_correct: BoolArray, teacher_correct: BoolArray) -> Concordance:
-        """Raises ValueError where the arrays are not of the same images."""
-        if student_correct.shape != teacher_correct.shape or student_correct.ndim != 1:
-            raise ValueError(f"shapes {student_correct.shape} and {teacher_correct.shape} are not paired")
-        student, teacher = student_correct.astype(bool), teacher_correct.astype(bool)
-        pairs = (student & teacher, student & ~teacher, ~student & teacher, ~student & ~teacher)
+    def of(cls, first: BoolArray, second: BoolArray) -> Concordance:
+        """Count the images, of which both arrays (N,) say whether the answer is right.
+
+        Raises:
+            ValueError: the arrays are not of the same images.
+        """
+        if first.shape != second.shape or first.ndim != 1:
+            raise ValueError(f"shapes {first.shape} and {second.shape} are not paired")
+        first, second = first.astype(bool), second.astype(bool)
+        pairs = (first & second, first & ~second, ~first & second, ~first & ~second)
         return cls(*(int(np.count_nonzero(pair)) for pair in pairs))
 
     @property
     def images(self) -> int:
-        return self.both + self.student_only + self.teacher_only + self.neither
+        return self.both + self.first_only + self.second_only + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the first − that of the second."""
+        return (self.first_only - self.second_only) / self.images
 
     @property
     def retention(self) -> float | None:
-        """Student's accuracy / teacher's accuracy; None where the teacher is never right."""
-        teacher = self.both + self.teacher_only
-        return (self.both + self.student_only) / teacher if teacher else None
+        """Accuracy of the first / that of the second; None where the second is never right."""
+        right = self.both + self.second_only
+        return (self.both + self.first_only) / right if right else None
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -73,13 +92,13 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
 
 
 def paired_bootstrap(
-    student_correct: BoolArray,
-    teacher_correct: BoolArray,
+    first: BoolArray,
+    second: BoolArray,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Interval | None:
-    """Percentile interval of retention = student's accuracy / teacher's, over resampled images.
+    """Percentile interval of retention = accuracy of the first / that of the second, over resampled images.
 
     Drawing n images with replacement and counting is drawing the 2 × 2 table of concordance from
     Multinomial(n, table / n): the same distribution, at a cost that does not grow with n. Each cell
@@ -90,18 +109,18 @@ def paired_bootstrap(
     (1979) 1; A. Agresti and Y. Min, Stat. Med. 24 (2005) 729 for the 0.5.
 
     Args:
-        student_correct, teacher_correct: (N,) whether each answered image n rightly.
+        first, second: (N,) whether each answered image n rightly.
 
     Returns:
-        (low, high), or None where the teacher is never right and there is no ratio.
+        (low, high), or None where the second is never right and there is no ratio.
     """
-    table = Concordance.of(student_correct, teacher_correct)
+    table = Concordance.of(first, second)
     if table.retention is None:
         return None
     draws = _resampled(table, resamples, seed)
-    student, teacher = draws[:, 0] + draws[:, 1], draws[:, 0] + draws[:, 2]
-    defined = teacher > 0  # a resample in which the teacher is never right has no ratio
-    return _middle(student[defined] / teacher[defined], confidence)
+    numerator, denominator = draws[:, 0] + draws[:, 1], draws[:, 0] + draws[:, 2]
+    defined = denominator > 0  # a resample in which the second is never right has no ratio
+    return _middle(numerator[defined] / denominator[defined], confidence)
 
 
 def mcnemar_exact(b: int, c: int) -> float:
@@ -139,23 +158,23 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def difference_bootstrap(
-    student_correct: BoolArray,
-    teacher_correct: BoolArray,
+    first: BoolArray,
+    second: BoolArray,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Percentile interval of student's accuracy − teacher's, over resampled images.
+    """Percentile interval of the first's accuracy − the second's, over resampled images.
 
     The tables are drawn as `paired_bootstrap` draws them.
 
     Args:
-        student_correct, teacher_correct: (N,) whether each answered image n rightly.
+        first, second: (N,) whether each answered image n rightly.
 
     Returns:
         (low, high) in [-1, 1].
     """
-    table = Concordance.of(student_correct, teacher_correct)
+    table = Concordance.of(first, second)
     draws = _resampled(table, resamples, seed)
     return _middle((draws[:, 1] - draws[:, 2]) / table.images, confidence)
 
@@ -233,9 +252,31 @@ def median_ratio_interval(
     return _middle(medians[0] / medians[1], confidence)
 
 
+def ratio_of_medians(
+    own: npt.ArrayLike, reference: npt.ArrayLike, seed: int = 0, of: str = "samples"
+) -> Estimate:
+    """median(own) / median(reference), of times: under 1 where `own` is faster.
+
+    Args:
+        own, reference: (N,) positive, sample n of both taken in the same round.
+        of: what the samples are called.
+
+    Raises:
+        ValueError: they are not of the same rounds.
+        UsageError: there are none.
+    """
+    ratio = quantile(own, 0.5) / quantile(reference, 0.5)
+    return Estimate(ratio, median_ratio_interval(own, reference, seed=seed), np.size(own), of)
+
+
+def speedup(own: npt.ArrayLike, reference: npt.ArrayLike, seed: int = 0, of: str = "samples") -> Estimate:
+    """median(reference) / median(own), of times: how many times as fast `own` is. Otherwise as above."""
+    return ratio_of_medians(reference, own, seed, of)
+
+
 def _resampled(table: Concordance, resamples: int, seed: int) -> npt.NDArray[np.int64]:
     """(resamples, 4) tables of concordance, each cell with 0.5 more."""
-    cells = np.array([table.both, table.student_only, table.teacher_only, table.neither]) + 0.5
+    cells = np.array([table.both, table.first_only, table.second_only, table.neither]) + 0.5
     return np.random.default_rng(seed).multinomial(table.images, cells / cells.sum(), size=resamples)
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdtool.results.bench import BenchResult, Gain
-from kdtool.results.claim import COMPUTE, RETENTION, Judged, Verdict
+from kdtool.results.claim import COMPUTE, PARAMETERS, RETENTION, Judged, Verdict
+from kdtool.results.figures import short
 from kdtool.results.measures import IMAGES, MEASURES
+from kdtool.results.statistics import CONFIDENCE, Interval
 
 SIGNIFICANT = 0.05
 HEADLINES = {
     "PASS": "The claim holds.",
     "FAIL": "The claim does not hold.",
-    "INCONCLUSIVE": "It cannot be decided yet.",
+    "INCONCLUSIVE": "The claim cannot be decided yet.",
 }
-# what a bound without a value lacks; the others lack the models
-MISSING = {
-    RETENTION: "There is no retention to judge: it takes {both} measured on the same test images, and a "
-    "{reference} that is right on some of them.",
-    COMPUTE: "The compute of the two models is not known.",
-    "p99_ms": "There is no {measure} to judge: it takes 662 samples (kdtool bench --runs 662) that count.",
-}
+ROLES = ("teacher", "student", "baseline")  # names that are nouns
 
 
 def result_in_words(result: BenchResult) -> tuple[str, ...]:
@@ -46,7 +42,7 @@ def finetuned_in_words(int8: str, float_model: str, finetuned: str) -> str:
 
 def _claimed(claim: Verdict) -> str:
     parts = [
-        f"{'at least' if bound.at_least else 'at most'} {_limit(bound)} {_said(claim, bound)}"
+        _phrase(claim, bound.measure, f"{'at least' if bound.at_least else 'at most'} {_limit(bound)}")
         for bound in claim.bounds
     ]
     who = "" if claim.judged == "student" else f" for {claim.judged}"
@@ -54,23 +50,23 @@ def _claimed(claim: Verdict) -> str:
 
 
 def _measured(claim: Verdict) -> tuple[str, ...]:
-    parts = []
-    if claim.retention is not None and claim.retention_ci is not None:
-        low, high = claim.retention_ci
-        parts.append(
-            f"the {claim.judged} keeps {_percent(claim.retention)} of {_owner(claim)} accuracy "
-            f"({_percent(claim.thresholds.confidence)} interval {_percent(low)} to {_percent(high)})"
-        )
-    if claim.compute_ratio is not None:
-        parts.append(f"it takes {_percent(claim.compute_ratio)} of {_owner(claim)} multiply–accumulates")
-    if claim.params_ratio is not None:
-        parts.append(f"it has {_percent(claim.params_ratio)} of its parameters")
-    parts += [
-        f"{MEASURES[bound.measure].about} is {_amount(bound.measure, bound.value)}{_between(bound)}"
-        for bound in claim.bounds
-        if bound.measure not in (RETENTION, COMPUTE, "params") and bound.value is not None
+    """Retention, compute and parameters of the judged model, claimed or not, and whatever else is claimed."""
+    found: list[tuple[str, float | None, Interval | None]] = [
+        (RETENTION, claim.retention, claim.retention_ci),
+        (COMPUTE, claim.compute_ratio, None),
+        (PARAMETERS, claim.params_ratio, None),
     ]
-    return (f"Measured: {'; '.join(parts)}.",) if parts else ()
+    known = {measure for measure, _, _ in found}
+    others = {bound.measure: bound for bound in claim.bounds if bound.measure not in known}
+    found += [(bound.measure, bound.value, bound.interval) for bound in others.values()]
+    confident = f"{_percent(CONFIDENCE)} interval"
+    parts = [
+        _phrase(claim, measure, _amount(measure, value))
+        + (f" ({confident} {_amount(measure, *interval)})" if interval else "")
+        for measure, value, interval in found
+        if value is not None
+    ]
+    return (f"Measured: {_called(claim.judged)} has {_listed(parts)}.",) if parts else ()
 
 
 def _where(result: BenchResult) -> tuple[str, ...]:
@@ -79,54 +75,38 @@ def _where(result: BenchResult) -> tuple[str, ...]:
     if not any(MEASURES[bound.measure].timed and bound.value is not None for bound in claim.bounds):
         return ()
     foreign = [
-        f"{model.name} was made for {model.target}, where its times are others."
+        f"{model.name} was made for {model.target}, where its times are different."
         for model in (result.model(name) for name in dict.fromkeys((claim.judged, claim.reference)))
         if model is not None and model.target not in (None, host.int8_target)
     ]
     return (" ".join([f"Times are those of {host}.", *foreign]),)
 
 
-def _between(bound: Judged) -> str:
-    if bound.interval is None:
-        return ""
-    low, high = (_amount(bound.measure, end) for end in bound.interval)
-    return f" ({low} to {high})"
-
-
 def _passed(claim: Verdict) -> str:
-    ends = [
-        f"the {'lower' if bound.at_least else 'upper'} end of the interval "
-        f"{'reaches' if bound.at_least else 'stays within'} {_limit(bound)}"
-        for bound in claim.bounds
-        if bound.interval is not None
-    ]
-    if not ends:
-        return "Every bound is exact, and kept."
-    exact = any(bound.interval is None for bound in claim.bounds)
-    rest = ", and what is exact is within its limit" if exact else ""
-    return f"Even {_listed(ends)}{rest}: chance is no likely explanation."
+    reasons = _sentence("; ".join(_decided(claim, bound) for bound in claim.bounds))
+    sampled = any(bound.interval for bound in claim.bounds)
+    return f"{reasons} Chance is no likely explanation." if sampled else reasons
 
 
 def _failed(claim: Verdict) -> str:
-    reasons = []
-    for bound in claim.bounds:
-        if bound.verdict != "FAIL" or bound.value is None:
-            continue
-        where = "under" if bound.at_least else "over"
-        limit = _limit(bound)
-        if bound.interval is None:
-            named = "compute" if bound.measure == COMPUTE else MEASURES[bound.measure].about
-            reasons.append(f"the {named}, {_amount(bound.measure, bound.value)}, is {where} {limit}")
-        else:
-            end = bound.interval[1 if bound.at_least else 0]
-            side = "upper" if bound.at_least else "lower"
-            what = "" if bound.measure == RETENTION else f" of {MEASURES[bound.measure].about}"
-            reasons.append(
-                f"even the {side} end of the interval{what}, "
-                f"{_amount(bound.measure, end)}, is {where} {limit}"
-            )
-    text = "; ".join(reasons)
-    return f"{text[:1].upper()}{text[1:]}."
+    failed = [bound for bound in claim.bounds if bound.verdict == "FAIL" and bound.value is not None]
+    return _sentence("; ".join(_decided(claim, bound) for bound in failed))
+
+
+def _decided(claim: Verdict, bound: Judged) -> str:
+    """On which side of its limit a measure lies with its whole interval."""
+    noun, passed = _noun(claim, bound), bound.verdict == "PASS"
+    relation = (
+        ("at least" if bound.at_least else "at most") if passed else "under" if bound.at_least else "over"
+    )
+    end = 0 if passed == bound.at_least else 1  # of the interval, which decides
+    value = bound.interval[end] if bound.interval else bound.value
+    shown, limit = "unknown" if value is None else _amount(bound.measure, value), _limit(bound)
+    closely = ", by less than these digits show" if shown == limit and not passed else ""
+    if bound.interval is None:
+        return f"{noun}, {shown}, is {relation} {limit}{closely}"
+    side = ("lower", "upper")[end]
+    return f"even at the {side} end of its interval, {shown}, {noun} is {relation} {limit}{closely}"
 
 
 def _undecided(claim: Verdict) -> str:
@@ -134,23 +114,21 @@ def _undecided(claim: Verdict) -> str:
 
 
 def _open(claim: Verdict, bound: Judged) -> str:
-    limit = _limit(bound)
-    if bound.value is None:
-        both = f"a {claim.reference} and a {claim.judged}"
-        text = MISSING.get(bound.measure, "There is no {measure} to judge: it was not measured.")
-        return text.format(both=both, reference=claim.reference, measure=MEASURES[bound.measure].about)
-    assert bound.interval is not None  # what is exact is decided
-    low, high = (_amount(bound.measure, end) for end in bound.interval)
-    what = "" if bound.measure == RETENTION else f" of {MEASURES[bound.measure].about}"
-    contains = (
-        f"The interval{what} from {low} to {high} contains the limit of {limit}: "
-        f"the {claim.judged} may be on either side of it."
-    )
-    named = "retention" if bound.measure == RETENTION else "the measure"
+    """What would decide a bound."""
+    noun = _noun(claim, bound)
+    if bound.interval is None:
+        wants = MEASURES[bound.measure].wants.format(reference=_called(claim.reference))
+        return _sentence(f"{noun} is not known: measuring it takes {wants}")
     of = bound.of or IMAGES
+    contains = (
+        f"The interval of {noun}, {_amount(bound.measure, *bound.interval)}, contains the limit of "
+        f"{_limit(bound)}: {_called(claim.judged)} may be on either side of it."
+    )
     if bound.needed is None:
-        return f"{contains} {named.capitalize()} lies on the limit itself: more {of} would not decide it."
-    return f"{contains} About {bound.needed:,} {of} would decide it, if {named} stays where it is."
+        rest = f"{noun} lies on the limit itself: more {of} would not decide it"
+    else:
+        rest = f"about {bound.needed:,} {of} would decide it, if {noun} stays where it is"
+    return f"{contains} {_sentence(rest)}"
 
 
 def _gained(gain: Gain | None) -> str:
@@ -160,33 +138,51 @@ def _gained(gain: Gain | None) -> str:
         "which chance alone would hardly give" if gain.p < SIGNIFICANT else "which chance may have given"
     )
     return (
-        f"Against the same student trained without a teacher, accuracy differs by {gain.points:+.1f} points, "
+        "Against the same student trained without a teacher, accuracy differs by "
+        f"{gain.points:+.1f} percentage points, "
         f"{certainty} (alone right on {gain.student_only} and {gain.baseline_only} images; "
         f"McNemar p = {gain.p:.2g})."
     )
 
 
-def _said(claim: Verdict, bound: Judged) -> str:
-    return MEASURES[bound.measure].said.format(reference=_owner(claim))
+def _noun(claim: Verdict, bound: Judged) -> str:
+    return f"the {MEASURES[bound.measure].noun.format(own=_possessive(claim))}"
 
 
-def _owner(claim: Verdict) -> str:
+def _phrase(claim: Verdict, measure: str, amount: str) -> str:
+    return MEASURES[measure].phrase.format(amount=amount, own=_possessive(claim))
+
+
+def _possessive(claim: Verdict) -> str:
     """Whose accuracy and compute the judged model's are held against."""
-    return "the teacher’s" if claim.reference == "teacher" else f"{claim.reference}’s"
+    return f"{_called(claim.reference)}’s"
+
+
+def _called(model: str) -> str:
+    return f"the {model}" if model in ROLES else model
 
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _limit(bound: Judged) -> str:
     return _amount(bound.measure, bound.limit)
 
 
-def _amount(measure: str, value: float) -> str:
-    """A value in the unit of its measure."""
+def _amount(measure: str, *ends: float) -> str:
+    """A value, or a range from one to another, in the unit of the measure."""
     unit = MEASURES[measure].unit
-    return _percent(value) if unit == "share" else f"{value:.3g} {unit}"
+    if unit == "share":
+        return " to ".join(map(_percent, ends))
+    numbers = " to ".join(map(short, ends))
+    if unit == "points":
+        return f"{numbers} percentage point{'' if numbers in ('1', '-1') else 's'}"
+    return f"{numbers} {unit}"
 
 
 def _percent(share: float) -> str:

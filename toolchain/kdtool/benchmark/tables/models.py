@@ -10,14 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from kdtool.core.text import printable
-from kdtool.results.bench import BenchResult, Latency, ModelResult, Throughput
-from kdtool.results.statistics import Interval
+from kdtool.results.bench import BenchResult, Latency, OwnProcess, Throughput
+from kdtool.results.figures import MISSING, difference, milliseconds, per_second, scaled, share, short
 from kdtool.results.wording import HEADLINES, result_in_words
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 PLAIN_WIDTH = 120  # of an output that is no terminal
 ANY = 10_000  # columns: more than any table wants
-MISSING = "–"
 VOID = "void"
 PAIRS = 10  # of the five models of a run
 
@@ -54,12 +53,12 @@ def _models(result: BenchResult) -> Table:
     for model in result.models:
         table.add_row(
             escape(printable(model.name)),
-            share_cell(model.accuracy, model.accuracy_ci),
-            share_cell(model.retention, model.retention_ci),
-            _scaled(model.params, 1e6),
-            _scaled(model.macs, 1e9),
-            _scaled(model.flops, 1e9),
-            _scaled(model.size_bytes, 1e6),
+            share(model.accuracy, model.accuracy_ci),
+            share(model.retention, model.retention_ci),
+            scaled(model.params, 1e6),
+            scaled(model.macs, 1e9),
+            scaled(model.flops, 1e9),
+            scaled(model.size_bytes, 1e6),
         )
     return table
 
@@ -68,14 +67,12 @@ def _speed(result: BenchResult) -> Table:
     """Latency with every number of threads, and what was measured of cold start and memory."""
     against = printable(result.claim.reference)
     titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %", "Cold ms", "Peak MB"]
-    rows = [
-        row
-        for model in result.models
-        for row in (
-            _latency_cells(model, model.latency_ms, void=bool(result.void)),
-            *(_other_cells(latency, void=bool(result.void)) for latency in model.other_threads),
-        )
-    ]
+    void = bool(result.void)
+    rows = []
+    for model in result.models:
+        starts = _start_cells(model.own_process, void=void)
+        rows.append((escape(printable(model.name)), *_latency_cells(model.latency_ms, void=void), *starts))
+        rows += [("", *_latency_cells(other, void=void), "", "") for other in model.other_threads]
     return _full_columns(titles, rows, f"latency of one image {_where(result)}")
 
 
@@ -101,8 +98,8 @@ def _differences(result: BenchResult) -> Table:
         table.add_row(
             escape(printable(pair.model)),
             escape(printable(pair.against)),
-            f"{pair.points:+.2f} ({pair.points_ci[0]:+.1f} to {pair.points_ci[1]:+.1f})",
-            share_cell(pair.retention, pair.retention_ci),
+            difference(pair.points, pair.points_ci),
+            share(pair.retention, pair.retention_ci),
             f"{pair.model_only} : {pair.against_only}",
             f"{pair.p:.2g}",
             f"{pair.p_holm:.2g}",
@@ -140,79 +137,29 @@ def plain_table(first: str, *titles: str) -> Table:
     return table
 
 
-def _latency_cells(model: ModelResult, latency: Latency, *, void: bool) -> tuple[str, ...]:
-    own = model.own_process
-    ratio = MISSING
-    if model.latency_ratio is not None and not void:
-        ratio = share_cell(model.latency_ratio, model.latency_ratio_ci)
-    return (
-        escape(printable(model.name)),
-        *_times(latency, void=void),
-        ratio,
-        MISSING if own is None else VOID if void else _short(own.cold_start_ms),
-        MISSING if own is None else _scaled(own.peak_bytes, 1e6),
-    )
+def _latency_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
+    if void:
+        times = VOID, VOID, VOID if latency.p99 is not None else MISSING
+    else:
+        times = (
+            milliseconds(latency.p50, latency.p50_ci),
+            milliseconds(latency.p90, latency.p90_ci),
+            milliseconds(latency.p99, latency.p99_ci),
+        )
+    return str(latency.threads), *times, MISSING if void else share(latency.ratio, latency.ratio_ci)
 
 
-def _other_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
-    return (
-        "",
-        *_times(latency, void=void),
-        MISSING if void else share_cell(latency.ratio, latency.ratio_ci),
-        "",
-        "",
-    )
+def _start_cells(own: OwnProcess | None, *, void: bool) -> tuple[str, str]:
+    if own is None:
+        return MISSING, MISSING
+    return VOID if void else short(own.cold_start_ms), scaled(own.peak_bytes, 1e6)
 
 
 def _throughput_cells(one: Throughput, *, void: bool) -> tuple[str, ...]:
     return (
         str(one.threads),
         str(one.batch),
-        VOID if void else per_second_cell(one.images_per_s, one.images_per_s_ci),
-        MISSING if void else share_cell(one.ratio, one.ratio_ci),
-        MISSING if one.energy_mj is None else _short(one.energy_mj),
+        VOID if void else per_second(one.images_per_s, one.images_per_s_ci),
+        MISSING if void else share(one.ratio, one.ratio_ci),
+        short(one.energy_mj),
     )
-
-
-def _times(latency: Latency, *, void: bool) -> tuple[str, ...]:
-    if void:
-        return str(latency.threads), VOID, VOID, VOID if latency.p99 is not None else MISSING
-    pairs = ((latency.p50, latency.p50_ci), (latency.p90, latency.p90_ci), (latency.p99, latency.p99_ci))
-    return str(latency.threads), *(milliseconds_cell(*pair) for pair in pairs)
-
-
-def milliseconds_cell(value: float | None, interval: Interval | None) -> str:
-    if value is None:
-        return MISSING
-    if interval is None:
-        return f"{value:.2f}"
-    return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
-
-
-def per_second_cell(value: float | None, interval: Interval | None) -> str:
-    if value is None:
-        return MISSING
-    return _short(value) + (f" ({_short(interval[0])}–{_short(interval[1])})" if interval else "")
-
-
-def share_cell(value: float | None, interval: Interval | None) -> str:
-    if value is None:
-        return MISSING
-    if interval is None or interval[0] == interval[1]:  # the teacher's retention of itself
-        return f"{100 * value:.2f}"
-    return f"{100 * value:.2f} ({_range(interval)})"
-
-
-def _range(interval: Interval) -> str:
-    return "–".join(f"{100 * bound:.1f}" for bound in interval)
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _scaled(value: float | None, unit: float) -> str:
-    """Three digits at least, so that small networks do not become zeros."""
-    if value is None:
-        return MISSING
-    return f"{value / unit:.2f}" if value >= unit else f"{value / unit:.3g}"

@@ -8,9 +8,10 @@ from kdtool.results.bench import Latency, Throughput
 from kdtool.results.statistics import (
     P99_SAMPLES,
     Interval,
-    median_ratio_interval,
     quantile,
     quantile_interval,
+    ratio_of_medians,
+    speedup,
 )
 from kdtool.runtime.turns import Timed
 
@@ -62,14 +63,11 @@ def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
 
 def latency_against(own: Latency, reference: Latency, seed: int) -> Latency:
     """`own` with its ratio to the reference's: sample n of both taken in the same round."""
-    interval = median_ratio_interval(own.samples, reference.samples, seed=seed)
-    return replace(own, ratio=own.p50 / reference.p50, ratio_ci=interval)
+    ratio = ratio_of_medians(own.samples, reference.samples, seed)
+    return replace(own, ratio=ratio.value, ratio_ci=ratio.interval)
 
 
 def throughput_against(own: Throughput, reference: Throughput, seed: int) -> Throughput:
     """`own` with its ratio to the reference's: batches as large, sample n of both taken in the same round."""
-    return replace(
-        own,
-        ratio=own.images_per_s / reference.images_per_s,
-        ratio_ci=median_ratio_interval(reference.batch_ms, own.batch_ms, seed=seed),
-    )
+    ratio = speedup(own.batch_ms, reference.batch_ms, seed)
+    return replace(own, ratio=ratio.value, ratio_ci=ratio.interval)

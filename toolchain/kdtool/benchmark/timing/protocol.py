@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdtool.benchmark.candidates import Candidate
 from kdtool.benchmark.timing.coldstart import Started, in_own_processes
-from kdtool.benchmark.timing.latency import latency_of, throughput_of
+from kdtool.benchmark.timing.latency import latency_against, latency_of, throughput_against, throughput_of
 from kdtool.core.screen import Screen
 from kdtool.machine.energy import open_meter
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import Latency, OwnProcess, Throughput
 from kdtool.runtime import load_runtime
-from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import WINDOW, Plan, measure
 
@@ -23,17 +23,8 @@ BATCH_WARMUP = WINDOW  # batches; with fewer nobody can say whether times are st
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A loaded model, the runtime that opened it, and the one image it is timed on, as it wants it."""
-
-    runtime: str
-    session: Session
-    image: Tensor
-
-
-@dataclass(frozen=True)
 class Measured:
-    """What the protocol found of one model.
+    """What was timed of a candidate.
 
     Attributes:
         latencies, throughputs: with the threads that were asked for, then with one; of throughputs as
@@ -45,6 +36,17 @@ class Measured:
     throughputs: tuple[Throughput, ...]
     own_process: OwnProcess | None
     failure: str = ""
+
+
+def against(own: Measured, reference: Measured, seed: int) -> Measured:
+    """`own` with the ratios of its times to the reference's, with each number of threads."""
+    latencies = zip(own.latencies, reference.latencies, strict=True)
+    throughputs = zip(own.throughputs, reference.throughputs, strict=True)
+    return replace(
+        own,
+        latencies=tuple(latency_against(*pair, seed) for pair in latencies),
+        throughputs=tuple(throughput_against(*pair, seed) for pair in throughputs),
+    )
 
 
 def measure_in_turns(
