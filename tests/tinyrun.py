@@ -62,9 +62,9 @@ def classifier(info: ModelInfo | None, weight: np.ndarray | None = None) -> byte
 def taking_pixels(path: Path) -> bytes:
     """The model at `path` as `kdtool export --uint8` would write it beside."""
     from kdtool.exporters.passes.uint8 import with_pixels
-    from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+    from kdtool.runtime.onnxbytes.declared import onnx_info
 
-    info = stated_by_onnx(path)
+    info = onnx_info(path)
     assert info is not None
     return with_pixels(onnx.load(path), info.preprocess).SerializeToString()
 

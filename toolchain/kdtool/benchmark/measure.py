@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.benchmark.accuracy import Answered, answer
 from kdtool.benchmark.costs import Cost, costs_of
 from kdtool.benchmark.notes import (
     accuracy_notes,
@@ -42,8 +41,9 @@ from kdtool.results.statistics import (
     wilson,
 )
 from kdtool.runtime import DEFAULT
-from kdtool.runtime.ports import Tensor
+from kdtool.runtime.classify import Classified, logits_of
 from kdtool.runtime.session import Session, input_size
+from kdtool.runtime.signature import Tensor
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
 FREE_SIDE = 224  # of an input whose file leaves the side open and says nothing of its own
@@ -76,7 +76,7 @@ def measure_all(
     settings: BenchSettings,
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
-) -> tuple[BenchResult, Mapping[str, Answered]]:
+) -> tuple[BenchResult, Mapping[str, Classified]]:
     """Accuracy of each model, latency of all in turns, and the verdict on teacher and student.
 
     Args:
@@ -150,22 +150,23 @@ def _has_pictures(subject: Subject) -> bool:
     return subject.pictures is not None and len(subject.pictures.labels) > 0
 
 
-def _answers(subject: Subject, screen: Screen) -> Answered:
+def _answers(subject: Subject, screen: Screen) -> Classified:
     pictures = subject.pictures
     assert pictures is not None
-    return answer(
+    logits = logits_of(
         subject.session,
         pictures.images,
         pictures.preprocess,
         pictures.classes,
-        screen,
-        f"accuracy {subject.name}",
+        screen=screen,
+        title=f"accuracy {subject.name}",
     )
+    return Classified.of(logits)
 
 
 def _image(subject: Subject) -> Tensor:
     """What latency is measured on: the first picture, else uniform noise."""
-    pictures, form = subject.pictures, subject.session.form
+    pictures, form = subject.pictures, subject.session.input_format
     if pictures is not None and len(pictures.images):
         return form.tensor(np.asarray(pictures.images[:1]), pictures.preprocess)
     height, width = subject.session.input_shape[2:]

@@ -10,13 +10,13 @@ from typing import Any
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import open_prepared
+from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, ModelResult, read_bench
 from kdtool.results.predictions import read_predictions
 from kdtool.results.wording import result_in_words
 from kdtool.runs.folder import RunFolder
 
-DIGITS = "digits"
 WEAKEST = 5
 Fact = tuple[str, str]
 

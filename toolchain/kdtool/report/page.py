@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kdtool.core.screen import Screen
+from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.report.calibration import Calibration, calibration, calibration_chart
 from kdtool.report.charts.charts import Chart, curves
 from kdtool.report.charts.tradeoff import Point, trade_off
@@ -124,7 +125,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
     return Page(
         name=run.path.resolve().name,
         title=str(recipe.get("title", "")),
-        plumbing=record.get("source") == "digits",
+        plumbing=record.get("source") == DIGITS,
         verdict=in_words(bench) if bench else NOT_JUDGED,
         notes=bench.notes if bench else (),
         void=bool(bench and bench.void),

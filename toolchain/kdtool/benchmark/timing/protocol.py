@@ -15,8 +15,8 @@ from kdtool.machine.energy import open_meter
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import Latency, OwnProcess, Throughput
 from kdtool.runtime import load_runtime
-from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session
+from kdtool.runtime.signature import Tensor
 from kdtool.runtime.turns import WINDOW, Plan, measure
 
 BATCH_WARMUP = WINDOW  # batches; with fewer nobody can say whether times are steady

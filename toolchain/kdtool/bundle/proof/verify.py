@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.checksums import differences
+from kdtool.bundle.packing import differences
 from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, allowed, read_golden, read_npy
-from kdtool.bundle.session import ShippedSession, open_shipped
+from kdtool.bundle.session import open_shipped
 from kdtool.core.errors import DataError, GateError, ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.screen import Screen
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.classify import logits_of
+from kdtool.runtime.onnxbytes.declared import onnx_info
+from kdtool.runtime.onnxruntime import OnnxSession
 
 CHANNELS = ("red", "green", "blue")
 COPY_AGAIN = "Copy the bundle again from where it was made."
@@ -69,7 +71,7 @@ def _preprocess(bundle: Path, golden: Golden) -> Preprocess:
     if not golden.vectors or not golden.logit_tolerance:
         raise ModelFileError(f"{bundle}: its list of golden images is empty.", COPY_AGAIN)
     first = bundle / next(iter(golden.logit_tolerance))
-    info: ModelInfo | None = stated_by_onnx(first)
+    info: ModelInfo | None = onnx_info(first)
     if info is None:
         raise ModelFileError(f"{first} states neither its classes nor its preprocessing.", COPY_AGAIN)
     return info.preprocess
@@ -102,7 +104,7 @@ def _compare_pixels(
 
 
 def _compare_logits(
-    session: ShippedSession,
+    session: OnnxSession,
     file: str,
     vector: Vector,
     pixels: UInt8Array,
@@ -110,7 +112,7 @@ def _compare_logits(
     tolerance: float,
 ) -> float:
     expected: FloatArray = np.asarray(vector.logits[file], np.float32)
-    found = session.logits(pixels, preprocess)
+    (found,) = logits_of(session, pixels[None], preprocess, names=[vector.image])
     if found.shape != expected.shape:
         raise GateError(
             f"{file} on {vector.image}: {len(found)} logits, stored are {len(expected)}.", COPY_AGAIN
