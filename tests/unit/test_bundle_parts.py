@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from kdtool.bundle import texts
@@ -89,9 +92,19 @@ def test_an_ort_file_states_its_operators_and_its_format(tmp_path: Path, opset: 
     options.optimized_model_filepath = str(tmp_path / "model.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     ort.InferenceSession(model(PLAIN, opset), options, providers=["CPUExecutionProvider"])
-    found = ort_versions((tmp_path / "model.ort").read_bytes())
+    content = (tmp_path / "model.ort").read_bytes()
+    found = ort_versions(content)
     assert (found.ir, found.opset) == (0, opset)
     assert found.ort >= 5
+    for end in range(0, 64, 4):  # its tables lie behind
+        with pytest.raises(WireError, match=r"no \.ort file"):
+            ort_versions(content[:end])
+
+
+@given(content=st.binary(max_size=200))
+def test_what_is_no_ort_file_is_one_kind_of_error(content: bytes) -> None:
+    with contextlib.suppress(WireError):
+        ort_versions(content)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from PIL import Image
 from tree_sitter import Language, Parser
 
 from kdtool.bundle import texts
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import read_golden
-from kdtool.bundle.spec import preprocess_json
 from kdtool.core.preprocess import Preprocess, decode
 
 INFER = Path(texts.__file__).with_name("templates") / "infer.py"

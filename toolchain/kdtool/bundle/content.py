@@ -13,9 +13,9 @@ from kdtool.bundle.licences import front_matter
 from kdtool.bundle.options import Options
 from kdtool.bundle.page.runtime import VERSION as ORT_VERSION
 from kdtool.bundle.page.runtime import WebRuntime
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import PIXEL_TOLERANCE, Golden
 from kdtool.bundle.shipped import REDUCED, ShippedModel
-from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import TARGETS, Compatibility, Target, check_compatibility, doubts, take
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess

@@ -30,6 +30,7 @@ from kdtool.bundle.page.runtime import WebRuntime
 from kdtool.bundle.page.webpage import FOLDER as WEB
 from kdtool.bundle.page.webpage import MODULES, page_files, page_hash
 from kdtool.bundle.page.webpage import source as page_source
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import FOLDER as GOLDEN
 from kdtool.bundle.proof.pictures import drawn, photographs
 from kdtool.bundle.proof.vectors import make_golden
@@ -43,7 +44,6 @@ from kdtool.bundle.shipped import (
     record_of,
     sources,
 )
-from kdtool.bundle.spec import preprocess_json
 from kdtool.bundle.targets import check_compatibility, chosen, require_fit, warn_of_misfits
 from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, durable, sha256_file

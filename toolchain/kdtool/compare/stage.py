@@ -44,7 +44,7 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
     record_students(job.run, entries)
     trained = train_all(job, prepared, entries, seeds)
     networks = {TEACHER: job.run.weights("teacher")}
-    networks |= {one.key: one.weights for one in trained if not one.failed}
+    networks |= {training.key: training.weights for training in trained if not training.failed}
     evaluation = evaluate_all(job.run.path / "test", prepared, networks, job.screen)
     result = summarize(job, prepared, entries, trained, evaluation)
     _write(job, result)
@@ -52,7 +52,7 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
 
 
 def _write(job: Job, result: Comparison) -> None:
-    """The files, written anew only where the figures are others than before."""
+    """The files, written again only where the figures are others than before."""
     content, folder = result.to_json(), job.run.path
     stage = Stage("compare", folder, {"figures": sha256_json(content)}, "compare.manifest.json")
     if stage.complete() is not None:

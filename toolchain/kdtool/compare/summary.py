@@ -36,7 +36,7 @@ def summarize(
     comparison = Comparison(
         source=job.source,
         data=prepared.digest,
-        seeds=tuple(sorted({one.seed for one in trained})),
+        seeds=tuple(sorted({training.seed for training in trained})),
         test_images=len(evaluation.correct[TEACHER]),
         teacher_arch=job.recipe.teacher.arch,
         teacher_validation=evaluation.teacher_validation,
@@ -92,10 +92,11 @@ def _row(role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluat
     settings = entry.student if role == STUDENT else entry.alone
     runs = tuple(
         Run(
-            one.seed, one.validation, None if one.failed else evaluation.accuracy(one.key),
-            one.best_epoch, one.epochs, one.seconds, one.failed,
+            training.seed, training.validation,
+            None if training.failed else evaluation.accuracy(training.key),
+            training.best_epoch, training.epochs, training.seconds, training.failed,
         )
-        for one in trained
+        for training in trained
     )  # fmt: skip
     return Row(
         role=role,
@@ -110,25 +111,30 @@ def _row(role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluat
 
 
 def _of(trained: Sequence[Trained], role: str, name: str) -> list[Trained]:
-    return [one for one in trained if (one.role, one.name) == (role, name)]
+    return [training for training in trained if (training.role, training.name) == (role, name)]
 
 
 def _pairs(ours: Sequence[Trained], theirs: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
     """The trainings of the seeds that both have."""
-    by_seed = {one.seed: one for one in theirs if not one.failed}
-    return [(one, by_seed[one.seed]) for one in ours if not one.failed and one.seed in by_seed]
+    by_seed = {training.seed: training for training in theirs if not training.failed}
+    return [
+        (training, by_seed[training.seed])
+        for training in ours
+        if not training.failed and training.seed in by_seed
+    ]
 
 
-def _notes(found: Comparison) -> Iterator[str]:
-    n = len(found.seeds)
+def _notes(comparison: Comparison) -> Iterator[str]:
+    n = len(comparison.seeds)
     if n < EVIDENCE:
         yield f"{n} seed(s) are no evidence: differences may come by chance. Give --seeds {EVIDENCE}."
-    if found.source == DIGITS:
+    if comparison.source == DIGITS:
         yield "These are the embedded digits: they prove the plumbing and are no evidence for a recipe."
-    for row in found.baselines:
-        if row.test and row.test.mean >= found.teacher_test:
-            yield f"The teacher is no better than the {found.title(row)} on test: there is no gap to close."
-    for row in (*found.recipes, *found.baselines):
+    for row in comparison.baselines:
+        if row.test and row.test.mean >= comparison.teacher_test:
+            title = comparison.title(row)
+            yield f"The teacher is no better than the {title} on test: there is no gap to close."
+    for row in (*comparison.recipes, *comparison.baselines):
         for run in row.runs:
             if run.failed:
-                yield f"{found.title(row)}, seed {run.seed}, failed: {run.failed}"
+                yield f"{comparison.title(row)}, seed {run.seed}, failed: {run.failed}"

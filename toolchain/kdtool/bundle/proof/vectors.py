@@ -70,7 +70,7 @@ def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], answers
     """The kind whose answers `file` gives: its own, or of a repacked file that of the network inside."""
     if kinds[file] not in REPACKED:
         return kinds[file]
-    found = ""
+    refusal = ""
     for network in (other for other, kind in kinds.items() if kind in NETWORKS):
         differing = (
             f"{file} answers otherwise than {network} on {image}: a logit differs by "
@@ -81,8 +81,8 @@ def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], answers
         first = next(differing, None)
         if first is None:
             return kinds[network]
-        found = found or first
-    raise GateError(found, "Make it again with: kdtool export --onnx")
+        refusal = refusal or first
+    raise GateError(refusal, "Make it again with: kdtool export --onnx")
 
 
 def _limit(reference: FloatArray) -> float:

@@ -56,13 +56,13 @@ def verify(bundle: Path, screen: Screen) -> Verified:
     with screen.bar("verify", len(golden.logit_tolerance) * len(golden.vectors)) as bar:
         for file, tolerance in golden.logit_tolerance.items():
             session = open_shipped(bundle / file)
-            found = []
+            largest = []
             for vector in golden.vectors:
-                found.append(
+                largest.append(
                     _compare_logits(session, file, vector, stored[vector.image], preprocess, tolerance)
                 )
                 bar.advance()
-            logits[file] = max(found)
+            logits[file] = max(largest)
     return Verified(len(golden.vectors), pixels, logits)
 
 
@@ -82,21 +82,21 @@ def _compare_pixels(
 ) -> int:
     path = bundle / FOLDER / vector.image
     try:
-        found = preprocess.read(path.read_bytes(), str(path))
+        pixels = preprocess.read(path.read_bytes(), str(path))
     except DataError as error:
         raise ModelFileError(error.message, COPY_AGAIN) from error
-    if found.shape != expected.shape:
+    if pixels.shape != expected.shape:
         raise GateError(
-            f"{path}: preprocessed to {_shape(found)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
+            f"{path}: preprocessed to {_shape(pixels)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
         )
-    difference = np.abs(found.astype(np.int16) - expected.astype(np.int16))
+    difference = np.abs(pixels.astype(np.int16) - expected.astype(np.int16))
     worst = int(difference.max())
     if worst > tolerance:
         row, column, channel = (int(axis) for axis in np.argwhere(difference > tolerance)[0])
         raise GateError(
             f"{path}: preprocessing differs, first at row {row}, column {column}, "
             f"{CHANNELS[channel]}: "
-            f"{found[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
+            f"{pixels[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
             f"allowed is {tolerance} of 255.",
             "Another Pillow decodes or resizes otherwise here: kdtool doctor shows its version.",
         )
@@ -112,17 +112,17 @@ def _compare_logits(
     tolerance: float,
 ) -> float:
     expected: FloatArray = np.asarray(vector.logits[file], np.float32)
-    (found,) = logits_of(session, pixels[None], preprocess, names=[vector.image])
-    if found.shape != expected.shape:
+    (logits,) = logits_of(session, pixels[None], preprocess, names=[vector.image])
+    if logits.shape != expected.shape:
         raise GateError(
-            f"{file} on {vector.image}: {len(found)} logits, stored are {len(expected)}.", COPY_AGAIN
+            f"{file} on {vector.image}: {len(logits)} logits, stored are {len(expected)}.", COPY_AGAIN
         )
-    difference = np.abs(found - expected)
+    difference = np.abs(logits - expected)
     limit = allowed(tolerance, expected)
     if difference.max() > limit:
         first = int(np.argmax(difference > limit))
         raise GateError(
-            f"{file} on {vector.image}: logits differ, first number {first}: {found[first]:.6g} here, "
+            f"{file} on {vector.image}: logits differ, first number {first}: {logits[first]:.6g} here, "
             f"{expected[first]:.6g} in the bundle; allowed is {limit:.2g}.",
             "The processor or the runtime computes otherwise: see kdtool doctor, measure with kdtool bench.",
         )
