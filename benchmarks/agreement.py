@@ -35,7 +35,8 @@ from kdtool.core.files import write_json
 from kdtool.core.preprocess import decode
 from kdtool.machine.cpu import processor_name
 from kdtool.machine.versions import versions_of
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.classify import logits_of
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 NODE_RUNTIME = Path(sys.prefix) / "node_modules" / "onnxruntime-web" / "dist" / "ort.node.min.mjs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -80,7 +81,7 @@ class Platform:
 
 def in_python(bundle: Path, golden: Golden) -> Platform:
     """ONNX Runtime here and now, of every file of the bundle."""
-    info = stated_by_onnx(bundle / next(iter(golden.logit_tolerance)))
+    info = onnx_info(bundle / next(iter(golden.logit_tolerance)))
     assert info is not None
     answers: dict[str, dict[str, Any]] = {}
     for file in golden.logit_tolerance:
@@ -90,7 +91,7 @@ def in_python(bundle: Path, golden: Golden) -> Platform:
             path = bundle / FOLDER / vector.image
             off = np.abs(info.preprocess.read(path.read_bytes(), path.name).astype(int) - stored).max()
             entry = answers.setdefault(vector.image, {"pixels": int(off), "logits": {}})
-            entry["logits"][file] = session.logits(stored, info.preprocess).tolist()
+            entry["logits"][file] = logits_of(session, stored[None], info.preprocess)[0].tolist()
     return Platform(answers, versions_of(("onnxruntime", "pillow", "numpy")))
 
 

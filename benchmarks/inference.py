@@ -30,7 +30,6 @@ import nncf
 import numpy as np
 import openvino as ov
 
-from kdtool.benchmark.accuracy import answer
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons
 from kdtool.benchmark.timing.latency import latency_of
 from kdtool.core.files import sha256_file, write_json
@@ -51,7 +50,8 @@ from kdtool.results.statistics import (
 )
 from kdtool.runs.folder import RunFolder
 from kdtool.runtime import load_runtime
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.classify import Classified, logits_of
+from kdtool.runtime.onnxbytes.declared import onnx_info
 from kdtool.runtime.openvino import compile_model
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure
@@ -67,7 +67,7 @@ def nncf_int8(path: Path, prepared: Prepared, images: int) -> Any:
     Args:
         images: how many, quantize.calibration_images of the run.
     """
-    info = stated_by_onnx(path)
+    info = onnx_info(path)
     assert info is not None
     split = prepared.split("train")
     chosen = calibration_indices(split.labels, images, int(prepared.digest[:8], 16))
@@ -87,7 +87,7 @@ def sessions_of(run: RunFolder, prepared: Prepared, threads: int, images: int) -
         OURS: ours.open_model(run.onnx_model("student", "int8"), threads),
         OPENVINO: openvino.open_model(student, threads),
         OURS_OPENVINO: openvino.open_model(run.onnx_model("student", "int8"), threads),
-        THEIRS: compile_model(theirs, student, stated_by_onnx(student), threads),
+        THEIRS: compile_model(theirs, student, onnx_info(student), threads),
     }
 
 
@@ -105,8 +105,8 @@ def correct_of(session: Session, prepared: Prepared) -> BoolArray:
     """Whether each test image is answered rightly."""
     split, info = prepared.split("test"), session.info
     assert info is not None
-    given = answer(session, split.images, info.preprocess, len(info.classes), QUIET, "")
-    return given.correct(split.labels)
+    logits = logits_of(session, split.images, info.preprocess, len(info.classes))
+    return Classified.of(logits).correct(split.labels)
 
 
 def accuracies(correct: Mapping[str, BoolArray]) -> dict[str, Any]:

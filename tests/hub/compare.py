@@ -8,11 +8,12 @@ import numpy as np
 
 from kdtool.bundle.proof.golden import allowed, read_golden, read_npy
 from kdtool.core.preprocess import decode
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.classify import softmax
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 SHARE = 0.02  # of a probability: what a pixel that is 1 of 255 off may do
 bundle, wrong = Path(sys.argv[1]), 0
-golden, info = read_golden(bundle), stated_by_onnx(bundle / "model.onnx")
+golden, info = read_golden(bundle), onnx_info(bundle / "model.onnx")
 rule, vectors = info.preprocess, {vector.image: vector for vector in golden.vectors}
 for answers in (json.loads(Path(path).read_text()) for path in sys.argv[2:]):
     for row in answers["rows"]:
@@ -22,7 +23,7 @@ for answers in (json.loads(Path(path).read_text()) for path in sys.argv[2:]):
         tensors = np.array([row["tensor"], row.get("own", row["tensor"])]).reshape(2, 3, -1)
         pixels, own = np.rint(np.abs(tensors - stored).max(2) * rule.std * 255).max(1)
         scores = {answer["label"]: answer["score"] for answer in row["classes"]}
-        shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        shares = softmax(logits)
         share = np.abs([scores[name] for name in info.classes] - shares).max()
         sides = decode(image.read_bytes(), image.name).size
         aside = any((int(rule.resize * side / min(sides)) - rule.size) % 4 == 3 for side in sides)

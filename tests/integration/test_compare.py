@@ -85,6 +85,7 @@ def test_two_recipes_on_two_seeds(
 
     content = json.loads((out / "compare.json").read_text())
     assert content["schema"] == 1
+    assert content["evaluated"] == "torch"
     assert content["seeds"] == [0, 1]
     assert content["plain_kd"] == ["kd"]
     assert content["test_images"] == 12

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from fixtures.runs.onnxmodels import SIDE, photographs
-from kdtool.bundle.checksums import SUMS, sums
+from kdtool.bundle.packing import SUMS, sums
 from kdtool.bundle.proof.golden import Golden, Vector, dump
 from kdtool.bundle.session import open_shipped
 from kdtool.cli import main

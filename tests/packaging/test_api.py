@@ -53,7 +53,7 @@ SECTIONS = {
     ),
     "Bundles": (
         "kdtool.bundle.stage:write_bundle", "kdtool.bundle.options:Options",
-        "kdtool.bundle.proof.verify:verify", "kdtool.bundle.infer:Classifier",
+        "kdtool.bundle.proof.verify:verify",
     ),
 }  # fmt: skip
 

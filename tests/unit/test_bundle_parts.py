@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,21 +13,22 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from kdtool.bundle import texts
-from kdtool.bundle.checksums import SUMS, differences, part_of, sums
 from kdtool.bundle.licences import front_matter
-from kdtool.bundle.made import Made, made
 from kdtool.bundle.options import UNSTATED
+from kdtool.bundle.packing import SUMS, differences, part_of, sums
 from kdtool.bundle.page import webpage
-from kdtool.bundle.targets import TARGETS, doubts, examine, take
+from kdtool.bundle.shipped import int8_facts
+from kdtool.bundle.targets import TARGETS, check_compatibility, doubts, take
 from kdtool.core.errors import ModelFileError
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
-from kdtool.runtime.onnxbytes.onnxfacts import Versions, versions_in
-from kdtool.runtime.onnxbytes.ortfacts import versions_in_ort
 from kdtool.runtime.onnxbytes.rename import rename_input
+from kdtool.runtime.onnxbytes.versions import Versions, onnx_versions, ort_versions
 from kdtool.runtime.onnxbytes.wire import WireError
 
 
@@ -75,13 +77,13 @@ def test_a_subgraph_that_may_name_the_input_is_not_touched() -> None:
 
 @pytest.mark.parametrize(("opset", "ir"), [(13, 7), (18, 8), (21, 10)])
 def test_versions_are_those_of_the_file(opset: int, ir: int) -> None:
-    assert versions_in(model(PLAIN, opset, ir)) == Versions(ir, opset)
+    assert onnx_versions(model(PLAIN, opset, ir)) == Versions(ir, opset)
 
 
 def test_versions_of_other_operator_sets_do_not_count() -> None:
     made = onnx.load_from_string(model(PLAIN))
     made.opset_import.append(helper.make_opsetid("com.microsoft", 99))
-    assert versions_in(made.SerializeToString()).opset == 18
+    assert onnx_versions(made.SerializeToString()).opset == 18
 
 
 @pytest.mark.parametrize("opset", [13, 18])
@@ -90,9 +92,19 @@ def test_an_ort_file_states_its_operators_and_its_format(tmp_path: Path, opset: 
     options.optimized_model_filepath = str(tmp_path / "model.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     ort.InferenceSession(model(PLAIN, opset), options, providers=["CPUExecutionProvider"])
-    found = versions_in_ort((tmp_path / "model.ort").read_bytes())
+    content = (tmp_path / "model.ort").read_bytes()
+    found = ort_versions(content)
     assert (found.ir, found.opset) == (0, opset)
     assert found.ort >= 5
+    for end in range(0, 64, 4):  # its tables lie behind
+        with pytest.raises(WireError, match=r"no \.ort file"):
+            ort_versions(content[:end])
+
+
+@given(content=st.binary(max_size=200))
+def test_what_is_no_ort_file_is_one_kind_of_error(content: bytes) -> None:
+    with contextlib.suppress(WireError):
+        ort_versions(content)
 
 
 @dataclass(frozen=True)
@@ -135,12 +147,12 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
 )
 def test_what_to_take(target: str, files: tuple[File, ...], taken: str) -> None:
     chosen = TARGETS[target]
-    assert take(chosen, files, examine([chosen], files)) == taken
+    assert take(chosen, files, check_compatibility([chosen], files)) == taken
 
 
 def test_why_a_file_is_not_loaded_is_said() -> None:
     file = File("model.ort", "ort", ir=11, opset=22, ort=7)
-    (finding,) = examine([TARGETS["android"]], [file])
+    (finding,) = check_compatibility([TARGETS["android"]], [file])
     assert not finding.loads
     assert finding.reasons == (
         "IR 11, loads up to 10", "opset 22, loads up to 21", ".ort format 7, loads up to 6",
@@ -154,14 +166,14 @@ def test_what_compat_exports_every_target_loads() -> None:
 
     for opset in (COMPATIBLE, ExportSettings().opset):
         files = [File("model.onnx", "fp32", opset=opset)]
-        for finding in examine(TARGETS.values(), files):
+        for finding in check_compatibility(TARGETS.values(), files):
             assert finding.loads, finding
 
 
 def test_a_heavy_file_loads_and_is_doubted() -> None:
     chosen = TARGETS["android"]
     heavy = (File("model.onnx", "fp32", bytes=85_000_000),)
-    findings = examine([chosen], heavy)
+    findings = check_compatibility([chosen], heavy)
     assert take(chosen, heavy, findings) == "model.onnx"
     assert list(doubts(chosen, "model.onnx", findings)) == ["model.onnx: 85.0 MB, more than 50."]
 
@@ -184,13 +196,13 @@ def test_a_heavy_file_loads_and_is_doubted() -> None:
 )  # fmt: skip
 def test_int8_for_another_processor_is_said(target: str, model: File, said: list[str]) -> None:
     chosen, files = TARGETS[target], (FLOAT, model)
-    findings = examine([chosen], files)
+    findings = check_compatibility([chosen], files)
     assert list(doubts(chosen, take(chosen, files, findings), findings)) == said
 
 
 def test_why_float32_comes_first_is_said() -> None:
     chosen = TARGETS["python"]
-    (said,) = doubts(chosen, "model.onnx", examine([chosen], (FLOAT, SLOWER)))
+    (said,) = doubts(chosen, "model.onnx", check_compatibility([chosen], (FLOAT, SLOWER)))
     assert "not faster than float32 with confidence on the machine that made it" in said
 
 
@@ -199,12 +211,11 @@ def test_why_float32_comes_first_is_said() -> None:
 )
 def test_what_quantize_found_out_is_known(tmp_path: Path, speed: object, faster: bool | None) -> None:
     run = RunFolder(tmp_path)
-    assert made(run, "student", "int8") == Made()
+    assert int8_facts(run, "student") == (None, None)
     facts = {"recipe": {"target": "arm"}, "speed": speed}
     run.onnx.mkdir()
     Stage("quantize", run.onnx, {}, run.quantize_manifest("student").name).seal([], facts, {})
-    assert made(run, "student", "int8") == Made("arm", faster)
-    assert made(run, "student", "fp32") == Made()
+    assert int8_facts(run, "student") == ("arm", faster)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rich.console import Console
 from fixtures.screens import Recorder
 from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
-from kdtool.compare.exam import Exam
+from kdtool.compare.evaluation import Evaluation
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison, Figure, Row
@@ -27,7 +27,8 @@ from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.pipeline import DIGITS, Job
+from kdtool.data.sources.digits import NAME as DIGITS
+from kdtool.pipeline import Job
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
@@ -232,9 +233,9 @@ def comparison(
     right = RIGHT | {
         f"baseline/{base}/seed-{seed}": answers for base in bases for seed, answers in BASE.items()
     }
-    exam = Exam({key: np.array(answers, bool) for key, answers in right.items()}, 0.95)
+    evaluation = Evaluation({key: np.array(answers, bool) for key, answers in right.items()}, 0.95)
     job = Job(RunFolder(Path("out")), ENTRIES[0].recipe, 0, source, QUIET)
-    return summarize(job, PREPARED, entries, trainings, exam)
+    return summarize(job, PREPARED, entries, trainings, evaluation)
 
 
 PREPARED = Prepared(

@@ -18,7 +18,7 @@ from kdtool.exporters import model
 from kdtool.exporters.compute.count import Count, count_onnx
 from kdtool.exporters.parity import parity_images
 from kdtool.recipe.settings import ExportSettings
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 SIZE = 8
 
@@ -41,7 +41,7 @@ def test_a_file_states_no_compute_that_is_only_a_part_of_it(
 
     facts = model.export_model(path, network, info, parity_images(pixels, preprocess), ExportSettings(), ear)
 
-    stated = stated_by_onnx(path)
+    stated = onnx_info(path)
     assert stated is not None
     assert (stated.macs, facts["macs"]) == (0, 0)
     assert any("the compute of Einsum is not counted" in line for line in ear.warned)

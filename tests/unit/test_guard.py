@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import AttributeProto, FunctionProto, ModelProto, TensorProto, helper, numpy_helper
 
 from kdtool.core.errors import ModelFileError
-from kdtool.runtime.onnxbytes import folded, guard
+from kdtool.runtime.onnxbytes import constants, guard
 from kdtool.runtime.onnxbytes.guard import check_model, read_model
 
 
@@ -216,7 +216,7 @@ def test_constants_of_usual_size_pass() -> None:
 
 
 def test_what_a_file_holds_itself_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folded, "ELEMENTS_LIMIT", 5)
+    monkeypatch.setattr(constants, "ELEMENTS_LIMIT", 5)
     check_model(grown([node("Mul", "weight", "weight")]), "m.onnx")
     refused(grown([node("ConstantOfShape", "s")], numbers("s", 6)), "shape 6")
 

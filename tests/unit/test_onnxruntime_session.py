@@ -14,9 +14,10 @@ from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.runtime import RUNTIMES, load_runtime
+from kdtool.runtime.classify import logits_of
 from kdtool.runtime.onnxruntime import new_session, open_model, session_options
-from kdtool.runtime.ports import InputForm, layout_of
 from kdtool.runtime.session import input_size
+from kdtool.runtime.signature import InputFormat, layout_of
 
 INFO = ModelInfo("student", "tiny", ("cat", "dog"), Preprocess(4, 4), params=6, macs=6)
 SHAPE = ("N", 3, 4, 4)
@@ -233,16 +234,16 @@ def test_every_runtime_hands_over_pixels_as_the_file_wants_them(
     """All four forms answer as the plain file does to the same pixels."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
     plain = load_runtime(name).open_model(saved(tmp_path, model()), 1)
-    expected = plain.run(plain.form.tensor(pixels, INFO.preprocess))
+    expected = logits_of(plain, pixels, INFO.preprocess)
     path = tmp_path / "form.onnx"
     path.write_bytes(of_pixels(layout, TensorProto.DataType.Value(dtype)).SerializeToString())
 
     session = load_runtime(name).open_model(path, 1)
 
-    assert session.form == InputForm("uint8" if dtype == "UINT8" else "float32", layout)
+    assert session.input_format == InputFormat("uint8" if dtype == "UINT8" else "float32", layout)
     assert (session.input_shape, input_size(session)) == ((None, 3, 4, 4), 4)
-    assert session.run(session.form.tensor(pixels, INFO.preprocess)) == pytest.approx(expected, abs=1e-6)
-    noise = session.form.noise(4, 4, 0)
+    assert logits_of(session, pixels, INFO.preprocess) == pytest.approx(expected, abs=1e-6)
+    noise = session.input_format.noise(4, 4, 0)
     assert session.run(noise).shape == (1, 2)
     assert noise.max() > (100 if dtype == "UINT8" else 0.5)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from kdtool.core.errors import DataError
-from kdtool.results.predictions import Answers, Predictions, read_predictions
+from kdtool.results.predictions import Predicted, Predictions, read_predictions
 
 HOSTILE = Predictions(
     ("a,b.jpg", 'q"uote\n.png', "=1+1"),
     ("x", "y\nz", ""),
     {
-        "teacher": Answers(("x", "y\nz", ""), (0.9, 0.5, 1.0)),
-        "student": Answers(("", "x", "x"), (0.25, 0.0, 0.125)),
+        "teacher": Predicted(("x", "y\nz", ""), (0.9, 0.5, 1.0)),
+        "student": Predicted(("", "x", "x"), (0.25, 0.0, 0.125)),
     },
 )
 
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_columns_are_those_of_the_contract() -> None:
-    text = Predictions(("1.png",), ("cat",), {"student": Answers(("dog",), (2 / 3,))}).to_csv()
+    text = Predictions(("1.png",), ("cat",), {"student": Predicted(("dog",), (2 / 3,))}).to_csv()
     assert text == "path,label,student,student_probability\n1.png,cat,dog,0.666667\n"
 
 
@@ -37,7 +37,8 @@ def test_predictions_are_read_with_every_model(tmp_path: Path) -> None:
     )
     predictions = read_predictions(path)
     assert predictions.paths == ("a,b.jpg",)
-    assert predictions.models == {"teacher": Answers(("x",), (0.9,)), "student": Answers(("y\nz",), (0.5,))}
+    teacher, student = Predicted(("x",), (0.9,)), Predicted(("y\nz",), (0.5,))
+    assert predictions.models == {"teacher": teacher, "student": student}
 
 
 @pytest.mark.parametrize(

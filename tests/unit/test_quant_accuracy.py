@@ -10,6 +10,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.data.reader import Split
 from kdtool.quant.accuracy import Accuracy, top1
+from kdtool.runtime.signature import InputFormat
 
 PREPROCESS = Preprocess(2, 2)
 
@@ -21,6 +22,7 @@ class Brightest:
     info: ModelInfo | None = None
     input_shape = (None, 3, 2, 2)
     threads = 1
+    input_format = InputFormat()
 
     def run(self, images: FloatArray) -> FloatArray:
         logits = images.mean(axis=(2, 3))
@@ -45,5 +47,5 @@ def test_counts_over_several_batches() -> None:
     assert (accuracy.points, str(accuracy)) == (50.0, "50.00 %")
 
 
-def test_what_is_no_number_is_never_right() -> None:
+def test_an_image_answered_with_nan_counts_as_wrong() -> None:
     assert top1(Brightest(), split_of([0, 0], value=255), PREPROCESS) == Accuracy(0, 2)

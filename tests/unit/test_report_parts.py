@@ -23,7 +23,7 @@ from kdtool.report.render import duration
 from kdtool.report.verdict import unbroken
 from kdtool.results.figures import column, interval, percent
 from kdtool.results.history import COLUMNS, History, read_history
-from kdtool.results.predictions import Answers, Predictions
+from kdtool.results.predictions import Predicted, Predictions
 from kdtool.train.curves import curves_png
 
 HEADER = ",".join(COLUMNS)
@@ -93,7 +93,7 @@ def test_curves_png_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.
 # Mistakes
 
 
-ANSWERS = Answers(("a", "b", "b", "a", "c"), (0.9, 0.8, 0.6, 0.7, 0.95))
+ANSWERS = Predicted(("a", "b", "b", "a", "c"), (0.9, 0.8, 0.6, 0.7, 0.95))
 PREDICTIONS = Predictions(("1", "2", "3", "4", "5"), ("a", "a", "b", "b", "a"), {"student": ANSWERS})
 
 
@@ -105,13 +105,13 @@ def test_confusion_counts_rows_by_true_class() -> None:
 
 
 def test_most_confused_pairs_are_ordered_and_limited() -> None:
-    pairs = most_confused(("a", "a", "b", "c"), Answers(("b", "b", "a", "a"), (1.0,) * 4), 2)
+    pairs = most_confused(("a", "a", "b", "c"), Predicted(("b", "b", "a", "a"), (1.0,) * 4), 2)
     assert [(p.true, p.taken_for, p.count, p.n_images) for p in pairs] == [("a", "b", 2, 2), ("b", "a", 1, 1)]
 
 
 def test_class_scores_put_the_least_known_first_and_skip_what_was_not_shown() -> None:
     scores = class_scores(
-        PREDICTIONS.labels, ANSWERS, ("a", "b", "c"), teacher=Answers(PREDICTIONS.labels, ())
+        PREDICTIONS.labels, ANSWERS, ("a", "b", "c"), teacher=Predicted(PREDICTIONS.labels, ())
     )
     assert [(s.name, s.n_images, s.correct, s.teacher) for s in scores] == [
         ("a", 3, 1, 1.0),

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kdtool.quant.target import Int8Recipe
     from kdtool.results.bench import BenchResult
 
-DIGITS = "digits"
 EVERY_ROLE = ("teacher", "student", "baseline")
 TRAINED_SECTIONS = {  # which networks a part of the record decides on
     "seed": EVERY_ROLE,

@@ -19,8 +19,8 @@ from PIL import Image
 
 from fixtures.bundles import REMOTE
 from fixtures.commands import kdtool
-from kdtool.bundle.checksums import SUMS
 from kdtool.bundle.options import Options
+from kdtool.bundle.packing import SUMS
 from kdtool.bundle.proof.golden import read_golden
 from kdtool.bundle.stage import write_bundle
 from kdtool.core.files import sha256_file
@@ -29,7 +29,7 @@ from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, Latency, ModelResult
 from kdtool.results.claim import Verdict
 from kdtool.runs.folder import RunFolder
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 APP = {
     "model.onnx", "model.int8.onnx", "model.uint8.onnx", "model.ort", "model.required_operators.config",
@@ -174,7 +174,7 @@ def test_a_finetuned_model_is_told_from_the_others(run: RunFolder) -> None:
     said = "model.int8.onnx was fine-tuned for INT8 (2 epochs) and the float model was not"
     card = run.path / "bundle" / "MODEL_CARD.md"
     assert said not in card.read_text()
-    info = stated_by_onnx(run.onnx_model("student"))
+    info = onnx_info(run.onnx_model("student"))
     tuned = onnx.load(run.onnx_model("student", "int8"))
     helper.set_model_props(tuned, replace(info, notes={"finetuned": "2 epochs"}).to_metadata())
     onnx.save(tuned, run.onnx_model("student", "int8"))

@@ -19,8 +19,8 @@ from playwright.sync_api import Browser
 from fixtures.browser import MODULES, WAIT, serving
 from fixtures.bundles import best
 from kdtool.bundle.page.runtime import VERSION
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import read_golden
-from kdtool.bundle.spec import preprocess_json
 from kdtool.core.preprocess import INTERPOLATIONS, Preprocess, decode
 
 ROOT = Path(__file__).parents[3]

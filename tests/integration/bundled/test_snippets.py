@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,11 @@ from PIL import Image
 from tree_sitter import Language, Parser
 
 from kdtool.bundle import texts
-from kdtool.bundle.infer import read_pixels
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import read_golden
-from kdtool.bundle.spec import preprocess_json
 from kdtool.core.preprocess import Preprocess, decode
+
+INFER = Path(texts.__file__).with_name("templates") / "infer.py"
 
 
 def isolated(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +70,7 @@ def test_infers_preprocessing_is_kdtools(mode: str, interpolation: str, tmp_path
     image.save(path)
     preprocess = Preprocess(24, 20, interpolation)
     expected = preprocess.pixels(decode(path.read_bytes(), "image"))
+    read_pixels = runpy.run_path(str(INFER))["read_pixels"]
     assert np.array_equal(read_pixels(path, preprocess_json(preprocess)), expected)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures.commands import kdtool
-from kdtool.bundle.checksums import SUMS
+from kdtool.bundle.packing import SUMS
 from kdtool.bundle.proof.verify import verify
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file

@@ -18,7 +18,7 @@ from kdtool.data.sources import load_listing
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lock import run_lock
 from kdtool.runs.stage import read_manifest
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 
 def test_command_on_the_newest_run(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,7 @@ def test_a_foreign_file_with_its_channels_last_is_measured(run: RunFolder, tmp_p
     shape = (batch, height, width, 3)
     given.CopyFrom(onnx.helper.make_tensor_value_info(given.name, onnx.TensorProto.FLOAT, shape))
     path.write_bytes(model.SerializeToString())
-    like = stated_by_onnx(run.onnx_model("student"))
+    like = onnx_info(run.onnx_model("student"))
 
     result = bench_files([path], load_listing(str(source_of(run))), SETTINGS, QUIET, like=like)
 

@@ -15,8 +15,8 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.data.photographs import Images
 from kdtool.recipe.settings import BenchSettings
 from kdtool.runtime import load_runtime
-from kdtool.runtime.ports import Tensor
 from kdtool.runtime.session import Session, input_size
+from kdtool.runtime.signature import Tensor
 
 Cost = tuple[int, int]  # parameters, MACs
 FREE_SIDE = 224  # of an input whose file leaves the side open and says nothing of its own
@@ -59,7 +59,7 @@ class Candidate:
     @property
     def image(self) -> Tensor:
         """What latency is measured on: the first test image, otherwise uniform noise."""
-        form = self.session.form
+        form = self.session.input_format
         if self.images is not None:
             return form.tensor(np.asarray(self.images.images[:1]), self.images.preprocess)
         height, width = self.session.input_shape[2:]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kdtool.benchmark.accuracy import Answered, answer
 from kdtool.benchmark.candidates import Candidate, Cost, TestImages, costs_of
 from kdtool.benchmark.notes import (
     accuracy_notes,
@@ -31,6 +30,7 @@ from kdtool.results.bench import BenchResult, ModelResult
 from kdtool.results.claim import Verdict, judge
 from kdtool.results.measures import Resampling, Side
 from kdtool.results.statistics import BoolArray, Concordance, paired_bootstrap, wilson
+from kdtool.runtime.classify import Classified, logits_of
 from kdtool.runtime.session import Session
 
 SEED = 0  # of the resamples, so that the same answers give the same interval
@@ -41,7 +41,7 @@ def measure_all(
     settings: BenchSettings,
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
-) -> tuple[BenchResult, Mapping[str, Answered]]:
+) -> tuple[BenchResult, Mapping[str, Classified]]:
     """Accuracy of each model, latency of all in turns, and the verdict on teacher and student.
 
     Args:
@@ -95,8 +95,11 @@ def measure_all(
     return result, answers
 
 
-def _answers(session: Session, test: TestImages, screen: Screen, name: str) -> Answered:
-    return answer(session, test.images, test.preprocess, test.classes, screen, f"accuracy {name}")
+def _answers(session: Session, test: TestImages, screen: Screen, name: str) -> Classified:
+    logits = logits_of(
+        session, test.images, test.preprocess, test.classes, screen=screen, title=f"accuracy {name}"
+    )
+    return Classified.of(logits)
 
 
 def _result(

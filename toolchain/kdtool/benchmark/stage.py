@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdtool.benchmark.accuracy import Answered
 from kdtool.benchmark.candidates import Candidate, TestImages, name_in, open_all
 from kdtool.benchmark.measure import measure_all
 from kdtool.core.errors import ModelFileError, UsageError
@@ -17,11 +16,12 @@ from kdtool.machine.threads import usable_threads
 from kdtool.machine.versions import DEVICE, versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import SCHEMA, BenchResult, read_bench
-from kdtool.results.predictions import Answers, Predictions
+from kdtool.results.predictions import Predictions
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import present_models, sealed_models
 from kdtool.runs.stage import Stage
+from kdtool.runtime.classify import Classified
 from kdtool.runtime.session import Session
 
 # name → role, precision; the order of the table
@@ -140,12 +140,9 @@ def _accuracy_was_measured(run: RunFolder) -> bool:
         return False
 
 
-def _predictions(split: Split, classes: tuple[str, ...], answered: Mapping[str, Answered]) -> Predictions:
+def _predictions(split: Split, classes: tuple[str, ...], answered: Mapping[str, Classified]) -> Predictions:
     return Predictions(
         split.paths,
         tuple(classes[label] for label in split.labels),
-        {
-            name: Answers(tuple(classes[index] for index in given.predicted), tuple(given.probability))
-            for name, given in answered.items()
-        },
+        {name: classified.named(classes) for name, classified in answered.items()},
     )

@@ -10,13 +10,13 @@ from typing import Any
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import open_prepared
+from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, ModelResult, read_bench
 from kdtool.results.predictions import read_predictions
 from kdtool.results.wording import result_in_words
 from kdtool.runs.folder import RunFolder
 
-DIGITS = "digits"
 WEAKEST = 5
 Fact = tuple[str, str]
 
@@ -131,13 +131,13 @@ def _weakest(run: RunFolder, role: str) -> tuple[ClassScore, ...]:
     if not run.predictions.is_file():
         return ()
     predictions = read_predictions(run.predictions)
-    answers = predictions.models.get(role)
-    if answers is None:
+    model = predictions.models.get(role)
+    if model is None:
         return ()
-    shown: dict[str, list[bool]] = {}
-    for label, answer in zip(predictions.labels, answers.predicted, strict=True):
-        shown.setdefault(label, []).append(label == answer)
-    scores = [ClassScore(name, sum(right), len(right)) for name, right in shown.items()]
+    correct: dict[str, list[bool]] = {}
+    for label, predicted in zip(predictions.labels, model.predicted, strict=True):
+        correct.setdefault(label, []).append(label == predicted)
+    scores = [ClassScore(name, sum(images), len(images)) for name, images in correct.items()]
     return tuple(sorted(scores, key=lambda score: (score.correct / score.n_images, score.name))[:WEAKEST])
 
 

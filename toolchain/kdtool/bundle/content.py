@@ -10,14 +10,13 @@ from kdtool import __version__
 from kdtool.bundle import texts
 from kdtool.bundle.about import About, Fact, host_in_words
 from kdtool.bundle.licences import front_matter
-from kdtool.bundle.model import ShippedModel
 from kdtool.bundle.options import Options
 from kdtool.bundle.page.runtime import VERSION as ORT_VERSION
 from kdtool.bundle.page.runtime import WebRuntime
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import PIXEL_TOLERANCE, Golden
-from kdtool.bundle.shipped import REDUCED
-from kdtool.bundle.spec import preprocess_json
-from kdtool.bundle.targets import TARGETS, Finding, Target, doubts, examine, take
+from kdtool.bundle.shipped import REDUCED, ShippedModel
+from kdtool.bundle.targets import TARGETS, Compatibility, Target, check_compatibility, doubts, take
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.results.wording import finetuned_in_words
@@ -43,7 +42,7 @@ class Content:
     models: tuple[ShippedModel, ...]
     golden: Golden
     targets: tuple[Target, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Compatibility, ...]
     has_operators: bool
 
 
@@ -75,10 +74,10 @@ def record(content: Content) -> dict[str, Any]:
 
 def page_record(content: Content, runtime: WebRuntime) -> dict[str, Any]:
     """The page's own bundle.json: all it needs in one file."""
-    said = record(content)
+    whole = record(content)
     return {
-        **said,
-        "models": [model for model in said["models"] if model["web"]],
+        **whole,
+        "models": [model for model in whole["models"] if model["web"]],
         "preprocess": preprocess_json(content.info.preprocess),
         "golden": content.golden.to_json(),
         "runtime": runtime.to_json(),
@@ -218,21 +217,21 @@ def _snippet_values(model: ShippedModel) -> dict[str, str]:
 
 def _for_snippet(target: Target, models: Sequence[ShippedModel]) -> tuple[ShippedModel, str]:
     """The file that the snippet feeds, and what is to be said where that is not the file to take."""
-    findings = examine([target], models)
+    findings = check_compatibility([target], models)
     file = take(target, models, findings)
     loads = {finding.file for finding in findings if finding.loads}
     usable = {model.file for model in models if model.file in loads and model.kind in target.kinds}
     candidates = [model for model in models if model.kind in FLOAT_KINDS]
     fed = min(candidates, key=lambda model: (model.file != file, model.file not in usable))
-    said = []
+    sentences = []
     if fed.file not in usable:
-        said.append(
+        sentences.append(
             f"**{target.package} {target.release} does not load `{fed.file}`.** Make one that it loads with "
             "`kdtool export --onnx --compat`, then `kdtool bundle` again."
         )
     if file not in ("", fed.file):
-        said.append(f"The snippet feeds `{fed.file}`; `{file}`, the file to take, is fed otherwise.")
-    return fed, " ".join(said)
+        sentences.append(f"The snippet feeds `{fed.file}`; `{file}`, the file to take, is fed otherwise.")
+    return fed, " ".join(sentences)
 
 
 def _python(model: str, example: str) -> str:

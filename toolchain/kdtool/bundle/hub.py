@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from kdtool.bundle.place import as_json, put
+from kdtool.bundle.packing import as_json, put
 from kdtool.bundle.proof.golden import FOLDER, Golden, read_npy
-from kdtool.bundle.session import ShippedSession, open_shipped
+from kdtool.bundle.session import open_shipped
 from kdtool.bundle.shipped import Kind
 from kdtool.core.errors import GateError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
+from kdtool.runtime.classify import logits_of
 from kdtool.runtime.onnxbytes.rename import rename_input
+from kdtool.runtime.onnxruntime import OnnxSession
 
 HUB = "hub"
 INPUT = "pixel_values"
@@ -33,7 +35,7 @@ WEB_DTYPE = "fp32"
 
 
 def write_hub(
-    folder: Path, info: ModelInfo, golden: Golden, sessions: Mapping[str, tuple[Kind, ShippedSession]]
+    folder: Path, info: ModelInfo, golden: Golden, sessions: Mapping[str, tuple[Kind, OnnxSession]]
 ) -> None:
     """Write hub/onnx/ and the two configurations beside it into the bundle `folder`.
 
@@ -46,8 +48,10 @@ def write_hub(
         renamed = folder / HUB / "onnx" / kind.hub
         put(renamed, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
         pixels = read_npy(folder / FOLDER / golden.vectors[0].pixels)
-        answer = open_shipped(renamed).logits(pixels, info.preprocess)
-        if not np.array_equal(answer, session.logits(pixels, info.preprocess)):
+        before, after = (
+            logits_of(opened, pixels[None], info.preprocess) for opened in (session, open_shipped(renamed))
+        )
+        if not np.array_equal(before, after):
             raise GateError(
                 f"{kind.hub} answers otherwise than {file} once its input is renamed.",
                 "This is a defect of kdtool: report it with the network's name.",

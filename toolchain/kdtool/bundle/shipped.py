@@ -1,17 +1,23 @@
-"""Which model files of a run are shipped, and under which names."""
+"""What is shipped of a run: which model files, under which names, and what is known of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdtool.bundle.about import About
 from kdtool.core.errors import ModelFileError, UsageError
-from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.files import sha256_bytes
+from kdtool.core.modelinfo import FINETUNED, ModelInfo
+from kdtool.machine.cpu import INT8_WORTH_IT
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import MANIFESTS, sealed_models
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runs.stage import read_manifest
+from kdtool.runtime.onnxbytes.declared import onnx_info
+from kdtool.runtime.onnxbytes.versions import onnx_versions, ort_versions
+from kdtool.runtime.onnxruntime import OnnxSession
 
 REDUCED = "model.required_operators.config"
 
@@ -74,23 +80,23 @@ def sources(run: RunFolder, role: str) -> tuple[Source, ...]:
         raise UsageError(
             f"{run.path} has no exported {role}.", f"Export it with: kdtool export --onnx {run.path}"
         )
-    found = []
+    shipped = []
     for kind in KINDS:
         path = run.onnx / f"{role}{kind.suffix}"
         # Files without a manifest of their own are tried on the golden images before they are shipped.
-        vouched = (role, kind.name) in sealed if kind.name in MANIFESTS else path.is_file()
-        if vouched:
-            found.append(Source(kind, path))
-    return tuple(found)
+        is_sound = (role, kind.name) in sealed if kind.name in MANIFESTS else path.is_file()
+        if is_sound:
+            shipped.append(Source(kind, path))
+    return tuple(shipped)
 
 
-def left_out(run: RunFolder, found: Sequence[Source]) -> str:
+def left_out(run: RunFolder, shipped: Sequence[Source]) -> str:
     """Which kinds the run does not have, and the commands that add them; "" where it has them all.
 
     An export takes the INT8 file of the last one away, so that quantizing comes after it.
     """
-    there = {source.kind.name for source in found}
-    missing = [kind for kind in KINDS if kind.name not in there]
+    names = {source.kind.name for source in shipped}
+    missing = [kind for kind in KINDS if kind.name not in names]
     if not missing:
         return ""
     options = [kind.option for kind in missing if kind.option]
@@ -111,10 +117,108 @@ def record_of(source: Source) -> ModelInfo:
     Raises:
         ModelFileError: it is broken, or says nothing.
     """
-    info = stated_by_onnx(source.path)
+    info = onnx_info(source.path)
     if info is None:
         raise ModelFileError(
             f"{source.path} states neither its classes nor its preprocessing.",
             "Export it again with: kdtool export --onnx",
         )
     return info
+
+
+@dataclass(frozen=True)
+class InputSignature:
+    """The one input of a classifier; `shape` has −1 where a side is free."""
+
+    name: str
+    type: str
+    layout: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """Unknown values are None.
+
+    Attributes:
+        web: its address in the page, "" where the page does not offer it.
+        ir, opset, ort: the versions a runtime must know, `ort` that of the .ort format; 0 where the format
+            has none.
+        latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
+        made_for, faster: of INT8, see `int8_facts`.
+        finetuned: for how long it says its weights were trained on for INT8.
+    """
+
+    file: str
+    kind: str
+    title: str
+    what: str
+    web: str
+    bytes: int
+    sha256: str
+    ir: int
+    opset: int
+    ort: int
+    input: InputSignature
+    output: str
+    accuracy: float | None
+    accuracy_ci: tuple[float, float] | None
+    latency: Mapping[str, float] | None
+    made_for: str | None
+    faster: bool | None
+    finetuned: str | None
+
+
+def int8_facts(run: RunFolder, role: str) -> tuple[str | None, bool | None]:
+    """What quantize found out about the INT8 file of `role`; None is unknown.
+
+    Returns:
+        The kind of processor, as `kdtool quantize --target` calls it, and whether INT8 was worth it on the
+        machine that made the file, which is unknown of a file for another kind of machine.
+    """
+    manifest = read_manifest(run.quantize_manifest(role))
+    if manifest is None:
+        return None, None
+    recipe, speed = manifest.result.get("recipe") or {}, manifest.result.get("speed")
+    return recipe.get("target"), speed["ci"][0] >= INT8_WORTH_IT if speed else None
+
+
+def describe(kind: Kind, session: OnnxSession, about: About, run: RunFolder, role: str) -> ShippedModel:
+    """The file of `session`, with what bench measured of this very file."""
+    content = session.path.read_bytes()
+    versions = onnx_versions(content) if session.path.suffix == ".onnx" else ort_versions(content)
+    made_for, faster = int8_facts(run, role) if kind.name == "int8" else (None, None)
+    spec = session.input
+    shape = tuple(-1 if side is None else side for side in spec.shape)
+    digest = sha256_bytes(content)
+    row = about.measured(digest, role, kind.name)
+    latency = row.latency_ms if row and not about.void else None
+    return ShippedModel(
+        file=kind.file,
+        kind=kind.name,
+        title=kind.title,
+        what=kind.what,
+        web=f"models/{kind.file}?v={digest[:12]}" if kind.web else "",
+        bytes=len(content),
+        sha256=digest,
+        ir=versions.ir,
+        opset=versions.opset,
+        ort=versions.ort,
+        input=InputSignature(spec.name, spec.type, session.input_format.layout, shape),
+        output=session.output.name,
+        accuracy=row.accuracy if row else None,
+        accuracy_ci=row.accuracy_ci if row else None,
+        latency=(
+            {
+                "p50": latency.p50,
+                "p90": latency.p90,
+                "threads": latency.threads,
+                "samples": len(latency.samples),
+            }
+            if latency
+            else None
+        ),
+        made_for=made_for,
+        faster=faster,
+        finetuned=session.info.notes.get(FINETUNED) if session.info else None,
+    )

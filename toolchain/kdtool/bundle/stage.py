@@ -23,24 +23,28 @@ from typing import Any
 from kdtool import __version__
 from kdtool.bundle import content, texts
 from kdtool.bundle.about import gather
-from kdtool.bundle.archive import write_zip
-from kdtool.bundle.checksums import PARTS, SUMS, part_of, sums
 from kdtool.bundle.hub import HUB, write_hub
-from kdtool.bundle.made import made
-from kdtool.bundle.model import describe
 from kdtool.bundle.options import Options
+from kdtool.bundle.packing import PARTS, SUMS, as_json, copy, link, part_of, put, sums, write_zip
 from kdtool.bundle.page.runtime import WebRuntime
 from kdtool.bundle.page.webpage import FOLDER as WEB
 from kdtool.bundle.page.webpage import MODULES, page_files, page_hash
 from kdtool.bundle.page.webpage import source as page_source
-from kdtool.bundle.place import as_json, copy, link, put
+from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import FOLDER as GOLDEN
 from kdtool.bundle.proof.pictures import drawn, photographs
 from kdtool.bundle.proof.vectors import make_golden
 from kdtool.bundle.session import open_shipped
-from kdtool.bundle.shipped import REDUCED, Source, left_out, operators_config, record_of, sources
-from kdtool.bundle.spec import preprocess_json
-from kdtool.bundle.targets import chosen, examine, require_fit, warn_of_misfits
+from kdtool.bundle.shipped import (
+    REDUCED,
+    Source,
+    describe,
+    left_out,
+    operators_config,
+    record_of,
+    sources,
+)
+from kdtool.bundle.targets import check_compatibility, chosen, require_fit, warn_of_misfits
 from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, durable, sha256_file
 from kdtool.core.screen import Screen
@@ -61,18 +65,18 @@ def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: 
         GateError: a model answers otherwise than it must, or no file fits a target asked for.
     """
     chosen(options.targets)
-    found = sources(run, options.role)
-    stage = Stage("bundle", run.path, _inputs(run, found, options, runtime), "bundle.manifest.json")
+    shipped = sources(run, options.role)
+    stage = Stage("bundle", run.path, _inputs(run, shipped, options, runtime), "bundle.manifest.json")
     folder, archive = run.path / "bundle", run.path / "bundle.zip"
     complete = stage.complete()
     if complete is not None:
         screen.say("bundle: complete, skipped")
-        _say_of(run, found, complete.result["findings"], screen)
+        _say_of(run, shipped, complete.result["findings"], screen)
         return folder
     _require_ours(folder)
     partial = run.path / f".bundle.{os.getpid()}{PARTIAL}"
     try:
-        findings = _fill(partial, run, found, options, runtime, screen)
+        findings = _fill(partial, run, shipped, options, runtime, screen)
         names = _files_in(partial)
         stage.reopen()
         if folder.exists():
@@ -84,20 +88,20 @@ def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: 
     with durable(archive) as path:
         write_zip(path, f"{run.path.resolve().name}-bundle", folder, app)
     stage.seal([*(f"bundle/{name}" for name in names), archive.name], {"findings": findings}, versions_of())
-    sizes = sorted((folder / source.kind.file).stat().st_size / 1e6 for source in found)
+    sizes = sorted((folder / source.kind.file).stat().st_size / 1e6 for source in shipped)
     screen.say(
         f"bundle: {folder}, {archive.name} {archive.stat().st_size / 1e6:.1f} MB; an app takes one of "
         f"{len(sizes)} model(s), {sizes[0]:.1f} to {sizes[-1]:.1f} MB"
     )
-    _say_of(run, found, findings, screen)
+    _say_of(run, shipped, findings, screen)
     return folder
 
 
 def _say_of(
-    run: RunFolder, found: Sequence[Source], findings: Sequence[Mapping[str, Any]], screen: Screen
+    run: RunFolder, shipped: Sequence[Source], findings: Sequence[Mapping[str, Any]], screen: Screen
 ) -> None:
     """What the bundle lacks."""
-    missing = left_out(run, found)
+    missing = left_out(run, shipped)
     if missing:
         screen.say(f"bundle: {missing}")
     warn_of_misfits(findings, screen)
@@ -106,45 +110,43 @@ def _say_of(
 def _fill(
     folder: Path,
     run: RunFolder,
-    found: Sequence[Source],
+    shipped: Sequence[Source],
     options: Options,
     runtime: WebRuntime,
     screen: Screen,
 ) -> list[dict[str, Any]]:
     """Write everything into the new `folder`; return what the targets say of the files."""
-    info = record_of(found[0])
+    info = record_of(shipped[0])
     about = gather(run, info, screen)
-    for source in found:
+    for source in shipped:
         copy(source.path, folder / source.kind.file)
     operators = operators_config(run, options.role)
     if operators is not None:
         copy(operators, folder / REDUCED)
-    sessions = {s.kind.file: (s.kind, open_shipped(folder / s.kind.file)) for s in found}
-    models = tuple(
-        describe(folder / file, kind, session, about, info.role, made(run, options.role, kind.name))
-        for file, (kind, session) in sessions.items()
-    )
+    kinds = [source.kind for source in shipped]
+    sessions = {kind.file: (kind, open_shipped(folder / kind.file)) for kind in kinds}
+    models = tuple(describe(kind, session, about, run, info.role) for kind, session in sessions.values())
     targets = chosen(options.targets)
-    findings = examine(targets, models)
+    findings = check_compatibility(targets, models)
     require_fit(findings, options.targets)
     pictures = [*photographs(run, about.source, options.photographs), *drawn()]
     golden = make_golden(folder, pictures, info.preprocess, sessions)
     write_hub(folder, info, golden, sessions)
-    said = content.Content(
+    contents = content.Content(
         about, info, options, models, golden, targets, findings, has_operators=operators is not None
     )
     put(folder / LABELS, "".join(f"{printable(name)}\n" for name in info.classes))
     put(folder / PREPROCESS, as_json(preprocess_json(info.preprocess)))
-    put(folder / INFER, files("kdtool.bundle").joinpath(INFER).read_text("utf-8"))
+    put(folder / INFER, files("kdtool.bundle").joinpath("templates", INFER).read_text("utf-8"))
     for name in MODULES:
         put(folder / "js" / name, page_source(name))
-    put(folder / texts.CARD, content.card(said))
-    put(folder / texts.README, content.readme(said))
-    put(folder / HUB / texts.README, content.hub_readme(said))
+    put(folder / texts.CARD, content.card(contents))
+    put(folder / texts.README, content.readme(contents))
+    put(folder / HUB / texts.README, content.hub_readme(contents))
     for name in (PREPROCESS, *(f"js/{module}" for module in MODULES)):
         link(folder / name, folder / HUB / name)
-    put(folder / RECORD, as_json(content.record(said)))
-    _web(folder, said, runtime)
+    put(folder / RECORD, as_json(content.record(contents)))
+    _web(folder, contents, runtime)
     for part in PARTS:
         names = [name for name in _files_in(folder) if part_of(name) == part]
         inside = folder / part
@@ -155,16 +157,16 @@ def _fill(
     ]
 
 
-def _web(folder: Path, said: content.Content, runtime: WebRuntime) -> None:
+def _web(folder: Path, contents: content.Content, runtime: WebRuntime) -> None:
     """The page; models and golden images are second names of the bundle's own."""
     web = folder / WEB
-    pictures = [name for vector in said.golden.vectors for name in (vector.image, vector.pixels)]
-    record = as_json(content.page_record(said, runtime)).encode()
-    for name, payload in page_files(said.about.title, record, pictures, runtime):
+    pictures = [name for vector in contents.golden.vectors for name in (vector.image, vector.pixels)]
+    record = as_json(content.page_record(contents, runtime)).encode()
+    for name, payload in page_files(contents.about.title, record, pictures, runtime):
         put(web / name, payload)
     for name in pictures:
         link(folder / GOLDEN / name, web / GOLDEN / name)
-    for model in said.models:
+    for model in contents.models:
         if model.web:
             link(folder / model.file, web / "models" / model.file)
 
@@ -173,10 +175,12 @@ def _files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _inputs(run: RunFolder, found: Sequence[Source], options: Options, runtime: WebRuntime) -> dict[str, Any]:
+def _inputs(
+    run: RunFolder, shipped: Sequence[Source], options: Options, runtime: WebRuntime
+) -> dict[str, Any]:
     """What the bundle is a function of."""
     operators = operators_config(run, options.role)
-    models = [*(source.path for source in found), *([operators] if operators else [])]
+    models = [*(source.path for source in shipped), *([operators] if operators else [])]
     parents = [
         *models,
         run.quantize_manifest(options.role),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from kdtool.bundle.shipped import ShippedModel
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import Screen
 
@@ -57,36 +58,8 @@ class Target:
         return RELEASES[self.release]
 
 
-class Candidate(Protocol):
-    """A model file to choose from; `bytes` is its size, `made_for` and `faster` are as in `Made`."""
-
-    @property
-    def file(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def ir(self) -> int: ...
-
-    @property
-    def opset(self) -> int: ...
-
-    @property
-    def ort(self) -> int: ...
-
-    @property
-    def bytes(self) -> int: ...
-
-    @property
-    def made_for(self) -> str | None: ...
-
-    @property
-    def faster(self) -> bool | None: ...
-
-
 @dataclass(frozen=True)
-class Finding:
+class Compatibility:
     """Whether a target loads a file.
 
     Attributes:
@@ -154,12 +127,14 @@ def chosen(names: Iterable[str]) -> tuple[Target, ...]:
     return tuple(TARGETS[name] for name in names or TARGETS)
 
 
-def examine(targets: Iterable[Target], models: Sequence[Candidate]) -> tuple[Finding, ...]:
+def check_compatibility(
+    targets: Iterable[Target], models: Sequence[ShippedModel]
+) -> tuple[Compatibility, ...]:
     """Whether each target loads each file."""
-    return tuple(_examined(target, model) for target in targets for model in models)
+    return tuple(_compatibility(target, model) for target in targets for model in models)
 
 
-def take(target: Target, models: Sequence[Candidate], findings: Sequence[Finding]) -> str:
+def take(target: Target, models: Sequence[ShippedModel], findings: Sequence[Compatibility]) -> str:
     """The file to take: the first of the target's kinds that it loads; "" where it loads none.
 
     Float32 comes first where the target is a machine like the one that found INT8 not worth it.
@@ -172,16 +147,16 @@ def take(target: Target, models: Sequence[Candidate], findings: Sequence[Finding
     return fitting[0].file if fitting else ""
 
 
-def doubts(target: Target, file: str, findings: Sequence[Finding]) -> Iterator[str]:
+def doubts(target: Target, file: str, findings: Sequence[Compatibility]) -> Iterator[str]:
     """What speaks against the file to take, or against all where there is none; and what is to be known."""
     for finding in findings:
         if finding.target == target.name:
-            said = (*(finding.reasons if file in ("", finding.file) else ()), *finding.remarks)
-            if said:
-                yield f"{finding.file}: {', '.join(said)}."
+            sentences = (*(finding.reasons if file in ("", finding.file) else ()), *finding.remarks)
+            if sentences:
+                yield f"{finding.file}: {', '.join(sentences)}."
 
 
-def require_fit(findings: Sequence[Finding], names: Iterable[str]) -> None:
+def require_fit(findings: Sequence[Compatibility], names: Iterable[str]) -> None:
     """Raise GateError where no file fits a target asked for by name."""
     for name in names:
         mine = [finding for finding in findings if finding.target == name]
@@ -202,7 +177,7 @@ def warn_of_misfits(findings: Sequence[Mapping[str, Any]], screen: Screen) -> No
             screen.warn(f"No file fits {name} without a doubt ({reasons}).")
 
 
-def _examined(target: Target, model: Candidate) -> Finding:
+def _compatibility(target: Target, model: ShippedModel) -> Compatibility:
     versions = (
         ("IR", model.ir, target.loads.ir),
         ("opset", model.opset, target.loads.opset),
@@ -215,10 +190,10 @@ def _examined(target: Target, model: Candidate) -> Finding:
     if model.kind not in target.kinds:
         reasons.append(f"{model.kind} is not for this target")
     remarks = _remarks(target, model) if loads and model.kind in target.kinds else ()
-    return Finding(target.name, model.file, loads, tuple(reasons), tuple(remarks))
+    return Compatibility(target.name, model.file, loads, tuple(reasons), tuple(remarks))
 
 
-def _remarks(target: Target, model: Candidate) -> Iterator[str]:
+def _remarks(target: Target, model: ShippedModel) -> Iterator[str]:
     """What is known of an INT8 file: its processor, and its speed where that may be the target's."""
     if model.made_for and not target.processor:
         yield f"made for {model.made_for}; on another processor make one with `kdtool quantize`"

@@ -251,9 +251,9 @@ def _bench_files(
 
 
 def _stated(path: Path) -> ModelInfo:
-    from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+    from kdtool.runtime.onnxbytes.declared import onnx_info
 
-    info = stated_by_onnx(path)
+    info = onnx_info(path)
     if info is None:
         raise UsageError(
             f"--like {path}: states neither its classes nor its preprocessing.",

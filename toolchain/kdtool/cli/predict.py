@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtool.cli.options import json_option
-from kdtool.core.errors import DataError, ModelFileError, UsageError
+from kdtool.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from kdtool.runtime.session import Session
@@ -48,20 +48,22 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
             f"{model} states neither its classes nor its preprocessing.",
             "Name a model made by: kdtool export --onnx",
         )
-    found, bad = [], 0
+    printed, bad = [], 0
     for path in _pictures(images):
         try:
-            ranked = _classify(session, path, top)
+            classes = _classify(session, path, top)
         except DataError as error:
             bad += 1
             screen.warn(printable(error.message))
             continue
         if as_json:
-            found.append({"path": str(path), "classes": [{"class": c, "probability": p} for c, p in ranked]})
-        for name, probability in () if as_json else ranked:
+            likeliest = [{"class": name, "probability": round(share, 6)} for name, share in classes]
+            printed.append({"path": str(path), "classes": likeliest})
+            continue
+        for name, probability in classes:
             click.echo(f"{printable(str(path))}\t{printable(name)}\t{probability:.4f}")
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(printed, indent=2))
     if bad:
         raise DataError(
             f"{bad} photograph(s) or folder(s) cannot be read; the others are done.",
@@ -83,9 +85,7 @@ def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
 
 def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]:
     """The `top` likeliest classes and their probabilities, likeliest first."""
-    import numpy as np
-
-    from kdtool.core.errors import GateError
+    from kdtool.runtime.classify import logits_of, ranked, softmax
 
     info: Any = session.info
     if path.is_dir():
@@ -95,15 +95,5 @@ def _classify(session: Session, path: Path, top: int) -> list[tuple[str, float]]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     pixels = info.preprocess.read(payload, str(path))
-    logits = session.run(session.form.tensor(pixels[None], info.preprocess))[0].astype(np.float64)
-    if len(logits) != len(info.classes):
-        raise ModelFileError(
-            f"{session.path}: answers with {len(logits)} logits and states {len(info.classes)} classes.",
-            "Export it again with: kdtool export --onnx",
-        )
-    if not np.isfinite(logits).all():
-        raise GateError(f"{session.path}: answers NaN or infinity to {path}.", "Do not use this model.")
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    best = np.argsort(-shares, kind="stable")[:top]
-    return [(info.classes[index], round(float(shares[index]), 6)) for index in best]
+    (logits,) = logits_of(session, pixels[None], info.preprocess, len(info.classes), names=[str(path)])
+    return ranked(softmax(logits), info.classes, top)

@@ -39,7 +39,8 @@ def command(check: bool, **options: Any) -> None:
         return
     from kdtool.benchmark.tables.models import print_table
     from kdtool.core.errors import GateError
-    from kdtool.pipeline import DIGITS, locked, run_all
+    from kdtool.data.sources.digits import NAME as DIGITS
+    from kdtool.pipeline import locked, run_all
 
     with locked(job):
         done = run_all(job, choice.baseline)

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from kdtool.compare.exam import TEACHER
+from kdtool.compare.evaluation import TEACHER
 from kdtool.compare.result import Comparison, Difference, Figure, Row
 
 DIFFERENCE = ("points", "sd", "seeds_low", "seeds_high", "images_low", "images_high")

@@ -10,6 +10,7 @@ from typing import Any
 from kdtool.results.statistics import Interval
 
 SCHEMA = 1
+EVALUATED = "torch"  # what ran the networks on the test images; bench runs ONNX files
 
 
 @dataclass(frozen=True)
@@ -122,4 +123,4 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for compare.json."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, "evaluated": EVALUATED, **asdict(self)}

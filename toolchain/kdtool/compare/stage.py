@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kdtool import pipeline
 from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry
-from kdtool.compare.exam import TEACHER, examine
+from kdtool.compare.evaluation import TEACHER, evaluate_all
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison
@@ -24,7 +24,7 @@ RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-train
 
 
 def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again: bool = True) -> Comparison:
-    """Train, examine, and write compare.json, its table and trainings as CSV, and compare.png.
+    """Train, evaluate, and write compare.json, its table and trainings as CSV, and compare.png.
 
     Whatever is complete is skipped. Seed, photographs and teacher are the job's; `seeds` are the students'.
 
@@ -44,15 +44,15 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
     record_students(job.run, entries)
     trained = train_all(job, prepared, entries, seeds)
     networks = {TEACHER: job.run.weights("teacher")}
-    networks |= {one.key: one.weights for one in trained if not one.failed}
-    exam = examine(job.run.path / "test", prepared, networks, job.screen)
-    result = summarize(job, prepared, entries, trained, exam)
+    networks |= {training.key: training.weights for training in trained if not training.failed}
+    evaluation = evaluate_all(job.run.path / "test", prepared, networks, job.screen)
+    result = summarize(job, prepared, entries, trained, evaluation)
     _write(job, result)
     return result
 
 
 def _write(job: Job, result: Comparison) -> None:
-    """The files, written anew only where the figures are others than before."""
+    """The files, written again only where the figures are others than before."""
     content, folder = result.to_json(), job.run.path
     stage = Stage("compare", folder, {"figures": sha256_json(content)}, "compare.manifest.json")
     if stage.complete() is not None:

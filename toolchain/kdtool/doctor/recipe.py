@@ -12,7 +12,7 @@ from kdtool.recipe.advice import advise, advise_accuracies, advise_patience
 from kdtool.recipe.settings import NetworkSettings, Recipe
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import read_manifest
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx, stated_by_weights
+from kdtool.runtime.onnxbytes.declared import onnx_info, weights_info
 
 SHOWN = 5  # names of classes
 
@@ -55,15 +55,13 @@ def examine_models(run: RunFolder, classes: Sequence[str] | None) -> Iterator[Fi
             baseline = " --baseline" if role == "baseline" else ""
             again = f"Remove {run.role(role)} and train it again: kdtool distill --out {run.path}{baseline}"
             try:
-                yield from _classes(run.weights(role), stated_by_weights(run.weights(role)), classes, again)
+                yield from _classes(run.weights(role), weights_info(run.weights(role)), classes, again)
             except ModelFileError as error:
                 yield Finding("broken", str(run.weights(role)), error.message, error.hint)
     for path in sorted(run.onnx.glob("*.onnx")):
         command = "quantize" if ".int8." in path.name else "export --onnx"
         try:
-            yield from _classes(
-                path, stated_by_onnx(path), classes, f"Make it again: kdtool {command} {run.path}"
-            )
+            yield from _classes(path, onnx_info(path), classes, f"Make it again: kdtool {command} {run.path}")
         except ModelFileError as error:
             yield Finding("broken", str(path), error.message, error.hint)
 
@@ -86,7 +84,7 @@ def _classes(
 def _smoothing(run: RunFolder, recipe: Recipe) -> float:
     """Of the teacher as it is, which may have been brought; of the recipe where it is not there."""
     try:
-        info = stated_by_weights(run.weights("teacher")) if run.weights("teacher").is_file() else None
+        info = weights_info(run.weights("teacher")) if run.weights("teacher").is_file() else None
     except ModelFileError:  # a finding of its own
         info = None
     return recipe.teacher.label_smoothing if info is None else info.label_smoothing

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kdtool.report.charts.axis import axis
 from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Mark
-from kdtool.results.predictions import Answers
+from kdtool.results.predictions import Predicted
 from kdtool.results.statistics import wilson
 
 BINS = 10
@@ -40,7 +40,7 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(labels: Sequence[str], answers: Answers) -> Calibration:
+def calibration(labels: Sequence[str], answers: Predicted) -> Calibration:
     """Bins that hold no answer are left out."""
     right = [label == answer for label, answer in zip(labels, answers.predicted, strict=True)]
     total = len(right)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from kdtool.results.predictions import Answers, Predictions
+from kdtool.results.predictions import Predicted, Predictions
 from kdtool.results.statistics import wilson
 
 
@@ -52,12 +52,12 @@ class Mistake:
     probability: float
 
 
-def classes_of(predictions: Predictions, answers: Answers) -> tuple[str, ...]:
+def classes_of(predictions: Predictions, answers: Predicted) -> tuple[str, ...]:
     """Every class that was shown or answered, in alphabetical order."""
     return tuple(sorted({*predictions.labels, *answers.predicted}))
 
 
-def confusion(labels: tuple[str, ...], answers: Answers, classes: tuple[str, ...]) -> list[list[Cell]]:
+def confusion(labels: tuple[str, ...], answers: Predicted, classes: tuple[str, ...]) -> list[list[Cell]]:
     """Rows are true classes, columns predicted ones, in the order of `classes`."""
     counts = Counter(zip(labels, answers.predicted, strict=True))
     shown = Counter(labels)
@@ -70,7 +70,7 @@ def confusion(labels: tuple[str, ...], answers: Answers, classes: tuple[str, ...
     ]
 
 
-def most_confused(labels: tuple[str, ...], answers: Answers, limit: int) -> list[Confused]:
+def most_confused(labels: tuple[str, ...], answers: Predicted, limit: int) -> list[Confused]:
     """The pairs confused most often, most first; ties by name."""
     shown = Counter(labels)
     pairs = Counter(pair for pair in zip(labels, answers.predicted, strict=True) if pair[0] != pair[1])
@@ -79,7 +79,7 @@ def most_confused(labels: tuple[str, ...], answers: Answers, limit: int) -> list
 
 
 def class_scores(
-    labels: tuple[str, ...], answers: Answers, classes: tuple[str, ...], teacher: Answers | None
+    labels: tuple[str, ...], answers: Predicted, classes: tuple[str, ...], teacher: Predicted | None
 ) -> list[ClassScore]:
     """One score a class that was shown, the least known first."""
     shown = Counter(labels)
@@ -100,7 +100,7 @@ def class_scores(
     return sorted(scores, key=lambda score: score.accuracy)
 
 
-def worst_mistakes(predictions: Predictions, answers: Answers, limit: int) -> list[Mistake]:
+def worst_mistakes(predictions: Predictions, answers: Predicted, limit: int) -> list[Mistake]:
     """The wrong answers given with the most confidence, most first; ties in the order of the file."""
     wrong = [
         Mistake(row, path, true, taken, probability)
@@ -112,5 +112,5 @@ def worst_mistakes(predictions: Predictions, answers: Answers, limit: int) -> li
     return sorted(wrong, key=lambda mistake: -mistake.probability)[:limit]
 
 
-def _correct(labels: tuple[str, ...], answers: Answers) -> Counter[str]:
+def _correct(labels: tuple[str, ...], answers: Predicted) -> Counter[str]:
     return Counter(true for true, taken in zip(labels, answers.predicted, strict=True) if true == taken)

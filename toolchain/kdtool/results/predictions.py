@@ -12,8 +12,8 @@ from kdtool.core.errors import DataError
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One model's answer to each test image: the class, and its probability in [0, 1]."""
+class Predicted:
+    """What one model predicts for each test image: the class, and its probability in [0, 1]."""
 
     predicted: tuple[str, ...]
     probability: tuple[float, ...]
@@ -21,18 +21,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A row a test image; each model's answers are in that order."""
+    """A row for each test image; what each model predicts is in that order."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
-    models: Mapping[str, Answers]
+    models: Mapping[str, Predicted]
 
     def to_csv(self) -> str:
         """Columns `path,label`, then `<model>` and `<model>_probability` for each model."""
         columns: dict[str, tuple[str, ...]] = {"path": self.paths, "label": self.labels}
-        for name, answers in self.models.items():
-            columns[name] = answers.predicted
-            columns[f"{name}_probability"] = tuple(f"{value:.6f}" for value in answers.probability)
+        for name, model in self.models.items():
+            columns[name] = model.predicted
+            columns[f"{name}_probability"] = tuple(f"{value:.6f}" for value in model.probability)
         stream = io.StringIO(newline="")
         csv.writer(stream, lineterminator="\n").writerows(
             [columns, *zip(*columns.values(), strict=True)],
@@ -53,7 +53,7 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("it has no rows, or no columns path and label")
         columns = dict(zip(header, zip(*rows, strict=True), strict=True))
         models = {
-            name: Answers(columns[name], tuple(float(value) for value in columns[f"{name}_probability"]))
+            name: Predicted(columns[name], tuple(float(value) for value in columns[f"{name}_probability"]))
             for name in header[2::2]
         }
     except (OSError, ValueError, KeyError, csv.Error) as error:

@@ -20,7 +20,17 @@ from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.machine.threads import usable_threads
 from kdtool.runtime.onnxbytes.guard import read_model
-from kdtool.runtime.ports import FLOAT, PIXELS, InputForm, Port, Tensor, image_input, logits_output
+from kdtool.runtime.session import require_logits
+from kdtool.runtime.signature import (
+    FLOAT,
+    PIXELS,
+    InputFormat,
+    Shape,
+    Tensor,
+    TensorSpec,
+    image_input,
+    logits_output,
+)
 
 PROVIDERS = ("CPUExecutionProvider",)
 FATAL_ONLY = 4
@@ -69,66 +79,45 @@ def open_model(path: Path, threads: int = 0) -> OnnxSession:
     Raises:
         ModelFileError: not there, hostile or broken, or no image classifier.
     """
-    threads = threads or usable_threads()
-    session = load(read_model(path), path, threads, "Export it again with: kdtool export --onnx")
-    inputs, outputs = _ports(session.get_inputs()), _ports(session.get_outputs())
-    form, shape = image_input(path, inputs)
-    info = ModelInfo.from_metadata(dict(session.get_modelmeta().custom_metadata_map), path)
-    output = outputs[logits_output(path, outputs, info)]
-    return OnnxSession(path, info, shape, threads, form, session, inputs[0].name, output.name)
+    return session_of(read_model(path), path, threads, "Export it again with: kdtool export --onnx")
 
 
-def load(content: bytes, path: Path, threads: int, hint: str) -> Any:
-    """ONNX Runtime's own session of the bytes of `path`, which were judged before.
+def session_of(content: bytes, path: Path, threads: int, hint: str) -> OnnxSession:
+    """A session of the bytes of `path`, which were judged before.
+
+    Args:
+        threads: as of `open_model`.
+        hint: what to do where the bytes cannot be loaded.
 
     Raises:
-        ModelFileError: it cannot load them.
+        ModelFileError: onnxruntime cannot load them, or they are no image classifier.
     """
+    threads = threads or usable_threads()
     try:
-        return new_session(content, session_options(threads))
+        session = new_session(content, session_options(threads))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
             f"{path}: onnxruntime {version()} cannot load it ({cause_of(error)}).", hint
         ) from error
-
-
-def answer(session: Any, path: Path, names: tuple[str, str], images: Tensor) -> FloatArray:
-    """The logits (N, K) of N images' input; `names` of input and output.
-
-    Raises:
-        ModelFileError: the model fails on them, or answers something else than float32 (N, K).
-    """
-    given, wanted = names
-    try:
-        (logits,) = session.run([wanted], {given: images})
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelFileError(
-            f"{path}: fails on images of shape {images.shape} ({cause_of(error)}).",
-            "Check that its preprocessing is that of the model, or export it again with: "
-            "kdtool export --onnx",
-        ) from error
-    if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
-        raise ModelFileError(
-            f"{path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
-            "a classifier answers float32 (N, classes).",
-            "Name a model whose output is one row of logits an image.",
-        )
-    result: FloatArray = logits
-    return result
+    inputs, outputs = _specs(session.get_inputs()), _specs(session.get_outputs())
+    input_format, shape = image_input(path, inputs)
+    info = ModelInfo.from_metadata(dict(session.get_modelmeta().custom_metadata_map), path)
+    output = outputs[logits_output(path, outputs, info)]
+    return OnnxSession(path, info, shape, threads, input_format, inputs[0], output, session)
 
 
 @dataclass
 class OnnxSession:
-    """A `kdtool.runtime.session.Session`."""
+    """A `kdtool.runtime.session.Session`; `input` and `output` are as the file itself declares them."""
 
     path: Path
     info: ModelInfo | None
-    input_shape: tuple[int | None, ...]
+    input_shape: Shape
     threads: int
-    form: InputForm
+    input_format: InputFormat
+    input: TensorSpec
+    output: TensorSpec
     _session: Any
-    _input: str
-    _output: str
 
     def run(self, images: Tensor) -> FloatArray:
         """Logits (N, K) of N images; a file with its batch fixed at 1 gets one after the other."""
@@ -142,13 +131,21 @@ class OnnxSession:
         self._session = None
 
     def _run(self, images: Tensor) -> FloatArray:
-        return answer(self._session, self.path, (self._input, self._output), images)
+        try:
+            (logits,) = self._session.run([self.output.name], {self.input.name: images})
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFileError(
+                f"{self.path}: fails on images of shape {images.shape} ({cause_of(error)}).",
+                "Check that its preprocessing is that of the model, or export it again with: "
+                "kdtool export --onnx",
+            ) from error
+        return require_logits(self.path, logits, len(images))
 
 
-def _ports(nodes: Sequence[Any]) -> list[Port]:
-    """Of a session's inputs or outputs; a free side has a name or −1, a type is spelt `tensor(float)`."""
+def _specs(nodes: Sequence[Any]) -> list[TensorSpec]:
+    """A session's inputs or outputs; a free side has a name or −1, a type is spelt `tensor(float)`."""
     return [
-        Port(
+        TensorSpec(
             str(node.name),
             TYPES.get(node.type, str(node.type)),
             tuple(side if isinstance(side, int) and side > 0 else None for side in node.shape),

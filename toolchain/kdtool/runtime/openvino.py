@@ -17,10 +17,21 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.text import cause_of
 from kdtool.machine.threads import usable_threads
+from kdtool.runtime.onnxbytes.declared import onnx_info
 from kdtool.runtime.onnxbytes.guard import read_model
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
-from kdtool.runtime.ports import FLOAT, LOGITS, PIXELS, InputForm, Port, Tensor, image_input, logits_output
+from kdtool.runtime.session import require_logits
 from kdtool.runtime.signalstack import use_own_stack_for_signals
+from kdtool.runtime.signature import (
+    FLOAT,
+    LOGITS,
+    PIXELS,
+    InputFormat,
+    Shape,
+    Tensor,
+    TensorSpec,
+    image_input,
+    logits_output,
+)
 
 DEVICE = "CPU"
 TYPES = {"f32": FLOAT, "u8": PIXELS}
@@ -51,7 +62,7 @@ def open_model(path: Path, threads: int = 0) -> OpenvinoSession:
         ModelFileError: not there, hostile or broken, or no image classifier.
     """
     content = read_model(path)
-    info = stated_by_onnx(path)
+    info = onnx_info(path)
     try:
         model = ov.Core().read_model(model=content)
     except Exception as error:  # openvino raises RuntimeError and its own kinds
@@ -66,15 +77,15 @@ def compile_model(model: Any, path: Path, info: ModelInfo | None, threads: int =
         ModelFileError: it is no image classifier, or openvino cannot run it.
     """
     threads = threads or usable_threads()
-    form, shape = image_input(path, _ports(model.inputs))
-    output = logits_output(path, _ports(model.outputs), info)
+    input_format, shape = image_input(path, _specs(model.inputs))
+    output = logits_output(path, _specs(model.outputs), info)
     try:
         request = ov.Core().compile_model(model, DEVICE, options(threads)).create_infer_request()
     except Exception as error:  # as above
         raise _cannot_load(path, error) from error
     finally:
         use_own_stack_for_signals()
-    return OpenvinoSession(path, info, shape, threads, form, request, output)
+    return OpenvinoSession(path, info, shape, threads, input_format, request, output)
 
 
 @dataclass
@@ -83,9 +94,9 @@ class OpenvinoSession:
 
     path: Path
     info: ModelInfo | None
-    input_shape: tuple[int | None, ...]
+    input_shape: Shape
     threads: int
-    form: InputForm
+    input_format: InputFormat
     _request: Any
     _output: int
 
@@ -112,13 +123,7 @@ class OpenvinoSession:
             ) from error
         finally:
             use_own_stack_for_signals()
-        if logits.ndim != 2 or len(logits) != len(images) or logits.dtype != np.float32:
-            raise ModelFileError(
-                f"{self.path}: answered {logits.dtype} of shape {logits.shape} to {len(images)} image(s); "
-                "a classifier answers float32 (N, classes).",
-                "Name a model whose output is one row of logits an image.",
-            )
-        return logits
+        return require_logits(self.path, logits, len(images))
 
 
 def _cannot_load(path: Path, error: Exception) -> ModelFileError:
@@ -128,13 +133,13 @@ def _cannot_load(path: Path, error: Exception) -> ModelFileError:
     )
 
 
-def _ports(nodes: Sequence[Any]) -> list[Port]:
-    """Of a model's inputs or outputs, each of which may have several names, or none."""
-    ports = []
+def _specs(nodes: Sequence[Any]) -> list[TensorSpec]:
+    """What a model's inputs or outputs are, each of which may have several names, or none."""
+    specs = []
     for node in nodes:
         names, shape = set(node.get_names()), node.get_partial_shape()
         kind = node.get_element_type()
         sides = () if shape.rank.is_dynamic else tuple(s.get_length() if s.is_static else None for s in shape)
         name = LOGITS if LOGITS in names else min(names, default="?")
-        ports.append(Port(name, TYPES.get(kind.get_type_name(), kind.get_type_name()), sides))
-    return ports
+        specs.append(TensorSpec(name, TYPES.get(kind.get_type_name(), kind.get_type_name()), sides))
+    return specs

@@ -26,7 +26,7 @@ def main(runtime: str, threads: str, path: str, shape: str) -> None:
     start = time.perf_counter()
     session = library.open_model(Path(path), int(threads))
     loaded = time.perf_counter()
-    images = np.zeros([int(side) for side in shape.split("x")], session.form.type)
+    images = np.zeros([int(side) for side in shape.split("x")], session.input_format.type)
     asked = time.perf_counter()
     session.run(images)
     answered = time.perf_counter()

@@ -38,8 +38,7 @@ TYPES = {
 }
 
 LOOPBACK = "127.0.0.1"
-# Addresses set aside for documentation: nobody has them, and nothing is sent to them.
-NOBODY = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+NOBODY = ("192.0.2.1", 9)  # an address set aside for documentation: nobody has it, and nothing is sent to it
 
 
 def open_server(bundle: Path, host: str, port: int) -> ThreadingHTTPServer:
@@ -85,11 +84,11 @@ def open_server(bundle: Path, host: str, port: int) -> ThreadingHTTPServer:
 def addresses(server: ThreadingHTTPServer, host: str) -> tuple[str, ...]:
     """Where a browser opens the page of a `server` opened for `host`, best first.
 
-    Where it listens on every address: this machine's name for itself, then what others may call it.
+    Where it listens on every address: this machine's name for itself, then the address for others.
     """
     bound, port = str(server.server_address[0]), server.server_address[1]
     if ipaddress.ip_address(bound).is_unspecified:
-        names = ["localhost", *_own_addresses(server.address_family)]
+        names = ["localhost", *_network_address()]
     else:
         names = ["localhost" if host == LOOPBACK else host]
     return tuple(f"http://{f'[{name}]' if ':' in name else name}:{port}/" for name in names)
@@ -98,14 +97,14 @@ def addresses(server: ThreadingHTTPServer, host: str) -> tuple[str, ...]:
 def _resolved(host: str, port: int) -> list[tuple[int, Any]]:
     """Family and address of each that `host` stands for."""
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        resolved = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # a name may break the rules for names
         cause = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
             f"--host {printable(host)}: no such address ({cause}).",
             f"Leave --host out to listen on {LOOPBACK}; 0.0.0.0 listens on every address of this machine.",
         ) from error
-    return [(family, address) for family, _, _, _, address in found]
+    return [(family, address) for family, _, _, _, address in resolved]
 
 
 def _cannot_listen(host: str, port: int, error: OSError | None) -> SetupError:
@@ -117,22 +116,20 @@ def _cannot_listen(host: str, port: int, error: OSError | None) -> SetupError:
     return SetupError(f"Cannot listen on {where}:{port}: {error.strerror if error else 'no address'}.", hint)
 
 
-def _own_addresses(family: int) -> list[str]:
-    """What this machine is called in its network; nothing where it has none.
+def _network_address() -> list[str]:
+    """The IPv4 address of this machine in its network; empty where it has none.
 
-    A socket that is connected by UDP sends nothing and knows which address it would send from. A server
-    on `::` answers IPv4 too.
+    A socket that is connected by UDP sends nothing and knows which address it would send from.
     """
-    found = []
-    for kind in [socket.AF_INET] if family == socket.AF_INET else [socket.AF_INET, socket.AF_INET6]:
-        with contextlib.suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM) as probe:
-            probe.connect((NOBODY[kind], 9))
-            found.append(str(probe.getsockname()[0]))
-    return [one for one in found if not ipaddress.ip_address(one).is_loopback]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(NOBODY)
+        address = str(probe.getsockname()[0])
+        return [] if ipaddress.ip_address(address).is_loopback else [address]
+    return []
 
 
 class _Server(ThreadingHTTPServer):
-    """Of either family of addresses."""
+    """A server of either family of addresses."""
 
     def __init__(self, family: int, address: Any, handler: Any) -> None:
         self.address_family = socket.AddressFamily(family)
@@ -143,12 +140,6 @@ class _Server(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
-    def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:  # `::` shall mean every address, as 0.0.0.0 seems to
-            with contextlib.suppress(OSError):
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
 
 class _Handler(SimpleHTTPRequestHandler):
     """GET and HEAD of files; folders are not listed."""
@@ -158,11 +149,11 @@ class _Handler(SimpleHTTPRequestHandler):
     sys_version = ""
 
     def __init__(self, *args: Any, headers: dict[str, str], **kwargs: Any) -> None:
-        self._own_headers = headers
+        self._headers = headers
         super().__init__(*args, **kwargs)
 
     def end_headers(self) -> None:
-        for name, value in self._own_headers.items():
+        for name, value in self._headers.items():
             self.send_header(name, value)
         super().end_headers()
 

@@ -65,13 +65,13 @@ def photographs(run: RunFolder, source: str, count: int) -> list[Picture]:
         return []
     prepared = open_prepared(run.data)
     test = prepared.split("test")
-    found: list[Picture] = []
+    pictures: list[Picture] = []
     for row in _spread(test, count):
         label = prepared.classes[int(test.labels[row])]
         image = _original(Path(source), test, row) or Image.fromarray(np.asarray(test.images[row]))
         image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-        found.append(Picture(f"photo-{len(found) + 1}.png", _png(image), label))
-    return found
+        pictures.append(Picture(f"photo-{len(pictures) + 1}.png", _png(image), label))
+    return pictures
 
 
 def _spread(test: Split, count: int) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.place import put
+from kdtool.bundle.packing import put
 from kdtool.bundle.proof.golden import (
     FOLDER,
     INDEX,
@@ -21,10 +21,11 @@ from kdtool.bundle.proof.golden import (
     npy,
 )
 from kdtool.bundle.proof.pictures import Picture
-from kdtool.bundle.session import ShippedSession
 from kdtool.bundle.shipped import Kind
 from kdtool.core.errors import GateError
 from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.runtime.classify import logits_of
+from kdtool.runtime.onnxruntime import OnnxSession
 
 REPACKED = ("uint8", "ort")  # kinds that only package one of `NETWORKS` otherwise
 NETWORKS = ("fp32", "int8")
@@ -35,18 +36,21 @@ def make_golden(
     folder: Path,
     pictures: Sequence[Picture],
     preprocess: Preprocess,
-    sessions: Mapping[str, tuple[Kind, ShippedSession]],
+    sessions: Mapping[str, tuple[Kind, OnnxSession]],
 ) -> Golden:
     """Write golden/ into the bundle `folder`; `sessions` by file.
 
     Raises:
-        GateError: a file answers like none of the networks it may package.
+        GateError: a file answers like none of the networks it may package, or with what is no number.
         ModelFileError: a file fails on an image.
     """
     vectors, answers = [], []
     for picture in pictures:
         pixels = preprocess.read(picture.payload, picture.file)
-        logits = {file: session.logits(pixels, preprocess) for file, (_, session) in sessions.items()}
+        logits = {
+            file: logits_of(session, pixels[None], preprocess, names=[picture.file])[0]
+            for file, (_, session) in sessions.items()
+        }
         answers.append(logits)
         stored = f"{Path(picture.file).stem}.npy"
         put(folder / FOLDER / picture.file, picture.payload)
@@ -66,7 +70,7 @@ def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], answers
     """The kind whose answers `file` gives: its own, or of a repacked file that of the network inside."""
     if kinds[file] not in REPACKED:
         return kinds[file]
-    found = ""
+    refusal = ""
     for network in (other for other, kind in kinds.items() if kind in NETWORKS):
         differing = (
             f"{file} answers otherwise than {network} on {image}: a logit differs by "
@@ -77,8 +81,8 @@ def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], answers
         first = next(differing, None)
         if first is None:
             return kinds[network]
-        found = found or first
-    raise GateError(found, "Make it again with: kdtool export --onnx")
+        refusal = refusal or first
+    raise GateError(refusal, "Make it again with: kdtool export --onnx")
 
 
 def _limit(reference: FloatArray) -> float:

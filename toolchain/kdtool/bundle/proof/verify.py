@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.checksums import differences
+from kdtool.bundle.packing import differences
 from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, allowed, read_golden, read_npy
-from kdtool.bundle.session import ShippedSession, open_shipped
+from kdtool.bundle.session import open_shipped
 from kdtool.core.errors import DataError, GateError, ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.screen import Screen
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
+from kdtool.runtime.classify import logits_of
+from kdtool.runtime.onnxbytes.declared import onnx_info
+from kdtool.runtime.onnxruntime import OnnxSession
 
 CHANNELS = ("red", "green", "blue")
 COPY_AGAIN = "Copy the bundle again from where it was made."
@@ -54,13 +56,13 @@ def verify(bundle: Path, screen: Screen) -> Verified:
     with screen.bar("verify", len(golden.logit_tolerance) * len(golden.vectors)) as bar:
         for file, tolerance in golden.logit_tolerance.items():
             session = open_shipped(bundle / file)
-            found = []
+            largest = []
             for vector in golden.vectors:
-                found.append(
+                largest.append(
                     _compare_logits(session, file, vector, stored[vector.image], preprocess, tolerance)
                 )
                 bar.advance()
-            logits[file] = max(found)
+            logits[file] = max(largest)
     return Verified(len(golden.vectors), pixels, logits)
 
 
@@ -69,7 +71,7 @@ def _preprocess(bundle: Path, golden: Golden) -> Preprocess:
     if not golden.vectors or not golden.logit_tolerance:
         raise ModelFileError(f"{bundle}: its list of golden images is empty.", COPY_AGAIN)
     first = bundle / next(iter(golden.logit_tolerance))
-    info: ModelInfo | None = stated_by_onnx(first)
+    info: ModelInfo | None = onnx_info(first)
     if info is None:
         raise ModelFileError(f"{first} states neither its classes nor its preprocessing.", COPY_AGAIN)
     return info.preprocess
@@ -80,21 +82,21 @@ def _compare_pixels(
 ) -> int:
     path = bundle / FOLDER / vector.image
     try:
-        found = preprocess.read(path.read_bytes(), str(path))
+        pixels = preprocess.read(path.read_bytes(), str(path))
     except DataError as error:
         raise ModelFileError(error.message, COPY_AGAIN) from error
-    if found.shape != expected.shape:
+    if pixels.shape != expected.shape:
         raise GateError(
-            f"{path}: preprocessed to {_shape(found)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
+            f"{path}: preprocessed to {_shape(pixels)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
         )
-    difference = np.abs(found.astype(np.int16) - expected.astype(np.int16))
+    difference = np.abs(pixels.astype(np.int16) - expected.astype(np.int16))
     worst = int(difference.max())
     if worst > tolerance:
         row, column, channel = (int(axis) for axis in np.argwhere(difference > tolerance)[0])
         raise GateError(
             f"{path}: preprocessing differs, first at row {row}, column {column}, "
             f"{CHANNELS[channel]}: "
-            f"{found[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
+            f"{pixels[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
             f"allowed is {tolerance} of 255.",
             "Another Pillow decodes or resizes otherwise here: kdtool doctor shows its version.",
         )
@@ -102,7 +104,7 @@ def _compare_pixels(
 
 
 def _compare_logits(
-    session: ShippedSession,
+    session: OnnxSession,
     file: str,
     vector: Vector,
     pixels: UInt8Array,
@@ -110,17 +112,17 @@ def _compare_logits(
     tolerance: float,
 ) -> float:
     expected: FloatArray = np.asarray(vector.logits[file], np.float32)
-    found = session.logits(pixels, preprocess)
-    if found.shape != expected.shape:
+    (logits,) = logits_of(session, pixels[None], preprocess, names=[vector.image])
+    if logits.shape != expected.shape:
         raise GateError(
-            f"{file} on {vector.image}: {len(found)} logits, stored are {len(expected)}.", COPY_AGAIN
+            f"{file} on {vector.image}: {len(logits)} logits, stored are {len(expected)}.", COPY_AGAIN
         )
-    difference = np.abs(found - expected)
+    difference = np.abs(logits - expected)
     limit = allowed(tolerance, expected)
     if difference.max() > limit:
         first = int(np.argmax(difference > limit))
         raise GateError(
-            f"{file} on {vector.image}: logits differ, first number {first}: {found[first]:.6g} here, "
+            f"{file} on {vector.image}: logits differ, first number {first}: {logits[first]:.6g} here, "
             f"{expected[first]:.6g} in the bundle; allowed is {limit:.2g}.",
             "The processor or the runtime computes otherwise: see kdtool doctor, measure with kdtool bench.",
         )

@@ -28,7 +28,7 @@ class Source(Protocol):
 
 # The first that handles DATA has it; a folder that is called like a data set is given as ./NAME.
 SOURCES: dict[str, Source] = {
-    "digits": digits,
+    digits.NAME: digits,
     "torchvision": torchvision,
     "manifest": manifest,
     "folder": folder,

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kdtool.core.errors import ModelFileError
-from kdtool.runtime.onnxbytes.folded import ELEMENTS_LIMIT as CONSTANT_LIMIT
-from kdtool.runtime.onnxbytes.folded import Constants
+from kdtool.runtime.onnxbytes.constants import ELEMENTS_LIMIT as CONSTANT_LIMIT
+from kdtool.runtime.onnxbytes.constants import Constants
 from kdtool.runtime.onnxbytes.wire import BYTES, VARINT, Value, WireError, fields, packed, signed
 
 SIZE_LIMIT = (1 << 31) - 1  # protobuf's own

@@ -1,4 +1,7 @@
-"""The test split, opened once: after every training, for every network that is compared."""
+"""The test split, opened once: after every training, for every network that is compared.
+
+The networks are evaluated by torch, as they were trained; `kdtool bench` evaluates the exported ONNX files.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.threads import usable_threads
 from kdtool.machine.versions import versions_of
-from kdtool.results.predictions import Answers, Predictions, read_predictions
+from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.stage import Stage
+from kdtool.runtime.classify import Classified
 from kdtool.train.loop.evaluate import evaluate, predict
 from kdtool.train.loop.objective import CrossEntropy
 from kdtool.train.views.batch import Task, plain_task
@@ -29,11 +33,11 @@ TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
-class Exam:
-    """What each network answered.
+class Evaluation:
+    """What each network predicted.
 
     Attributes:
-        correct: key of a network → (N,) whether it answers each test image rightly.
+        correct: key of a network → (N,) whether it classifies each test image rightly.
         teacher_validation: the teacher's accuracy on the validation images, in [0, 1].
     """
 
@@ -45,8 +49,10 @@ class Exam:
         return float(self.correct[key].mean())
 
 
-def examine(folder: Path, prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -> Exam:
-    """Have every network answer the test images; skipped when these networks have answered them.
+def evaluate_all(
+    folder: Path, prepared: Prepared, networks: Mapping[str, Path], screen: Screen
+) -> Evaluation:
+    """Evaluate every network on the test images; skipped where that was done for these networks.
 
     Args:
         networks: key → file of weights; that of the teacher is `TEACHER`.
@@ -67,8 +73,8 @@ def examine(folder: Path, prepared: Prepared, networks: Mapping[str, Path], scre
         screen.say("test: complete, skipped.")
     predictions = read_predictions(folder / PREDICTIONS)
     labels = np.array(predictions.labels)
-    return Exam(
-        {key: np.array(answers.predicted) == labels for key, answers in predictions.models.items()},
+    return Evaluation(
+        {key: np.array(model.predicted) == labels for key, model in predictions.models.items()},
         float(manifest.result["teacher_validation"]),
     )
 
@@ -77,7 +83,8 @@ def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -
     models = {}
     with screen.bar("test", len(networks)) as bar:
         for key, path in networks.items():
-            models[key] = _named(predict(*_on(path, prepared, "test")), prepared.classes)
+            logits = predict(*_on(path, prepared, "test"))
+            models[key] = Classified.of(logits).named(prepared.classes)
             bar.advance(note=key)
     split = prepared.split("test")
     return Predictions(split.paths, tuple(prepared.classes[label] for label in split.labels), models)
@@ -94,13 +101,3 @@ def _on(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Task, to
     network, info = load_network(path)
     device = Accelerator().device
     return network.to(device), plain_task(prepared, split, info.preprocess), device
-
-
-def _named(logits: npt.NDArray[np.float32], classes: tuple[str, ...]) -> Answers:
-    """The class of the largest logit, and its softmax."""
-    wide = logits.astype(np.float64)
-    shares = np.exp(wide - wide.max(axis=1, keepdims=True))
-    probability = shares.max(axis=1) / shares.sum(axis=1)
-    return Answers(
-        tuple(classes[index] for index in wide.argmax(axis=1)), tuple(float(value) for value in probability)
-    )

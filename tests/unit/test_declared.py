@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import METADATA_KEY, ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx, stated_by_weights
+from kdtool.runtime.onnxbytes.declared import onnx_info, weights_info
 
 INFO = ModelInfo("teacher", "resnet18", ("chat", "hündin"), Preprocess(8, 8), label_smoothing=0.1)
 
@@ -39,14 +39,14 @@ def weights_file(path: Path, metadata: dict[str, str] | None) -> Path:
 
 def test_as_it_was_written(tmp_path: Path) -> None:
     others = {"author": "someone", "empty": ""}
-    assert stated_by_onnx(onnx_file(tmp_path / "m.onnx", others | INFO.to_metadata())) == INFO
-    assert stated_by_weights(weights_file(tmp_path / "m.safetensors", others | INFO.to_metadata())) == INFO
+    assert onnx_info(onnx_file(tmp_path / "m.onnx", others | INFO.to_metadata())) == INFO
+    assert weights_info(weights_file(tmp_path / "m.safetensors", others | INFO.to_metadata())) == INFO
 
 
 def test_files_of_others_state_nothing(tmp_path: Path) -> None:
-    assert stated_by_onnx(onnx_file(tmp_path / "m.onnx", {"author": "someone"})) is None
-    assert stated_by_weights(weights_file(tmp_path / "m.safetensors", {"author": "someone"})) is None
-    assert stated_by_weights(weights_file(tmp_path / "m.safetensors", None)) is None
+    assert onnx_info(onnx_file(tmp_path / "m.onnx", {"author": "someone"})) is None
+    assert weights_info(weights_file(tmp_path / "m.safetensors", {"author": "someone"})) is None
+    assert weights_info(weights_file(tmp_path / "m.safetensors", None)) is None
 
 
 def header(content: object) -> bytes:
@@ -67,12 +67,12 @@ def test_broken_weights(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match="not a readable safetensors file"):
-        stated_by_weights(path)
+        weights_info(path)
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="not a readable safetensors file"):
-        stated_by_weights(tmp_path / "m.safetensors")
+        weights_info(tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize("entry", [b"\x72\x02\x0a\x09", b"\x70\x01"], ids=["cut off", "a number"])
@@ -80,14 +80,14 @@ def test_broken_metadata_of_onnx(tmp_path: Path, entry: bytes) -> None:
     path = onnx_file(tmp_path / "m.onnx", {})
     path.write_bytes(path.read_bytes() + entry)
     with pytest.raises(ModelFileError, match="not an intact ONNX file"):
-        stated_by_onnx(path)
+        onnx_info(path)
 
 
 def test_records_that_cannot_be_understood(tmp_path: Path) -> None:
     record = {METADATA_KEY: "{}"}
     for read, path in (
-        (stated_by_onnx, onnx_file(tmp_path / "m.onnx", record)),
-        (stated_by_weights, weights_file(tmp_path / "m.safetensors", record)),
+        (onnx_info, onnx_file(tmp_path / "m.onnx", record)),
+        (weights_info, weights_file(tmp_path / "m.safetensors", record)),
     ):
         with pytest.raises(ModelFileError, match="its kdtool metadata cannot be read"):
             read(path)

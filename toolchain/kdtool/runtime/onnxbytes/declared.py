@@ -15,7 +15,7 @@ LENGTH_BYTES = 8
 HEADER_LIMIT = 100_000_000  # safetensors' own
 
 
-def stated_by_onnx(path: Path) -> ModelInfo | None:
+def onnx_info(path: Path) -> ModelInfo | None:
     """The record in an ONNX file that is fit to be opened; None where it is not kdtool's.
 
     Raises:
@@ -26,7 +26,7 @@ def stated_by_onnx(path: Path) -> ModelInfo | None:
     return ModelInfo.from_metadata({entry.get(KEY, ""): entry.get(VALUE, "") for entry in entries}, path)
 
 
-def stated_by_weights(path: Path) -> ModelInfo | None:
+def weights_info(path: Path) -> ModelInfo | None:
     """The record in a safetensors file; None where it is not kdtool's.
 
     The file begins with the length of a JSON header (8 bytes, little-endian), whose `__metadata__`

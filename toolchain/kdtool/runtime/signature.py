@@ -1,4 +1,4 @@
-"""What a model file declares as its input and outputs, and how pixels are handed over to it.
+"""The signature of a model file: what it declares of its input and outputs, and the tensor it is given.
 
 A classifier has one input, which says by its type and its static sides what it wants:
 
@@ -23,19 +23,19 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess, UInt8Array
 
 Tensor = npt.NDArray[Any]  # float32 or uint8, as a file wants it
-Sides = tuple[int | None, ...]
+Shape = tuple[int | None, ...]
 FLOAT, PIXELS = "float32", "uint8"
 NCHW, NHWC = "NCHW", "NHWC"
 LOGITS = "logits"
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorSpec:
     """An input or an output; None in `shape` where a side is free."""
 
     name: str
     type: str
-    shape: Sides
+    shape: Shape
 
     def __str__(self) -> str:
         sides = ", ".join("?" if side is None else str(side) for side in self.shape)
@@ -43,7 +43,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class InputForm:
+class InputFormat:
     """How a file wants its images: `type` is float32 or uint8, `layout` NCHW or NHWC."""
 
     type: str = FLOAT
@@ -74,8 +74,8 @@ def layout_of(shape: Sequence[int | None]) -> str | None:
     return NCHW if shape[1] is None else None
 
 
-def image_input(path: Path, inputs: Sequence[Port]) -> tuple[InputForm, Sides]:
-    """The form of the one input, and its sides in the order (N, 3, H, W).
+def image_input(path: Path, inputs: Sequence[TensorSpec]) -> tuple[InputFormat, Shape]:
+    """The format of the one input, and its sides in the order (N, 3, H, W).
 
     Raises:
         ModelFileError: it has another number of inputs, or one that takes no images.
@@ -85,7 +85,7 @@ def image_input(path: Path, inputs: Sequence[Port]) -> tuple[InputForm, Sides]:
         layout = layout_of(shape)
         if layout is not None and shape[0] in (None, 1):
             return (
-                InputForm(inputs[0].type, layout),
+                InputFormat(inputs[0].type, layout),
                 shape if layout == NCHW else (shape[0], 3, *shape[1:3]),
             )
     raise ModelFileError(
@@ -95,7 +95,7 @@ def image_input(path: Path, inputs: Sequence[Port]) -> tuple[InputForm, Sides]:
     )
 
 
-def logits_output(path: Path, outputs: Sequence[Port], info: ModelInfo | None) -> int:
+def logits_output(path: Path, outputs: Sequence[TensorSpec], info: ModelInfo | None) -> int:
     """Which output is the logits: the one of that name, the only one, or the only one of shape (N, classes).
 
     Args:
@@ -104,7 +104,7 @@ def logits_output(path: Path, outputs: Sequence[Port], info: ModelInfo | None) -
     Raises:
         ModelFileError: none of them, or several.
     """
-    names = [port.name for port in outputs]
+    names = [output.name for output in outputs]
     if LOGITS in names:
         return names.index(LOGITS)
     if len(outputs) == 1:
@@ -112,8 +112,8 @@ def logits_output(path: Path, outputs: Sequence[Port], info: ModelInfo | None) -
     classes = (None, len(info.classes)) if info is not None else None
     rows = [
         index
-        for index, port in enumerate(outputs)
-        if port.type == FLOAT and len(port.shape) == 2 and (classes is None or port.shape[1] in classes)
+        for index, spec in enumerate(outputs)
+        if spec.type == FLOAT and len(spec.shape) == 2 and (classes is None or spec.shape[1] in classes)
     ]
     if len(rows) == 1:
         return rows[0]
@@ -124,5 +124,5 @@ def logits_output(path: Path, outputs: Sequence[Port], info: ModelInfo | None) -
     )
 
 
-def _listed(ports: Sequence[Port]) -> str:
-    return ", ".join(map(str, ports)) or "none"
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(map(str, specs)) or "none"

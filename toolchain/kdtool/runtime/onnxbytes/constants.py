@@ -121,18 +121,18 @@ class _Node:
 
     def _attribute(self, message: memoryview) -> None:
         name = ""
-        found = _Few()
+        few = _Few()
         for number, _, value in fields(message):
             if number == ATTRIBUTE_NAME:
                 name = _text(value)
             elif number == ATTRIBUTE_TENSOR and not isinstance(value, int):
                 self.tensor = value
             elif number in INTEGERS_OF_ATTRIBUTE:
-                found.add_integers(value)
+                few.add_integers(value)
             elif number in FLOATS_OF_ATTRIBUTE:
-                found.add_raw("f", value)
-        if found.numbers():
-            self.numbers[name] = found.numbers()
+                few.add_raw("f", value)
+        if few.numbers():
+            self.numbers[name] = few.numbers()
 
 
 Known = Sequence[Numbers | None]  # of each input: its shape or its values, None where they are not constant
@@ -142,7 +142,7 @@ def _at(known: Known, index: int) -> Numbers | None:
     return known[index] if index < len(known) else None
 
 
-def _stated(_: Known, values: Known) -> Numbers | None:
+def _first_operand(_: Known, values: Known) -> Numbers | None:
     return _at(values, 0)
 
 
@@ -203,7 +203,7 @@ def _product(shapes: Known) -> Numbers:
 
 
 SIZED: Mapping[str, Callable[[Known, Known], Numbers | None]] = {
-    "ConstantOfShape": _stated,
+    "ConstantOfShape": _first_operand,
     "Expand": _expand,
     "Tile": _tile,
     "Resize": _resize,
@@ -211,11 +211,11 @@ SIZED: Mapping[str, Callable[[Known, Known], Numbers | None]] = {
     "Pad": _pad,
     "Range": _range,
     "OneHot": _one_hot,
-    "RandomNormal": _stated,
-    "RandomUniform": _stated,
-    "HannWindow": _stated,
-    "HammingWindow": _stated,
-    "BlackmanWindow": _stated,
+    "RandomNormal": _first_operand,
+    "RandomUniform": _first_operand,
+    "HannWindow": _first_operand,
+    "HammingWindow": _first_operand,
+    "BlackmanWindow": _first_operand,
 }
 SIZED_BY_ATTRIBUTE = {
     "RandomNormal": ("shape",), "RandomUniform": ("shape",), "Pad": ("pads",), "Upsample": ("scales",)
@@ -254,15 +254,15 @@ def _numbers(tensor: memoryview) -> Numbers:
     """The values of a small tensor; none where it is of a type that sets no size."""
     kinds = [value for number, _, value in fields(tensor) if number == DATA_TYPE]
     form = RAW_FORMATS.get(kinds[-1] if kinds and isinstance(kinds[-1], int) else 0)
-    found = _Few()
+    few = _Few()
     for number, _, value in fields(tensor):
         if number in (INT32_DATA, INT64_DATA):
-            found.add_integers(value)
+            few.add_integers(value)
         elif number in (FLOAT_DATA, DOUBLE_DATA):
-            found.add_raw("f" if number == FLOAT_DATA else "d", value)
+            few.add_raw("f" if number == FLOAT_DATA else "d", value)
         elif number == RAW_DATA and form:
-            found.add_raw(form, value)
-    return found.numbers()
+            few.add_raw(form, value)
+    return few.numbers()
 
 
 def _integers(message: memoryview, wanted: int) -> Iterator[int]:

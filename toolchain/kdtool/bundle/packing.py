@@ -1,0 +1,107 @@
+"""Files, checksums and the zip of a bundle.
+
+While a bundle is made its files are written plainly: the folder is not the bundle yet, and what a loss of
+power tears is found by the manifest's hashes and made again.
+
+SHA256SUMS is in the format of `sha256sum`: one in the bundle, one in hub/, one in web/. Each is for its own
+folder, so that app, hub and page can go separate ways and be checked there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kdtool.core.errors import ModelFileError
+from kdtool.core.files import sha256_file
+
+SUMS = "SHA256SUMS"
+PARTS = ("", "hub", "web")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say
+MODE = 0o644 << 16
+STORED = (".onnx", ".ort", ".png", ".jpg")  # weights shrink by less than a tenth, pictures not at all
+_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+
+
+def put(path: Path, content: bytes | str) -> None:
+    """Write a file, its folder made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def link(source: Path, target: Path) -> None:
+    """A second name for `source`, where the file system knows such; else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    copy(source, target)
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def part_of(name: str) -> str:
+    """Which SHA256SUMS a file of the bundle stands in."""
+    first = PurePosixPath(name).parts[0]
+    return first if first in PARTS else ""
+
+
+def sums(folder: Path, names: Iterable[str]) -> str:
+    """The text for `names`, relative to `folder`."""
+    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in sorted(names))
+
+
+def differences(bundle: Path) -> Iterator[str]:
+    """What is missing or changed of what the lists say; parts that were left behind are not asked.
+
+    Raises:
+        ModelFileError: there is no list, or it is none.
+    """
+    if not (bundle / SUMS).is_file():
+        raise ModelFileError(
+            f"{bundle} is not a bundle: it has no {SUMS}.", "Name the folder that kdtool bundle wrote."
+        )
+    for part in PARTS:
+        folder = bundle / part
+        if (folder / SUMS).is_file():
+            yield from _differences(folder)
+
+
+def write_zip(path: Path, top: str, folder: Path, names: Iterable[str]) -> None:
+    """Write `names` of `folder` into the zip `path`, below the folder `top`; the same files give the same
+    bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(names):
+            entry = zipfile.ZipInfo(f"{top}/{name}", EPOCH)
+            entry.external_attr = MODE
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith(STORED) else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, (folder / name).read_bytes())
+
+
+def _differences(folder: Path) -> Iterator[str]:
+    for line in (folder / SUMS).read_text("utf-8").splitlines():
+        entry = _LINE.fullmatch(line)
+        if entry is None or ".." in PurePosixPath(entry[2]).parts or PurePosixPath(entry[2]).is_absolute():
+            raise ModelFileError(
+                f"{folder / SUMS}: not a list of checksums ({line[:80]!r}).", "Copy it again."
+            )
+        path = folder / entry[2]
+        if not path.is_file():
+            yield f"{path}: missing"
+        elif sha256_file(path) != entry[1]:
+            yield f"{path}: changed (its SHA-256 is not that of {SUMS})"
