@@ -1,4 +1,4 @@
-"""How often the interval of a ratio of medians holds the truth, and how wide it is, over many simulated runs."""
+"""How often the interval of a ratio of medians holds the truth, and how wide it is, over simulated runs."""
 
 from __future__ import annotations
 
