@@ -28,6 +28,37 @@ def test_too_few_runs_are_refused() -> None:
         latency_of(timed, 1)
 
 
+def test_intervals_are_ranks_of_the_samples_and_hold_their_estimates(clock: Clock) -> None:
+    """Times of 1 to 64 ms: ranks 24 and 41 of 64 are the binomial's for a median, 53 and 63 for a p90."""
+    times = np.random.default_rng(0).permutation(64) + 1
+    slow = Slow(clock, 0.001, *(times / 1000))
+    (timed,) = measure([slow], [IMAGE], Plan(1, 64), QUIET)
+    latency = latency_of(timed, 1)
+    assert latency.p50_ci == pytest.approx((24, 41))
+    assert latency.p90_ci == pytest.approx((53, 63))
+    assert latency.p50 == pytest.approx(32.5)
+    offline = throughput_of(timed, 4, 1)
+    assert offline.images_per_s_ci == pytest.approx((4000 / 41, 4000 / 24)), "the slow batch is the low end"
+    assert offline.images_per_s_ci[0] < offline.images_per_s < offline.images_per_s_ci[1]
+
+
+def test_ratios_are_of_the_same_rounds() -> None:
+    """The machine slows two models together, up to twice: their ratio does not waver, either way up."""
+    drift = 1 + np.random.default_rng(1).permutation(64) / 64
+    own, reference = (
+        Timed(tuple(ms * drift * wobble), (), True, None)
+        for ms, wobble in ((2.0, np.tile([1.0, 1.01], 32)), (8.0, np.ones(64)))
+    )
+    latency = latency_against(latency_of(own, 1), latency_of(reference, 1), 0)
+    low, high = latency.ratio_ci
+    assert 0.25 - 1e-9 <= low <= latency.ratio <= high <= 0.2525 + 1e-9
+    assert low < high
+    offline = throughput_against(throughput_of(own, 4, 1), throughput_of(reference, 4, 1), 0)
+    low, high = offline.ratio_ci
+    assert 4 / 1.01 - 1e-9 <= low <= offline.ratio <= high <= 4 + 1e-9
+    assert low < high
+
+
 def test_a_p99_wants_662_samples() -> None:
     (timed,) = measure([Recorder("A", [])], [IMAGE], Plan(1, 662), QUIET)
     latency = latency_of(timed, 1)

@@ -73,6 +73,13 @@ def test_mse_is_no_worse_than_any_other() -> None:
     assert errors["mse"] <= 1.02 * min(errors["entropy"], errors["percentile"])
 
 
+def test_mse_takes_the_levels_of_the_grid() -> None:
+    """Values on 256 levels from 0 to 1 and three beyond: with as many levels a range to 1 is exact."""
+    level = np.repeat(np.arange(256) / 255, 1000)
+    histogram = histogram_of(np.append(level, [1.25] * 3).astype(np.float32))
+    assert METHODS["mse"](histogram) == pytest.approx((0, 1), abs=1e-6)
+
+
 def test_entropy_keeps_all_of_what_is_evenly_spread() -> None:
     values = np.linspace(0, 6, 500_000, dtype=np.float32)
     assert METHODS["entropy"](histogram_of(values)) == pytest.approx((0, 6), abs=0.01)

@@ -50,6 +50,9 @@ def test_if_none_is_within_the_limit_the_most_accurate_goes_on() -> None:
 def test_the_front_is_what_nothing_beats() -> None:
     accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, "mse")
     assert pareto([accurate, fast, beaten, twin]) == [accurate, fast, twin]
+    slower, worse = trial(0, 11), trial(1, 10)
+    assert pareto([accurate, slower]) == [accurate], "as accurate, and slower"
+    assert pareto([worse, accurate]) == [accurate], "as fast, and less accurate"
     nearly = trial(0.5, 9.9)
     assert pareto([accurate, nearly]) == [accurate], "it is not faster beyond what equal models differ by"
 

@@ -46,6 +46,13 @@ def test_warming_up_ends_where_times_never_settle(clock: Clock) -> None:
     assert settled(timed.warmup) is False
 
 
+@pytest.mark.parametrize(("second", "steady"), [(1.049, True), (1.051, False), (0.951, True), (0.949, False)])
+def test_halves_may_differ_by_a_twentieth(second: float, steady: bool) -> None:
+    assert settled([1.0] * 10 + [second] * 10) is steady
+    assert settled([1.0] * 10 + [9.0] + [second] * 10) is steady, "the middle one belongs to the second half"
+    assert settled([1.0, 1.0, second]) is None
+
+
 def test_measuring_goes_on_for_as_long_as_asked(clock: Clock) -> None:
     (timed,) = measure([Slow(clock, 0.0005)], [IMAGE], Plan(1, 64, seconds=0.1), QUIET)
     assert len(timed.samples) == pytest.approx(200, abs=1)

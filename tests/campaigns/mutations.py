@@ -1,0 +1,349 @@
+"""The wrong changes that `campaigns.mutants` makes: a file of the package, what stands there once, what
+shall stand there instead, and the files of tests that must catch it, the fewest and quickest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.right!r} → {self.wrong!r}"
+
+
+# test file → file of the package → (right, wrong)
+_BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "contract/test_losses.py": {
+        "losses/kd.py": [
+            ("* temperature**2", "* temperature"),
+            ("teacher / temperature", "teacher"),
+            ('"batchmean"', '"sum"'),
+        ],
+        "losses/dkd.py": [
+            ("alpha * tckd + beta *", "beta * tckd + alpha *"),
+            ("_divergence(*others)) * temperature**2", "_divergence(*others))"),
+            ("F.log_softmax(without_target(logits, target), dim=1)", "F.log_softmax(logits, dim=1)"),
+        ],
+        "losses/nkd.py": [
+            ("F.softmax(teacher, dim=1).gather", "F.softmax(teacher / temperature, dim=1).gather"),
+            ("hard + gamma * temperature**2 * soft", "hard + gamma * soft"),
+            (
+                "F.softmax(without_target(teacher, target) / temperature",
+                "F.softmax(without_target(teacher, target)",
+            ),
+        ],
+        "losses/dist.py": [
+            ("_correlation(student.T, teacher.T)", "_correlation(student, teacher)"),
+            ("beta * inter + gamma * intra", "gamma * inter + beta * intra"),
+            ("rows - rows.mean(1, keepdim=True)", "rows"),
+        ],
+        "losses/deit.py": [
+            ("/ student.numel()", "/ len(student)"),
+            ("teacher.argmax(dim=1)", "target"),
+        ],
+        "losses/numerics.py": [
+            ("teacher.detach()", "teacher"),
+            ("if not value > 0:", "if not value >= 0:"),
+            ("1, target[:, None], False", "1, (target[:, None] + 1) % logits.shape[1], False"),
+        ],
+        "losses/standardize.py": [
+            ("/ (logits.shape[1] - 1)", "/ logits.shape[1]"),
+        ],
+        "losses/binding.py": [
+            ("return kind is bool and isinstance(value, bool)", "return isinstance(value, bool)"),
+        ],
+    },
+    "contract/test_feature_losses.py": {
+        "losses/attention_transfer.py": [
+            (".mean(dim=1).flatten(1)", ".amax(dim=1).flatten(1)"),
+            ("max(height * width, self.min_positions)", "max(height * width, 1)"),
+        ],
+        "losses/fitnet.py": [
+            ("(len(pairs) - 1) // 2", "len(pairs) // 2"),
+        ],
+        "losses/reviewkd.py": [
+            ("weight /= 2", "weight /= 4"),
+            ("return loss / total", "return loss"),
+            ("own * fused + other * deeper", "other * fused + own * deeper"),
+        ],
+        "losses/vitkd.py": [
+            ("self.beta / self.mask_ratio", "self.beta"),
+            ("masked * (restored - teacher)", "restored - teacher"),
+        ],
+        "losses/stages.py": [
+            ("stage.reduction >= FIRST_REDUCTION", "stage.reduction > FIRST_REDUCTION"),
+        ],
+    },
+    "unit/test_statistics.py": {
+        "results/statistics.py": [
+            ("block = math.ceil(rounds ** (1 / 3))", "block = 1"),
+            ("for values in pair]", "for values in (pair[0], np.roll(pair[1], 7))]"),
+            ("centre = p + z * z / (2 * n)", "centre = p"),
+            ("inv_cdf((1 + confidence) / 2)", "inv_cdf(confidence)"),
+            ("range(min(b, c) + 1)", "range(min(b, c))"),
+            ("(len(p_values) - rank)", "len(p_values)"),
+            ("least = max(least,", "least = max(0.0,"),
+            ("table.neither]) + 0.5", "table.neither])"),
+            ('below, tail, side="right"', 'below, tail, side="left"'),
+            ("high > values.size", "high > values.size + 1"),
+            ("draws[:, 1] - draws[:, 2]", "draws[:, 2] - draws[:, 1]"),
+            ("np.quantile(values, [tail, 1 - tail])", "np.quantile(values, [2 * tail, 1 - 2 * tail])"),
+            ("(0.90, P90_SAMPLES)", "(0.91, P90_SAMPLES)"),
+        ],
+    },
+    "unit/test_compare_parts.py": {
+        "results/paired.py": [
+            ("(1 + confidence) / 2, n - 1)", "(1 + confidence) / 2, n)"),
+            ("cells[seeds] += 1.0", "cells[seeds] += 0.0"),
+            ("(teacher - baseline) if", "teacher if"),
+        ],
+    },
+    "unit/test_claim.py": {
+        "results/measures.py": [
+            ("(-100 * high, -100 * low)", "(-100 * low, -100 * high)"),
+            ("table.teacher_only - table.student_only", "table.student_only - table.teacher_only"),
+            (
+                "_median_ratio(reference.batch_ms, judged.batch_ms",
+                "_median_ratio(judged.batch_ms, reference.batch_ms",
+            ),
+        ],
+        "results/claim.py": [
+            ("(low >= limit, high < limit)", "(high >= limit, low < limit)"),
+            ("(high <= limit, low > limit)", "(high < limit, low > limit)"),
+            ("Fraction(str(bound.limit))", "Fraction(bound.limit)"),
+            ('"FAIL" if "FAIL" in outcomes', '"FAIL" if "INCONCLUSIVE" not in outcomes'),
+            ("/ (value - limit)) ** 2", "/ (value - limit)) ** 4"),
+            (
+                "interval[0] if value > limit else interval[1]",
+                "interval[1] if value > limit else interval[0]",
+            ),
+            ("max(known) if known", "min(known) if known"),
+        ],
+    },
+    "unit/test_latency.py": {
+        "benchmark/timing/latency.py": [
+            (
+                "(1000 * batch / interval[1], 1000 * batch / interval[0])",
+                "(1000 * batch / interval[0], 1000 * batch / interval[1])",
+            ),
+            ("timed.joules / images", "timed.joules / batch"),
+            ("(reference.batch_ms, own.batch_ms", "(own.batch_ms, reference.batch_ms"),
+        ],
+    },
+    "unit/test_turns.py": {
+        "runtime/turns.py": [
+            ("STEADY = 0.05", "STEADY = 0.20"),
+            ("(row, row[::-1])", "(row, row)"),
+            ("self.taken[-window:]) is not False", "self.taken) is not False"),
+        ],
+    },
+    "unit/test_quant_ranges.py": {
+        "quant/calibration/ranges.py": [
+            ("LEVELS = 256", "LEVELS = 264"),
+            ("(1 - PERCENTILE / 100) / 2", "(1 - PERCENTILE / 100)"),
+            ("counts[histogram.zero] = 0", "counts[histogram.zero] += 0"),
+            ("reference[-1] += counts[last:].sum()", "reference[-1] += 0"),
+        ],
+    },
+    "unit/test_quant_histogram.py": {
+        "quant/calibration/histogram.py": [
+            ("min(extent.low, 0.0)", "extent.low"),
+            ("BINS - 1)", "BINS)"),
+        ],
+    },
+    "unit/test_quant_calibrate.py": {
+        "quant/calibration/images.py": [
+            ("np.sort(order[:count])", "np.sort(shuffled[:count])"),
+        ],
+    },
+    "unit/test_quant_accuracy.py": {
+        "quant/accuracy.py": [
+            ("np.isfinite(logits).all(axis=1)", "~np.isnan(logits).all(axis=1)"),
+        ],
+    },
+    "unit/test_quant_search.py": {
+        "quant/sensitivity.py": [
+            ("10 * float(np.log10", "20 * float(np.log10"),
+        ],
+        "quant/search.py": [
+            ("other.drop <= trial.drop", "other.drop < trial.drop"),
+            ("trial.drop <= max_drop", "trial.drop < max_drop"),
+            ("[0] > EQUAL", "[1] > EQUAL"),
+        ],
+        "quant/speed.py": [
+            ("self.low >= INT8_WORTH_IT", "self.ratio >= INT8_WORTH_IT"),
+        ],
+    },
+    "unit/test_quant_target.py": {
+        "quant/target.py": [
+            ('"x86-avx2", "uint8", "int8", True, True', '"x86-avx2", "uint8", "int8", True, False'),
+        ],
+    },
+    "unit/test_cpu.py": {
+        "machine/cpu.py": [
+            ('"x86-vnni" if known & VNNI', '"x86-vnni" if not known & VNNI'),
+        ],
+    },
+    "unit/test_quantaware.py": {
+        "train/int8/fakequant.py": [
+            ("64 if int8.reduce_range", "127 if int8.reduce_range"),
+            ("round(-low / scale), 0, 255", "0, 0, 255"),
+        ],
+    },
+    "unit/test_checkpoint.py": {
+        "train/loop/checkpoint.py": [
+            ("KEPT = 2", "KEPT = 1"),
+            ("self._keep(1)", "self._keep(2)"),
+            ('glob("*.safetensors"), reverse=True', 'glob("*.safetensors")'),
+            ('path.stem.rsplit("-", 1)[-1]:', '"":'),
+            ('_metadata(payload)["key"] == self._key', "True"),
+            ("state.best = _under(tensors, BEST)", "state.best = {}"),
+            ('{"state": state, "param_groups"', '{"state": {}, "param_groups"'),
+            ("self._folder / f", "self._folder.parent / f"),
+        ],
+    },
+    "unit/test_objective.py": {
+        "train/loop/optimizer.py": [
+            ("one.ndim > 1]", "one.ndim > 0]"),
+            ("epochs / settings.warmup_epochs)", "epochs)"),
+            ("(1 + math.cos(math.pi * share)) / 2", "1 - share"),
+        ],
+        "train/loop/objective.py": [
+            ("(output[0] + output[1]) / 2", "output[0]"),
+            ("* settings.warm(batch.epoch)", ""),
+            ("batch.labels, label_smoothing", "batch.target, label_smoothing"),
+        ],
+    },
+    "unit/test_order.py": {
+        "train/views/order.py": [
+            ("default_rng((seed, epoch))", "default_rng(seed)"),
+            ("min(-(-samples // batch_size), samples // 2)", "-(-samples // batch_size)"),
+        ],
+    },
+    "unit/test_augment.py": {
+        "train/views/augment.py": [
+            ("share <= 0.5", "share <= 1"),
+            ("_key(self._seed, number, int(index))", "_key(self._seed, number)"),
+            ("view.other), view.share", "view.other), 1 - view.share"),
+        ],
+    },
+    "unit/test_shards.py": {
+        "train/teaching/shards.py": [
+            ("indices[here] - number * size", "np.sort(indices[here]) - number * size"),
+            ("[:HASHED] == path.stem", "[:HASHED] != path.stem"),
+            ("sorted(parts.items())", "parts.items()"),
+            ("min(start + IMAGES, images)", "start + IMAGES"),
+        ],
+    },
+    "unit/test_carve.py": {
+        "data/carve.py": [
+            ("round(fraction * total)", "int(fraction * total)"),
+            ("max(1, round", "max(0, round"),
+            ('f"{seed}:{picture}"', 'f"{picture}"'),
+        ],
+    },
+    "unit/test_channels.py": {
+        "data/channels.py": [
+            ("n * squares - total * total", "n * squares"),
+            ("(values * values).sum(0)", "values.sum(0)"),
+        ],
+    },
+    "unit/test_scan.py": {
+        "data/findings/duplicates.py": [
+            ("LOOK_DISTANCE = 4", "LOOK_DISTANCE = 8"),
+            ("fatal=not allow_leaks", "fatal=allow_leaks"),
+        ],
+    },
+    "unit/test_prepare.py": {
+        "data/reader.py": [
+            ('row["split"] == name', 'row["split"] != "none"'),
+            ("if not intact(folder, manifest)", "if False"),
+        ],
+    },
+    "unit/test_preprocess.py": {
+        "core/preprocess.py": [
+            ("(wide + 128) // 257", "wide // 256"),
+            ("round((side - self.size) / 2.0)", "int((side - self.size) / 2.0)"),
+            ("ImageOps.exif_transpose(image)", "image"),
+            ("int(self.resize * long / short)", "round(self.resize * long / short)"),
+            ("WHITE = (255, 255, 255, 255)", "WHITE = (0, 0, 0, 255)"),
+            (".transpose(0, 3, 1, 2)", "[..., ::-1].transpose(0, 3, 1, 2)"),
+        ],
+    },
+    "unit/test_manifest.py": {
+        "runs/stage.py": [
+            ("return manifest if intact(self.folder, manifest) else None", "return manifest"),
+            ("sha256_json(manifest.inputs) != self.key", "False"),
+        ],
+    },
+    "unit/test_lineage.py": {
+        "runs/lineage.py": [
+            ('student.inputs.get("teacher") != teacher', "False"),
+            ("if step == upto:", "if True:"),
+        ],
+    },
+    "unit/test_files.py": {
+        "core/files.py": [
+            ("_fsync(path.parent)", "pass"),
+            ("sort_keys=True", "sort_keys=False"),
+            ("            partial.unlink()", "            pass"),
+        ],
+    },
+    "unit/test_export_parity.py": {
+        "exporters/parity.py": [
+            ("difference <= limit", "difference <= 10 * limit"),
+            ("best - chosen > ROUNDING", "best - chosen > 1e3 * ROUNDING"),
+            ("start += batch", "start += 0"),
+        ],
+    },
+    "unit/test_export_variants.py": {
+        "exporters/passes/uint8.py": [
+            ('"pixel_scale": np.float32(255)', '"pixel_scale": np.float32(256)'),
+            ("np.round(values)", "np.floor(values)"),
+        ],
+    },
+    "unit/test_export_pooling.py": {
+        "exporters/passes/pooling.py": [
+            ("== SPATIAL", "<= SPATIAL"),
+            ("if not keepdims:", "if keepdims:"),
+        ],
+    },
+    "unit/test_export_count.py": {
+        "exporters/compute/count.py": [
+            ("return 2 * self.macs", "return self.macs"),
+            ("billed |= own", "pass"),
+            ("[0 if transposed else -1]", "[-1]"),
+            ("and name not in steps", ""),
+        ],
+    },
+    "unit/test_bundle_parts.py": {
+        "bundle/checksums.py": [
+            ("elif sha256_file(path) != found[1]:", "elif False:"),
+            ('".." in PurePosixPath(found[2]).parts', "False"),
+        ],
+    },
+    "unit/test_onnxruntime_session.py": {
+        "runtime/onnxruntime.py": [
+            ("intra_op_num_threads = threads", "intra_op_num_threads = 1"),
+            ("len(logits) != len(images)", "False"),
+        ],
+    },
+    "unit/test_report_parts.py": {
+        "results/history.py": [
+            ("index(max(", "index(min("),
+        ],
+    },
+}
+
+MUTANTS = [
+    Mutant(file, right, wrong, (test,))
+    for test, files in _BY_TEST.items()
+    for file, changes in files.items()
+    for right, wrong in changes
+]
