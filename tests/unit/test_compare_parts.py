@@ -26,11 +26,12 @@ from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
-from kdtool.pipeline import DIGITS, Job
+from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval, spread
 from kdtool.runs.folder import RunFolder, newest_run
+from kdtool.runs.record import Job
 from screens import Recorder
 
 

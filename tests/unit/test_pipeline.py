@@ -11,8 +11,9 @@ from kdtool.core.errors import KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
-from kdtool.pipeline import Job, check, resume, start
+from kdtool.pipeline import check, resume, start
 from kdtool.runs.folder import RunFolder, newest_run
+from kdtool.runs.record import Job
 from screens import Recorder
 
 

@@ -1,4 +1,4 @@
-"""Activations of a small graph, watched: which tensors, which extents, and no dependence on the grouping."""
+"""Activations of a small graph, watched: which tensors, which ends, and no dependence on the grouping."""
 
 from __future__ import annotations
 
@@ -73,6 +73,14 @@ def test_an_activation_that_overflows_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", scale=1e38)
     with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=r"m\.onnx: c holds NaN or infinity"):
         observe(path, images_of(np.arange(4)), False, bar)
+
+
+@pytest.mark.parametrize("count", [False, True])
+def test_an_activation_that_spans_too_much_is_named(tmp_path: Path, count: bool) -> None:
+    path = write(tmp_path / "m.onnx", scale=2.2e37)
+    message = r"m\.onnx: c holds values from .*e\+38 to .*e\+38 \(too far apart for float32\) on"
+    with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=message):
+        observe(path, images_of(np.arange(4)), count, bar)
 
 
 def test_a_hostile_file_is_refused_before_anything_reads_it(tmp_path: Path) -> None:

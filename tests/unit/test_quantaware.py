@@ -146,7 +146,7 @@ def test_finetuning_learns_on_the_simulated_network(
         return evaluate(network, task, CrossEntropy(), torch.device("cpu")).loss
 
     def finetune() -> Path:
-        return quantaware.finetune(run, prepared, settings, 6, 1e-2, INT8, 0, QUIET, run.finetuned)
+        return quantaware.finetune(run, prepared, settings, 6, 1e-2, INT8, 0, QUIET)
 
     before = loss_of(run.weights("student"))
     weights = finetune()

@@ -39,7 +39,8 @@ def command(check: bool, **options: Any) -> None:
         return
     from kdtool.benchmark.tables.models import print_table
     from kdtool.core.errors import GateError
-    from kdtool.pipeline import DIGITS, locked, run_all
+    from kdtool.data.sources import digits
+    from kdtool.pipeline import locked, run_all
 
     with locked(job):
         done = run_all(job, choice.baseline)
@@ -47,7 +48,7 @@ def command(check: bool, **options: Any) -> None:
         return  # one of several processes; the first has the results
     result, page, failed = done
     print_table(result)
-    if job.source == DIGITS:
+    if job.source == digits.NAME:
         click.echo(
             "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
         )

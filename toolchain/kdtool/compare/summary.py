@@ -13,8 +13,9 @@ from kdtool.compare.exam import TEACHER, Exam
 from kdtool.compare.result import Comparison, Difference, Figure, Row, Run
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained
 from kdtool.data.reader import Prepared
-from kdtool.pipeline import DIGITS, Job
+from kdtool.data.sources import digits
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
+from kdtool.runs.record import Job
 
 EVIDENCE = 3  # seeds, at least
 POINTS = 100.0
@@ -122,7 +123,7 @@ def _notes(found: Comparison) -> Iterator[str]:
     n = len(found.seeds)
     if n < EVIDENCE:
         yield f"{n} seed(s) are no evidence: differences may come by chance. Give --seeds {EVIDENCE}."
-    if found.source == DIGITS:
+    if found.source == digits.NAME:
         yield "These are the embedded digits: they prove the plumbing and are no evidence for a recipe."
     for row in found.baselines:
         if row.test and row.test.mean >= found.teacher_test:

@@ -25,7 +25,7 @@ LAYERS = (nn.Conv2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Int8:
-    """The integers to simulate; see `kdtool.quant.target.Int8Recipe`.
+    """The integers to simulate; see `kdtool.quant.target.Int8Scheme`.
 
     Attributes:
         reduce_range: weights of 7 bits.

@@ -14,6 +14,7 @@ from kdtool.arch.network import load_exactly, read_weights
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
+from kdtool.recipe.choices import SCRATCH, Precision
 from kdtool.recipe.settings import FeatureSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
@@ -36,9 +37,8 @@ def finetune(
     int8: Int8,
     seed: int,
     screen: Screen,
-    folder: Path,
 ) -> Path:
-    """Fine-tune the run's student into `folder`; returns its weights, float ones that bear quantizing.
+    """Fine-tune the run's student into `run.finetuned`; returns its weights, float ones that bear quantizing.
 
     Loss, batch size and augmentation are the student's own, the teacher's answers those it was distilled
     with. What is validated and kept is the simulated INT8 network.
@@ -55,8 +55,8 @@ def finetune(
         "warmup_epochs": 0,
         "schedule": "cosine",
         "ema": 0.0,
-        "weights": "none",
-        "precision": "float32",
+        "weights": SCRATCH,
+        "precision": Precision.FLOAT32,
         "features": FeatureSettings(),
         "views": settings.seen_views,  # no more than the teacher has answered already
     }
@@ -78,8 +78,8 @@ def finetune(
         "teacher": teacher.digest,
         "int8": asdict(int8),
     }
-    train(prepared, Training("student", folder, own, seed, seed, simulated, parents), screen)
-    return folder / WEIGHTS
+    train(prepared, Training("student", run.finetuned, own, seed, seed, simulated, parents), screen)
+    return run.finetuned / WEIGHTS
 
 
 def _images(prepared: Prepared) -> Iterator[Tensor]:
