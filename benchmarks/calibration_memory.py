@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from kdtool.machine.cpu import processor_name
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 
 SIZE, LIMIT_MB = 224, 50.0
 

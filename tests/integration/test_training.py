@@ -158,7 +158,7 @@ def test_finetuning_for_int8_leaves_the_students_answers_as_they_are(
 ) -> None:
     own = STUDENT.model_copy(update={"epochs": 1, "augment": AugmentSettings(flip=True)})
     distill(taught, prepared, own, 0, QUIET)
-    finetune(taught, prepared, own, 2, 1e-3, Int8(False, True, True), 0, QUIET, taught.path / "finetuned")
+    finetune(taught, prepared, own, 2, 1e-3, Int8(False, True, True), 0, QUIET)
     assert outdated(taught) == []
 
 

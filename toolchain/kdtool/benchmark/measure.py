@@ -30,7 +30,7 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import Screen
 from kdtool.data.photographs import Images
 from kdtool.machine.host import Host, read_host
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult, ModelResult
 from kdtool.results.claim import Verdict, judge

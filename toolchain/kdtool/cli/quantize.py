@@ -62,7 +62,7 @@ def command(
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
+    from kdtool.machine.packages import require_training
 
     require_training("quantize")
     fields = {

@@ -24,8 +24,8 @@ def command(check: bool, **options: Any) -> None:
     was interrupted.
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
     from kdtool.machine.launch import process_rank
+    from kdtool.machine.packages import require_training
 
     require_training("run")
     choice = TrainingOptions(**options)

@@ -57,8 +57,8 @@ from kdtool.data.reader import (
 )
 from kdtool.data.scan import Scan, preprocess_of, scan
 from kdtool.data.sources import load_listing, resolve
+from kdtool.machine.packages import required, versions_of
 from kdtool.machine.parallel import ordered_map
-from kdtool.machine.versions import DEVICE, versions_of
 from kdtool.recipe.settings import DataSettings
 from kdtool.runs.stage import Stage
 
@@ -118,7 +118,7 @@ def prepare(
     stage.seal(
         [DATA_FILE, SAMPLES_FILE, *(pixels_file(name) for name in written)],
         {"digest": prepared.digest, "counts": dict(prepared.counts), "left_out": len(found.unreadable)},
-        versions_of(DEVICE),
+        versions_of(required()),
     )
     screen.say(f"prepare: {summary(prepared)}")
     return prepared, False

@@ -14,7 +14,7 @@ from kdtool.data.reader import Prepared
 from kdtool.exporters.model import VERSIONS, export_model
 from kdtool.exporters.parity import parity_images
 from kdtool.exporters.variants import SUFFIXES
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current

@@ -12,7 +12,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.data.reader import Split
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.quant.accuracy import Accuracy, top1
 from kdtool.quant.calibration.images import CalibrationImages
 from kdtool.quant.calibration.observe import Histograms, ranges_of

@@ -17,7 +17,7 @@ from kdtool.core.modelinfo import FINETUNED
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.quant.attempt import NAME, Attempt, JobContext, better_finetuned, calibrated, with_fp32_layers
 from kdtool.quant.calibration.images import CalibrationImages
 from kdtool.quant.calibration.ranges import REVISION

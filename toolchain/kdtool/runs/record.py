@@ -12,7 +12,7 @@ from typing import Any
 
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import Screen
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.files import flatten, parse_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.runs.folder import ROLES, SCHEMA, RunFolder
