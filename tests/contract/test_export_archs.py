@@ -22,9 +22,9 @@ from kdtool.exporters.onnx import export_network
 from kdtool.exporters.parity import parity_images
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import int8_target
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import observe, ranges_of
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import observe, ranges_of
 from kdtool.quant.target import QuantFormat, int8_scheme
 from kdtool.recipe.choices import Calibration
 from kdtool.recipe.settings import ExportSettings

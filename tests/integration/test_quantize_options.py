@@ -19,9 +19,9 @@ from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared, pixels_file
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import int8_target
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import observe
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.maker import Choice, Maker
+from kdtool.quant.observe import observe
 from kdtool.quant.search import variations
 from kdtool.quant.sensitivity import rank_layers
 from kdtool.quant.speed import this_machine

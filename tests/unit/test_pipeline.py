@@ -211,7 +211,7 @@ def test_a_student_that_loses_too_much_is_finetuned_exported_and_quantized_again
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossy: bool
 ) -> None:
     job = start(None, tmp_path / "run", "paper", ["quantize.finetune=3"], 7, QUIET)
-    choice = Choice(int8_scheme("x86-avx2"), Calibration.MINMAX)
+    choice = Choice(int8_scheme("x86-avx2"), Calibration.MSE)
     begun = SimpleNamespace(to_finetune=SimpleNamespace(choice=choice) if lossy else None)
     called = []
 
@@ -226,7 +226,8 @@ def test_a_student_that_loses_too_much_is_finetuned_exported_and_quantized_again
     first, *others = called
     assert first == ("quantize_models", (job.run, "data", job.recipe.quantize, QUIET))
     int8 = Int8(reduce_range=True, per_channel=True, signed_weights=True)
-    finetuning = (job.run, "data", job.recipe.student, 3, job.recipe.quantize.finetune_lr, int8, 7, QUIET)
+    lr = job.recipe.quantize.finetune_lr
+    finetuning = (job.run, "data", job.recipe.student, 3, lr, int8, Calibration.MSE, 7, QUIET)
     assert others == lossy * [
         ("finetune", finetuning),
         ("export_finetuned", (job.run, "data", job.recipe.export, QUIET)),

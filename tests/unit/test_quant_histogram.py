@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdtool.quant.calibration.histogram import BINS, TINY, Histogram, MinMax
+from kdtool.calibration.histogram import BINS, TINY, Histogram, MinMax
 
 values_of = hnp.arrays(
     np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)

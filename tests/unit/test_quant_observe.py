@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import activations, observe, ranges_of
-from kdtool.quant.calibration.ranges import METHODS
+from kdtool.quant.images import CalibrationImages
+from kdtool.quant.observe import activations, observe, ranges_of
 
 SIZE = 6
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

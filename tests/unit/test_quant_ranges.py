@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdtool.quant.calibration.histogram import Histogram, MinMax
-from kdtool.quant.calibration.ranges import METHODS, PERCENTILE, Method
+from kdtool.calibration.histogram import Histogram, MinMax
+from kdtool.calibration.ranges import METHODS, PERCENTILE, Method
 from kdtool.recipe.choices import Calibration
 
 NORMAL = np.random.default_rng(0).normal(size=200_000).astype(np.float32)

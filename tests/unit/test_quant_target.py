@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kdtool.calibration.ranges import METHODS
 from kdtool.machine.cpu import int8_kind, int8_target
-from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.target import SCHEMES, int8_scheme
 from kdtool.recipe.choices import Calibration, Int8Target
 

@@ -218,10 +218,10 @@ def quantize(job: Job, prepared: Prepared) -> None:
         from kdtool.train.int8.fakequant import Int8
         from kdtool.train.int8.quantaware import finetune
 
-        scheme = outcome.to_finetune.choice.scheme
+        scheme, calibration = outcome.to_finetune.choice.scheme, outcome.to_finetune.choice.calibration
         int8 = Int8(scheme.reduce_range, scheme.per_channel, scheme.weight == "int8")
         student, epochs, lr = job.recipe.student, settings.finetune, settings.finetune_lr
-        finetune(job.run, prepared, student, epochs, lr, int8, job.seed, job.screen)
+        finetune(job.run, prepared, student, epochs, lr, int8, calibration, job.seed, job.screen)
         source = export_finetuned(job.run, prepared, job.recipe.export, job.screen)
         quantize_finetuned(outcome, source)
 

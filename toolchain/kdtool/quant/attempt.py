@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from kdtool.calibration.ranges import COUNTLESS
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.quant.accuracy import Accuracy
-from kdtool.quant.calibration.images import CalibrationImages, calibration_indices
-from kdtool.quant.calibration.observe import observe
-from kdtool.quant.calibration.ranges import COUNTLESS
+from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
+from kdtool.quant.observe import observe
 from kdtool.quant.search import Search, search
 from kdtool.quant.sensitivity import Layer, more_and_more_fp32, rank_layers
 from kdtool.quant.speed import ROUNDS, this_machine

@@ -19,12 +19,12 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
+from kdtool.calibration.histogram import Range
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.graph.onnxread import parsed
-from kdtool.quant.calibration.histogram import Range
 from kdtool.quant.target import Int8Scheme
 from kdtool.runtime.onnxbytes.guard import read_model
 

@@ -14,9 +14,9 @@ from kdtool.data.reader import Split
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.packages import versions_of
 from kdtool.quant.accuracy import Accuracy, top1
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import Histograms, ranges_of
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import Histograms, ranges_of
 from kdtool.quant.target import Int8Scheme
 from kdtool.recipe.choices import Calibration
 from kdtool.runtime.onnxruntime import open_model

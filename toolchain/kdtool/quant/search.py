@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Split
 from kdtool.quant.accuracy import Accuracy
-from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
 from kdtool.quant.speed import take_turns
 from kdtool.quant.target import Int8Scheme, QuantFormat

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kdtool.calibration.ranges import REVISION
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.modelinfo import FINETUNED
@@ -19,8 +20,7 @@ from kdtool.data.reader import Prepared
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target
 from kdtool.machine.packages import versions_of
 from kdtool.quant.attempt import NAME, Attempt, JobContext, better_finetuned, calibrated, with_fp32_layers
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.ranges import REVISION
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.maker import PRECISION, VERSIONS
 from kdtool.quant.speed import Speed, speed_of, take_turns, this_machine
 from kdtool.quant.target import int8_scheme

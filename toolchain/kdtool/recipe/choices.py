@@ -40,7 +40,7 @@ class Int8Target(StrEnum):
 
 
 class Calibration(StrEnum):
-    """Methods that choose the range of an activation; their functions: `quant.calibration.ranges.METHODS`."""
+    """Methods that choose the range of an activation; their functions: `calibration.ranges.METHODS`."""
 
     MINMAX = "minmax"
     PERCENTILE = "percentile"

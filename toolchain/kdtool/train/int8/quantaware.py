@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import load_exactly, read_weights
+from kdtool.calibration.ranges import COUNTLESS, REVISION
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.recipe.choices import SCRATCH, Precision
+from kdtool.recipe.choices import SCRATCH, Calibration, Precision
 from kdtool.recipe.settings import FeatureSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
@@ -35,6 +37,7 @@ def finetune(
     epochs: int,
     lr: float,
     int8: Int8,
+    calibration: Calibration,
     seed: int,
     screen: Screen,
 ) -> Path:
@@ -69,23 +72,30 @@ def finetune(
 
     def simulated(network: nn.Module) -> Mapping[str, Objective]:
         load_exactly(network, read_weights(source)[0], str(source))
-        simulate(network, input_ranges(network, _images(prepared)), int8)
+        simulate(network, input_ranges(network, WatchedImages(prepared), calibration), int8)
         return objectives(network)
 
-    parents = {
+    parents: dict[str, Any] = {
         "student": sha256_file(source),
         "loss": loss.model_dump(mode="json", exclude_defaults=True),
         "teacher": teacher.digest,
         "int8": asdict(int8),
     }
+    if calibration not in COUNTLESS:
+        parents["ranges"] = [calibration, REVISION]
     train(prepared, Training("student", run.finetuned, own, seed, seed, simulated, parents), screen)
     return run.finetuned / WEIGHTS
 
 
-def _images(prepared: Prepared) -> Iterator[Tensor]:
-    """Training images, evenly spread, in batches."""
-    task = plain_task(prepared, "train")
-    samples = len(task.split.labels)
-    chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
-    for start in range(0, len(chosen), BATCH):
-        yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images
+@dataclass(frozen=True)
+class WatchedImages:
+    """Training images, evenly spread, in batches; may be gone through more than once."""
+
+    prepared: Prepared
+
+    def __iter__(self) -> Iterator[Tensor]:
+        task = plain_task(self.prepared, "train")
+        samples = len(task.split.labels)
+        chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
+        for start in range(0, len(chosen), BATCH):
+            yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images

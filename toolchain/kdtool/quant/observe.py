@@ -13,6 +13,8 @@ from typing import Any
 
 import onnx
 
+from kdtool.calibration.histogram import Histogram, MinMax, Range
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Bar
@@ -20,9 +22,7 @@ from kdtool.core.text import cause_of
 from kdtool.graph.onnxfile import INPUT
 from kdtool.graph.onnxread import inferred, parsed
 from kdtool.machine.threads import usable_threads
-from kdtool.quant.calibration.histogram import Histogram, MinMax, Range
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.ranges import METHODS
+from kdtool.quant.images import CalibrationImages
 from kdtool.recipe.choices import Calibration
 from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.onnxruntime import new_session, session_options

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.quant.calibration.histogram import BINS, TINY, Histogram, Range
+from kdtool.calibration.histogram import BINS, TINY, Histogram, Range
 from kdtool.recipe.choices import Calibration
 
 REVISION = 3  # of what the methods choose; models of another one are made anew
