@@ -52,6 +52,7 @@ def test_if_none_is_within_the_limit_the_most_accurate_goes_on() -> None:
 def test_the_front_is_what_nothing_beats() -> None:
     accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, Calibration.MSE)
     assert pareto([accurate, fast, beaten, twin]) == [accurate, fast, twin]
+    assert pareto([accurate, trial(0, 12)]) == [accurate], "as accurate and slower"
     nearly = trial(0.5, 9.9)
     assert pareto([accurate, nearly]) == [accurate], "it is not faster beyond what equal models differ by"
 
