@@ -34,7 +34,7 @@ from kdtool.bundle.session import open_shipped
 from kdtool.core.files import write_json
 from kdtool.core.preprocess import decode
 from kdtool.machine.cpu import processor_name
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.runtime.classify import logits_of
 from kdtool.runtime.onnxbytes.declared import onnx_info
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from kdtool.machine.cpu import processor_name
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 
 SIZE, LIMIT_MB = 224, 50.0
 
@@ -45,11 +45,11 @@ def prepare(folder: Path, images: int, size: int) -> None:
 
 def calibrate(folder: Path, count: int) -> dict[str, float]:
     """Calibrate on `count` images with histograms; peak memory of this process, MB, and seconds."""
+    from kdtool.calibration.ranges import METHODS
     from kdtool.core.preprocess import Preprocess
     from kdtool.core.screen import QUIET
-    from kdtool.quant.calibration.images import CalibrationImages
-    from kdtool.quant.calibration.observe import observe, ranges_of
-    from kdtool.quant.calibration.ranges import METHODS
+    from kdtool.quant.images import CalibrationImages
+    from kdtool.quant.observe import observe, ranges_of
 
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     preprocess = Preprocess(pixels.shape[1], pixels.shape[1])

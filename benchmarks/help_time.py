@@ -12,7 +12,7 @@ import sys
 import time
 
 from kdtool.machine.cpu import processor_name
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 
 PAIRS = 31
 

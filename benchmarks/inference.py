@@ -37,8 +37,8 @@ from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared, open_prepared
 from kdtool.machine.host import Host, read_host
-from kdtool.machine.versions import versions_of
-from kdtool.quant.calibration.images import CalibrationImages, calibration_indices
+from kdtool.machine.packages import versions_of
+from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.recipe.files import parse_recipe
 from kdtool.results.bench import Latency
 from kdtool.results.paired import mean, seeds_interval

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from kdtool.machine.cpu import processor_name
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.train.loop import smallmaps
 
 PAIRS, WARMUP, BATCH = 15, 3, 64

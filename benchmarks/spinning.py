@@ -16,8 +16,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from kdtool.machine.cpu import processor_name
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 from kdtool.results.statistics import median_ratio_interval
 from kdtool.runtime.onnxruntime import session_options
 

@@ -371,7 +371,7 @@ def main() -> None:
             print(json.dumps(result))
         return
     from kdtool.machine.host import read_host
-    from kdtool.machine.versions import versions_of
+    from kdtool.machine.packages import versions_of
 
     with tempfile.TemporaryDirectory(prefix="kdtool-training-") as folder:
         options.folder = Path(folder)

@@ -26,8 +26,8 @@ from kdtool.core.screen import QUIET
 from kdtool.exporters.onnx import export_network
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import processor_name
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 from kdtool.runtime import turns
 from kdtool.runtime.onnxruntime import open_model
 

@@ -27,8 +27,8 @@ from torchvision.models import resnet18
 from kdtool.core.preprocess import Preprocess
 from kdtool.data.reader import Split
 from kdtool.machine.host import read_host
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 from kdtool.recipe.settings import AugmentSettings
 from kdtool.train.loop import smallmaps
 from kdtool.train.views.batch import Task

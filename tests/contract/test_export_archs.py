@@ -23,10 +23,11 @@ from kdtool.exporters.onnx import export_network
 from kdtool.exporters.parity import parity_images
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import int8_target
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import observe, ranges_of
-from kdtool.quant.int8 import FORMS, quantize_to_int8
-from kdtool.quant.target import int8_recipe
+from kdtool.quant.images import CalibrationImages
+from kdtool.quant.int8 import quantize_to_int8
+from kdtool.quant.observe import observe, ranges_of
+from kdtool.quant.target import QuantFormat, int8_scheme
+from kdtool.recipe.choices import Calibration
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
 
@@ -80,9 +81,11 @@ def test_network_to_onnx_to_int8(arch: str, tmp_path: Path) -> None:
     with QUIET.bar("calibration", 8) as bar:
         images = CalibrationImages(pixels, np.arange(8), PREPROCESS)
         histograms = observe(path, images, False, bar)
-    recipe = int8_recipe(int8_target())
-    for form in FORMS:
-        model = quantize_to_int8(path, ranges_of(histograms, "minmax"), replace(recipe, form=form))
+    scheme = int8_scheme(int8_target())
+    for form in QuantFormat:
+        model = quantize_to_int8(
+            path, ranges_of(histograms, Calibration.MINMAX), replace(scheme, quant_format=form)
+        )
         small = tmp_path / f"model.{form}.onnx"
         small.write_bytes(onnx_bytes(model, info))
         assert small.stat().st_size < 0.35 * path.stat().st_size

@@ -19,14 +19,15 @@ from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.cpu import int8_target
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import observe
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.maker import Choice, Maker
+from kdtool.quant.observe import observe
 from kdtool.quant.search import variations
 from kdtool.quant.sensitivity import rank_layers
 from kdtool.quant.speed import this_machine
-from kdtool.quant.stage import quantize_models
-from kdtool.quant.target import TARGETS, Int8Recipe, int8_recipe
+from kdtool.quant.stage import quantize_finetuned, quantize_models
+from kdtool.quant.target import SCHEMES, int8_scheme
+from kdtool.recipe.choices import Calibration, Int8Target
 from kdtool.recipe.settings import QuantizeSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
@@ -140,13 +141,17 @@ def run_of(tmp_path: Path) -> Callable[[bool], tuple[RunFolder, Prepared]]:
     return make
 
 
+def names(run: RunFolder) -> list[str]:
+    return sorted(path.name for path in run.onnx.iterdir())
+
+
 Make = Callable[[bool], tuple[RunFolder, Prepared]]
 
 
 def test_the_layer_at_fault_goes_back_to_float(run_of: Make) -> None:
     run, prepared = run_of(True)
     ear = Recorder()
-    facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
+    facts = quantize_models(run, prepared, SETTINGS, ear).facts["student"]
 
     assert facts["float_layers"] == [FAULTY]
     (back,) = facts["put_back"]
@@ -171,7 +176,7 @@ def test_a_product_of_activations_goes_back_to_float_as_well(run_of: Make) -> No
     """A transformer's attention has no weights and is quantized all the same."""
     run, prepared = run_of(False)
     export(run, transformer())
-    facts = quantize_models(run, prepared, SETTINGS, QUIET)["student"]
+    facts = quantize_models(run, prepared, SETTINGS, QUIET).facts["student"]
     assert facts["float_layers"] == ["scores"]
     assert facts["accuracy_before"] == facts["accuracy_after"] == 1.0
 
@@ -180,7 +185,7 @@ def test_no_more_layers_than_allowed_go_back(run_of: Make) -> None:
     run, prepared = run_of(True)
     with pytest.raises(GateError, match="INT8 loses"):
         quantize_models(run, prepared, SETTINGS.model_copy(update={"float_layers": 0}), QUIET)
-    assert [path.name for path in run.onnx.glob("*.onnx")] == ["student.onnx"]
+    assert names(run) == ["export.student.manifest.json", "student.onnx"]
 
 
 def test_layers_are_ranked_by_the_noise_they_make(run_of: Make) -> None:
@@ -191,7 +196,7 @@ def test_layers_are_ranked_by_the_noise_they_make(run_of: Make) -> None:
         seen = observe(source, images, False, bar)
     info = open_model(source).info
     assert info is not None
-    choice = Choice(int8_recipe("x86-avx2"), "minmax")
+    choice = Choice(int8_scheme("x86-avx2"), Calibration.MINMAX)
     ranked = rank_layers(Maker(source, info, seen, images), choice, scratch, QUIET)
 
     assert ranked[0].name == FAULTY
@@ -202,10 +207,10 @@ def test_layers_are_ranked_by_the_noise_they_make(run_of: Make) -> None:
 def test_search_keeps_what_it_found_and_says_what_it_tried(run_of: Make) -> None:
     run, prepared = run_of(False)
     ear = Recorder()
-    facts = quantize_models(run, prepared, SETTINGS.model_copy(update={"search": True}), ear)["student"]
+    facts = quantize_models(run, prepared, SETTINGS.model_copy(update={"search": True}), ear).facts["student"]
 
     table = next(line for line in ear.said if "searched" in line).splitlines()
-    own = int8_recipe(int8_target())
+    own = int8_scheme(int8_target())
     assert len(table) - 2 == len(facts["search"]) == 4 + len(variations(own))
     assert sum(" → " in line for line in table) == 1
     assert any("*" in line for line in table)
@@ -220,10 +225,10 @@ def test_search_keeps_what_it_found_and_says_what_it_tried(run_of: Make) -> None
 
 def test_search_for_another_processor_measures_no_latency(run_of: Make) -> None:
     run, prepared = run_of(False)
-    foreign = next(target for target in TARGETS if target != int8_target())
+    foreign = next(target for target in SCHEMES if target != int8_target())
     settings = SETTINGS.model_copy(update={"search": True, "target": foreign})
     ear = Recorder()
-    facts = quantize_models(run, prepared, settings, ear)["student"]
+    facts = quantize_models(run, prepared, settings, ear).facts["student"]
 
     assert [row["calibration"] for row in facts["search"]] == ["minmax", "percentile", "entropy", "mse"]
     assert {row["ms"] for row in facts["search"]} == {None}
@@ -237,7 +242,7 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
     run_of: Make, monkeypatch: pytest.MonkeyPatch, factor: float | None
 ) -> None:
     """A run that was quantized on one machine, where `factor` is None one of another kind, and copied."""
-    kind = "x86-vnni"
+    kind = Int8Target.X86_VNNI
     run, prepared = run_of(False)
     settings = SETTINGS.model_copy(update={"target": kind})
     times = np.random.default_rng(0).normal(10, 0.2, (64, 2)) / (1, factor or 1)
@@ -246,7 +251,7 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
     for module in ("kdtool.quant.stage", "kdtool.quant.speed"):
         monkeypatch.setattr(f"{module}.int8_target", lambda: there)
     monkeypatch.setattr("kdtool.quant.speed.processor_name", lambda: "Workshop")
-    facts = quantize_models(run, prepared, settings, QUIET)["student"]
+    facts = quantize_models(run, prepared, settings, QUIET).facts["student"]
     assert facts["measured_on"] == f"Workshop ({there})"
     assert (facts["speed"] is None) == (factor is None)
 
@@ -254,7 +259,7 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
         monkeypatch.setattr(f"{module}.int8_target", lambda: kind)
     monkeypatch.setattr("kdtool.quant.speed.processor_name", lambda: "Device")
     ear = Recorder()
-    assert quantize_models(run, prepared, settings, ear)["student"] == facts
+    assert quantize_models(run, prepared, settings, ear).facts["student"] == facts
     assert "quantize: student: complete, skipped" in ear.said
     (word,) = [line for line in [*ear.said, *ear.warned] if "as float32" in line or "of its speed" in line]
     if factor is None:
@@ -265,7 +270,7 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
         assert ("On that machine ship the float32 model" in word) == (factor < 1.1)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SCHEMES)
 def test_int8_of_a_model_for_old_runtimes_is_one_too(run_of: Make, target: str) -> None:
     """The quantizer raises neither the operator set nor the IR, and wants no operators of its own."""
     run, prepared = run_of(False)
@@ -282,7 +287,7 @@ def test_int8_of_a_model_for_old_runtimes_is_one_too(run_of: Make, target: str) 
 def test_a_file_for_browsers_is_measured_in_one(run_of: Make) -> None:
     run, prepared = run_of(False)
     ear = Recorder()
-    quantize_models(run, prepared, SETTINGS.model_copy(update={"target": "web"}), ear)
+    quantize_models(run, prepared, SETTINGS.model_copy(update={"target": Int8Target.WEB}), ear)
     assert any(line.endswith("Measure both there: kdtool bundle, then kdtool serve") for line in ear.warned)
     assert not any("kdtool bench" in line for line in [*ear.said, *ear.warned])
 
@@ -296,7 +301,7 @@ def test_int8_that_is_not_faster_is_not_recommended(
     run, prepared = run_of(False)
     for _ in range(2):  # the second time the stage is complete, and the word is the same
         ear = Recorder()
-        facts = quantize_models(run, prepared, SETTINGS, ear)["student"]
+        facts = quantize_models(run, prepared, SETTINGS, ear).facts["student"]
         assert facts["speed"]["ratio"] == pytest.approx(factor, rel=0.02)
         assert any(f"times as fast as float32 on {this_machine()} (" in line for line in ear.said) == worth_it
         advice = [line for line in ear.warned if "On this machine ship the float32 model" in line]
@@ -310,13 +315,12 @@ def test_finetuning_that_makes_it_worse_is_not_kept(run_of: Make) -> None:
     head = next(tensor for tensor in worse.graph.initializer if tensor.name == "w3")
     head.CopyFrom(numpy_helper.from_array(np.zeros((3, WIDTH), np.float32), "w3"))
 
-    def refine(_: Int8Recipe) -> Path:
-        path = run.path / "worse.onnx"
-        path.write_bytes(onnx_bytes(worse, ModelInfo("student", "worse", CLASSES, PREPROCESS)))
-        return path
-
+    finetuned = run.path / "worse.onnx"
+    finetuned.write_bytes(onnx_bytes(worse, ModelInfo("student", "worse", CLASSES, PREPROCESS)))
     ear = Recorder()
-    facts = quantize_models(run, prepared, SETTINGS, ear, refine)["student"]
+    begun = quantize_models(run, prepared, SETTINGS.model_copy(update={"finetune": 2}), ear)
+    assert begun.facts == {}
+    facts = quantize_finetuned(begun, finetuned).facts["student"]
 
     assert (facts["finetuned"], facts["finetuning"]) == (False, None)
     assert facts["float_layers"] == [FAULTY]
@@ -330,18 +334,18 @@ def test_finetuning_that_makes_it_worse_is_not_kept(run_of: Make) -> None:
 
 def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Make) -> None:
     run, prepared = run_of(True)
-    asked = []
-
-    def refine(recipe: Int8Recipe) -> Path:
-        asked.append(recipe)
-        better = run.path / "better.onnx"
-        better.write_bytes(onnx_bytes(graph_of(False), ModelInfo("student", "x", CLASSES, PREPROCESS)))
-        return better
+    finetuned = run.path / "better.onnx"
+    finetuned.write_bytes(onnx_bytes(graph_of(False), ModelInfo("student", "x", CLASSES, PREPROCESS)))
 
     ear = Recorder()
     settings = SETTINGS.model_copy(update={"finetune": 2})
-    facts = quantize_models(run, prepared, settings, ear, refine)["student"]
-    assert asked == [int8_recipe(int8_target())]
+    begun = quantize_models(run, prepared, settings, ear)
+    assert begun.to_finetune is not None
+    assert begun.to_finetune.choice.scheme == int8_scheme(int8_target())
+    assert names(run) == ["export.student.manifest.json", "student.onnx"]
+    outcome = quantize_finetuned(begun, finetuned)
+    assert outcome.to_finetune is None
+    facts = outcome.facts["student"]
     assert (facts["finetuned"], facts["finetuning"]) == (True, "2 epochs")
     info = open_model(run.onnx_model("student", "int8")).info
     assert info is not None
@@ -350,13 +354,32 @@ def test_a_student_is_finetuned_only_where_calibration_is_not_enough(run_of: Mak
     assert facts["float_layers"] == []
     assert facts["accuracy_after"] == 1.0
     assert any("fine-tuning for INT8" in line for line in ear.said)
+    again = quantize_models(run, prepared, settings, QUIET)
+    assert (again.to_finetune, again.facts["student"]) == (None, facts)  # complete, skipped
 
     path, manifest = run.onnx_model("student"), run.export_manifest("student")
     run.quantize_manifest("student").unlink()
-    path.write_bytes((run.path / "better.onnx").read_bytes())
+    path.write_bytes(finetuned.read_bytes())
     Stage("export", run.onnx, {}, manifest.name).seal([path.name], {}, {})
     ear = Recorder()
-    assert quantize_models(run, prepared, settings, ear, refine)["student"]["finetuned"] is False
-    assert len(asked) == 1
+    outcome = quantize_models(run, prepared, settings, ear)
+    assert outcome.to_finetune is None
+    assert outcome.facts["student"]["finetuned"] is False
     not_needed = "quantize: student: fine-tuning: not needed, INT8 loses 0.00 points, allowed is 1"
     assert ear.said.count(not_needed) == 1
+
+
+def test_the_gate_names_the_teacher_with_the_student_that_was_finetuned(run_of: Make) -> None:
+    """The teacher fails before the student is fine-tuned, which does not help either: one error says both."""
+    run, prepared = run_of(True)
+    teacher, manifest = run.onnx_model("teacher"), run.export_manifest("teacher")
+    teacher.write_bytes(run.onnx_model("student").read_bytes())
+    Stage("export", run.onnx, {}, manifest.name).seal([teacher.name], {}, {})
+    begun = quantize_models(
+        run, prepared, SETTINGS.model_copy(update={"finetune": 2, "float_layers": 0}), QUIET
+    )
+    with pytest.raises(GateError) as caught:
+        quantize_finetuned(begun, run.onnx_model("student"))
+    for role in ("teacher", "student"):
+        assert f"{run.onnx_model(role, 'int8')}: INT8 loses" in caught.value.message
+        assert not run.onnx_model(role, "int8").exists()

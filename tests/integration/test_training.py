@@ -22,6 +22,7 @@ from kdtool.core.errors import GateError, Interrupted, ModelFileError
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.recipe.choices import Calibration
 from kdtool.recipe.settings import AugmentSettings, LossSettings, StudentSettings, TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import outdated
@@ -157,7 +158,7 @@ def test_finetuning_for_int8_leaves_the_students_answers_as_they_are(
 ) -> None:
     own = STUDENT.model_copy(update={"epochs": 1, "augment": AugmentSettings(flip=True)})
     distill(taught, prepared, own, 0, QUIET)
-    finetune(taught, prepared, own, 2, 1e-3, Int8(False, True, True), 0, QUIET, taught.path / "finetuned")
+    finetune(taught, prepared, own, 2, 1e-3, Int8(False, True, True), Calibration.MINMAX, 0, QUIET)
     assert outdated(taught) == []
 
 

@@ -28,11 +28,11 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.data.sources.digits import NAME as DIGITS
-from kdtool.pipeline import Job
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
 from kdtool.runs.folder import RunFolder, newest_run
+from kdtool.runs.record import Job
 
 
 # Two-sided points as printed in the tables of any textbook.

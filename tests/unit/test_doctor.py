@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from fixtures.hosts import MACHINE, levels
 from kdtool.doctor import installation as doctor
@@ -13,14 +14,20 @@ from kdtool.doctor.installation import examine_installation, examine_machine
 
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {"": ("numpy", "onnxruntime", "pillow>=13", "pydantic"), "train": ("torch>=2.10", "onnx")}
     monkeypatch.setattr(
-        doctor, "versions_of", lambda names: {"python": "3.11", "pillow": "12.1", "numpy": "2.0"}
+        doctor,
+        "required",
+        lambda extra="": {r.name: r.specifier for r in map(Requirement, needed[extra])},
     )
+    found = {"python": "3.11", "pillow": "12.1", "numpy": "2.0", "torch": "2.14.1+cpu"}
+    monkeypatch.setattr(doctor, "versions_of", lambda _: found)
     text = levels(examine_installation())
     assert "broken packages: Missing: onnxruntime, pydantic" in text
-    assert "warning packages: pillow 12.1 has known weaknesses before 13" in text
-    assert "note training: Not installed: torch" in text
+    assert "warning packages: pillow is 12.1, allowed is >=13." in text
+    assert "note training: Not installed: onnx." in text
     assert 'pip install "kdtool[train]"' in text
+    assert "torch" not in text.replace(f"torch {found['torch']}", "")
 
 
 def test_doctor_tries_onnxruntime_in_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

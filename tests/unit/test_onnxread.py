@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.graph.onnxread import inferred, parsed, whole
-from kdtool.quant.calibration.observe import activations
+from kdtool.quant.observe import activations
 
 CUT_FLOATS = b"\x3a\x0b\x2a\x09\x08\x01\x10\x01\x22\x03abc"  # a graph with a tensor of three bytes of floats
 

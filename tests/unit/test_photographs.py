@@ -20,7 +20,7 @@ from kdtool.data import prepare as prepare_module
 from kdtool.data.photographs import Photographs
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared, Split, open_prepared
-from kdtool.quant.calibration.images import CalibrationImages
+from kdtool.quant.images import CalibrationImages
 from kdtool.recipe.settings import AugmentSettings, DataSettings
 from kdtool.train.views.batch import Task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +13,13 @@ from kdtool.core.errors import KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
-from kdtool.pipeline import Job, check, resume, start
+from kdtool.pipeline import check, quantize, resume, start
+from kdtool.quant.maker import Choice
+from kdtool.quant.target import int8_scheme
+from kdtool.recipe.choices import Calibration
 from kdtool.runs.folder import RunFolder, newest_run
+from kdtool.runs.record import Job
+from kdtool.train.int8.fakequant import Int8
 
 
 def record(job: Job, *begun: str) -> None:
@@ -198,3 +204,32 @@ def test_a_brought_teacher_is_recorded_as_what_it_is(tmp_path: Path) -> None:
         start(None, tmp_path / "run", "digits", [f"teacher.trained={file}"], None, QUIET), student=False
     )
     assert (job.recipe.teacher.arch, job.recipe.teacher.label_smoothing) == ("timm/test_vit", 0.1)
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_student_that_loses_too_much_is_finetuned_exported_and_quantized_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossy: bool
+) -> None:
+    job = start(None, tmp_path / "run", "paper", ["quantize.finetune=3"], 7, QUIET)
+    choice = Choice(int8_scheme("x86-avx2"), Calibration.MSE)
+    begun = SimpleNamespace(to_finetune=SimpleNamespace(choice=choice) if lossy else None)
+    called = []
+
+    def stand_in(module: str, name: str, result: object) -> None:
+        monkeypatch.setattr(f"kdtool.{module}.{name}", lambda *given: called.append((name, given)) or result)
+
+    stand_in("quant.stage", "quantize_models", begun)
+    stand_in("train.int8.quantaware", "finetune", None)
+    stand_in("exporters.stage", "export_finetuned", "student.onnx")
+    stand_in("quant.stage", "quantize_finetuned", None)
+    quantize(job, "data")
+    first, *others = called
+    assert first == ("quantize_models", (job.run, "data", job.recipe.quantize, QUIET))
+    int8 = Int8(reduce_range=True, per_channel=True, signed_weights=True)
+    lr = job.recipe.quantize.finetune_lr
+    finetuning = (job.run, "data", job.recipe.student, 3, lr, int8, Calibration.MSE, 7, QUIET)
+    assert others == lossy * [
+        ("finetune", finetuning),
+        ("export_finetuned", (job.run, "data", job.recipe.export, QUIET)),
+        ("quantize_finetuned", (begun, "student.onnx")),
+    ]

@@ -8,9 +8,9 @@ import pytest
 
 from kdtool import plan
 from kdtool.core.screen import QUIET
-from kdtool.pipeline import Job
 from kdtool.recipe.settings import AugmentSettings, Recipe
 from kdtool.runs.folder import RunFolder
+from kdtool.runs.record import Job
 from kdtool.train import estimate
 
 NETWORK = {"arch": "timm/test_resnet", "weights": "none"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdtool.core.preprocess import Preprocess
-from kdtool.quant.calibration.images import RESIDENT, CalibrationImages, calibration_indices
+from kdtool.quant.images import RESIDENT, CalibrationImages, calibration_indices
 
 labels_of = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(lambda v: np.array(v, np.int64))
 

@@ -1,4 +1,4 @@
-"""Activations of a small graph, watched: which tensors, which extents, and no dependence on the grouping."""
+"""Activations of a small graph, watched: which tensors, which ends, and no dependence on the grouping."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import activations, observe, ranges_of
-from kdtool.quant.calibration.ranges import METHODS
+from kdtool.quant.images import CalibrationImages
+from kdtool.quant.observe import activations, observe, ranges_of
 
 SIZE = 6
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -73,6 +73,14 @@ def test_an_activation_that_overflows_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", scale=1e38)
     with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=r"m\.onnx: c holds NaN or infinity"):
         observe(path, images_of(np.arange(4)), False, bar)
+
+
+@pytest.mark.parametrize("count", [False, True])
+def test_an_activation_that_spans_too_much_is_named(tmp_path: Path, count: bool) -> None:
+    path = write(tmp_path / "m.onnx", scale=2.2e37)
+    message = r"m\.onnx: c holds values from .*e\+38 to .*e\+38 \(too far apart for float32\) on"
+    with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=message):
+        observe(path, images_of(np.arange(4)), count, bar)
 
 
 def test_a_hostile_file_is_refused_before_anything_reads_it(tmp_path: Path) -> None:

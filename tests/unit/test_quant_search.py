@@ -8,17 +8,19 @@ import pytest
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.maker import Choice
 from kdtool.quant.search import Trial, keep, pareto, variations
-from kdtool.quant.sensitivity import SILENT, Layer, fewer_and_fewer, sqnr
+from kdtool.quant.sensitivity import SILENT, Layer, more_and_more_fp32, sqnr
 from kdtool.quant.speed import Speed, speed_of
-from kdtool.quant.target import TARGETS, int8_recipe
+from kdtool.quant.target import SCHEMES, QuantFormat, int8_scheme
+from kdtool.recipe.choices import Calibration
 
-RECIPE = int8_recipe("x86-vnni")
+MINMAX = Calibration.MINMAX
+SCHEME = int8_scheme("x86-vnni")
 
 
-def trial(drop: float, ms: float | None, method: str = "minmax", noise: float = 0.0) -> Trial:
+def trial(drop: float, ms: float | None, method: Calibration = MINMAX, noise: float = 0.0) -> Trial:
     """Its latencies are `ms`, with normal noise of that share of it."""
     samples = () if ms is None else tuple(np.random.default_rng(0).normal(ms, noise * ms, 64).tolist())
-    return Trial(Choice(RECIPE, method), Accuracy(int(100 - drop), 100), drop, 1000, samples)
+    return Trial(Choice(SCHEME, method), Accuracy(int(100 - drop), 100), drop, 1000, samples)
 
 
 def test_the_fastest_within_the_limit_is_kept() -> None:
@@ -48,7 +50,7 @@ def test_if_none_is_within_the_limit_the_most_accurate_goes_on() -> None:
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, "mse")
+    accurate, fast, beaten, twin = trial(0, 10), trial(2, 5), trial(2, 10), trial(0, 10, Calibration.MSE)
     assert pareto([accurate, fast, beaten, twin]) == [accurate, fast, twin]
     slower, worse = trial(0, 11), trial(1, 10)
     assert pareto([accurate, slower]) == [accurate], "as accurate, and slower"
@@ -57,20 +59,20 @@ def test_the_front_is_what_nothing_beats() -> None:
     assert pareto([accurate, nearly]) == [accurate], "it is not faster beyond what equal models differ by"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SCHEMES)
 def test_variations_change_one_thing_each_and_are_no_twins(target: str) -> None:
-    own = int8_recipe(target)
+    own = int8_scheme(target)
     others = variations(own)
     assert own not in others
-    assert len({str(recipe) for recipe in [own, *others]}) == len(others) + 1
-    assert {recipe.target for recipe in others} == {target}
-    assert {recipe.form for recipe in others} == {"QDQ", "QOperator"}
+    assert len({str(scheme) for scheme in [own, *others]}) == len(others) + 1
+    assert {scheme.target for scheme in others} == {target}
+    assert {scheme.quant_format for scheme in others} == set(QuantFormat)
 
 
 def test_layers_go_back_one_after_the_other() -> None:
     ranked = [Layer("worst", "Conv", 3), Layer("bad", "Gemm", 9), Layer("good", "Conv", 40)]
-    floats = [choice.floats for choice, _ in fewer_and_fewer(ranked, 2, Choice(RECIPE, "minmax"))]
-    assert floats == [("worst",), ("worst", "bad")]
+    kept = [choice.fp32_layers for choice, _ in more_and_more_fp32(ranked, 2, Choice(SCHEME, MINMAX))]
+    assert kept == [("worst",), ("worst", "bad")]
 
 
 def test_signal_to_noise() -> None:
@@ -97,4 +99,4 @@ def test_a_drift_that_both_share_does_not_pass_for_speed() -> None:
 
 
 def test_a_choice_says_what_it_is() -> None:
-    assert str(Choice(RECIPE, "mse", ("a", "b"))) == f"{RECIPE}; mse, 2 layer(s) float"
+    assert str(Choice(SCHEME, Calibration.MSE, ("a", "b"))) == f"{SCHEME}; mse, 2 layer(s) float"

@@ -1,17 +1,15 @@
-"""From a processor's flags to the recipe of its INT8."""
+"""From a processor's flags to the scheme of its INT8."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from kdtool.cli import quantize as cli
+from kdtool.calibration.ranges import METHODS
 from kdtool.machine.cpu import int8_kind, int8_target
-from kdtool.quant.calibration.ranges import METHODS
-from kdtool.quant.target import TARGETS, int8_recipe
-from kdtool.recipe.settings import QuantizeSettings
+from kdtool.quant.target import SCHEMES, int8_scheme
+from kdtool.recipe.choices import Calibration, Int8Target
 
 HOSTS = {
     "x86-avx2": ("x86_64", "flags\t: fpu avx avx2 avx512f avx512bw"),
@@ -42,38 +40,37 @@ def test_a_host_of_a_result_is_of_the_same_kinds(machine: str, flags: tuple[str,
 
 
 def test_no_processor_is_the_web() -> None:
-    assert set(TARGETS) == {*HOSTS, "web"}
+    assert set(SCHEMES) == {*HOSTS, Int8Target.WEB}
 
 
 def test_this_host_has_a_target() -> None:
-    assert int8_target() in TARGETS
+    assert int8_target() in SCHEMES
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_recipe_has_signed_weights_per_channel_and_asymmetric_activations(target: str) -> None:
-    recipe = int8_recipe(target)
-    assert recipe.target == target
-    assert (recipe.weight, recipe.per_channel) == ("int8", True)
-    assert "asymmetric activations" in str(recipe)
-    assert recipe.reason
-    assert str(recipe).startswith("QDQ, S8S8" if target.startswith("arm") else "QDQ, U8S8")
-    assert ("7 bits" in str(recipe)) == (target == "x86-avx2")
+@pytest.mark.parametrize("target", SCHEMES)
+def test_every_scheme_has_signed_weights_per_channel_and_asymmetric_activations(target: str) -> None:
+    scheme = int8_scheme(target)
+    assert scheme.target == target
+    assert (scheme.weight, scheme.per_channel) == ("int8", True)
+    assert "asymmetric activations" in str(scheme)
+    assert scheme.reason
+    assert str(scheme).startswith("QDQ, S8S8" if target.startswith("arm") else "QDQ, U8S8")
+    assert ("7 bits" in str(scheme)) == (target == "x86-avx2")
 
 
 def test_the_range_is_reduced_only_where_sums_saturate() -> None:
-    assert [target for target in TARGETS if int8_recipe(target).reduce_range] == ["x86-avx2"]
+    assert [target for target in SCHEMES if int8_scheme(target).reduce_range] == ["x86-avx2"]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SCHEMES)
 @pytest.mark.parametrize("reduce_range", [True, False])
 def test_the_users_word_counts(target: str, reduce_range: bool) -> None:
-    recipe = int8_recipe(target, reduce_range)
-    assert recipe.reduce_range is reduce_range
-    assert "by hand" in recipe.reason
-    assert ("7 bits" in str(recipe)) == reduce_range
+    scheme = int8_scheme(target, reduce_range)
+    assert scheme.reduce_range is reduce_range
+    assert "by hand" in scheme.reason
+    assert ("7 bits" in str(scheme)) == reduce_range
 
 
-def test_recipe_and_command_line_offer_every_target_and_method() -> None:
-    fields = QuantizeSettings.model_fields
-    assert set(get_args(fields["target"].annotation)) == set(cli.TARGETS) == {"auto", *TARGETS}
-    assert set(get_args(fields["calibration"].annotation)) == set(cli.METHODS) == set(METHODS)
+def test_every_choice_has_its_entry() -> None:
+    assert set(SCHEMES) == set(Int8Target) - {Int8Target.AUTO}
+    assert set(METHODS) == set(Calibration)

@@ -13,13 +13,17 @@ from onnxruntime.quantization.quant_utils import quantize_data
 from torch import nn
 
 from kdtool.arch.network import load_exactly, read_weights, save_network
+from kdtool.calibration.histogram import Histogram, MinMax
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.recipe.choices import Calibration
 from kdtool.recipe.settings import LossSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8 import quantaware
 from kdtool.train.int8.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
+from kdtool.train.int8.quantaware import WatchedImages
 from kdtool.train.loop.evaluate import evaluate
 from kdtool.train.loop.objective import Answers, CrossEntropy
 from kdtool.train.teaching.shards import View
@@ -106,7 +110,7 @@ def test_simulation_changes_the_answers_and_not_the_parameters() -> None:
     network, images = tiny().eval(), torch.randn(8, 3, 32, 32)
     names = list(network.state_dict())
     exact = network(images).detach()
-    ranges = input_ranges(network, [images[:4], images[4:]])
+    ranges = input_ranges(network, [images[:4], images[4:]], Calibration.MINMAX)
     assert set(ranges) == {"0", "3", "7"}
     assert ranges["0"] == (images.min().item(), images.max().item())
     assert ranges["3"][0] == 0
@@ -115,6 +119,22 @@ def test_simulation_changes_the_answers_and_not_the_parameters() -> None:
 
     assert list(network.state_dict()) == names
     assert 0 < (answers - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_ranges_are_those_that_the_method_of_calibration_chooses() -> None:
+    """As of the ONNX file: the same histogram of the same values."""
+    network, images = tiny().eval(), torch.randn(8, 3, 32, 32)
+    images[0, 0, 0, 0] = 40
+    for method in Calibration:
+        observer = MinMax()
+        observer.add(images.numpy())
+        histogram = Histogram.empty(observer)
+        histogram.add(images.numpy())
+        ranges = input_ranges(network, [images[:4], images[4:]], method)
+        assert ranges["0"] == METHODS[method](histogram)
+        assert (ranges["0"][1] < 39) == (method != Calibration.MINMAX)
+        assert not network.training
+        assert not network[0]._forward_pre_hooks
 
 
 def test_finetuning_learns_on_the_simulated_network(
@@ -140,13 +160,13 @@ def test_finetuning_learns_on_the_simulated_network(
     def loss_of(weights: Path) -> float:
         network = tiny()
         load_exactly(network, read_weights(weights)[0], str(weights))
-        ranges = input_ranges(network, quantaware._images(prepared))
+        ranges = input_ranges(network, WatchedImages(prepared), Calibration.MINMAX)
         simulate(network, ranges, INT8)
         task = plain_task(prepared, "train")
         return evaluate(network, task, CrossEntropy(), torch.device("cpu")).loss
 
     def finetune() -> Path:
-        return quantaware.finetune(run, prepared, settings, 6, 1e-2, INT8, 0, QUIET, run.finetuned)
+        return quantaware.finetune(run, prepared, settings, 6, 1e-2, INT8, Calibration.MINMAX, 0, QUIET)
 
     before = loss_of(run.weights("student"))
     weights = finetune()

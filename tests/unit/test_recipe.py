@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from kdtool.cli.job import TrainingOptions
 from kdtool.core.errors import UsageError
-from kdtool.core.preprocess import INTERPOLATIONS
+from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
+from kdtool.data.scan import preprocess_of
+from kdtool.recipe.choices import IMAGENET, SCRATCH
 from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe, shipped_recipes
 from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe
 
@@ -24,7 +27,7 @@ def test_a_search_ignores_no_calibration_in_silence() -> None:
 def test_the_default_recipe_is_the_papers() -> None:
     """The paper's own figures, from its text."""
     recipe = load_recipe("paper")
-    assert (recipe.data.size, recipe.data.shortest_side) == (224, 224)
+    assert preprocess_of(recipe.data) == Preprocess(resize=224, size=224)
     assert (recipe.teacher.arch, recipe.teacher.weights, recipe.teacher.epochs) == (
         "resnet34",
         "imagenet",
@@ -39,7 +42,7 @@ def test_the_default_recipe_is_the_papers() -> None:
 
 def test_another_size_is_the_whole_picture_too() -> None:
     """The shortest side follows the crop, so that a smaller input does not see the middle alone."""
-    assert load_recipe("paper", ["data.size=96"]).data.shortest_side == 96
+    assert preprocess_of(load_recipe("paper", ["data.size=96"]).data).resize == 96
 
 
 def test_the_paper_is_what_the_defaults_say() -> None:
@@ -131,3 +134,34 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[student]\nepochs = 7\n")
     recipe = load_recipe(str(tmp_path / "mine.toml"))
     assert (recipe.name, recipe.student.epochs, recipe.teacher.arch) == ("mine", 7, "resnet34")
+
+
+def test_a_file_is_recorded_by_its_absolute_path_and_a_word_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (IMAGENET, SCRATCH, "mine.pt"):
+        (tmp_path / name).touch()
+    for word in (IMAGENET, SCRATCH):
+        assert load_recipe("paper", [f"teacher.weights={word}"]).teacher.weights == word
+        assert load_recipe("paper", [f"teacher.trained={word}"]).teacher.trained == str(tmp_path / word)
+    assert load_recipe("paper", ["student.weights=mine.pt"]).student.weights == str(tmp_path / "mine.pt")
+
+
+def test_the_name_of_a_network_means_it_whatever_lies_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("resnet34", "mine"):
+        (tmp_path / name).touch()
+
+    def override(teacher: str) -> str:
+        (given,) = TrainingOptions(
+            None, None, None, (), None, teacher, None, skip_bad=False, allow_leaks=False, dry_run=False
+        ).as_overrides()
+        return given
+
+    for network in ("resnet34", "resnet18"):
+        assert override(network) == f"teacher.arch={network}"
+    for file in ("mine", "./resnet34", "no.safetensors"):
+        assert override(file) == f"teacher.trained={file}"

@@ -1,4 +1,4 @@
-"""The stages in order, and the record of a run that ties them together.
+"""The stages in order.
 
     prepare → teach → distill (→ baseline) → export → quantize → bench → report
 
@@ -9,51 +9,33 @@ the other stages are the first one's alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import Screen
 from kdtool.data.sources import default_recipe, resolve
-from kdtool.machine.versions import versions_of
-from kdtool.recipe.files import flatten, load_recipe, override_recipe, parse_recipe
-from kdtool.recipe.settings import DataSettings, Recipe
+from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe
+from kdtool.recipe.settings import Recipe
 from kdtool.runs.comparison import require_comparison, require_run
-from kdtool.runs.folder import ARTIFACTS, SCHEMA, RunFolder
+from kdtool.runs.folder import ARTIFACTS, RunFolder
 from kdtool.runs.lock import run_lock
+from kdtool.runs.record import (
+    Job,
+    begun,
+    read_record,
+    record_data,
+    require_apart,
+    require_same_training,
+    same_pixels,
+)
 
 if TYPE_CHECKING:
     from kdtool.data.reader import Prepared
-    from kdtool.quant.target import Int8Recipe
     from kdtool.results.bench import BenchResult
-
-EVERY_ROLE = ("teacher", "student", "baseline")
-TRAINED_SECTIONS = {  # which networks a part of the record decides on
-    "seed": EVERY_ROLE,
-    "data": EVERY_ROLE,
-    "teacher": ("teacher",),
-    "student": ("student", "baseline"),
-}
-
-NO_PART_IN_RESULTS = {"data.cache"}  # may change at any time
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run and everything its stages are a function of.
-
-    Attributes:
-        source: where the photographs are (a folder, a manifest, the name of a data set).
-    """
-
-    run: RunFolder
-    recipe: Recipe
-    seed: int
-    source: str
-    screen: Screen
 
 
 def start(
@@ -83,7 +65,7 @@ def start(
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
     require_kind = require_comparison if comparison else require_run
     require_kind(run)
-    record = run.read_record() if run.record.is_file() else None
+    record = read_record(run)
     if record is None:
         open_recipe = load_recipe(name, overrides)
         recipe = with_precision(open_recipe)
@@ -100,8 +82,8 @@ def start(
             recipe = with_precision(load_recipe(recipe_name, overrides), like=own)
         source = str(record["source"]) if source is None else resolve(source)
         job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
-        _require_same_training(job, record)
-    _require_apart(job)
+        require_same_training(job, record)
+    require_apart(job)
     return job
 
 
@@ -115,7 +97,7 @@ def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int |
     record = run.read_record()
     recipe = override_recipe(parse_recipe(record["recipe"], str(run.record)), overrides)
     job = Job(run, recipe, int(record["seed"]) if seed is None else seed, str(record["source"]), screen)
-    _require_same_training(job, record)
+    require_same_training(job, record)
     return job
 
 
@@ -173,20 +155,18 @@ def _prepare(job: Job, look_again: bool) -> Prepared:
     from kdtool.data.prepare import keeps_enough, unchanged
     from kdtool.data.prepare import prepare as prepare_data
 
-    settings = job.recipe.data
-    record = job.run.read_record() if job.run.record.is_file() else None
-    if record and not look_again and _same_pixels(record, settings, job):
-        prepared = open_data(job)
-        if keeps_enough(prepared, settings):
-            return _recorded(job, prepared)
-    moved = record is not None and record["source"] != job.source and _begun(job.run, EVERY_ROLE)
-    if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
-        raise UsageError(
-            f"{job.run.path} was trained on other photographs: {record['source']}, not {job.source}.",
-            "Choose another folder with --out DIR.",
-        )
-    prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
-    return _recorded(job, prepared)
+    settings, record = job.recipe.data, read_record(job.run)
+    prepared = open_data(job) if record and not look_again and same_pixels(job, record) else None
+    if prepared is None or not keeps_enough(prepared, settings):
+        moved = record is not None and record["source"] != job.source and begun(job.run)
+        if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
+            raise UsageError(
+                f"{job.run.path} was trained on other photographs: {record['source']}, not {job.source}.",
+                "Choose another folder with --out DIR.",
+            )
+        prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
+    record_data(job, prepared.classes, prepared.digest)
+    return replace(prepared, in_memory=settings.cache == "memory")
 
 
 def open_data(job: Job) -> Prepared:
@@ -224,32 +204,26 @@ def export(job: Job, prepared: Prepared) -> None:
 
 
 def quantize(job: Job, prepared: Prepared) -> None:
-    """Teacher and student to INT8, accuracy guarded; the student fine-tuned for it where asked for."""
-    from kdtool.quant.stage import quantize_models
+    """Teacher and student to INT8, accuracy guarded.
+
+    Where calibration alone costs the student too much accuracy, and the recipe asks for fine-tuning, it is
+    fine-tuned for INT8, exported and quantized again.
+    """
+    from kdtool.quant.stage import quantize_finetuned, quantize_models
 
     settings = job.recipe.quantize
-
-    def refine(recipe: Int8Recipe) -> Path:
+    outcome = quantize_models(job.run, prepared, settings, job.screen)
+    if outcome.to_finetune:
         from kdtool.exporters.stage import export_finetuned
         from kdtool.train.int8.fakequant import Int8
         from kdtool.train.int8.quantaware import finetune
 
-        signed = recipe.weight == "int8"
-        int8 = Int8(recipe.reduce_range, recipe.per_channel, signed)
-        finetune(
-            job.run,
-            prepared,
-            job.recipe.student,
-            settings.finetune,
-            settings.finetune_lr,
-            int8,
-            job.seed,
-            job.screen,
-            job.run.finetuned,
-        )
-        return export_finetuned(job.run, prepared, job.recipe.export, job.screen)
-
-    quantize_models(job.run, prepared, settings, job.screen, refine if settings.finetune else None)
+        scheme, calibration = outcome.to_finetune.choice.scheme, outcome.to_finetune.choice.calibration
+        int8 = Int8(scheme.reduce_range, scheme.per_channel, scheme.weight == "int8")
+        student, epochs, lr = job.recipe.student, settings.finetune, settings.finetune_lr
+        finetune(job.run, prepared, student, epochs, lr, int8, calibration, job.seed, job.screen)
+        source = export_finetuned(job.run, prepared, job.recipe.export, job.screen)
+        quantize_finetuned(outcome, source)
 
 
 def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:
@@ -289,85 +263,3 @@ def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | No
         job.screen.warn(f"{error.message}\nThe run goes on without what failed.")
     result = bench(job, prepared)
     return result, report(job), failed
-
-
-def record_settings(job: Job) -> None:
-    """Write the recipe as it now is into run.json, so that the record says what was done."""
-    record = job.run.read_record()
-    if record["recipe"] != job.recipe.to_json():
-        job.run.write_record({**record, "recipe": job.recipe.to_json()})
-
-
-def _same_pixels(record: Mapping[str, Any], settings: DataSettings, job: Job) -> bool:
-    """Whether the run was prepared with these settings, but for where its pictures are kept."""
-    before = parse_recipe(record["recipe"], str(job.run.record)).data
-    return before.model_copy(update={"cache": settings.cache}) == settings
-
-
-def _recorded(job: Job, prepared: Prepared) -> Prepared:
-    _write_record(job, prepared)
-    return replace(prepared, in_memory=job.recipe.data.cache == "memory")
-
-
-def _write_record(job: Job, prepared: Prepared) -> None:
-    record = {
-        "recipe": job.recipe.to_json(),
-        "seed": job.seed,
-        "source": job.source,
-        "classes": list(prepared.classes),
-        "data": prepared.digest,
-        "versions": versions_of(),
-    }
-    if not job.run.record.is_file() or job.run.read_record() != {"schema": SCHEMA, **record}:
-        job.run.write_record(record)
-
-
-def _require_apart(job: Job) -> None:
-    """A run among the photographs would become one of their classes."""
-    source, run = Path(job.source), job.run.path.resolve()
-    if source.is_dir() and run.is_relative_to(source):
-        raise UsageError(
-            f"The run would lie among the photographs: {job.run.path} is inside {source}.",
-            f"Choose a folder outside with --out, such as --out {source.parent / (source.name + '-run')}",
-        )
-
-
-def _require_same_training(job: Job, record: Mapping[str, Any]) -> None:
-    """A trained network may be trained for longer; anything else wants a folder of its own."""
-    recorded = parse_recipe(record["recipe"], str(job.run.record))  # fields that are newer have their default
-    old = flatten(recorded.to_json()) | {"seed": record["seed"]}
-    new = flatten(job.recipe.to_json()) | {"seed": job.seed}
-    changed = [
-        f"  {key}: {old.get(key)!r} in the run, {new.get(key)!r} asked for"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and _is_frozen(job, key, old.get(key), new.get(key))
-    ]
-    if changed:
-        raise UsageError(
-            "\n".join([f"{job.run.path} was trained otherwise.", *changed]),
-            "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed, "
-            "but not in the middle of a training whose learning rate falls towards the last).",
-        )
-
-
-def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
-    if key in NO_PART_IN_RESULTS:
-        return False
-    section, _, field = key.partition(".")
-    if section == "teacher" and job.recipe.teacher.trained and field != "trained":
-        return False  # how a brought teacher would have been trained has no part in it
-    roles = TRAINED_SECTIONS.get(section, ())
-    if field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old:
-        schedule = getattr(job.recipe, section).schedule
-        return schedule != "constant" and any(_unfinished(job.run, role) for role in roles)
-    return _begun(job.run, roles)
-
-
-def _unfinished(run: RunFolder, role: str) -> bool:
-    """Whether a network is in the middle of its training."""
-    return any(run.role(role).glob("checkpoints/*")) and not (run.role(role) / "manifest.json").is_file()
-
-
-def _begun(run: RunFolder, roles: Iterable[str]) -> bool:
-    """Whether any of these networks has been trained, or has begun to be."""
-    return any(run.role(role).is_dir() for role in roles)

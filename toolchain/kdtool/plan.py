@@ -18,8 +18,8 @@ from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
-from kdtool.pipeline import Job
 from kdtool.recipe.settings import NetworkSettings, StudentSettings
+from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_task, seconds_per_image, seconds_per_view
 from kdtool.train.loop.fit import clock

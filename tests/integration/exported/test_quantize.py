@@ -39,7 +39,8 @@ from kdtool.machine.cpu import int8_target
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.speed import Speed
 from kdtool.quant.stage import quantize_models
-from kdtool.quant.target import TARGETS
+from kdtool.quant.target import SCHEMES
+from kdtool.recipe.choices import Int8Target
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lock import run_lock
 from kdtool.runs.models import sealed_models
@@ -49,7 +50,7 @@ from kdtool.runtime.onnxruntime import open_model
 def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], tmp_path: Path) -> None:
     run, prepared = copy
     ear = Recorder()
-    facts = quantize_models(run, without_test(prepared), QUANTIZE, ear)
+    facts = quantize_models(run, without_test(prepared), QUANTIZE, ear).facts
 
     assert names(run) == [
         *EXPORTED[:2],
@@ -76,13 +77,13 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
             before.params,
         )
         assert info.weights_sha256 == before.weights_sha256
-        assert info.notes["target"] in TARGETS
+        assert info.notes["target"] in SCHEMES
         assert info.notes["calibration"] == "minmax over 12 training images"
         assert facts[role]["size_bytes"] < 0.3 * run.onnx_model(role).stat().st_size
 
     again = Recorder()
     first = sha256_file(run.onnx_model("teacher", "int8"))
-    assert quantize_models(run, prepared, QUANTIZE, again) == facts
+    assert quantize_models(run, prepared, QUANTIZE, again).facts == facts
     for role in ("teacher", "student"):
         assert f"quantize: {role}: complete, skipped" in again.said
     run.quantize_manifest("teacher").unlink()
@@ -90,7 +91,7 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
     assert sha256_file(run.onnx_model("teacher", "int8")) == first
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", SCHEMES)
 def test_every_layer_runs_in_integers(copy: tuple[RunFolder, Prepared], tmp_path: Path, target: str) -> None:
     """Fused as on the target: ONNX Runtime takes signed activations for integers on ARM alone."""
     run, prepared = copy
@@ -248,7 +249,7 @@ def test_a_kill_anywhere_in_quantization_changes_nothing_in_the_end(
 ) -> None:
     run, prepared = copy
     monkeypatch.setattr("kdtool.quant.maker.quantize_to_int8", collapsing())
-    monkeypatch.setattr("kdtool.quant.stage.observe", lambda *_: {})
+    monkeypatch.setattr("kdtool.quant.attempt.observe", lambda *_: {})
     monkeypatch.setattr("kdtool.quant.stage._speed", lambda *_: Speed(2.0, 1.9, 2.1, 64, 1, "a machine"))
     monkeypatch.setattr("kdtool.quant.maker.top1", lambda *_: Accuracy(24, 24))
 
@@ -304,16 +305,16 @@ def test_the_settings_are_honoured(copy: tuple[RunFolder, Prepared]) -> None:
     assert max(np.abs(weight.astype(int)).max() for weight in weights) <= 64
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_target_has_a_working_recipe(
-    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, target: str
+@pytest.mark.parametrize("target", SCHEMES)
+def test_every_target_has_a_working_scheme(
+    copy: tuple[RunFolder, Prepared], monkeypatch: pytest.MonkeyPatch, target: Int8Target
 ) -> None:
     run, prepared = copy
     settings, ear = QUANTIZE.model_copy(update={"max_drop": 10.0, "target": target}), Recorder()
-    facts = quantize_models(run, prepared, settings, ear)
+    facts = quantize_models(run, prepared, settings, ear).facts
 
-    recipe = TARGETS[target]
-    assert ear.said[0] == f"quantize: for {target}: {recipe} ({recipe.reason})"
+    scheme = SCHEMES[target]
+    assert ear.said[0] == f"quantize: for {target}: {scheme} ({scheme.reason})"
     foreign = [line for line in ear.warned if f"made for {target}, this machine is" in line]
     assert bool(foreign) == (target != int8_target())
 
@@ -321,7 +322,7 @@ def test_every_target_has_a_working_recipe(
     model = onnx.load(run.onnx_model("student", "int8"))
     zero_point = next(n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear")
     tensor = next(t for t in model.graph.initializer if t.name == zero_point)
-    assert tensor.data_type == getattr(onnx.TensorProto, TARGETS[target].activation.upper())
+    assert tensor.data_type == getattr(onnx.TensorProto, scheme.activation.upper())
 
 
 def test_quantizing_wants_an_intact_export(copy: tuple[RunFolder, Prepared]) -> None:

@@ -16,9 +16,8 @@ from kdtool.arch import FAMILIES
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import write_bytes
 from kdtool.core.modelinfo import ModelInfo
+from kdtool.recipe.choices import IMAGENET, SCRATCH
 
-IMAGENET = "imagenet"
-SCRATCH = "none"
 SHOWN = 5
 
 

@@ -24,7 +24,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import FINETUNED
 from kdtool.core.screen import Screen
 from kdtool.machine.host import read_host
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult, ModelResult
 from kdtool.results.claim import Verdict, judge

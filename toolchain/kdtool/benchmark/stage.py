@@ -12,8 +12,8 @@ from kdtool.core.files import sha256_file, write_json, write_text
 from kdtool.core.screen import Screen
 from kdtool.data.reader import SAMPLES_FILE, Prepared, Split
 from kdtool.machine.cpu import processor_name
+from kdtool.machine.packages import required, versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import DEVICE, versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import SCHEMA, BenchResult, read_bench
 from kdtool.results.predictions import Predictions
@@ -97,7 +97,7 @@ def bench_run(
     if prepared is not None and split is not None:
         write_text(run.predictions, _predictions(split, prepared.classes, answers).to_csv())
         files.append(run.predictions.name)
-    stage.seal(files, {"verdict": result.claim.verdict}, versions_of(DEVICE))
+    stage.seal(files, {"verdict": result.claim.verdict}, versions_of(required()))
     return result
 
 

@@ -49,7 +49,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import PARTIAL, durable, sha256_file
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
 

@@ -264,7 +264,7 @@ def _stated(path: Path) -> ModelInfo:
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
     """Of the files named, or of the float models of a run."""
-    from kdtool.machine.extras import require_training
+    from kdtool.machine.packages import require_training
     from kdtool.runs.folder import ROLES, RunFolder
 
     require_training("bench --per-layer")

@@ -28,7 +28,7 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
     """
     from kdtool.cli.screen import open_screen
     from kdtool.core.errors import GateError
-    from kdtool.machine.extras import require_training
+    from kdtool.machine.packages import require_training
     from kdtool.runs.lock import run_lock
 
     require_training("compare")

@@ -33,11 +33,11 @@ def command(run: Path | None, as_json: bool) -> None:
     from kdtool.doctor.run import examine_run
     from kdtool.machine.cpu import int8_target
     from kdtool.machine.host import read_host, throttled_since_boot
-    from kdtool.quant.target import int8_recipe
+    from kdtool.quant.target import int8_scheme
 
     folder = _folder(run)
-    recipe = int8_recipe(int8_target())
-    int8 = f"{recipe} ({recipe.reason})"
+    scheme = int8_scheme(int8_target())
+    int8 = f"{scheme} ({scheme.reason})"
     machine = examine_machine(read_host(), Path(), int8, throttled_since_boot())
     findings = [*examine_installation(), *machine]
     findings += [*examine_run(folder)] if folder is not None else []

@@ -44,7 +44,7 @@ def command(
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
+    from kdtool.machine.packages import require_training
 
     require_training("export")
     changes = [f"export.opset={COMPATIBLE if compat else opset}"] if compat or opset is not None else []

@@ -12,7 +12,7 @@ from kdtool.core.errors import UsageError
 
 if TYPE_CHECKING:
     from kdtool.core.screen import Screen
-    from kdtool.pipeline import Job
+    from kdtool.runs.record import Job
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,10 @@ def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -
 @contextmanager
 def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iterator[Job]:
     """The job of a finished run, named or the newest, with its folder locked."""
-    from kdtool.pipeline import record_settings, resume
+    from kdtool.pipeline import resume
     from kdtool.runs.folder import RunFolder, newest_run
     from kdtool.runs.lock import run_lock
+    from kdtool.runs.record import record_settings
 
     folder = RunFolder(run) if run else newest_run()
     if run is None:
@@ -117,5 +118,9 @@ def _fastest() -> str:
 
 
 def _teacher_field(value: str | None) -> str:
-    is_file = value is not None and (value.endswith(".safetensors") or Path(value).is_file())
-    return "teacher.trained" if is_file else "teacher.arch"
+    """The name of a network means that network, whatever lies in the working directory."""
+    if value is None or not (value.endswith(".safetensors") or Path(value).is_file()):
+        return "teacher.arch"
+    from kdtool.arch import FAMILIES
+
+    return "teacher.arch" if any(family.handles(value) for family in FAMILIES) else "teacher.trained"

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kdtool.recipe.choices import Cache, Precision
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 data_argument = click.argument("data", required=False, metavar="[DATA]")
@@ -52,7 +54,7 @@ teacher_options = (
 )
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "auto"]),
+    type=click.Choice([*(precision.value for precision in Precision), "auto"]),
     help="Of the arithmetic in training; auto: bfloat16 where this processor has it, which is faster.  "
     "[default: the run's, the recipe's, or auto]",
 )
@@ -61,7 +63,7 @@ compile_option = click.option(
 )
 cache_option = click.option(
     "--cache",
-    type=click.Choice(["auto", "memory", "disk", "none"]),
+    type=click.Choice([place.value for place in Cache]),
     help="Where decoded training pictures are kept; none decodes the photographs in every epoch, "
     "and for calibration.  "
     "[default: the run's, or auto: disk where they fit]",

@@ -7,21 +7,19 @@ from pathlib import Path
 import click
 
 from kdtool.cli.options import run_argument, set_option
-
-TARGETS = ("auto", "x86-avx2", "x86-vnni", "arm-dotprod", "arm", "web")
-METHODS = ("minmax", "percentile", "entropy", "mse")
+from kdtool.recipe.choices import Calibration, Int8Target
 
 
 @click.command()
 @run_argument
 @click.option(
     "--target",
-    type=click.Choice(TARGETS),
+    type=click.Choice([target.value for target in Int8Target]),
     help="The processor that will run the model; auto is this one.  [default: quantize.target]",
 )
 @click.option(
     "--calibration",
-    type=click.Choice(METHODS),
+    type=click.Choice([method.value for method in Calibration]),
     help="How ranges follow from the values seen.  [default: quantize.calibration]",
 )
 @click.option(
@@ -64,7 +62,7 @@ def command(
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
+    from kdtool.machine.packages import require_training
 
     require_training("quantize")
     fields = {

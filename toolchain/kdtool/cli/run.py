@@ -24,8 +24,8 @@ def command(check: bool, **options: Any) -> None:
     was interrupted.
     """
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
     from kdtool.machine.launch import process_rank
+    from kdtool.machine.packages import require_training
 
     require_training("run")
     choice = TrainingOptions(**options)
@@ -39,7 +39,7 @@ def command(check: bool, **options: Any) -> None:
         return
     from kdtool.benchmark.tables.models import print_table
     from kdtool.core.errors import GateError
-    from kdtool.data.sources.digits import NAME as DIGITS
+    from kdtool.data.sources import digits
     from kdtool.pipeline import locked, run_all
 
     with locked(job):
@@ -48,7 +48,7 @@ def command(check: bool, **options: Any) -> None:
         return  # one of several processes; the first has the results
     result, page, failed = done
     print_table(result)
-    if job.source == DIGITS:
+    if job.source == digits.NAME:
         click.echo(
             "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
         )

@@ -23,8 +23,8 @@ def command(**options: Any) -> None:
     """
     from kdtool import pipeline
     from kdtool.cli.screen import open_screen
-    from kdtool.machine.extras import require_training
     from kdtool.machine.launch import process_rank
+    from kdtool.machine.packages import require_training
 
     require_training("teach")
     choice = TrainingOptions(**options)

@@ -19,8 +19,8 @@ from kdtool.arch.network import load_network
 from kdtool.core.files import sha256_file, write_text
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.stage import Stage
 from kdtool.runtime.classify import Classified

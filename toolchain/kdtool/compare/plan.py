@@ -8,9 +8,9 @@ from pathlib import Path
 
 from kdtool.compare.entries import Entry
 from kdtool.compare.trainings import baselines_folder, students_folder
-from kdtool.pipeline import Job
 from kdtool.plan import Step, make_plan, print_steps
 from kdtool.recipe.settings import StudentSettings
+from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.stage import own_settings
 

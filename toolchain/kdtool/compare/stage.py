@@ -15,9 +15,9 @@ from kdtool.compare.summary import summarize
 from kdtool.compare.trainings import train_all
 from kdtool.core.files import sha256_json, write_json, write_text
 from kdtool.machine.host import read_host
-from kdtool.machine.versions import versions_of
-from kdtool.pipeline import Job
+from kdtool.machine.packages import versions_of
 from kdtool.runs.comparison import write_students
+from kdtool.runs.record import Job
 from kdtool.runs.stage import Stage
 
 RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-trainings.csv", "compare.png"

@@ -13,9 +13,9 @@ from kdtool.compare.evaluation import TEACHER, Evaluation
 from kdtool.compare.result import Comparison, Difference, Figure, Row, Run
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained
 from kdtool.data.reader import Prepared
-from kdtool.data.sources.digits import NAME as DIGITS
-from kdtool.pipeline import Job
+from kdtool.data.sources import digits
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
+from kdtool.runs.record import Job
 
 EVIDENCE = 3  # seeds, at least
 POINTS = 100.0
@@ -128,7 +128,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     n = len(comparison.seeds)
     if n < EVIDENCE:
         yield f"{n} seed(s) are no evidence: differences may come by chance. Give --seeds {EVIDENCE}."
-    if comparison.source == DIGITS:
+    if comparison.source == digits.NAME:
         yield "These are the embedded digits: they prove the plumbing and are no evidence for a recipe."
     for row in comparison.baselines:
         if row.test and row.test.mean >= comparison.teacher_test:

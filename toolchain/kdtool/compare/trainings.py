@@ -12,9 +12,9 @@ from kdtool.core.errors import GateError
 from kdtool.core.files import write_bytes
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.pipeline import Job
 from kdtool.recipe.settings import StudentSettings
 from kdtool.results.history import read_history
+from kdtool.runs.record import Job
 from kdtool.runs.stage import Manifest
 from kdtool.train.stage import HISTORY, WEIGHTS
 from kdtool.train.student import distill, train_baseline

@@ -32,7 +32,7 @@ from kdtool.data.reader import STAGE, Prepared, read_prepared
 from kdtool.data.scan import Scan, preprocess_of, scan
 from kdtool.data.sources import load_listing, resolve
 from kdtool.data.writer import Pixels, write_prepared
-from kdtool.machine.versions import DEVICE, versions_of
+from kdtool.machine.packages import required, versions_of
 from kdtool.recipe.settings import DataSettings
 from kdtool.runs.stage import Stage
 
@@ -81,7 +81,7 @@ def prepare(
     stage.seal(
         files,
         {"digest": prepared.digest, "counts": dict(prepared.counts), "left_out": len(found.unreadable)},
-        versions_of(DEVICE),
+        versions_of(required()),
     )
     screen.say(f"prepare: {summary(prepared)}")
     return prepared, False

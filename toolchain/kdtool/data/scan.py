@@ -86,5 +86,5 @@ def scan(
 
 
 def preprocess_of(settings: DataSettings) -> Preprocess:
-    """Resize and crop as in the recipe; mean and std are not known yet."""
-    return Preprocess(settings.shortest_side, settings.size, settings.interpolation)
+    """Resize and crop as the recipe says; mean and std are not known yet."""
+    return Preprocess(settings.resize or settings.size, settings.size, settings.interpolation)

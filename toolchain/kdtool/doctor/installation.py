@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from kdtool.machine.host import Host, is_raspberry_pi
-from kdtool.machine.versions import DEVICE, TRAIN, versions_of
+from kdtool.machine.packages import TRAIN, required, versions_of
 
-# What older versions let a hostile file do is why these are the oldest allowed.
-OLDEST = {"onnxruntime": (1, 30, 1), "pillow": (13,), "onnx": (1, 22), "torch": (2, 10)}
 DISK_WANTED = 2 * 10**9
 HOT = 80.0
 
@@ -34,24 +31,23 @@ class Finding:
 
 def examine_installation() -> Iterator[Finding]:
     """Versions, the training extra, and whether onnxruntime can be loaded at all."""
-    found = versions_of((*DEVICE, *TRAIN))
+    found = versions_of((*required(), *required(TRAIN)))
     yield Finding("ok", "versions", ", ".join(f"{name} {number}" for name, number in found.items()))
     if sys.maxsize < 1 << 32:
         yield Finding(
             "broken", "python", "This Python is 32-bit; onnxruntime has no 32-bit package.",
             "Install a 64-bit system (Raspberry Pi OS 64-bit) and its Python.",
         )  # fmt: skip
-    missing = [name for name in DEVICE if name not in found]
+    missing = [name for name in required() if name not in found]
     if missing:
         yield Finding("broken", "packages", f"Missing: {', '.join(missing)}.", "pip install kdtool")
-    for name, least in OLDEST.items():
-        if name in found and _version(found[name]) < least:
-            wanted = ".".join(map(str, least))
+    for name, allowed in (required() | required(TRAIN)).items():
+        if name in found and not allowed.contains(found[name], prereleases=True):
             yield Finding(
-                "warning", "packages", f"{name} {found[name]} has known weaknesses before {wanted}.",
-                f'pip install --upgrade "{name}>={wanted}"',
+                "warning", "packages", f"{name} is {found[name]}, allowed is {allowed}.",
+                f'pip install --upgrade "{name}{allowed}"',
             )  # fmt: skip
-    absent = [name for name in TRAIN if name not in found]
+    absent = [name for name in required(TRAIN) if name not in found]
     if absent:
         yield Finding(
             "note", "training",
@@ -157,9 +153,3 @@ def _pip_settings() -> str:
     """What pip's own configuration files say."""
     places = (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf")
     return "\n".join(path.read_text("utf-8", errors="replace") for path in places if path.is_file())
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """The leading numbers: 2.14.1+cpu is (2, 14, 1)."""
-    match = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -22,7 +22,7 @@ from kdtool.exporters.passes.fixed_batch import fix_batch
 from kdtool.exporters.passes.simplify import SimplifyError, simplify
 from kdtool.exporters.variants import VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
 

@@ -14,15 +14,15 @@ from kdtool.data.reader import Prepared
 from kdtool.exporters.model import VERSIONS, export_model
 from kdtool.exporters.parity import parity_images
 from kdtool.exporters.variants import SUFFIXES
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
+from kdtool.runs.models import MANIFESTS
 from kdtool.runs.stage import Stage, read_manifest
 
 NAME: Final = "export"
-PRECISIONS = ("fp32", "int8")
-TRAIN = {
+TRAINING_COMMANDS = {
     "teacher": "kdtool teach --out {}",
     "student": "kdtool distill --out {}",
     "baseline": "kdtool distill --baseline --out {}",
@@ -117,7 +117,7 @@ def _sound_weights(run: RunFolder, role: str) -> str:
     if manifest is None or manifest.files.get(path.name) != digest:
         raise ModelFileError(
             f"{path.parent}: {path.name} differs from its manifest (damaged or replaced).",
-            f"Train it again with: {TRAIN[role].format(run.path)}",
+            f"Train it again with: {TRAINING_COMMANDS[role].format(run.path)}",
         )
     return digest
 
@@ -125,7 +125,7 @@ def _sound_weights(run: RunFolder, role: str) -> str:
 def _remove_outdated(run: RunFolder, role: str) -> None:
     """The file about to be made again, and what was derived from it: none may pass for new."""
     run.quantize_manifest(role).unlink(missing_ok=True)
-    for precision in PRECISIONS:
+    for precision in MANIFESTS:
         run.onnx_model(role, precision).unlink(missing_ok=True)
     for suffix in SUFFIXES:
         run.onnx_model(role).with_suffix(suffix).unlink(missing_ok=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdtool.machine.cpu import PROC, cpu_flags, int8_kind, processor_name
+from kdtool.machine.packages import required, versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import DEVICE, versions_of
 
 SYS = Path("/sys")
 # Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: what is so at this moment.
@@ -85,7 +85,7 @@ def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:
         throttling=throttling(),
         load=_load(proc),
         os=_os_name(),
-        versions=versions_of(DEVICE),
+        versions=versions_of(required()),
     )
 
 

@@ -1,7 +1,7 @@
 """Static INT8 by ONNX Runtime's quantizer, with ranges of our own.
 
-In the form QDQ, Quantize/DequantizeLinear stand around float operators: every runtime reads it, and ONNX
-Runtime fuses it into integer operators when it loads the file. In the form QOperator the integer operators
+In the format QDQ, Quantize/DequantizeLinear stand around float operators: every runtime reads it, and ONNX
+Runtime fuses it into integer operators when it loads the file. In the format QOperator the integer operators
 stand in the file. The quantizer gets the ranges as a calibration cache; its own calibrators keep every
 activation of every image in memory, or throw away what they have seen (`CalibMaxIntermediateOutputs`).
 """
@@ -19,17 +19,16 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
+from kdtool.calibration.histogram import Range
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
 from kdtool.graph.onnxread import parsed
-from kdtool.quant.calibration.histogram import Range
-from kdtool.quant.target import Int8Recipe
+from kdtool.quant.target import Int8Scheme
 from kdtool.runtime.onnxbytes.guard import read_model
 
 TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-FORMS = {"QDQ": QuantFormat.QDQ, "QOperator": QuantFormat.QOperator}
 # Of a transformer, the products alone: softmax, layer norm and the residual stream have ranges too wide
 # for 8 bits. DeiT-Tiny (random weights, 96 pixels): logits at 26 dB signal to noise, 4 dB with everything.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -39,16 +38,16 @@ TRANSFORMER = "LayerNormalization"
 def quantize_to_int8(
     source: Path,
     ranges: Mapping[str, Range],
-    recipe: Int8Recipe,
+    scheme: Int8Scheme,
     only: Sequence[str] = (),
-    without: Sequence[str] = (),
+    fp32_layers: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """The INT8 model of the float32 ONNX file `source`; equal inputs give equal models.
 
     Args:
         ranges: activation → the smallest and the largest value that 8 bits will span.
         only: names of the nodes to quantize; empty: all.
-        without: names of nodes that stay float.
+        fp32_layers: names of nodes that are kept in FP32.
 
     Raises:
         ModelFileError: the quantizer cannot handle the graph.
@@ -67,18 +66,18 @@ def quantize_to_int8(
                     target,
                     None,
                     calibration_cache_path=cache,
-                    quant_format=FORMS[recipe.form],
+                    quant_format=QuantFormat[scheme.quant_format],
                     op_types_to_quantize=list(PRODUCTS) if products_only else None,
                     nodes_to_quantize=list(only),
-                    nodes_to_exclude=list(without),
-                    per_channel=recipe.per_channel,
-                    reduce_range=recipe.reduce_range,
-                    activation_type=TYPES[recipe.activation],
-                    weight_type=TYPES[recipe.weight],
+                    nodes_to_exclude=list(fp32_layers),
+                    per_channel=scheme.per_channel,
+                    reduce_range=scheme.reduce_range,
+                    activation_type=TYPES[scheme.activation],
+                    weight_type=TYPES[scheme.weight],
                     calibrate_method=CalibrationMethod.MinMax,  # what the cache holds: two ends a tensor
                     extra_options={
                         "ActivationSymmetric": False,
-                        "WeightSymmetric": recipe.weight == "int8",
+                        "WeightSymmetric": scheme.weight == "int8",
                     },
                 )
         except OSError:
@@ -89,12 +88,12 @@ def quantize_to_int8(
                 "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
             ) from error
         model = onnx.load(target)
-    _hold_float(model.graph, without)
+    _keep_fp32(model.graph, fp32_layers)
     return model
 
 
-def _hold_float(graph: onnx.GraphProto, names: Sequence[str]) -> None:
-    """Keep ONNX Runtime from quantizing what was left float.
+def _keep_fp32(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Keep ONNX Runtime from quantizing layers that are kept in FP32.
 
     Where a float convolution stands between Dequantize and Quantize, its optimizer `WeightBiasQuantization`
     quantizes the weights when the file is loaded, by minimum and maximum. x = max(x, x) in between stops it,

@@ -12,12 +12,13 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.data.reader import Split
 from kdtool.graph.onnxfile import onnx_bytes
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.quant.accuracy import Accuracy, top1
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.observe import Histograms, ranges_of
+from kdtool.quant.images import CalibrationImages
 from kdtool.quant.int8 import quantize_to_int8
-from kdtool.quant.target import Int8Recipe
+from kdtool.quant.observe import Histograms, ranges_of
+from kdtool.quant.target import Int8Scheme
+from kdtool.recipe.choices import Calibration
 from kdtool.runtime.onnxruntime import open_model
 
 PRECISION = "int8"
@@ -29,17 +30,16 @@ class Choice:
     """All that an INT8 model is a function of, beside the float model and what was seen of it.
 
     Attributes:
-        method: of calibration, a key of `kdtool.quant.calibration.ranges.METHODS`.
-        floats: names of the layers that stay float.
+        fp32_layers: names of the layers that are kept in FP32.
     """
 
-    recipe: Int8Recipe
-    method: str
-    floats: tuple[str, ...] = ()
+    scheme: Int8Scheme
+    calibration: Calibration
+    fp32_layers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        floats = f", {len(self.floats)} layer(s) float" if self.floats else ""
-        return f"{self.recipe}; {self.method}{floats}"
+        kept = f", {len(self.fp32_layers)} layer(s) float" if self.fp32_layers else ""
+        return f"{self.scheme}; {self.calibration}{kept}"
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ class Maker:
         """Write the INT8 model to `path`.
 
         Args:
-            only: names of the nodes to quantize; empty: all but `choice.floats`.
+            only: names of the nodes to quantize; empty: all but `choice.fp32_layers`.
 
         Raises:
             ModelFileError: the quantizer cannot handle the graph.
         """
-        recipe = choice.recipe
-        ranges = ranges_of(self.histograms, choice.method)
-        model = quantize_to_int8(self.source, ranges, recipe, only, choice.floats)
+        scheme = choice.scheme
+        ranges = ranges_of(self.histograms, choice.calibration)
+        model = quantize_to_int8(self.source, ranges, scheme, only, choice.fp32_layers)
         notes = {
-            "quantization": f"{recipe}: {recipe.reason}",
-            "target": recipe.target,
-            "calibration": f"{choice.method} over {len(self.images)} training images",
+            "quantization": f"{scheme}: {scheme.reason}",
+            "target": scheme.target.value,
+            "calibration": f"{choice.calibration} over {len(self.images)} training images",
         }
-        if choice.floats:
-            notes["float_layers"] = ", ".join(choice.floats)
+        if choice.fp32_layers:
+            notes["float_layers"] = ", ".join(choice.fp32_layers)
         info = replace(
             self.info,
             precision=PRECISION,

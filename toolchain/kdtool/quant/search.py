@@ -1,8 +1,8 @@
 """The sensible INT8 models, tried: accuracy on validation, latency in turns, and which of them to keep.
 
 Calibration is shared: what was seen of the activations gives the ranges of every method. First the target's
-recipe with each method; then the best method with each variation of the recipe. Methods differ in scales
-alone, which no kernel's time depends on, so latency is measured once a recipe.
+scheme with each method; then the best method with each variation of the scheme. Methods differ in scales
+alone, which no kernel's time depends on, so latency is measured once a scheme.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Split
 from kdtool.quant.accuracy import Accuracy
-from kdtool.quant.calibration.ranges import METHODS
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
 from kdtool.quant.speed import take_turns
-from kdtool.quant.target import Int8Recipe
+from kdtool.quant.target import Int8Scheme, QuantFormat
 from kdtool.results.statistics import quantile, ratio_of_medians, speedup
 from kdtool.runtime.onnxruntime import open_model
 
@@ -59,8 +59,8 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "recipe": str(self.choice.recipe),
-            "calibration": self.choice.method,
+            "recipe": str(self.choice.scheme),
+            "calibration": self.choice.calibration,
             "accuracy": self.accuracy.points / 100,
             "drop": self.drop,
             "ms": self.ms,
@@ -96,28 +96,28 @@ class Search:
         return lines
 
 
-def variations(recipe: Int8Recipe) -> list[Int8Recipe]:
-    """The recipe with one thing changed: integer types, granularity, form."""
-    kinds: list[dict[str, Any]] = [
+def variations(scheme: Int8Scheme) -> list[Int8Scheme]:
+    """The scheme with one thing changed: integer types, granularity, format."""
+    types: list[dict[str, Any]] = [
         {"activation": "uint8", "weight": "int8"},
         {"activation": "uint8", "weight": "uint8", "reduce_range": False},
         {"activation": "int8", "weight": "int8"},
     ]
-    own = (recipe.activation, recipe.weight)
-    others = [kind for kind in kinds if (kind["activation"], kind["weight"]) != own]
-    others += [{"per_channel": not recipe.per_channel}, {"form": "QOperator"}]
-    return [replace(recipe, reason="found by search", **other) for other in others]
+    usual = (scheme.activation, scheme.weight)
+    changes = [change for change in types if (change["activation"], change["weight"]) != usual]
+    changes += [{"per_channel": not scheme.per_channel}, {"quant_format": QuantFormat.QOPERATOR}]
+    return [replace(scheme, reason="found by search", **change) for change in changes]
 
 
 def search(
-    maker: Maker, recipe: Int8Recipe, split: Split, max_drop: float, here: bool, screen: Screen
+    maker: Maker, scheme: Int8Scheme, split: Split, max_drop: float, on_target: bool, screen: Screen
 ) -> Search:
     """Try the sensible models.
 
     Args:
         split: validation.
         max_drop: points of accuracy that may be lost.
-        here: this machine is of the target's kind: latency is measured, and variations are tried.
+        on_target: this machine is of the target's kind: latency is measured, and variations are tried.
     """
     before, _ = measure_accuracy(maker.source, split, IMAGES)
     with _scratch(maker.source.parent) as folder:
@@ -137,14 +137,14 @@ def search(
                 drop = 100 * (before.correct - after.correct) / before.images
                 trials.append(Trial(choice, after, drop, path.stat().st_size))
 
-        attempt([Choice(recipe, method) for method in METHODS])
+        attempt([Choice(scheme, method) for method in METHODS])
         if not trials:
             raise ModelFileError(
                 f"{maker.source}: no INT8 model of it works.", "Ship the float32 model: kdtool bench"
             )
-        if here:
-            best = min(trials, key=lambda trial: trial.drop).choice.method
-            attempt([Choice(other, best) for other in variations(recipe)])
+        if on_target:
+            best = min(trials, key=lambda trial: trial.drop).choice.calibration
+            attempt([Choice(variation, best) for variation in variations(scheme)])
             trials, float_samples = _timed(maker, trials, paths, screen)
         else:
             float_samples = ()
@@ -176,15 +176,15 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
 def _timed(
     maker: Maker, trials: Sequence[Trial], paths: dict[Choice, Path], screen: Screen
 ) -> tuple[list[Trial], tuple[float, ...]]:
-    """The trials with the latency of their recipes, measured in turns with the float model, and its own."""
-    of_recipe = {trial.choice.recipe: paths[trial.choice] for trial in trials}
+    """The trials with the latency of their schemes, measured in turns with the float model, and its own."""
+    of_scheme = {trial.choice.scheme: paths[trial.choice] for trial in trials}
     with contextlib.ExitStack() as stack:
-        sessions = [open_model(path) for path in (maker.source, *of_recipe.values())]
+        sessions = [open_model(path) for path in (maker.source, *of_scheme.values())]
         for session in sessions:
             stack.callback(session.close)
         own, *others = map(tuple, take_turns(sessions, maker.images.first(1), screen).T.tolist())
-    samples = dict(zip(of_recipe, others, strict=True))
-    return [replace(trial, samples=samples[trial.choice.recipe]) for trial in trials], own
+    samples = dict(zip(of_scheme, others, strict=True))
+    return [replace(trial, samples=samples[trial.choice.scheme]) for trial in trials], own
 
 
 @contextlib.contextmanager

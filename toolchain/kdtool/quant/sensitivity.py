@@ -3,7 +3,7 @@
     SQNR(l) = 10 · log10( Σ z² / Σ (z − z_l)² )   dB
 
 A layer is what computes products: a convolution, a linear layer, or the product of two activations, which
-attention has two of. All are quantized, so each may go back to float.
+attention has two of. All are quantized, so each may be kept in FP32.
 
 z are the float model's logits on some calibration images, z_l those with layer l alone in INT8.
 Source of the measure: ONNX Runtime, `qdq_loss_debug`.
@@ -56,7 +56,7 @@ def rank_layers(maker: Maker, choice: Choice, scratch: Path, screen: Screen) -> 
     ranked = []
     with screen.bar("sensitivity", len(layers)) as bar:
         for name, op in layers:
-            maker.write(scratch, replace(choice, floats=()), only=[name])
+            maker.write(scratch, replace(choice, fp32_layers=()), only=[name])
             ranked.append(Layer(name, op, sqnr(expected, _answers(scratch, images))))
             bar.advance(note=name)
     return sorted(ranked, key=lambda layer: layer.sqnr)
@@ -72,11 +72,11 @@ def sqnr(expected: FloatArray, given: FloatArray) -> float:
     return min(SILENT, 10 * float(np.log10(signal / noise))) if noise else SILENT
 
 
-def fewer_and_fewer(ranked: list[Layer], most: int, choice: Choice) -> Iterator[tuple[Choice, Layer]]:
-    """The choice with the worst layer float, with the two worst, … at most `most`; and the layer added."""
+def more_and_more_fp32(ranked: list[Layer], most: int, choice: Choice) -> Iterator[tuple[Choice, Layer]]:
+    """The choice with the worst layer in FP32, with the two worst, … at most `most`; and the layer added."""
     for count, layer in enumerate(ranked[:most], 1):
         names = tuple(layer.name for layer in ranked[:count])
-        yield replace(choice, floats=(*choice.floats, *names)), layer
+        yield replace(choice, fp32_layers=(*choice.fp32_layers, *names)), layer
 
 
 def _answers(path: Path, images: FloatArray) -> FloatArray:

@@ -15,51 +15,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Literal
 
+from kdtool.recipe.choices import Int8Target
+
 IntegerType = Literal["uint8", "int8"]
-Form = Literal["QDQ", "QOperator"]
-WEB = "web"
+
+
+class QuantFormat(StrEnum):
+    """How integers stand in the file.
+
+    `QDQ` keeps float operators between Quantize and Dequantize; `QOPERATOR` has integer operators.
+    """
+
+    QDQ = "QDQ"
+    QOPERATOR = "QOperator"
 
 
 @dataclass(frozen=True)
-class Int8Recipe:
+class Int8Scheme:
     """How a network is quantized.
 
     Attributes:
-        target: the kind of processor, a key of `TARGETS`; all but `web` are what
-            `kdtool.machine.cpu.int8_target` answers.
+        target: the kind of processor; all but `WEB` are what `kdtool.machine.cpu.int8_target` returns.
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.
         reason: why, in words.
-        form: QDQ keeps float operators between Quantize and Dequantize; QOperator has integer ones.
     """
 
-    target: str
+    target: Int8Target
     activation: IntegerType
     weight: IntegerType
     per_channel: bool
     reduce_range: bool
     reason: str
-    form: Form = "QDQ"
+    quant_format: QuantFormat = QuantFormat.QDQ
 
     def __str__(self) -> str:
         types = "".join("U8" if kind == "uint8" else "S8" for kind in (self.activation, self.weight))
         granularity = "per channel" if self.per_channel else "per tensor"
         width = "weights of 7 bits" if self.reduce_range else "full range"
-        return f"{self.form}, {types}, {granularity}, asymmetric activations, {width}"
+        return f"{self.quant_format}, {types}, {granularity}, asymmetric activations, {width}"
 
 
-TARGETS: Mapping[str, Int8Recipe] = {
-    recipe.target: recipe
-    for recipe in (
-        Int8Recipe("x86-avx2", "uint8", "int8", True, True, "x86 without VNNI saturates at full range"),
-        Int8Recipe("x86-vnni", "uint8", "int8", True, False, "x86 with VNNI sums in 32 bits"),
-        Int8Recipe("arm-dotprod", "int8", "int8", True, False, "ARM's dot product is signed"),
-        Int8Recipe("arm", "int8", "int8", True, False, "ARM without dot product; the gain is small"),
-        Int8Recipe(
-            WEB,
+SCHEMES: Mapping[Int8Target, Int8Scheme] = {
+    scheme.target: scheme
+    for scheme in (
+        Int8Scheme(
+            Int8Target.X86_AVX2, "uint8", "int8", True, True, "x86 without VNNI saturates at full range"
+        ),
+        Int8Scheme(Int8Target.X86_VNNI, "uint8", "int8", True, False, "x86 with VNNI sums in 32 bits"),
+        Int8Scheme(Int8Target.ARM_DOTPROD, "int8", "int8", True, False, "ARM's dot product is signed"),
+        Int8Scheme(Int8Target.ARM, "int8", "int8", True, False, "ARM without dot product; the gain is small"),
+        Int8Scheme(
+            Int8Target.WEB,
             "uint8",
             "int8",
             True,
@@ -70,9 +81,9 @@ TARGETS: Mapping[str, Int8Recipe] = {
 }
 
 
-def int8_recipe(target: str, reduce_range: bool | Literal["auto"] = "auto") -> Int8Recipe:
-    """The recipe of a target, with the user's say on `reduce_range`."""
-    recipe = TARGETS[target]
+def int8_scheme(target: str, reduce_range: bool | Literal["auto"] = "auto") -> Int8Scheme:
+    """The scheme of a target; a `reduce_range` other than auto replaces the scheme's own."""
+    scheme = SCHEMES[Int8Target(target)]
     if reduce_range == "auto":
-        return recipe
-    return replace(recipe, reduce_range=reduce_range, reason="reduce_range was set by hand")
+        return scheme
+    return replace(scheme, reduce_range=reduce_range, reason="reduce_range was set by hand")

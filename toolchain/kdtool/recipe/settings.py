@@ -9,18 +9,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kdtool.core.errors import UsageError
-from kdtool.recipe.choices import MOST_SAMPLES, MOST_THREADS
+from kdtool.recipe.choices import (
+    IMAGENET,
+    MOST_SAMPLES,
+    MOST_THREADS,
+    SCRATCH,
+    Cache,
+    Calibration,
+    Int8Target,
+    Precision,
+)
 from kdtool.results.claim import Bound, parse_claim, usual_claim
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
-Precision = Literal["float32", "bfloat16"]
 NAME_BYTES = 100  # folders are called by a recipe's name, and file systems take 255 bytes
 VIEWS = 16  # of each picture, where nothing else is said (decision 0021)
 
@@ -39,9 +47,8 @@ class DataSettings(_Section):
     test_fraction: Fraction = 0.15
     skip_bad: bool = Field(False, description="leave unreadable images out instead of stopping")
     allow_leaks: bool = Field(False, description="accept the same picture in two splits")
-    cache: Literal["auto", "memory", "disk", "none"] = Field(
-        "auto",
-        description="where decoded training pictures are kept; auto: on disk if they fit, else none",
+    cache: Cache = Field(
+        Cache.AUTO, description="where decoded training pictures are kept; auto: on disk if they fit there"
     )
 
     @model_validator(mode="after")
@@ -52,10 +59,6 @@ class DataSettings(_Section):
             raise ValueError("validation_fraction + test_fraction leave nothing to train on")
         return self
 
-    @property
-    def shortest_side(self) -> int:
-        return self.resize or self.size
-
 
 class AugmentSettings(_Section):
     """What training changes in a picture; the defaults change nothing. Teacher and student see the same.
@@ -63,9 +66,7 @@ class AugmentSettings(_Section):
     Without any of it every epoch shows the picture as prepared.
     """
 
-    crop: float = Field(
-        1.0, gt=0, le=1, description="smallest share of the area a random crop keeps; 1: none"
-    )
+    crop: float = Field(1.0, gt=0, le=1, description="share of the area that a crop keeps, at least; 1: none")
     flip: bool = Field(False, description="mirror every second picture, left to right")
     randaugment: int = Field(0, ge=0, le=10, description="RandAugment's operations a picture; 0: none")
     magnitude: int = Field(9, ge=0, le=30, description="RandAugment's strength")
@@ -87,11 +88,9 @@ class NetworkSettings(_Section):
     """How one network is built and trained. `patience` 0 never stops early."""
 
     arch: str
-    weights: str = Field("none", description="imagenet, none (from scratch) or a file")
+    weights: str = Field(SCRATCH, description="imagenet, none (from scratch) or a file")
     epochs: Count
-    patience: int = Field(
-        0, ge=0, description="epochs without a better validation accuracy; 0: no early stop"
-    )
+    patience: int = Field(0, ge=0, description="epochs without a better validation accuracy, at most")
     lr: Rate
     batch_size: int = Field(32, ge=2, description="batch normalization is undefined on one image")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -101,9 +100,7 @@ class NetworkSettings(_Section):
     warmup_epochs: int = Field(0, ge=0, description="epochs over which the learning rate rises to `lr`")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
     precision: Precision = Field(
-        "float32",
-        description="of the arithmetic in training; a new run whose recipe leaves it open takes bfloat16 "
-        "where the processor has it",
+        Precision.FLOAT32, description="in training; where it is left open, bfloat16 if the processor has it"
     )
     compile: bool = Field(False, description="translate the network by torch.compile before training")
     augment: AugmentSettings = AugmentSettings()
@@ -115,19 +112,18 @@ class NetworkSettings(_Section):
 
     @field_validator("weights", "trained", check_fields=False)
     @classmethod
-    def _absolute(cls, value: str) -> str:
-        """A file is recorded absolute, so that the same run goes on from any folder."""
-        return str(Path(value).resolve()) if value and Path(value).is_file() else value
+    def _absolute(cls, value: str, info: ValidationInfo) -> str:
+        """A file is recorded by its absolute path, so that the same run goes on from any folder."""
+        is_word = info.field_name == "weights" and value in (IMAGENET, SCRATCH)
+        return str(Path(value).resolve()) if value and not is_word and Path(value).is_file() else value
 
 
 class TeacherSettings(NetworkSettings):
     arch: str = "resnet34"
-    weights: str = "imagenet"
+    weights: str = IMAGENET
     epochs: Count = 20
     lr: Rate = 1e-4
-    trained: str = Field(
-        "", description="a trained teacher's model.safetensors to use instead of training one"
-    )
+    trained: str = Field("", description="a trained teacher's model.safetensors, instead of training one")
 
 
 class _TermSettings(BaseModel):
@@ -178,9 +174,7 @@ class StudentSettings(NetworkSettings):
     patience: int = Field(10, ge=0)
     lr: Rate = 1e-3
     views: int = Field(
-        0,
-        ge=0,
-        description=f"augmented views of each picture, which return; 0: {VIEWS} (with features one an epoch)",
+        0, ge=0, description=f"augmented views of each picture; 0: {VIEWS}, or with features one an epoch"
     )
     answers: Literal["float32", "float16"] = Field(
         "float32", description="how the teacher's answers are stored; float16 is half the size"
@@ -208,11 +202,9 @@ class ExportSettings(_Section):
 
 
 class QuantizeSettings(_Section):
-    target: Literal["auto", "x86-avx2", "x86-vnni", "arm-dotprod", "arm", "web"] = Field(
-        "auto", description="the kind of processor that will run the model; auto: this one's"
-    )
-    calibration: Literal["minmax", "percentile", "entropy", "mse"] = Field(
-        "minmax", description="how the range of an activation follows from what it was seen to be"
+    target: Int8Target = Field(Int8Target.AUTO, description="the processor that will run the model")
+    calibration: Calibration = Field(
+        Calibration.MINMAX, description="the method that chooses the range of an activation"
     )
     calibration_images: Count = 256
     reduce_range: bool | Literal["auto"] = "auto"
@@ -228,18 +220,16 @@ class QuantizeSettings(_Section):
 
     @model_validator(mode="after")
     def _search_chooses_the_calibration(self) -> QuantizeSettings:
-        usual = type(self).model_fields["calibration"].default
-        if self.search and self.calibration != usual:
+        if self.search and self.calibration != Calibration.MINMAX:
+            hint = (
+                "Without a search: kdtool quantize --no-search (or --set quantize.search=false); "
+                "with it: --calibration minmax"
+            )
             raise PydanticCustomError(
                 "conflict",
                 "search tries every calibration, so calibration {calibration} would be ignored: "
-                "leave it at {usual}, or do not search",
-                {
-                    "calibration": self.calibration,
-                    "usual": usual,
-                    "hint": "Without a search: kdtool quantize --no-search (or --set quantize.search=false); "
-                    f"with it: --calibration {usual}",
-                },
+                "leave it at minmax, or do not search",
+                {"calibration": self.calibration, "hint": hint},
             )
         return self
 
@@ -253,9 +243,7 @@ class BenchSettings(_Section):
     seconds: float = Field(2.0, ge=0, le=3600, description="each series of samples takes at least this long")
     batch: int = Field(8, ge=0, le=1024, description="images at a time for throughput; 0: not measured")
     batches: Annotated[int, Field(ge=6, le=MOST_SAMPLES)] = 20  # the median of fewer has no interval
-    cold_starts: int = Field(
-        3, ge=0, le=100, description="processes a model for cold start and memory; 0: not measured"
-    )
+    cold_starts: int = Field(3, ge=0, le=100, description="processes a model for cold start and memory")
     max_compute: Positive = Field(0.50, description="student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="student accuracy / teacher accuracy, at least")
     claim: str = Field("", description="bounds such as 'size<=0.3,drop<=1', instead of the two above")

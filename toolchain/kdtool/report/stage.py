@@ -9,7 +9,7 @@ from typing import Any
 from kdtool import __version__
 from kdtool.core.files import sha256_file, write_text
 from kdtool.core.screen import Screen
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.report.page import gather
 from kdtool.report.render import render, template_hash
 from kdtool.runs.folder import ROLES, RunFolder

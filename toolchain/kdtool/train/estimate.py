@@ -12,7 +12,8 @@ from kdtool.arch.network import build
 from kdtool.core.preprocess import Preprocess
 from kdtool.data.reader import Split
 from kdtool.machine.threads import usable_threads
-from kdtool.recipe.settings import AugmentSettings, Precision
+from kdtool.recipe.choices import Precision
+from kdtool.recipe.settings import AugmentSettings
 from kdtool.train.views.batch import Task
 
 BATCH = 8
@@ -20,7 +21,7 @@ STEPS = 3
 
 
 def seconds_per_image(
-    arch: str, num_classes: int, size: int, training: bool, precision: Precision = "float32"
+    arch: str, num_classes: int, size: int, training: bool, precision: Precision = Precision.FLOAT32
 ) -> float:
     """Seconds one image costs `arch` on this machine, forward (and backward), after one warm-up step."""
     torch.set_num_threads(usable_threads())

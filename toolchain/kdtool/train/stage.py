@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdtool.arch.network import IMAGENET, SCRATCH, build, parameter_count, save_network
+from kdtool.arch.network import build, parameter_count, save_network
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
+from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.machine.versions import versions_of
 from kdtool.recipe.advice import advise_patience, advise_precision
+from kdtool.recipe.choices import IMAGENET, SCRATCH
 from kdtool.recipe.settings import NetworkSettings, section_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.curves import curves_png

@@ -11,26 +11,31 @@ convolution scales each output channel, and with it that channel's grid: folding
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Range = tuple[float, float]
+from kdtool.calibration.histogram import Histogram, MinMax, Range
+from kdtool.calibration.ranges import COUNTLESS, METHODS
+from kdtool.core.preprocess import FloatArray
+from kdtool.recipe.choices import Calibration
+
 TINY = 1e-12
 LAYERS = (nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
 class Int8:
-    """The integers to simulate; see `kdtool.quant.target.Int8Recipe`.
+    """The integers to simulate; see `kdtool.quant.target.Int8Scheme`.
 
     Attributes:
         reduce_range: weights of 7 bits.
         per_channel: a scale for each output channel of a weight.
-        signed_weights: weights lie around 0, else from their smallest to their largest value.
+        signed_weights: weights lie around 0, otherwise from their smallest to their largest value.
     """
 
     reduce_range: bool
@@ -38,17 +43,32 @@ class Int8:
     signed_weights: bool
 
 
-@torch.no_grad()
-def input_ranges(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, Range]:
-    """Layer → smallest and largest value of its input over `batches` of images (B, 3, S, S), 0 included."""
-    seen: dict[str, Range] = {}
+def input_ranges(network: nn.Module, batches: Iterable[Tensor], calibration: Calibration) -> dict[str, Range]:
+    """Layer → range of its input, chosen by `calibration`.
 
-    def watch(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        low, high = seen.get(name, (0.0, 0.0))
-        seen[name] = (min(low, inputs[0].min().item()), max(high, inputs[0].max().item()))
+    Args:
+        batches: of images (B, 3, S, S); gone through twice where the method counts values.
+
+    Raises:
+        ValueError: an input is NaN or infinite.
+    """
+    observers: dict[str, MinMax] = defaultdict(MinMax)
+    _watch(network, batches, lambda name, values: observers[name].add(values))
+    histograms = {name: Histogram.empty(observer) for name, observer in observers.items()}
+    if calibration not in COUNTLESS:
+        _watch(network, batches, lambda name, values: histograms[name].add(values))
+    return {name: METHODS[calibration](histogram) for name, histogram in histograms.items()}
+
+
+@torch.no_grad()
+def _watch(network: nn.Module, batches: Iterable[Tensor], see: Callable[[str, FloatArray], None]) -> None:
+    """Show `see` the input of each layer for each of `batches`; the network answers as in evaluation."""
+
+    def hook(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        see(name, inputs[0].cpu().numpy())
 
     hooks = [
-        module.register_forward_pre_hook(functools.partial(watch, name))
+        module.register_forward_pre_hook(functools.partial(hook, name))
         for name, module in network.named_modules()
         if type(module) in LAYERS
     ]
@@ -57,9 +77,8 @@ def input_ranges(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, Ran
     for images in batches:
         network(images)
     network.train(training)
-    for hook in hooks:
-        hook.remove()
-    return seen
+    for handle in hooks:
+        handle.remove()
 
 
 def simulate(network: nn.Module, ranges: Mapping[str, Range], int8: Int8) -> None:

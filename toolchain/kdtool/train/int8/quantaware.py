@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import load_exactly, read_weights
+from kdtool.calibration.ranges import COUNTLESS, REVISION
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
+from kdtool.recipe.choices import SCRATCH, Calibration, Precision
 from kdtool.recipe.settings import FeatureSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
@@ -34,11 +37,11 @@ def finetune(
     epochs: int,
     lr: float,
     int8: Int8,
+    calibration: Calibration,
     seed: int,
     screen: Screen,
-    folder: Path,
 ) -> Path:
-    """Fine-tune the run's student into `folder`; returns its weights, float ones that bear quantizing.
+    """Fine-tune the run's student into `run.finetuned`; returns its weights, float ones that bear quantizing.
 
     Loss, batch size and augmentation are the student's own, the teacher's answers those it was distilled
     with. What is validated and kept is the simulated INT8 network.
@@ -55,8 +58,8 @@ def finetune(
         "warmup_epochs": 0,
         "schedule": "cosine",
         "ema": 0.0,
-        "weights": "none",
-        "precision": "float32",
+        "weights": SCRATCH,
+        "precision": Precision.FLOAT32,
         "features": FeatureSettings(),
         "views": settings.seen_views,  # no more than the teacher has answered already
     }
@@ -69,23 +72,30 @@ def finetune(
 
     def simulated(network: nn.Module) -> Mapping[str, Objective]:
         load_exactly(network, read_weights(source)[0], str(source))
-        simulate(network, input_ranges(network, _images(prepared)), int8)
+        simulate(network, input_ranges(network, WatchedImages(prepared), calibration), int8)
         return objectives(network)
 
-    parents = {
+    parents: dict[str, Any] = {
         "student": sha256_file(source),
         "loss": loss.model_dump(mode="json", exclude_defaults=True),
         "teacher": teacher.digest,
         "int8": asdict(int8),
     }
-    train(prepared, Training("student", folder, own, seed, seed, simulated, parents), screen)
-    return folder / WEIGHTS
+    if calibration not in COUNTLESS:
+        parents["ranges"] = [calibration, REVISION]
+    train(prepared, Training("student", run.finetuned, own, seed, seed, simulated, parents), screen)
+    return run.finetuned / WEIGHTS
 
 
-def _images(prepared: Prepared) -> Iterator[Tensor]:
-    """Training images, evenly spread, in batches."""
-    task = plain_task(prepared, "train")
-    samples = len(task.split.labels)
-    chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
-    for start in range(0, len(chosen), BATCH):
-        yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images
+@dataclass(frozen=True)
+class WatchedImages:
+    """Training images, evenly spread, in batches; may be gone through more than once."""
+
+    prepared: Prepared
+
+    def __iter__(self) -> Iterator[Tensor]:
+        task = plain_task(self.prepared, "train")
+        samples = len(task.split.labels)
+        chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
+        for start in range(0, len(chosen), BATCH):
+            yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from kdtool.machine.cpu import cpu_has_bfloat16
-from kdtool.recipe.settings import Precision, Recipe
+from kdtool.recipe.choices import Precision
+from kdtool.recipe.settings import Recipe
 from kdtool.train.together.processes import processes
 
 
@@ -18,7 +19,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def precision_here() -> Precision:
     """The faster one."""
-    return "bfloat16" if has_bfloat16(processes().device) else "float32"
+    return Precision.BFLOAT16 if has_bfloat16(processes().device) else Precision.FLOAT32
 
 
 def with_precision(recipe: Recipe, like: Recipe | None = None) -> Recipe:

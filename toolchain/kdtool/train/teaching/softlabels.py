@@ -23,7 +23,7 @@ from kdtool.core.errors import GateError, Interrupted
 from kdtool.core.files import sha256_json
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.loop.evaluate import predict
 from kdtool.train.loop.objective import Answers

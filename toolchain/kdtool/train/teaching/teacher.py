@@ -14,7 +14,7 @@ from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.machine.versions import versions_of
+from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest

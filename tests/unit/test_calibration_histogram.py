@@ -1,4 +1,4 @@
-"""Streaming statistics: however the values are divided, the same extent and the same counts."""
+"""Streaming statistics: however the values are divided, the same ends and the same counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdtool.quant.calibration.histogram import BINS, TINY, Extent, Histogram
+from kdtool.calibration.histogram import BINS, TINY, Histogram, MinMax
 
 values_of = hnp.arrays(
     np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
@@ -17,10 +17,10 @@ cuts_of = st.lists(st.integers(0, 200), max_size=8)
 
 
 def histogram_of(chunks: list[np.ndarray]) -> Histogram:
-    extent = Extent()
+    observer = MinMax()
     for chunk in chunks:
-        extent.add(chunk)
-    histogram = Histogram.empty(extent)
+        observer.add(chunk)
+    histogram = Histogram.empty(observer)
     for chunk in chunks:
         histogram.add(chunk)
     return histogram
@@ -67,4 +67,12 @@ def test_memory_is_a_matter_of_bins() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_an_error(bad: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinity"):
-        Extent().add(np.array([1.0, bad, 2.0], np.float32))
+        MinMax().add(np.array([1.0, bad, 2.0], np.float32))
+
+
+def test_ends_that_float32_cannot_hold_apart_are_an_error() -> None:
+    observer = MinMax()
+    observer.add(np.array([-3e38], np.float32))
+    with pytest.raises(ValueError, match=r"values from -3e\+38 to 3e\+38 \(too far apart for float32\)"):
+        observer.add(np.array([3e38], np.float32))
+    assert histogram_of([np.array([2e38, 3e38], np.float32)]).counts.sum() == 2

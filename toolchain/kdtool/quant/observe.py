@@ -1,7 +1,7 @@
 """Activations of the float model, watched image by image: nothing of an image is kept but its counts.
 
-First pass: the extent of every activation. Second pass, where a method wants it: a histogram between the
-two ends. One image at a time goes through the model, so that neither the memory nor, in the last bit, the
+First pass: the min–max range of every activation. Second pass, where a method wants it: a histogram between
+the two ends. One image at a time goes through the model, so that neither the memory nor, in the last bit, the
 result depends on any batch.
 """
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import onnx
 
+from kdtool.calibration.histogram import Histogram, MinMax, Range
+from kdtool.calibration.ranges import METHODS
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Bar
@@ -20,46 +22,44 @@ from kdtool.core.text import cause_of
 from kdtool.graph.onnxfile import INPUT
 from kdtool.graph.onnxread import inferred, parsed
 from kdtool.machine.threads import usable_threads
-from kdtool.quant.calibration.histogram import Extent, Histogram, Range
-from kdtool.quant.calibration.images import CalibrationImages
-from kdtool.quant.calibration.ranges import METHODS
+from kdtool.quant.images import CalibrationImages
+from kdtool.recipe.choices import Calibration
 from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.onnxruntime import new_session, session_options
 
 Histograms = Mapping[str, Histogram]
-EXTENT_ONLY = ("minmax",)  # methods that need no counts
 
 
 def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> Histograms:
     """Tensor → histogram, of every float activation of the ONNX file `source`.
 
     Args:
-        count: False leaves the counts at 0: only the extent is known then.
+        count: False leaves the counts at 0: only the min–max range is known then.
 
     Raises:
         ModelFileError: broken or hostile, or it does not run.
-        GateError: an activation is NaN or infinite.
+        GateError: an activation is NaN, infinite, or spans more than float32 holds.
     """
     model = parsed(read_model(source), source)
     names = activations(model, source)
     session = _opened(source, model, names)
-    extents = {name: Extent() for name in names}
+    observers = {name: MinMax() for name in names}
     for name, values in _seen(source, session, names, images, bar):
         try:
-            extents[name].add(values)
+            observers[name].add(values)
         except ValueError as error:
             raise GateError(
-                f"{source}: {name} holds {error} for a training image.",
+                f"{source}: {name} holds {error} on training images.",
                 "Train again with a smaller learning rate; such a model cannot be quantized.",
             ) from error
-    histograms = {name: Histogram.empty(extent) for name, extent in extents.items()}
+    histograms = {name: Histogram.empty(observer) for name, observer in observers.items()}
     if count:
         for name, values in _seen(source, session, names, images, bar):
             histograms[name].add(values)
     return histograms
 
 
-def ranges_of(histograms: Histograms, method: str) -> dict[str, Range]:
+def ranges_of(histograms: Histograms, method: Calibration) -> dict[str, Range]:
     """Tensor → range by one of `METHODS`."""
     choose = METHODS[method]
     return {name: choose(histogram) for name, histogram in histograms.items()}

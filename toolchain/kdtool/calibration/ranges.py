@@ -1,6 +1,6 @@
 """From a histogram to the range that 8 bits will span: one function a method, and the table of them.
 
-A range narrower than the extent clips rare values and resolves the others more finely. Which method is
+A range narrower than min–max clips rare values and resolves the others more finely. Which method is
 best differs from network to network, and each of them has made some network useless: none is chosen
 without evaluating what it leads to.
 """
@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.quant.calibration.histogram import BINS, TINY, Histogram, Range
+from kdtool.calibration.histogram import BINS, TINY, Histogram, Range
+from kdtool.recipe.choices import Calibration
 
-REVISION = 2  # of what the methods choose; models of another one are made anew
+REVISION = 3  # of what the methods choose; models of another one are made anew
 LEVELS = 256
 PERCENTILE = 99.99
-SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, the full extent first
+SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, min–max first
 FEW = 1e-9  # stands for an empty bin where a logarithm is taken
 
 Counts = npt.NDArray[np.float64]
@@ -25,7 +26,7 @@ Method = Callable[[Histogram], Range]
 
 
 def minmax(histogram: Histogram) -> Range:
-    """The extent itself, 0 included: nothing is clipped."""
+    """From the smallest to the largest value, 0 included: nothing is clipped."""
     return histogram.low, histogram.high
 
 
@@ -54,15 +55,11 @@ def entropy(histogram: Histogram) -> Range:
     """
     counts = histogram.counts.astype(np.float64)
     counts[histogram.zero] = 0
-    largest = max(abs(histogram.low), abs(histogram.high))
-    candidates = [
-        (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
-    ]
-    return min(candidates, key=lambda candidate: _divergence(histogram, counts, candidate))
+    return min(_candidates(histogram), key=lambda candidate: _divergence(histogram, counts, candidate))
 
 
 def mse(histogram: Histogram) -> Range:
-    """The extent, shrunk towards 0 until Σ counts · (x − quantized(x))² is least.
+    """The range [−T, T] ∩ [low, high] with the least Σ counts · (x − quantized(x))².
 
     quantized(x) = step · clip(round(x / step)), so that 0 is always a level.
     """
@@ -76,15 +73,24 @@ def mse(histogram: Histogram) -> Range:
 
     if histogram.width < TINY:
         return minmax(histogram)
-    return min(((shrink * histogram.low, shrink * histogram.high) for shrink in SHRINKS), key=error)
+    return min(_candidates(histogram), key=error)
 
 
-METHODS: Mapping[str, Method] = {
-    "minmax": minmax,
-    "percentile": percentile,
-    "entropy": entropy,
-    "mse": mse,
+METHODS: Mapping[Calibration, Method] = {
+    Calibration.MINMAX: minmax,
+    Calibration.PERCENTILE: percentile,
+    Calibration.ENTROPY: entropy,
+    Calibration.MSE: mse,
 }
+COUNTLESS = (Calibration.MINMAX,)  # methods that need the ends alone
+
+
+def _candidates(histogram: Histogram) -> list[Range]:
+    """[−T, T] ∩ [low, high] for falling T: the longer side of a one-sided activation is clipped first."""
+    largest = max(abs(histogram.low), abs(histogram.high))
+    return [
+        (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
+    ]
 
 
 def _divergence(histogram: Histogram, counts: Counts, candidate: Range) -> float:

@@ -1,4 +1,4 @@
-"""What calibration remembers of an activation: its extent, and how often which value occurred.
+"""What calibration remembers of an activation: its min–max range, and how often which value occurred.
 
 Memory is a few kilobytes a tensor, however many images pass: two numbers, then `BINS` counts between
 them. Both are sums and extremes of whole numbers of values, so that the result does not depend on how the
@@ -15,25 +15,32 @@ import numpy.typing as npt
 from kdtool.core.preprocess import FloatArray
 
 BINS = 4096  # 16 to each of the 256 levels of 8 bits
+LARGEST = float(np.finfo(np.float32).max)
 TINY = 1e-36  # a width whose reciprocal float32 cannot hold: all is one point
 Range = tuple[float, float]
 
 
 @dataclass
-class Extent:
-    """Smallest and largest value seen, float32."""
+class MinMax:
+    """Observer of the smallest and the largest value, float32."""
 
     low: float = float("inf")
     high: float = float("-inf")
 
     def add(self, values: FloatArray) -> None:
-        """Raises ValueError where a value is NaN or infinite."""
+        """Take the values in.
+
+        Raises:
+            ValueError: a value is NaN or infinite, or the ends lie further apart than float32 reaches.
+        """
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
         if not np.isfinite(low) or not np.isfinite(high):
             raise ValueError("NaN or infinity")
         self.low, self.high = min(self.low, low), max(self.high, high)
+        if self.high - self.low > LARGEST:
+            raise ValueError(f"values from {self.low:g} to {self.high:g} (too far apart for float32)")
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,8 @@ class Histogram:
     counts: npt.NDArray[np.int64]
 
     @classmethod
-    def empty(cls, extent: Extent) -> Histogram:
-        return cls(min(extent.low, 0.0), max(extent.high, 0.0), np.zeros(BINS, np.int64))
+    def empty(cls, observed: MinMax) -> Histogram:
+        return cls(min(observed.low, 0.0), max(observed.high, 0.0), np.zeros(BINS, np.int64))
 
     @property
     def width(self) -> float:
@@ -68,7 +75,7 @@ class Histogram:
         return int(self._bins_of(np.zeros(1, np.float32))[0])
 
     def add(self, values: FloatArray) -> None:
-        """Count `values`, all of them within the extent."""
+        """Count `values`, all of them between `low` and `high`."""
         self.counts[:] += np.bincount(self._bins_of(values.reshape(-1)), minlength=BINS)
 
     def _bins_of(self, values: FloatArray) -> npt.NDArray[np.intp]:

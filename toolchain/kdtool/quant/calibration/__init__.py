@@ -1,1 +1,0 @@
-"""Calibration: observes activations on training images and computes the ranges of 8 bits."""
