@@ -120,7 +120,7 @@ def command(
       macs params size latency throughput  as a share of the reference's
       size_mb p50_ms p90_ms p99_ms         as they are
     """
-    from kdtool.cli.screen import open_screen
+    from kdtool.machine.terminal import open_screen
     from kdtool.runs.folder import RunFolder, newest_run
 
     if compare or per_layer:

@@ -63,8 +63,8 @@ def command(
     """
     from kdtool import pipeline
     from kdtool.cli.job import open_run
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.extras import require_training
+    from kdtool.machine.terminal import open_screen
 
     require_training("quantize")
     fields = {

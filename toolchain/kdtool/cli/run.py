@@ -23,9 +23,9 @@ def command(check: bool, **options: Any) -> None:
     Stages that are complete with the same inputs are skipped, so the same command goes on where it
     was interrupted.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.extras import require_training
     from kdtool.machine.launch import process_rank
+    from kdtool.machine.terminal import open_screen
 
     require_training("run")
     choice = TrainingOptions(**options)
