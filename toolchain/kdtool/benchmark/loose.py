@@ -55,9 +55,9 @@ def bench_files(
             pictures = None
             if samples is not None:
                 known = _require_info(session, like)
-                labels = _labels(samples, known, session.path)
+                labels = labels_of(samples, known, session.path)
                 if known.preprocess not in pixels:
-                    pixels[known.preprocess] = _decode(samples, known.preprocess, screen)
+                    pixels[known.preprocess] = decode_samples(samples, known.preprocess, screen)
                 pictures = Pictures(pixels[known.preprocess], labels, known.preprocess, len(known.classes))
             role, precision = (info.role, info.precision) if info is not None else (None, None)
             subjects.append(Subject(name, role, precision, session, pictures, one.runtime))
@@ -105,7 +105,7 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
     return info
 
 
-def _labels(
+def labels_of(
     samples: Sequence[Sample], info: ModelInfo, path: Path
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     position = {name: index for index, name in enumerate(info.classes)}
@@ -119,7 +119,7 @@ def _labels(
     return np.array([position[sample.label] for sample in samples], np.int64)
 
 
-def _decode(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
+def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
     """(N, S, S, 3). All photographs that cannot be read are named at once."""
     images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
     bad: list[str] = []

@@ -40,18 +40,19 @@ def command(check: bool, **options: Any) -> None:
     from kdtool.benchmark.tables.models import print_table
     from kdtool.core.errors import GateError
     from kdtool.pipeline import DIGITS, locked, run_all
+    from kdtool.results.bench import read_bench
 
     with locked(job):
-        done = run_all(job, choice.baseline)
-    if done is None:
-        return  # one of several processes; the first has the results
-    result, page, failed = done
+        failed = run_all(job, choice.baseline)
+    if process_rank():
+        return  # the first of the processes has the results
+    result = read_bench(job.run.bench)
     print_table(result)
     if job.source == DIGITS:
         click.echo(
             "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
         )
-    click.echo(f"Report: {page}")
+    click.echo(f"Report: {job.run.report}")
     click.echo(f"For an app or a page: kdtool bundle {job.run.path}")
     if failed is not None:
         raise failed

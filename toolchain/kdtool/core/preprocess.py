@@ -143,7 +143,7 @@ def decode(payload: bytes, name: str) -> Image.Image:
             raise _too_large(f"{name}: {image.width} × {image.height} pixels")
         image.seek(0)
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(image)
     except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -180,7 +180,13 @@ def _cause(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image upright and in RGB (steps 2 and 3).
+
+    Raises:
+        ValueError: its pixels are floating-point numbers, which have no defined range.
+    """
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         wide = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
