@@ -56,7 +56,7 @@ class Prediction:
         return iter(zip(self.labels, self.probabilities, strict=True))
 
     def __repr__(self) -> str:
-        return f"Prediction({', '.join(f'{label} {share:.1%}' for label, share in self)})"
+        return f"Prediction({', '.join(f'{label} {100 * share:.1f} %' for label, share in self)})"
 
 
 class Model:

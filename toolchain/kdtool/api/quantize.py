@@ -27,6 +27,10 @@ class Quantized:
         images: how many images the accuracy was measured on.
         size_before, size_after: bytes.
         float_layers: names of the layers that stay float, since INT8 cost too much in them.
+
+    Example:
+        made = kdtool.quantize("student.onnx", "photographs/")
+        made.path, made.accuracy_before, made.accuracy_after
     """
 
     path: Path

@@ -196,7 +196,7 @@ def open_run(path: str | Path) -> Run:
         UsageError: the folder is not a run.
 
     Example:
-        run = kdtool.open_run("artifacts/paper")
+        kdtool.open_run("artifacts/paper").bundle()
     """
     folder = RunFolder(Path(path))
     if not folder.onnx.is_dir():

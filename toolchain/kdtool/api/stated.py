@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from kdtool.core.errors import UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
+from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -61,6 +62,22 @@ def stated(
             "Give classes, in the order of the logits, and preprocess; on the command line: --like FILE",
         )
     return found
+
+
+def stated_in(path: Path) -> ModelInfo:
+    """The record in the file of the option --like.
+
+    Raises:
+        UsageError: the file has none.
+        ModelFileError: it is broken.
+    """
+    info = stated_by_onnx(path)
+    if info is None:
+        raise UsageError(
+            f"--like {path}: states neither its classes nor its preprocessing.",
+            "Name a model made by: kdtool export --onnx",
+        )
+    return info
 
 
 def checked(kind: type[Settings], **values: Any) -> Settings:

@@ -16,7 +16,6 @@ from kdtool.recipe.choices import MOST_SAMPLES, MOST_THREADS
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
-    from kdtool.core.modelinfo import ModelInfo
     from kdtool.core.screen import Screen
     from kdtool.recipe.settings import BenchSettings
     from kdtool.results.bench import BenchResult
@@ -244,22 +243,11 @@ def _bench_files(
     paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
 ) -> BenchResult:
     from kdtool.api.bench import bench_any
+    from kdtool.api.stated import stated_in
 
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
-    return bench_any(paths, data, settings, screen, _stated(like) if like else None)
-
-
-def _stated(path: Path) -> ModelInfo:
-    from kdtool.runtime.onnxbytes.stated import stated_by_onnx
-
-    info = stated_by_onnx(path)
-    if info is None:
-        raise UsageError(
-            f"--like {path}: states neither its classes nor its preprocessing.",
-            "Name a model made by: kdtool export --onnx",
-        )
-    return info
+    return bench_any(paths, data, settings, screen, stated_in(like) if like else None)
 
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:

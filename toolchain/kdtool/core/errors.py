@@ -23,6 +23,12 @@ class KdtoolError(Exception):
     Args:
         message: what is wrong, naming the file or field.
         hint: what to do next, usually a command.
+
+    Example:
+        try:
+            run = kdtool.run("photographs/")
+        except kdtool.KdtoolError as error:
+            print(error.message, error.hint)
     """
 
     exit_code = 1

@@ -55,6 +55,9 @@ class Preprocess:
         size: side of the centre crop, pixels; at most `resize`.
         interpolation: a key of `INTERPOLATIONS`, always antialiased.
         mean, std: per channel R, G, B, of values scaled to [0, 1].
+
+    Example:
+        rule = kdtool.Preprocess(resize=256, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     """
 
     resize: int
@@ -119,11 +122,12 @@ class Preprocess:
         return np.ascontiguousarray((centred / np.asarray(self.std, np.float32)).transpose(0, 3, 1, 2))
 
     def to_json(self) -> dict[str, Any]:
+        """The content of preprocess in a model file."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocess:
-        """Raises ValueError, naming the fields, where the content is not a Preprocess."""
+        """The Preprocess in `content`; raises ValueError, naming the fields, where there is none."""
         return typed(cls, content)
 
 

@@ -137,7 +137,7 @@ class ModelResult:
     def summary(self) -> str:
         """Name, accuracy, compute, size and median latency in one line; what is not known is left out."""
         parts = [
-            f"{self.accuracy:.2%}" if self.accuracy is not None else "",
+            f"{100 * self.accuracy:.2f} %" if self.accuracy is not None else "",
             f"{self.macs / 1e9:.4g} GMACs" if self.macs else "",
             f"{self.size_bytes / 1e6:.1f} MB",
             f"{self.latency_ms.p50:.3g} ms",
@@ -205,6 +205,10 @@ class BenchResult:
         unstable: reasons why latencies may be unstable.
         void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
         differences: of every two models that answered the test images, the later against the earlier one.
+
+    Example:
+        result = kdtool.open_run("artifacts/paper").bench
+        result.claim.verdict, result.model("student").accuracy_ci
     """
 
     host: Host
@@ -218,6 +222,7 @@ class BenchResult:
     differences: tuple[Difference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
+        """The row of a model; None where it was not measured."""
         return next((model for model in self.models if model.name == name), None)
 
     def __repr__(self) -> str:
@@ -227,7 +232,7 @@ class BenchResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for bench.json."""
+        """The content of bench.json."""
         content: dict[str, Any] = _plain({"schema": SCHEMA, **asdict(self)})
         content["host"] = _plain(self.host.to_json())
         for row, model in zip(content["models"], self.models, strict=True):
