@@ -38,8 +38,9 @@ run.bundle()
 ```
 
 A wrong argument is a `ValueError` that names the argument; every error that can be expected is a
-`kdtool.KdtoolError`, with what is wrong in `message` and what to do next in `hint`. The losses are plain
-functions and modules of torch as well: `from kdtool.losses import kd_loss`.
+`kdtool.KdtoolError`, with what is wrong in `message` and what to do next in `hint`; `kdtool.core.errors`
+has the kinds. The losses are plain functions and modules of torch as well: `from kdtool.losses import
+kd_loss`.
 
 Two notebooks: [from photographs to a bundle](../examples/photographs_to_bundle.ipynb) and
 [own networks](../examples/own_networks.ipynb). This page is written from the code by
@@ -53,6 +54,7 @@ SECTIONS = {
     "Networks and files from anywhere": ("export", "quantize", "Quantized", "bench"),
     "Errors": ("KdtoolError",),
 }
+CONSTRUCTED = ("Preprocess",)  # the classes that a caller makes; functions give the others
 EXAMPLE = "Example"
 HEADING = re.compile(r"(Args|Attributes|Returns|Raises|Example):$")
 CONSUMER = """
@@ -83,10 +85,12 @@ def entry(name: str) -> str:
     assert documentation, f"{name} has no docstring"
     parts = sections_of(documentation)
     assert EXAMPLE in parts, f"{name} has no example"
-    lines = [f"### `kdtool.{name}`", "", "```python", f"{name}{signature(found)}", "```", ""]
+    made = inspect.isclass(found) and name not in CONSTRUCTED
+    head = f"class {name}" if made else f"{name}{signature(found)}"
+    lines = [f"### `kdtool.{name}`", "", "```python", head, "```", ""]
     lines += rendered({title: text for title, text in parts.items() if title != EXAMPLE})
     if inspect.isclass(found):
-        lines += [f"- `{shown}`: {said}" for shown, said in members(found)] + [""]
+        lines += [f"- `{member}`: {said}" for member, said in members(found)] + [""]
     return "\n".join([*lines, "```python", parts[EXAMPLE], "```", ""])
 
 
@@ -129,18 +133,27 @@ def members(kind: type) -> Iterator[tuple[str, str]]:
         called = inspect.isfunction(member) or isinstance(member, classmethod)
         documentation = inspect.getdoc(function)
         assert documentation, f"{kind.__name__}.{name} has no docstring"
-        shown = signature(getattr(kind, name)) if called else f": {function.__annotations__['return']}"
-        yield f".{name}{shown}", documentation.splitlines()[0]
+        typed = signature(getattr(kind, name)) if called else f": {function.__annotations__['return']}"
+        line = re.sub(r"\n *", " ", typed).replace("( ", "(").replace(", )", ")")
+        yield f".{name}{line}", documentation.splitlines()[0]
 
 
 def signature(found: Any) -> str:
+    """As in the code; one parameter a line where they are many."""
     own = inspect.signature(found)
-    plain = [one for one in own.parameters.values() if one.name != "self"]
-    answer = own.return_annotation
-    shown = str(own.replace(parameters=plain, return_annotation=inspect.Signature.empty)).replace("'", "")
-    if inspect.isclass(found) or answer in (inspect.Signature.empty, None):
-        return shown
-    return f"{shown} -> {answer}".replace("'", "")
+    parts = [shown(one) for one in own.parameters.values() if one.name != "self"]
+    keyword = [one.kind is one.KEYWORD_ONLY for one in own.parameters.values() if one.name != "self"]
+    if any(keyword):
+        parts.insert(keyword.index(True), "*")
+    answer = "" if inspect.isclass(found) else f" -> {own.return_annotation}"
+    line = f"({', '.join(parts)}){answer}"
+    return line if len(line) <= 90 else "(\n" + "".join(f"    {part},\n" for part in parts) + f"){answer}"
+
+
+def shown(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{stars}{parameter.name}: {parameter.annotation}{default}"
 
 
 def test_the_reference_is_that_of_the_code() -> None:

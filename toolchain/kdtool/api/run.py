@@ -150,7 +150,8 @@ def run(
     Args:
         data: a folder of class folders, a manifest or the name of a data set; None is the embedded digits, or
             the photographs of the run at `out`.
-        recipe: one of `kdtool.list_recipes()` or a TOML file; None is that of the run at `out`, or paper.
+        recipe: one of `kdtool.list_recipes()` or a TOML file; None is that of the run at `out`, or
+            paper, or digits without data.
         set: fields of the recipe to change, such as {"student.epochs": 30}.
         out: folder of the run; None is artifacts/<recipe>.
         baseline: also train the same student without the teacher.
