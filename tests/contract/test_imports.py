@@ -60,7 +60,14 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_importing_the_package_loads_nothing_but_itself() -> None:
-    assert loaded_after("import kdtool", ("click", *HEAVY)) == set()
+    assert loaded_after("import kdtool; dir(kdtool); kdtool.__all__", ("click", *HEAVY)) == set()
+    code = "import sys, kdtool; print(*(name for name in sys.modules if name.startswith('kdtool')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["kdtool"]
+
+
+def test_the_public_face_loads_no_torch_before_it_is_called() -> None:
+    assert loaded_after("import kdtool\nfor name in kdtool.__all__: getattr(kdtool, name)", WORKSHOP) == set()
 
 
 @pytest.mark.parametrize("module", DEVICE)

@@ -1,85 +1,159 @@
-"""docs/api.md names what is importable, with its signature and the first line of its docstring.
+"""docs/api.md is written from `kdtool.__all__`: each name with its signature, its docstring and an example.
 
 After a change: KDTOOL_WRITE_API=1 pytest tests/packaging/test_api.py
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+import pytest
+
+import kdtool
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "api.md"
 HEAD = """# The Python interface
 
-Everything the commands do is a function of typed inputs and an output folder. These are the ones to build
-on; the modules' docstrings say more. Written from the code by `tests/packaging/test_api.py`, which fails
-when it is outdated.
-
-A whole run, and its bundle:
+`import kdtool` offers what stands here, and loads what a name needs when the name is first used: a device
+without torch can load models, predict and measure. Each function goes through the functions that the
+commands use.
 
 ```python
-from pathlib import Path
+import kdtool
 
-from kdtool.bundle.options import Options
-from kdtool.bundle.page.runtime import find_runtime
-from kdtool.bundle.stage import write_bundle
-from kdtool.core.screen import QUIET
-from kdtool.pipeline import run_all, start
-
-job = start("photographs", Path("artifacts/mine"), "paper", ["student.epochs=30"], seed=0, screen=QUIET)
-result, report, failed = run_all(job, baseline=True)
-folder = write_bundle(job.run, Options(), find_runtime(), QUIET)
+run = kdtool.run("photographs/", recipe="best", baseline=True)
+print(run.claim.verdict, run.report)
+print(run.student.predict("cat.jpg", top=3))
+run.bundle()
 ```
 
-Errors are those of `kdtool.core.errors`, each with its exit code, message and next command.
+A wrong argument is a `ValueError` that names the argument; every error that can be expected is a
+`kdtool.KdtoolError`, with what is wrong in `message` and what to do next in `hint`; `kdtool.core.errors`
+has the kinds. The losses are plain functions and modules of torch as well: `from kdtool.losses import
+kd_loss`.
+
+Two notebooks: [from photographs to a bundle](../examples/photographs_to_bundle.ipynb) and
+[own networks](../examples/own_networks.ipynb). This page is written from the code by
+`tests/packaging/test_api.py`, which fails when the page is outdated.
 """
 SECTIONS = {
-    "Runs": ("kdtool.pipeline:start", "kdtool.pipeline:resume", "kdtool.pipeline:run_all"),
-    "Losses: (student_logits, teacher_logits, target, …) → scalar": (
-        "kdtool.losses:kd_loss", "kdtool.losses:dkd_loss", "kdtool.losses:nkd_loss",
-        "kdtool.losses:dist_loss", "kdtool.losses:deit_hard_loss", "kdtool.losses:deit_soft_loss",
-    ),
-    "Photographs": (
-        "kdtool.core.preprocess:Preprocess", "kdtool.core.preprocess:decode", "kdtool.data.prepare:prepare",
-        "kdtool.data.reader:open_prepared",
-    ),
-    "Models": ("kdtool.runtime:load_runtime", "kdtool.runtime.onnxruntime:open_model"),
-    "Results": (
-        "kdtool.results.bench:read_bench", "kdtool.results.predictions:read_predictions",
-        "kdtool.results.statistics:wilson", "kdtool.report.stage:write_report",
-    ),
-    "Bundles": (
-        "kdtool.bundle.stage:write_bundle", "kdtool.bundle.options:Options",
-        "kdtool.bundle.proof.verify:verify",
-    ),
-}  # fmt: skip
+    "Runs": ("run", "open_run", "Run", "BenchResult", "list_recipes"),
+    "Models": ("load", "Model", "Prediction", "Preprocess"),
+    "Photographs": ("open_data", "Data"),
+    "Losses": ("create_loss", "list_losses"),
+    "Networks and files from anywhere": ("export", "quantize", "Quantized", "bench"),
+    "Errors": ("KdtoolError",),
+}
+CONSTRUCTED = ("Preprocess",)  # the classes that a caller makes; functions give the others
+EXAMPLE = "Example"
+HEADING = re.compile(r"(Args|Attributes|Returns|Raises|Example):$")
+CONSUMER = """
+from collections.abc import Iterator
+
+import kdtool
+import numpy as np
+
+run: kdtool.Run = kdtool.run("photographs", recipe="best", set={"student.epochs": 30}, baseline=True)
+verdict: str = run.claim.verdict
+model = kdtool.load("student.onnx")
+labels: list[str] = [prediction.label for prediction in model.predict(["a.jpg", "b.jpg"])]
+pairs: Iterator[tuple[str, float]] = iter(model.predict(b"bytes", top=2))
+model.predict(np.zeros((2, 8, 8, 3), np.uint8))
+for image, label in [kdtool.open_data("photographs").torch("train")[0]]:
+    image.mean(), label + 1
+after: float | None = kdtool.quantize("student.onnx", ["a.jpg"], target="web").accuracy_after
+rows: int = len(kdtool.bench("student.onnx").models)
+model.predict("a.jpg").lable  # error: attr-defined
+kdtool.load(3)  # error: arg-type
+kdtool.laod  # error: attr-defined
+"""
 
 
 def entry(name: str) -> str:
-    module, attribute = name.split(":")
-    found: Any = getattr(importlib.import_module(module), attribute)
-    first = (inspect.getdoc(found) or "").strip().split("\n")[0]
-    assert first.strip(), f"{name} has no docstring"
-    said = "" if first in ("Attributes:", "Args:") else f"\n{first}\n"
-    return f"### `{module}.{attribute}`\n\n```python\n{attribute}{signature(found)}\n```\n{said}"
+    found: Any = getattr(kdtool, name)
+    documentation = inspect.getdoc(found)
+    assert documentation, f"{name} has no docstring"
+    parts = sections_of(documentation)
+    assert EXAMPLE in parts, f"{name} has no example"
+    made = inspect.isclass(found) and name not in CONSTRUCTED
+    head = f"class {name}" if made else f"{name}{signature(found)}"
+    lines = [f"### `kdtool.{name}`", "", "```python", head, "```", ""]
+    lines += rendered({title: text for title, text in parts.items() if title != EXAMPLE})
+    if inspect.isclass(found):
+        lines += [f"- `{member}`: {said}" for member, said in members(found)] + [""]
+    return "\n".join([*lines, "```python", parts[EXAMPLE], "```", ""])
+
+
+def sections_of(documentation: str) -> dict[str, str]:
+    """Heading → text, that under no heading as ""."""
+    parts: dict[str, list[str]] = {"": []}
+    title = ""
+    for line in documentation.splitlines():
+        match = HEADING.match(line)
+        if match:
+            title = match[1]
+        parts.setdefault(title, []).extend([] if match else [line])
+    return {title: textwrap.dedent("\n".join(lines)).strip() for title, lines in parts.items()}
+
+
+def rendered(parts: dict[str, str]) -> Iterator[str]:
+    """Paragraphs, and a list of what stands under a heading."""
+    for title, text in parts.items():
+        if not title:
+            yield from ([text, ""] if text else [])
+        elif title == "Returns":
+            yield from (f"**Returns** {' '.join(text.split())}", "")
+        else:
+            yield from (f"**{title}**", "")
+            for item in re.split(r"\n(?=\S)", text):
+                names, _, said = item.partition(":")
+                yield f"- `{names.strip()}`: {' '.join(said.split())}"
+            yield ""
+
+
+def members(kind: type) -> Iterator[tuple[str, str]]:
+    """Public methods and properties, in the order of the code."""
+    for name, member in vars(kind).items():
+        if name.startswith("_") or (
+            not isinstance(member, property | cached_property | classmethod)
+            and not (inspect.isfunction(member))
+        ):
+            continue
+        function: Any = getattr(member, "fget", None) or getattr(member, "func", None) or member
+        called = inspect.isfunction(member) or isinstance(member, classmethod)
+        documentation = inspect.getdoc(function)
+        assert documentation, f"{kind.__name__}.{name} has no docstring"
+        typed = signature(getattr(kind, name)) if called else f": {function.__annotations__['return']}"
+        line = re.sub(r"\n *", " ", typed).replace("( ", "(").replace(", )", ")")
+        yield f".{name}{line}", documentation.splitlines()[0]
 
 
 def signature(found: Any) -> str:
+    """As in the code; one parameter a line where they are many."""
     own = inspect.signature(found)
-    parameters = ", ".join(map(_parameter, own.parameters.values()))
-    answer = own.return_annotation
-    shown = "" if answer is inspect.Signature.empty or answer is None else f" -> {answer}".replace("'", "")
-    return f"({parameters}){'' if inspect.isclass(found) else shown}"
+    parts = [shown(one) for one in own.parameters.values() if one.name != "self"]
+    keyword = [one.kind is one.KEYWORD_ONLY for one in own.parameters.values() if one.name != "self"]
+    if any(keyword):
+        parts.insert(keyword.index(True), "*")
+    answer = "" if inspect.isclass(found) else f" -> {own.return_annotation}"
+    line = f"({', '.join(parts)}){answer}"
+    return line if len(line) <= 90 else "(\n" + "".join(f"    {part},\n" for part in parts) + f"){answer}"
 
 
-def _parameter(parameter: inspect.Parameter) -> str:
-    """A folder as default is that of the code, which is another on each machine."""
-    if isinstance(parameter.default, Path):
-        return f"{parameter.replace(default=inspect.Parameter.empty)} = its own".replace("'", "")
-    return str(parameter).replace("'", "")
+def shown(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{stars}{parameter.name}: {parameter.annotation}{default}"
 
 
 def test_the_reference_is_that_of_the_code() -> None:
@@ -91,3 +165,29 @@ def test_the_reference_is_that_of_the_code() -> None:
     if os.environ.get("KDTOOL_WRITE_API"):
         PAGE.write_text(page, "utf-8")
     assert PAGE.read_text("utf-8") == page
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(kdtool.__all__) == sorted(name for names in SECTIONS.values() for name in names)
+    assert set(kdtool.__all__) <= set(dir(kdtool))
+    with pytest.raises(AttributeError, match="module 'kdtool' has no attribute 'laod'"):
+        kdtool.laod  # noqa: B018 (the access is the test)
+
+
+@pytest.mark.parametrize("name", kdtool.__all__)
+def test_an_example_is_python(name: str) -> None:
+    example = sections_of(inspect.getdoc(getattr(kdtool, name)) or "")[EXAMPLE]
+    compile(example, name, "exec")
+    for used in re.findall(r"kdtool\.(\w+)", example):
+        assert used in kdtool.__all__
+
+
+def test_a_type_checker_knows_the_public_names(tmp_path: Path) -> None:
+    script = tmp_path / "consumer.py"
+    script.write_text(CONSUMER)
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    found = re.findall(r"consumer\.py:(\d+): error: .*\[([\w-]+)\]", done.stdout)
+    lines = CONSUMER.splitlines()
+    expected = [(str(n), line.split("error: ")[1]) for n, line in enumerate(lines, 1) if "# error" in line]
+    assert found == expected, done.stdout + done.stderr

@@ -157,7 +157,7 @@ def test_transparency_without_an_alpha_channel_is_laid_on_white(kind: str) -> No
         image.putpalette([10, 10, 10, 20, 20, 20])
         image.putpixel((0, 0), (0, 0))
         image.putpixel((1, 0), (1, 255))
-        assert grey(preprocess._to_rgb(image))[0].tolist() == [
+        assert grey(preprocess.to_rgb(image))[0].tolist() == [
             255,
             20,
         ]  # no format stores PA: no bytes to decode

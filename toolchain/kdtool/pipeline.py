@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtool.core.errors import GateError, UsageError
-from kdtool.core.screen import Screen
+from kdtool.core.screen import QUIET, Screen
 from kdtool.data.sources import default_recipe, resolve
 from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe
 from kdtool.recipe.settings import Recipe
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 
 def start(
-    source: str | None,
-    out: Path | None,
-    recipe_name: str | None,
-    overrides: Iterable[str],
-    seed: int | None,
-    screen: Screen,
+    source: str | None = None,
+    out: Path | None = None,
+    recipe_name: str | None = None,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    screen: Screen = QUIET,
     comparison: bool = False,
 ) -> Job:
     """A job on `source`, in a new run or in the one that already lies at `out`.
@@ -240,12 +240,11 @@ def report(job: Job, others: Sequence[RunFolder] = ()) -> Path:
     return write_report(job.run, job.screen, others)
 
 
-def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | None] | None:
+def run_all(job: Job, baseline: bool) -> GateError | None:
     """Every stage. An INT8 model that fails its gate does not cost the rest of the run.
 
     Returns:
-        The bench, the report's path, and the gate that quantization failed, if it did; None in a process
-        that is not the first.
+        The gate that quantization failed, if it did.
     """
     from kdtool.train.together.processes import processes
 
@@ -261,5 +260,6 @@ def run_all(job: Job, baseline: bool) -> tuple[BenchResult, Path, GateError | No
     except GateError as error:
         failed = error
         job.screen.warn(f"{error.message}\nThe run goes on without what failed.")
-    result = bench(job, prepared)
-    return result, report(job), failed
+    bench(job, prepared)
+    report(job)
+    return failed

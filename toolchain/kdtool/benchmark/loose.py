@@ -53,9 +53,9 @@ def bench_files(
                 info, images = session.info, None
                 if samples is not None:
                     known = _require_info(session, like)
-                    labels = _labels(samples, known, session.path)
+                    labels = labels_of(samples, known, session.path)
                     if known.preprocess not in pixels:
-                        pixels[known.preprocess] = _decode(samples, known.preprocess, screen)
+                        pixels[known.preprocess] = decode_samples(samples, known.preprocess, screen)
                     images = TestImages(
                         pixels[known.preprocess], labels, known.preprocess, len(known.classes)
                     )
@@ -106,7 +106,7 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
     return info
 
 
-def _labels(
+def labels_of(
     samples: Sequence[Sample], info: ModelInfo, path: Path
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     position = {name: index for index, name in enumerate(info.classes)}
@@ -120,7 +120,7 @@ def _labels(
     return np.array([position[sample.label] for sample in samples], np.int64)
 
 
-def _decode(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
+def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
     """(N, S, S, 3). All photographs that cannot be read are named at once."""
     images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
     bad: list[str] = []

@@ -24,7 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),
     "distill": ("kdtool.cli.distill", "Distill the student from the teacher."),
     "export": ("kdtool.cli.export", "Export the trained networks, parity proven."),
-    "quantize": ("kdtool.cli.quantize", "Quantize the exported models to INT8, accuracy guarded."),
+    "quantize": (
+        "kdtool.cli.quantize",
+        "Quantize exported models, or any ONNX classifier, to INT8, accuracy guarded.",
+    ),
     "bench": ("kdtool.cli.bench", "Measure accuracy, compute and latency, and judge the claim."),
     "compare": ("kdtool.cli.compare", "Train recipes against one another and say which helps here."),
     "bundle": ("kdtool.cli.bundle", "Write what an app or a page needs: models, labels, snippets, proof."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtool.cli.options import json_option
-from kdtool.core.errors import GateError, LockedError, ModelFileError, SetupError, UsageError
+from kdtool.core.errors import GateError, LockedError, SetupError, UsageError
 from kdtool.recipe.choices import MOST_SAMPLES, MOST_THREADS
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
-    from kdtool.core.modelinfo import ModelInfo
     from kdtool.core.screen import Screen
     from kdtool.recipe.settings import BenchSettings
     from kdtool.results.bench import BenchResult
-
-QUICK = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
 @click.command()
@@ -120,7 +116,7 @@ def command(
       macs params size latency throughput  as a share of the reference's
       size_mb p50_ms p90_ms p99_ms         as they are
     """
-    from kdtool.cli.screen import open_screen
+    from kdtool.machine.terminal import open_screen
     from kdtool.runs.folder import RunFolder, newest_run
 
     if compare or per_layer:
@@ -143,6 +139,8 @@ def command(
     if runtimes:
         changes["runtimes"] = runtimes
     if quick:
+        from kdtool.api.bench import QUICK
+
         changes |= QUICK
     if claim is not None:
         from kdtool.results.claim import parse_claim
@@ -240,26 +238,12 @@ def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
 def _bench_files(
     paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
 ) -> BenchResult:
-    from kdtool.benchmark.loose import bench_files
-    from kdtool.data.sources import load_listing
+    from kdtool.api.bench import bench_any
+    from kdtool.api.stated import stated_in
 
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
-    listing = load_listing(data) if data is not None else None
-    count = functools.partial(_count, screen)
-    return bench_files(paths, listing, settings, screen, count, _stated(like) if like else None)
-
-
-def _stated(path: Path) -> ModelInfo:
-    from kdtool.runtime.onnxbytes.declared import onnx_info
-
-    info = onnx_info(path)
-    if info is None:
-        raise UsageError(
-            f"--like {path}: states neither its classes nor its preprocessing.",
-            "Name a model made by: kdtool export --onnx",
-        )
-    return info
+    return bench_any(paths, data, settings, screen, stated_in(like) if like else None)
 
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
@@ -284,27 +268,6 @@ def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
         click.echo(json.dumps({"models": rows}, indent=2, ensure_ascii=False))
     for name, count in () if as_json else counts.items():
         click.echo("\n".join(layer_lines(name, count)))
-
-
-def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
-    """(params, MACs) from the graph, where the training extra is installed; else nothing.
-
-    Of a graph with operators that are not counted there is no figure that a claim could be judged on.
-    """
-    try:
-        from kdtool.exporters.compute.count import count_onnx
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("kdtool"):
-            raise
-        return None
-    try:
-        count = count_onnx(path)
-    except ModelFileError:  # a shape that depends on more than the batch has no one number
-        return None
-    if count.uncounted:
-        screen.warn(f"{path}: its compute is unknown; not counted are {', '.join(count.uncounted)}")
-        return None
-    return count.params, count.macs
 
 
 def _print(result: BenchResult, as_json: bool) -> None:

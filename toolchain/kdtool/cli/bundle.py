@@ -57,7 +57,7 @@ def command(
     from kdtool.bundle.options import UNSTATED, Options
     from kdtool.bundle.page.runtime import VERSION, find_runtime
     from kdtool.bundle.stage import write_bundle
-    from kdtool.cli.screen import open_screen
+    from kdtool.machine.terminal import open_screen
     from kdtool.runs.comparison import require_run
     from kdtool.runs.folder import RunFolder, newest_run
     from kdtool.runs.lock import run_lock

@@ -26,9 +26,9 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
     table as compare.csv, compare-trainings.csv and compare.png. The same command goes on where
     it was interrupted.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.core.errors import GateError
     from kdtool.machine.packages import require_training
+    from kdtool.machine.terminal import open_screen
     from kdtool.runs.lock import run_lock
 
     require_training("compare")

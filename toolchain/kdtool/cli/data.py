@@ -46,13 +46,13 @@ def check(
     DATA is a folder of class folders with or without splits, a manifest (.csv, .jsonl), or a data set
     by name; without it the embedded digits. Exit code 3 if anything stands in the way of training.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.core.errors import DataError
     from kdtool.data.findings.finding import ways_out
     from kdtool.data.notices import tell
     from kdtool.data.overview import overview
     from kdtool.data.scan import scan
     from kdtool.data.sources import default_recipe, load_listing
+    from kdtool.machine.terminal import open_screen
     from kdtool.recipe.files import load_recipe
 
     flags = {"data.skip_bad=true": skip_bad, "data.allow_leaks=true": allow_leaks}

@@ -23,9 +23,9 @@ def command(**options: Any) -> None:
     DATA it goes on with the run at --out, or the newest, on its photographs as prepared.
     """
     from kdtool import pipeline
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.launch import process_rank
     from kdtool.machine.packages import require_training
+    from kdtool.machine.terminal import open_screen
 
     require_training("distill")
     choice = TrainingOptions(**options)

@@ -43,8 +43,8 @@ def command(
         raise UsageError(f"--compat is opset {COMPATIBLE}, --opset is {opset}.", "Give one of them.")
     from kdtool import pipeline
     from kdtool.cli.job import open_run
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.packages import require_training
+    from kdtool.machine.terminal import open_screen
 
     require_training("export")
     changes = [f"export.opset={COMPATIBLE if compat else opset}"] if compat or opset is not None else []

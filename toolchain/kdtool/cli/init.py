@@ -23,10 +23,10 @@ def command(data: str, out: Path | None, force: bool) -> None:
     DATA is a folder of class folders, or a CSV or JSONL manifest. Nothing is trained or decoded; every
     image is opened, for its size.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.core.files import write_text
     from kdtool.data.sources import load_listing
     from kdtool.data.starter import recipe_text, survey
+    from kdtool.machine.terminal import open_screen
 
     listing = load_listing(data)
     name = Path(data).resolve().name or "photographs"

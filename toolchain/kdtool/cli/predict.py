@@ -33,8 +33,8 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
     What cannot be read, or a folder without pictures, is reported; the others are done, and the exit code
     is 3.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.core.text import printable
+    from kdtool.machine.terminal import open_screen
     from kdtool.runs.folder import newest_run
     from kdtool.runtime import load_runtime
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from kdtool.cli.options import run_argument, set_option
+from kdtool.cli.options import set_option
+from kdtool.core.errors import UsageError
 from kdtool.recipe.choices import Calibration, Int8Target
 
 
 @click.command()
-@run_argument
+@click.argument("model", required=False, metavar="[RUN | FILE.onnx]", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Of FILE.onnx: photographs to calibrate on, and to measure the accuracy on where they have labels.",
+)
+@click.option(
+    "--like",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="FILE.onnx, if it says nothing of itself, has classes and preprocessing of this ONNX file.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Of FILE.onnx: the file to write.  [default: FILE.int8.onnx]",
+)
 @click.option(
     "--target",
     type=click.Choice([target.value for target in Int8Target]),
@@ -43,7 +62,10 @@ from kdtool.recipe.choices import Calibration, Int8Target
 )
 @set_option
 def command(
-    run: Path | None,
+    model: Path | None,
+    data: str | None,
+    like: Path | None,
+    out: Path | None,
     target: str | None,
     calibration: str | None,
     max_drop: float | None,
@@ -51,17 +73,18 @@ def command(
     finetune: int | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Quantize the exported models to INT8, accuracy guarded.
+    """Quantize exported models, or any ONNX classifier, to INT8, accuracy guarded.
 
     RUN is the folder of a run; without it the newest under artifacts/. Calibrated on training
     images. Where a model loses more validation accuracy than --max-drop points, its most sensitive
     layers go back to float, at most quantize.float_layers; if that is not enough it is not written
     and the exit code is 6. What is given here is recorded in the run's recipe and holds from then
     on, until something else is given.
+
+    FILE.onnx is any image classifier in float32, (N, 3, H, W), and needs --data: images of its training split
+    calibrate, those of its validation split measure the accuracy; of photographs without splits, at most half
+    calibrate and the others measure.
     """
-    from kdtool import pipeline
-    from kdtool.cli.job import open_run
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.packages import require_training
 
     require_training("quantize")
@@ -75,8 +98,59 @@ def command(
     changes = [
         f"quantize.{field}={str(value).lower()}" for field, value in fields.items() if value is not None
     ]
-    with open_run(run, [*overrides, *changes], open_screen()) as job:
+    changes = [*overrides, *changes]
+    if model is not None and (model.suffix == ".onnx" or model.is_file()):
+        click.echo(_quantize_file(model, data, like, out, changes))
+        return
+    given = {"--data": data, "--like": like, "--out": out}
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        raise UsageError(
+            f"{', '.join(unused)}: without effect on a run, which has its own photographs.",
+            "Leave it out, or name an ONNX file: kdtool quantize FILE.onnx --data DATA",
+        )
+    from kdtool import pipeline
+    from kdtool.cli.job import open_run
+    from kdtool.machine.terminal import open_screen
+
+    with open_run(model, changes, open_screen()) as job:
         pipeline.quantize(job, pipeline.open_data(job))
         for role in ("teacher", "student"):
             if job.run.onnx_model(role, "int8").is_file():
                 click.echo(job.run.onnx_model(role, "int8"))
+
+
+def _quantize_file(
+    file: Path, data: str | None, like: Path | None, out: Path | None, changes: Sequence[str]
+) -> Path:
+    from kdtool.api.quantize import quantize
+    from kdtool.api.stated import stated_in
+    from kdtool.recipe.files import override_recipe
+    from kdtool.recipe.settings import Recipe
+
+    if data is None:
+        raise UsageError(
+            f"{file}: quantization needs photographs to calibrate on.",
+            f"Name them: kdtool quantize {file} --data DATA",
+        )
+    other = [change for change in changes if not change.startswith("quantize.")]
+    if other:
+        raise UsageError(
+            f"--set {other[0]}: without effect on a file; allowed: fields of the section quantize.",
+            "Example: --set quantize.float_layers=0",
+        )
+    settings = override_recipe(Recipe(name="file"), changes).quantize
+    if settings.search or settings.finetune:
+        raise UsageError(
+            "--search, --finetune: a run alone has what they need.", "Leave them out, or name a run."
+        )
+    known = stated_in(like) if like is not None else None
+    chosen = settings.model_dump(exclude={"search", "finetune", "finetune_lr"})
+    return quantize(
+        file,
+        data,
+        out=out,
+        classes=known.classes if known else None,
+        preprocess=known.preprocess if known else None,
+        **chosen,
+    ).path

@@ -25,7 +25,7 @@ def command(run: Path | None, beside: tuple[Path, ...]) -> None:
     that needs no network.
     """
     from kdtool.cli.job import open_run
-    from kdtool.cli.screen import open_screen
+    from kdtool.machine.terminal import open_screen
     from kdtool.pipeline import report
     from kdtool.runs.folder import RunFolder
 

@@ -23,9 +23,9 @@ def command(check: bool, **options: Any) -> None:
     Stages that are complete with the same inputs are skipped, so the same command goes on where it
     was interrupted.
     """
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.launch import process_rank
     from kdtool.machine.packages import require_training
+    from kdtool.machine.terminal import open_screen
 
     require_training("run")
     choice = TrainingOptions(**options)
@@ -41,18 +41,19 @@ def command(check: bool, **options: Any) -> None:
     from kdtool.core.errors import GateError
     from kdtool.data.sources import digits
     from kdtool.pipeline import locked, run_all
+    from kdtool.results.bench import read_bench
 
     with locked(job):
-        done = run_all(job, choice.baseline)
-    if done is None:
-        return  # one of several processes; the first has the results
-    result, page, failed = done
+        failed = run_all(job, choice.baseline)
+    if process_rank():
+        return  # the first of the processes has the results
+    result = read_bench(job.run.bench)
     print_table(result)
     if job.source == digits.NAME:
         click.echo(
             "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
         )
-    click.echo(f"Report: {page}")
+    click.echo(f"Report: {job.run.report}")
     click.echo(f"For an app or a page: kdtool bundle {job.run.path}")
     if failed is not None:
         raise failed

@@ -22,9 +22,9 @@ def command(**options: Any) -> None:
     (--set teacher.epochs=30) a finished teacher is trained on.
     """
     from kdtool import pipeline
-    from kdtool.cli.screen import open_screen
     from kdtool.machine.launch import process_rank
     from kdtool.machine.packages import require_training
+    from kdtool.machine.terminal import open_screen
 
     require_training("teach")
     choice = TrainingOptions(**options)

@@ -22,7 +22,7 @@ def command(bundle: Path, as_json: bool) -> None:
     difference.
     """
     from kdtool.bundle.proof.verify import verify
-    from kdtool.cli.screen import open_screen
+    from kdtool.machine.terminal import open_screen
 
     found = verify(bundle, open_screen())
     if as_json:

@@ -1,7 +1,7 @@
 """The one tree of exceptions; the command line turns each into its exit code.
 
     KdtoolError
-    ├── UsageError       2  a wrong argument, field or recipe
+    ├── UsageError       2  a wrong argument, field or recipe; also a ValueError
     ├── DataError        3  the photographs are not what training needs
     ├── ModelFileError   4  a model file is broken, hostile or does not fit
     ├── SetupError       5  the surroundings: disk, permission, network, a missing extra
@@ -23,6 +23,12 @@ class KdtoolError(Exception):
     Args:
         message: what is wrong, naming the file or field.
         hint: what to do next, usually a command.
+
+    Example:
+        try:
+            run = kdtool.run("photographs/")
+        except kdtool.KdtoolError as error:
+            print(error.message, error.hint)
     """
 
     exit_code = 1
@@ -36,7 +42,7 @@ class KdtoolError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
-class UsageError(KdtoolError):
+class UsageError(KdtoolError, ValueError):
     exit_code = 2
 
 

@@ -55,6 +55,9 @@ class Preprocess:
         size: side of the centre crop, pixels; at most `resize`.
         interpolation: a key of `INTERPOLATIONS`, always antialiased.
         mean, std: per channel R, G, B, of values scaled to [0, 1].
+
+    Example:
+        rule = kdtool.Preprocess(resize=256, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     """
 
     resize: int
@@ -119,11 +122,12 @@ class Preprocess:
         return np.ascontiguousarray((centred / np.asarray(self.std, np.float32)).transpose(0, 3, 1, 2))
 
     def to_json(self) -> dict[str, Any]:
+        """The content of preprocess in a model file."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocess:
-        """Raises ValueError, naming the fields, where the content is not a Preprocess."""
+        """The Preprocess in `content`; raises ValueError, naming the fields, where there is none."""
         return typed(cls, content)
 
 
@@ -143,7 +147,7 @@ def decode(payload: bytes, name: str) -> Image.Image:
             raise _too_large(f"{name}: {image.width} × {image.height} pixels")
         image.seek(0)
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(image)
     except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -180,7 +184,13 @@ def _cause(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image upright and in RGB (steps 2 and 3).
+
+    Raises:
+        ValueError: its pixels are floating-point numbers, which have no defined range.
+    """
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         wide = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,6 +1,6 @@
 """What stages say while they work; who shows it is decided by the caller.
 
-The command line shows it with rich (`kdtool.cli.screen`); tests and callers of the Python interface
+The command line shows it with rich (`kdtool.machine.terminal`); tests and callers of the Python interface
 pass `QUIET`.
 """
 

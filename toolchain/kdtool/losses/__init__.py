@@ -24,8 +24,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kdtool.core.errors import UsageError
 from kdtool.core.stageoutput import StageOutput
+from kdtool.losses.arguments import ArgumentError, as_fields
 from kdtool.losses.attention_transfer import AttentionTransfer
 from kdtool.losses.binding import bind, elsewhere
 from kdtool.losses.deit import deit_hard_loss, deit_soft_loss
@@ -72,6 +72,7 @@ __all__ = [
     "LOGIT_LOSSES",
     "FeatureLoss",
     "LogitLoss",
+    "create_loss",
     "deit_hard_loss",
     "deit_soft_loss",
     "dist_loss",
@@ -84,12 +85,39 @@ __all__ = [
 ]
 
 
-def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
-    """The loss `name` with its parameters bound: a function of (student, teacher, target).
+def create_loss(name: str, params: Mapping[str, Any]) -> Callable[..., Any]:
+    """The loss `name` of either table with its parameters bound; see `logit_loss` and `feature_loss`.
 
     Raises:
-        UsageError: unknown name, or parameters the loss does not have or cannot take.
+        ArgumentError: unknown name, or parameters the loss does not have or cannot take.
     """
+    if name not in LOGIT_LOSSES and name not in FEATURE_LOSSES:
+        allowed = ", ".join([*LOGIT_LOSSES, *FEATURE_LOSSES])
+        raise ArgumentError("name", f" is {name!r}; allowed: {allowed}.", "See kdtool.list_losses().")
+    return _logit_loss(name, params) if name in LOGIT_LOSSES else _feature_loss(name, params)
+
+
+@as_fields("student.loss")
+def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
+    """The loss of the recipe's section [student.loss]: a function of (student, teacher, target).
+
+    Raises:
+        UsageError: unknown name, or parameters the loss does not have or cannot take; names the field.
+    """
+    return _logit_loss(name, params)
+
+
+@as_fields("student.features")
+def feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """The loss of the recipe's section [student.features]: of (student_shapes, teacher_shapes) → module.
+
+    Raises:
+        UsageError: unknown name, or parameters the loss does not have or cannot take; names the field.
+    """
+    return as_fields("student.features")(_feature_loss(name, params))
+
+
+def _logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
 
     def trial(loss: LogitLoss) -> None:
         logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0]])
@@ -98,24 +126,20 @@ def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
             raise ValueError(f"the loss is {value.item()}")
 
     others = elsewhere("student.features", "feature", FEATURE_LOSSES)
-    return bind("student.loss", LOGIT_LOSSES, others, name, params, trial)
+    return bind(LOGIT_LOSSES, others, name, params, trial)
 
 
-def feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
-    """The loss `name` with its parameters bound: makes a module of (student_shapes, teacher_shapes).
-
-    Raises:
-        UsageError: unknown name, or parameters the loss does not have or cannot take.
-    """
+def _feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
 
     def trial(loss: Callable[..., nn.Module]) -> None:
         with torch.device("meta"):  # nothing is initialized, no random number drawn
             loss(FEATURE_LOSSES[name].EXAMPLE, FEATURE_LOSSES[name].EXAMPLE)
 
     others = elsewhere("student.loss", "logit", LOGIT_LOSSES)
-    return bind("student.features", FEATURE_LOSSES, others, name, params, trial)
+    return bind(FEATURE_LOSSES, others, name, params, trial)
 
 
+@as_fields("student.features")
 def pair_stages(
     name: str,
     student: Sequence[StageOutput],
@@ -131,8 +155,9 @@ def pair_stages(
     if not student_names and not teacher_names:
         return FEATURE_LOSSES[name].choose(student, teacher)
     if len(student_names) != len(teacher_names):
-        raise UsageError(
-            f"student.features: {len(student_names)} student_stages and {len(teacher_names)} teacher_stages; "
+        raise ArgumentError(
+            "",
+            f": {len(student_names)} student_stages and {len(teacher_names)} teacher_stages; "
             "allowed: as many of one as of the other, paired in order.",
             f"Name both, or leave both out for the choice of {name}.",
         )

@@ -41,8 +41,8 @@ class AttentionTransfer(nn.Module):
     ) -> None:
         super().__init__()
         require_maps(student_shapes, teacher_shapes)
-        require("student.features.p", p, p >= 1, "1 and more", example=2)
-        require("student.features.min_positions", min_positions, min_positions >= 0, "0 and more", example=49)
+        require("p", p, p >= 1, "1 and more", example=2)
+        require("min_positions", min_positions, min_positions >= 0, "0 and more", example=49)
         self.p, self.min_positions = p, min_positions
 
     @staticmethod

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from kdtool.core.errors import UsageError
+from kdtool.losses.arguments import ArgumentError
 
 ALLOWED = {bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 def bind(
-    section: str,
     table: Mapping[str, Callable[..., Any]],
     others: Mapping[str, str],
     name: str,
@@ -24,39 +24,43 @@ def bind(
     """The loss `name` of `table` with `params` bound, after a trial call.
 
     Args:
-        section: of the recipe, as messages name it.
-        others: losses that another section takes, name → its hint.
+        others: losses that another table has, name → its hint.
         params: keyword arguments of the loss alone.
         trial: calls the bound loss on a small example; raises ValueError where the result is no number.
 
     Raises:
-        UsageError: unknown name, or parameters the loss does not have or cannot take.
+        ArgumentError: unknown name, or parameters the loss does not have or cannot take.
     """
     if name not in table:
         hint = others.get(name, "Recipes: kdtool recipes")
-        raise UsageError(f"{section}.name is {name!r}; allowed: {', '.join(table)}.", hint)
+        raise ArgumentError("name", f" is {name!r}; allowed: {', '.join(table)}.", hint)
     known = _defaults(table[name])
     unknown = [key for key in params if key not in known]
     if unknown:
-        raise UsageError(
-            f"{section}.{unknown[0]}: the loss {name!r} has no such parameter; allowed: "
-            f"{', '.join(known) or 'none'}.",
+        raise ArgumentError(
+            unknown[0],
+            f": the loss {name!r} has no such parameter; allowed: {', '.join(known) or 'none'}.",
             f"Leave it out, or choose another loss: {', '.join(table)}.",
         )
     for key, value in params.items():
         kind = type(known[key])
         if not _is(kind, value):
-            raise UsageError(
-                f"{section}.{key} is {value!r}; allowed: {ALLOWED[kind]}.",
-                f"Its default: --set {section}.{key}={str(known[key]).lower()}",
+            raise ArgumentError(
+                key,
+                f" is {value!r}; allowed: {ALLOWED[kind]}.",
+                "Its default:",
+                f"{key}={str(known[key]).lower()}",
             )
     bound = partial(table[name], **params)
     try:
         trial(bound)
+    except UsageError:
+        raise
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in params.items())
-        raise UsageError(
-            f"{section}: the loss {name!r} cannot take {given} ({error}).",
+        raise ArgumentError(
+            "",
+            f": the loss {name!r} cannot take {given} ({error}).",
             f"Leave it out for the default of the loss, or choose another: {', '.join(table)}.",
         ) from error
     return bound

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdtool.core.errors import UsageError
+from kdtool.losses.arguments import ArgumentError
 from kdtool.losses.numerics import require_positive, widened
 
 
@@ -31,10 +31,11 @@ def deit_hard_loss(
         UsageError: another temperature.
     """
     if temperature != 1.0:
-        raise UsageError(
-            f"student.loss.temperature is {temperature}; deit_hard follows the teacher's hard decision, "
-            "which has none; allowed: 1.",
-            "With a temperature: --set student.loss.name=deit_soft",
+        raise ArgumentError(
+            "temperature",
+            f" is {temperature}; deit_hard follows the teacher's hard decision, which has none; allowed: 1.",
+            "With a temperature:",
+            "name=deit_soft",
         )
     student, teacher = widened(student_logits, teacher_logits)
     return F.cross_entropy(student, teacher.argmax(dim=1))

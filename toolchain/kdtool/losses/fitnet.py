@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.errors import UsageError
 from kdtool.core.stageoutput import StageOutput
+from kdtool.losses.arguments import ArgumentError
 from kdtool.losses.numerics import full_precision, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
@@ -67,8 +67,9 @@ def _convolution(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Modul
         return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
     if wanted[0] <= own[0] and wanted[1] <= own[1]:
         return nn.Conv2d(inputs, outputs, (1 + own[0] - wanted[0], 1 + own[1] - wanted[1]))
-    raise UsageError(
-        f"student.features.student_stages: a map of {own[0]}×{own[1]} cannot be fitted to the teacher's "
+    raise ArgumentError(
+        "student_stages",
+        f": a map of {own[0]}×{own[1]} cannot be fitted to the teacher's "
         f"{wanted[0]}×{wanted[1]}; allowed: equal, twice or half the size, or larger.",
         "Name an earlier stage of the student or a later one of the teacher, or leave the choice to fitnet.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdtool.core.errors import UsageError
+from kdtool.losses.arguments import ArgumentError
 
 
 def widened(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,25 +19,22 @@ def full_precision(feature: Tensor) -> torch.autocast:
     return torch.autocast(feature.device.type, enabled=False)
 
 
-def require(field: str, value: float, holds: bool, allowed: str, *, example: float) -> None:
-    """Raise UsageError naming the recipe's field unless its value `holds`."""
+def require(name: str, value: float, holds: bool, allowed: str, *, example: float) -> None:
+    """Raise ArgumentError naming the parameter unless its value `holds`."""
     if not holds:
-        raise UsageError(f"{field} is {value}; allowed: {allowed}.", f"Example: --set {field}={example:g}")
+        raise ArgumentError(name, f" is {value}; allowed: {allowed}.", "Example:", f"{name}={example:g}")
 
 
 def require_positive(**params: float) -> None:
-    """Raise UsageError naming the first parameter that is not above 0."""
+    """Raise ArgumentError naming the first parameter that is not above 0."""
     for name, value in params.items():
-        if not value > 0:
-            raise UsageError(
-                f"student.loss.{name} is {value}; allowed: above 0.", f"Example: --set student.loss.{name}=2"
-            )
+        require(name, value, value > 0, "above 0", example=2)
 
 
 def require_not_negative(**params: float) -> None:
-    """Raise UsageError naming the first parameter that is below 0."""
+    """Raise ArgumentError naming the first parameter that is below 0."""
     for name, value in params.items():
-        require(f"student.loss.{name}", value, value >= 0, "0 and more", example=1)
+        require(name, value, value >= 0, "0 and more", example=1)
 
 
 def without_target(logits: Tensor, target: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class ReviewKD(nn.Module):
     ) -> None:
         super().__init__()
         require_maps(student_shapes, teacher_shapes)
-        require("student.features.mid_channels", mid_channels, mid_channels >= 1, "1 and more", example=512)
+        require("mid_channels", mid_channels, mid_channels >= 1, "1 and more", example=512)
         levels = [(s[0], t[0]) for s, t in zip(student_shapes, teacher_shapes, strict=True)]
         levels.append(levels[-1])
         middle = min(mid_channels, levels[-1][0])

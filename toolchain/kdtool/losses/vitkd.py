@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.errors import UsageError
 from kdtool.core.stageoutput import StageOutput
+from kdtool.losses.arguments import ArgumentError
 from kdtool.losses.numerics import full_precision, require, widened
 from kdtool.losses.stages import Pairs, Shapes, require_patches
 
@@ -49,13 +49,14 @@ class ViTKD(nn.Module):
         mask_ratio: float = 0.5,
     ) -> None:
         super().__init__()
-        require("student.features.alpha", alpha, alpha >= 0, "0 and more", example=3e-5)
-        require("student.features.beta", beta, beta >= 0, "0 and more", example=3e-6)
-        require("student.features.mask_ratio", mask_ratio, 0 < mask_ratio < 1, "between 0 and 1", example=0.5)
+        require("alpha", alpha, alpha >= 0, "0 and more", example=3e-5)
+        require("beta", beta, beta >= 0, "0 and more", example=3e-6)
+        require("mask_ratio", mask_ratio, 0 < mask_ratio < 1, "between 0 and 1", example=0.5)
         require_patches(student_shapes, teacher_shapes)
         if len(student_shapes) < 2:
-            raise UsageError(
-                "student.features.student_stages: vitkd needs shallow stages and a deep one; "
+            raise ArgumentError(
+                "student_stages",
+                ": vitkd needs shallow stages and a deep one; "
                 f"given: {len(student_shapes)}; allowed: 2 and more.",
                 "Leave student_stages and teacher_stages empty: vitkd takes two blocks and the final norm.",
             )

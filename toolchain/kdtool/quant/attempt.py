@@ -9,7 +9,7 @@ from typing import Final
 from kdtool.calibration.ranges import COUNTLESS
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
 from kdtool.core.screen import Screen
-from kdtool.data.reader import Prepared
+from kdtool.data.reader import Prepared, Split
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
@@ -97,24 +97,28 @@ def better_finetuned(
     return before
 
 
-def with_fp32_layers(context: JobContext, role: str, attempt: Attempt, partial: Path) -> Attempt:
-    """Keep the most sensitive layers in FP32, one more at a time, until the limit is met."""
-    settings, screen = context.settings, context.screen
+def with_fp32_layers(
+    attempt: Attempt, validation: Split, settings: QuantizeSettings, partial: Path, title: str, screen: Screen
+) -> Attempt:
+    """Keep the most sensitive layers in FP32, one more at a time, until the limit is met.
+
+    Args:
+        partial: the file of the attempt, which is written again.
+        title: what lines on the screen begin with.
+    """
     screen.say(
-        f"{NAME}: {role}: INT8 loses {attempt.lost:.2f} points, allowed is {settings.max_drop:g}; "
+        f"{title}: INT8 loses {attempt.lost:.2f} points, allowed is {settings.max_drop:g}; "
         f"looking for the layers at fault"
     )
     ranked = rank_layers(attempt.maker, attempt.choice, partial, screen)
-    kept: list[Layer] = []
     for choice, layer in more_and_more_fp32(ranked, settings.float_layers, attempt.choice):
         attempt.maker.write(partial, choice)
-        after, _ = measure_accuracy(partial, context.prepared.split("validation"))
+        after, _ = measure_accuracy(partial, validation)
         screen.say(
-            f"{NAME}: {role}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) back to float; "
+            f"{title}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) back to float; "
             f"validation accuracy {after}"
         )
-        kept.append(layer)
-        attempt = replace(attempt, after=after, fp32_layers=tuple(kept))
+        attempt = replace(attempt, choice=choice, after=after, fp32_layers=(*attempt.fp32_layers, layer))
         if attempt.lost <= settings.max_drop:
             break
     return attempt

@@ -19,7 +19,6 @@ from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Bar
 from kdtool.core.text import cause_of
-from kdtool.graph.onnxfile import INPUT
 from kdtool.graph.onnxread import inferred, parsed
 from kdtool.machine.threads import usable_threads
 from kdtool.quant.images import CalibrationImages
@@ -100,14 +99,15 @@ def _seen(
     source: Path, session: Any, names: Sequence[str], images: CalibrationImages, bar: Bar
 ) -> Iterator[tuple[str, FloatArray]]:
     """(tensor, its values) for one image after the other."""
-    inner = [name for name in names if name != INPUT]
+    given = session.get_inputs()[0].name
+    inner = [name for name in names if name != given]
     for image in images:
         try:
-            answers = session.run(inner, {INPUT: image})
+            answers = session.run(inner, {given: image})
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise _failed(source, error) from error
-        if INPUT in names:
-            yield INPUT, image
+        if given in names:
+            yield given, image
         yield from zip(inner, answers, strict=True)
         bar.advance()
 

@@ -162,7 +162,9 @@ def _write(
             if settings.finetune and role == STUDENT:
                 _leave_to_finetuning(context, attempt, target)
         if attempt.lost > settings.max_drop and settings.float_layers:
-            attempt = with_fp32_layers(context, role, attempt, partial)
+            validation = context.prepared.split("validation")
+            title = f"{NAME}: {role}"
+            attempt = with_fp32_layers(attempt, validation, settings, partial, title, context.screen)
         if attempt.lost > settings.max_drop:
             raise TooLossyError(target, attempt, final=True)
         speed = _speed(source, partial, attempt.maker.images, context) if context.on_target else None

@@ -130,6 +130,17 @@ class ModelResult:
         return None if self.macs is None else 2 * self.macs
 
     @property
+    def summary(self) -> str:
+        """Name, accuracy, compute, size and median latency in one line; what is not known is left out."""
+        parts = [
+            f"{100 * self.accuracy:.2f} %" if self.accuracy is not None else "",
+            f"{self.macs / 1e9:.4g} GMACs" if self.macs else "",
+            f"{self.size_bytes / 1e6:.1f} MB",
+            f"{self.latency_ms.p50:.3g} ms",
+        ]
+        return f"{self.name}: {', '.join(part for part in parts if part)}"
+
+    @property
     def latencies(self) -> tuple[Latency, ...]:
         """With every number of threads."""
         return self.latency_ms, *self.other_threads
@@ -190,6 +201,10 @@ class BenchResult:
         unstable: reasons why latencies may be unstable.
         void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
         differences: of every two models that answered the test images, the later against the earlier one.
+
+    Example:
+        result = kdtool.open_run("artifacts/paper").bench
+        result.claim.verdict, result.model("student").accuracy_ci
     """
 
     host: Host
@@ -203,7 +218,14 @@ class BenchResult:
     differences: tuple[ModelDifference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
+        """The row of a model; None where it was not measured."""
         return next((model for model in self.models if model.name == name), None)
+
+    def __repr__(self) -> str:
+        """The verdict and a line for each model; the samples are in the fields."""
+        return "\n".join(
+            [f"BenchResult: {self.claim.verdict}", *(f"  {model.summary}" for model in self.models)]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for bench.json: the fields, and keys that follow from them."""

@@ -53,3 +53,8 @@ def open_screen() -> Screen:
     if process_rank():
         return QUIET
     return Terminal(Console(stderr=True))
+
+
+def screen_of(quiet: bool) -> Screen:
+    """The screen of a function of the public face."""
+    return QUIET if quiet else open_screen()

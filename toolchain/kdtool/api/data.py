@@ -1,0 +1,125 @@
+"""Photographs, prepared once, and as a data set of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdtool.core.errors import UsageError
+from kdtool.core.files import sha256_bytes
+from kdtool.core.preprocess import Preprocess
+from kdtool.data.reader import DATA_FILE, Prepared, open_prepared
+from kdtool.machine.terminal import screen_of
+from kdtool.runs.folder import ARTIFACTS, RunFolder
+
+if TYPE_CHECKING:
+    from kdtool.api.dataset import Photographs
+
+
+@dataclass(frozen=True)
+class Data:
+    """Photographs in splits, decoded, resized and cropped; `kdtool.open_data` opens them.
+
+    Attributes:
+        prepared: the files that hold them.
+
+    Example:
+        data = kdtool.open_data("photographs/")
+        data.classes, data.splits
+    """
+
+    prepared: Prepared
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; label k is the class number k."""
+        return self.prepared.classes
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """train, validation and test → number of images."""
+        return self.prepared.counts
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a photograph becomes the input of a network, with mean and std of the training images."""
+        return self.prepared.preprocess
+
+    def torch(self, split: str, transform: Callable[[Any], Any] | None = None) -> Photographs:
+        """A split as a data set of torch, for a DataLoader with any number of workers.
+
+        Args:
+            split: train, validation or test.
+            transform: of an image before it is normalized: a uint8 tensor (3, S, S) → a uint8 tensor
+                (3, H, W), such as a transform of torchvision.transforms.v2.
+
+        Returns:
+            A torch.utils.data.Dataset of (image, label): float32 (3, S, S), normalized, and int.
+
+        Raises:
+            DataError: no such split, or its photographs are no longer there.
+        """
+        from kdtool.machine.packages import require_training
+
+        require_training("open_data")
+        from kdtool.api.dataset import Photographs
+
+        return Photographs(self.prepared, split, transform)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split} {count}" for split, count in self.splits.items())
+        side = self.preprocess.size
+        return f"Data({self.prepared.folder}: {counts}; {len(self.classes)} classes, {side} × {side} pixels)"
+
+
+def open_data(
+    data: str | Path | None,
+    *,
+    size: int = 224,
+    resize: int = 0,
+    seed: int = 0,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Data:
+    """Open photographs; those that are not prepared yet are checked, split and decoded first.
+
+    Args:
+        data: the folder of a run or its data/, which is opened as it is; or a folder of class folders, a
+            manifest or the name of a data set; None is the embedded digits.
+        size: side of the square images, pixels.
+        resize: length of the shortest side before the centre crop, pixels; 0 is `size`.
+        seed: of the splits, where the photographs have none.
+        out: folder for the decoded images; None is one of their own in artifacts/data/.
+        quiet: say nothing on standard error.
+
+    Raises:
+        UsageError: data is nothing that can be opened, or an argument is wrong.
+        DataError: the photographs are not what training needs; names everything that was found.
+
+    Example:
+        train = kdtool.open_data("photographs/").torch("train")
+        loader = torch.utils.data.DataLoader(train, batch_size=32, shuffle=True)
+    """
+    from kdtool.api.stated import checked
+    from kdtool.data.prepare import prepare
+    from kdtool.data.sources import resolve
+    from kdtool.recipe.settings import DataSettings
+
+    place = Path(data) if data is not None else None
+    if place is not None and RunFolder(place).record.is_file():
+        run = RunFolder(place)
+        return Data(open_prepared(run.data).at(str(run.read_record()["source"])))
+    if place is not None and (place / DATA_FILE).is_file():
+        return Data(open_prepared(place))
+    settings = checked(DataSettings, size=size, resize=resize)
+    source = resolve(None if data is None else str(data))
+    name = f"{Path(source).stem}-{sha256_bytes(source.encode())[:8]}"
+    folder = Path(out) if out is not None else ARTIFACTS / "data" / name
+    if Path(source).is_dir() and folder.resolve().is_relative_to(source):
+        raise UsageError(
+            f"out: {folder} would lie among the photographs of {source}.", "Name another folder: out=…"
+        )
+    prepared, _ = prepare(source, settings, seed, folder, screen_of(quiet))
+    return Data(prepared)

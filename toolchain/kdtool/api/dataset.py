@@ -1,0 +1,59 @@
+"""A split of prepared photographs as torch wants it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kdtool.core.errors import UsageError
+from kdtool.data.reader import Prepared, Split
+
+Transform = Callable[[Tensor], Tensor]
+
+
+class Photographs(Dataset[tuple[Tensor, int]]):
+    """(image, label) of each photograph of a split: float32 (3, S, S), normalized, and the class as int.
+
+    Each worker of a DataLoader opens the files on its own: neither a memory map nor a thread that decodes is
+    handed over.
+    """
+
+    def __init__(self, prepared: Prepared, split: str, transform: Transform | None = None) -> None:
+        self.classes = prepared.classes
+        self._prepared, self._name, self._transform = replace(prepared), split, transform
+        self._opened: tuple[int, Split] | None = None
+        self._length = len(self._split.labels)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not -self._length <= index < self._length:
+            raise IndexError(f"{index} of {self._length} photographs")
+        split = self._split
+        pixels = split.images[index][None]
+        if self._transform is not None:
+            changed = self._transform(torch.tensor(pixels[0]).permute(2, 0, 1))
+            if not (isinstance(changed, Tensor) and changed.dtype == torch.uint8 and changed.ndim == 3):
+                raise UsageError(
+                    "transform gives something else than a uint8 tensor (3, H, W).",
+                    "Leave normalization and the conversion to float out: the data set does both.",
+                )
+            pixels = changed.permute(1, 2, 0)[None].numpy()
+        image = torch.from_numpy(self._prepared.preprocess.normalize(pixels)[0])
+        return image, int(split.labels[index])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_prepared": replace(self._prepared), "_opened": None}
+
+    @property
+    def _split(self) -> Split:
+        """The split, opened in this process."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), replace(self._prepared).split(self._name)
+        return self._opened[1]

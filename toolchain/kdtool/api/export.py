@@ -1,0 +1,129 @@
+"""Any torch network to ONNX, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtool.core.errors import UsageError
+from kdtool.core.preprocess import Preprocess
+from kdtool.machine.terminal import screen_of
+from kdtool.runs.folder import ROLES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kdtool.api.images import AnyImage
+    from kdtool.core.preprocess import UInt8Array
+
+
+def export(
+    network: nn.Module,
+    out: str | Path,
+    *,
+    classes: Sequence[str],
+    size: int | None = None,
+    preprocess: Preprocess | None = None,
+    images: str | Path | Iterable[AnyImage] | None = None,
+    name: str = "",
+    role: str = "student",
+    opset: int = 18,
+    fixed_batch: bool = False,
+    uint8: bool = False,
+    ort: bool = False,
+    tolerance: float = 1e-4,
+    quiet: bool = False,
+) -> Path:
+    """Export a network to simplified ONNX that states its classes and its preprocessing.
+
+    Torch and ONNX Runtime must give the same logits and the same classes on the images, before and after
+    simplification; otherwise nothing is written. The network stays as it is, in its mode and on its device.
+
+    Args:
+        network: images (N, 3, S, S) float32 → logits (N, classes).
+        out: the file to write, such as "student.onnx".
+        classes: names in the order of the logits.
+        size: S, for a network that takes RGB values from 0 to 1; otherwise give preprocess.
+        preprocess: how a photograph becomes the input: kdtool.Preprocess(resize, size, mean=…, std=…).
+        images: a folder of photographs, or images, to compare torch and ONNX Runtime on; None is noise.
+        name: of the network, as the file shall state it; empty is the name of its class.
+        role: teacher, student or baseline, for the benchmark.
+        opset: of the standard operators, 17 to 23.
+        fixed_batch: write a batch of one into the graph.
+        uint8: also write OUT.uint8.onnx, which takes pixels and normalizes them itself.
+        ort: also write the format of ONNX Runtime for phones.
+        tolerance: largest |Δlogit| between torch and ONNX Runtime.
+        quiet: say nothing on standard error.
+
+    Returns:
+        The file `out`.
+
+    Raises:
+        UsageError: an argument is wrong, or the network does not give (N, classes).
+        ModelFileError: the network cannot be exported.
+        GateError: torch and ONNX Runtime differ.
+
+    Example:
+        path = kdtool.export(network, "student.onnx", classes=["cat", "dog"], size=224, images="photographs/")
+        kdtool.load(path).predict("cat.jpg")
+    """
+    from kdtool.machine.packages import require_training
+
+    require_training("export")
+    import copy
+
+    from kdtool.api.stated import checked, given
+    from kdtool.exporters.model import export_model
+    from kdtool.exporters.parity import parity_images
+    from kdtool.recipe.settings import ExportSettings
+
+    if (size is None) == (preprocess is None):
+        raise UsageError(
+            "size and preprocess: allowed is one of them.",
+            "size=224, or preprocess=kdtool.Preprocess(resize=256, size=224, mean=(0.485, 0.456, 0.406), …)",
+        )
+    if role not in ROLES:
+        raise UsageError(f"role is {role!r}; allowed: {', '.join(ROLES)}.")
+    settings = checked(
+        ExportSettings, opset=opset, fixed_batch=fixed_batch, uint8=uint8, ort=ort, tolerance=tolerance
+    )
+    rule = preprocess or Preprocess(size or 0, size or 0)
+    info = given(name or type(network).__name__, classes, rule, role)
+    assert info is not None
+    frozen = copy.deepcopy(network).cpu().eval()
+    _require_logits(frozen, len(info.classes), rule.size)
+    real = parity_images(_pixels(images, rule), rule)
+    export_model(Path(out), frozen, info, real, settings, screen_of(quiet))
+    return Path(out)
+
+
+def _pixels(images: str | Path | Iterable[AnyImage] | None, preprocess: Preprocess) -> UInt8Array:
+    """Some of the images, or noise, as the network sees them before normalization: (N, S, S, 3)."""
+    import numpy as np
+
+    from kdtool.api.images import listed, stacked
+    from kdtool.exporters.parity import BATCHES
+
+    count, side = sum(BATCHES), preprocess.size
+    if images is None:
+        return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    found = listed(images)
+    wanted = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(np.intp)
+    return stacked([found[index] for index in wanted], preprocess)
+
+
+def _require_logits(network: nn.Module, classes: int, size: int) -> None:
+    import torch
+
+    try:
+        with torch.inference_mode():
+            logits = network(torch.zeros(2, 3, size, size))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"network fails on images of shape (2, 3, {size}, {size}): {error}") from error
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, classes):
+        raise UsageError(
+            f"network gives {shape} for 2 images; allowed: logits (2, {classes}), one for each class.",
+            "Name as many classes as there are logits, and let the network give one tensor.",
+        )

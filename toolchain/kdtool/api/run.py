@@ -1,0 +1,216 @@
+"""A run: from photographs to a proven small model, in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdtool.api.data import Data, open_data
+from kdtool.api.model import Model, load
+from kdtool.core.errors import GateError, UsageError
+from kdtool.machine.terminal import screen_of
+from kdtool.results.bench import BenchResult, read_bench
+from kdtool.results.claim import Verdict
+from kdtool.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run and what lies in it; `kdtool.run` makes one, `kdtool.open_run` opens one.
+
+    Attributes:
+        path: the folder.
+        failed: why there is no INT8 model, where `kdtool.run` found that INT8 loses too much; otherwise None.
+
+    Example:
+        run = kdtool.open_run("artifacts/paper")
+        run.claim.verdict
+        run.student.predict("cat.jpg")
+    """
+
+    path: Path
+    failed: GateError | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where each file of the run lies."""
+        return RunFolder(self.path)
+
+    @property
+    def bench(self) -> BenchResult:
+        """What was measured: accuracy, compute, size and latency of each model.
+
+        Raises:
+            UsageError: nothing was measured.
+        """
+        return read_bench(self.folder.bench)
+
+    @property
+    def claim(self) -> Verdict:
+        """Whether the claim of the recipe holds."""
+        return self.bench.claim
+
+    @property
+    def report(self) -> Path:
+        """The page of the report."""
+        return self.folder.report
+
+    @cached_property
+    def data(self) -> Data:
+        """The photographs that the run was trained on, as it prepared them."""
+        return open_data(self.path)
+
+    @cached_property
+    def teacher(self) -> Model:
+        """The teacher, in float32."""
+        return self.model("teacher")
+
+    @cached_property
+    def student(self) -> Model:
+        """The student, in float32."""
+        return self.model("student")
+
+    def model(self, role: str, precision: str = "fp32") -> Model:
+        """An exported model of the run.
+
+        Args:
+            role: teacher, student or baseline.
+            precision: fp32 or int8.
+
+        Raises:
+            ModelFileError: the run does not have the model.
+        """
+        return load(self.folder.onnx_model(role, precision))
+
+    def bundle(
+        self,
+        role: str = "student",
+        *,
+        targets: Sequence[str] = (),
+        photographs: int = 4,
+        license: str | None = None,
+        data_license: str | None = None,
+        quiet: bool = False,
+    ) -> Path:
+        """Write what an app or a page needs, and replay its golden images.
+
+        Args:
+            role: teacher, student or baseline.
+            targets: kinds of app that a model file must fit, such as "android" or "web".
+            photographs: test photographs to ship among the golden images; 0 ships none.
+            license, data_license: of the model and of the photographs, as the model card shall state them.
+            quiet: say nothing on standard error.
+
+        Returns:
+            The folder bundle/ in the run; bundle.zip lies beside it.
+
+        Raises:
+            UsageError: the run has no such exported model, or a part of it is outdated.
+            GateError: a model does not fit a target, or gives something else when it is replayed.
+        """
+        from kdtool.bundle.options import UNSTATED, Options
+        from kdtool.bundle.page.runtime import find_runtime
+        from kdtool.bundle.proof.verify import verify
+        from kdtool.bundle.stage import write_bundle
+        from kdtool.runs.comparison import require_run
+        from kdtool.runs.lock import run_lock
+
+        require_run(self.folder)
+        stated = license or UNSTATED, data_license or UNSTATED
+        chosen, screen = Options(role, tuple(targets), photographs, *stated), screen_of(quiet)
+        with run_lock(self.path):
+            folder = write_bundle(self.folder, chosen, find_runtime(), screen)
+        verify(folder, screen)
+        return folder
+
+    def __repr__(self) -> str:
+        measured = repr(self.bench) if self.folder.bench.is_file() else "not measured yet"
+        failed = f"\n  INT8 failed: {self.failed.message}" if self.failed else ""
+        return f"Run({self.path}): {measured}{failed}"
+
+
+def run(
+    data: str | Path | None = None,
+    *,
+    recipe: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    baseline: bool = False,
+    seed: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """From photographs to a proven small model: every stage, as `kdtool run` does.
+
+    Stages that are complete with the same inputs are skipped, so the same call goes on where it was stopped.
+
+    Args:
+        data: a folder of class folders, a manifest or the name of a data set; None is the embedded digits, or
+            the photographs of the run at `out`.
+        recipe: one of `kdtool.list_recipes()` or a TOML file; None is that of the run at `out`, or
+            paper, or digits without data.
+        set: fields of the recipe to change, such as {"student.epochs": 30}.
+        out: folder of the run; None is artifacts/<recipe>.
+        baseline: also train the same student without the teacher.
+        seed: of splits, weights and order; None is that of the run at `out`, or 0.
+        quiet: say nothing on standard error.
+
+    Returns:
+        The run; where INT8 loses too much accuracy, without INT8 and with the reason in `failed`.
+
+    Raises:
+        UsageError: an argument or a field of the recipe is wrong, or the run at `out` was trained otherwise.
+        DataError: the photographs are not what training needs.
+        SetupError: a package, the disk or the network fails.
+        GateError: training or export fails its check.
+
+    Example:
+        run = kdtool.run("photographs/", recipe="best", set={"student.epochs": 30}, baseline=True)
+        run.claim.verdict, run.report
+    """
+    from kdtool.machine.packages import require_training
+
+    require_training("run")
+    from kdtool.pipeline import check, locked, run_all, start
+
+    job = start(
+        source=None if data is None else str(data),
+        out=None if out is None else Path(out),
+        recipe_name=None if recipe is None else str(recipe),
+        overrides=_overrides(set or {}),
+        seed=seed,
+        screen=screen_of(quiet),
+    )
+    job = check(job, student=True)
+    with locked(job):
+        failed = run_all(job, baseline)
+    return Run(job.run.path, failed)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder, also one that holds no more than exported models (onnx/student.onnx).
+
+    Raises:
+        UsageError: the folder is not a run.
+
+    Example:
+        kdtool.open_run("artifacts/paper").bundle()
+    """
+    folder = RunFolder(Path(path))
+    if not folder.onnx.is_dir():
+        folder.read_record()
+    return Run(folder.path)
+
+
+def _overrides(fields: Mapping[str, Any]) -> list[str]:
+    """Fields as `section.key=value`; JSON spells text, numbers and lists as TOML does."""
+    for name in fields:
+        if not all(name.split(".")) or "." not in name:
+            raise UsageError(
+                f"set: {name!r} is no field of a recipe; allowed: section.key.",
+                'Example: set={"student.epochs": 10}',
+            )
+    return [f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in fields.items()]

@@ -1,0 +1,103 @@
+"""INT8 of any ONNX classifier, without a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdtool.calibration.ranges import COUNTLESS
+from kdtool.core.errors import GateError
+from kdtool.core.files import durable
+from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.screen import Screen
+from kdtool.data.reader import Split
+from kdtool.machine.cpu import int8_target
+from kdtool.quant.accuracy import Accuracy, top1
+from kdtool.quant.attempt import NAME, Attempt, with_fp32_layers
+from kdtool.quant.images import CalibrationImages
+from kdtool.quant.maker import Choice, Maker, measure_accuracy
+from kdtool.quant.observe import observe
+from kdtool.quant.target import int8_scheme
+from kdtool.recipe.choices import Int8Target
+from kdtool.recipe.settings import QuantizeSettings
+from kdtool.runtime.onnxruntime import open_model
+
+
+@dataclass(frozen=True)
+class QuantizedFile:
+    """How a file was quantized, and its accuracy before and after; None where no image has a label."""
+
+    choice: Choice
+    before: Accuracy | None = None
+    after: Accuracy | None = None
+
+
+def quantize_file(
+    source: Path,
+    target: Path,
+    info: ModelInfo,
+    images: CalibrationImages,
+    validation: Split | None,
+    settings: QuantizeSettings,
+    screen: Screen,
+) -> QuantizedFile:
+    """Write the INT8 model of the float32 ONNX file `source` to `target`.
+
+    Args:
+        info: what the file says of itself, or what is known of it.
+        validation: images with labels, none of them among `images`; None: the accuracy is not guarded.
+        settings: all but search and finetune, which a run alone has.
+
+    Raises:
+        ModelFileError: the file is broken, or cannot be calibrated or quantized.
+        GateError: INT8 loses more than `settings.max_drop`; nothing is written.
+    """
+    this_kind = int8_target()
+    kind = this_kind if settings.target == Int8Target.AUTO else settings.target
+    scheme = int8_scheme(kind, settings.reduce_range)
+    screen.say(f"{NAME}: for {kind}: {scheme} ({scheme.reason})")
+    if kind != this_kind:
+        screen.warn(f"The INT8 model is made for {kind}, this machine is {this_kind}: measure it there.")
+    count = settings.calibration not in COUNTLESS
+    with screen.bar(NAME, (1 + count) * len(images)) as bar:
+        maker = Maker(source, info, observe(source, images, count, bar), images)
+    made = QuantizedFile(Choice(scheme, settings.calibration))
+    with durable(target) as partial:
+        maker.write(partial, made.choice)
+        if validation is not None:
+            before = _accuracy(source, validation, info)
+            attempt = Attempt(maker, made.choice, before, measure_accuracy(partial, validation)[0])
+            if attempt.lost > settings.max_drop and settings.float_layers:
+                attempt = with_fp32_layers(attempt, validation, settings, partial, NAME, screen)
+            _require_kept(source, attempt, settings.max_drop)
+            made = QuantizedFile(attempt.choice, before, attempt.after)
+    screen.say(f"{NAME}: {target}, {_size(source):.1f} → {_size(target):.1f} MB; {_in_words(made)}")
+    return made
+
+
+def _accuracy(source: Path, split: Split, info: ModelInfo) -> Accuracy:
+    session = open_model(source)
+    try:
+        return top1(session, split, info.preprocess)
+    finally:
+        session.close()
+
+
+def _require_kept(source: Path, attempt: Attempt, max_drop: float) -> None:
+    if attempt.lost > max_drop:
+        raise GateError(
+            f"{source}: INT8 loses {attempt.lost:.2f} percentage points of accuracy ({attempt.before} → "
+            f"{attempt.after} of {attempt.before.images} images), allowed is {max_drop:g} (max_drop).",
+            "Try another calibration, more photographs, or a larger max_drop; or ship the float32 model.",
+        )
+
+
+def _size(path: Path) -> float:
+    return path.stat().st_size / 1e6
+
+
+def _in_words(made: QuantizedFile) -> str:
+    if made.before is None or made.after is None:
+        return "its accuracy is not measured, for want of labels"
+    gain = made.after.points - made.before.points
+    return f"accuracy {made.before} → {made.after} ({gain:+.2f} points, {made.before.images} images)"
