@@ -8,13 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from kdtool.runtime.onnxbytes.stated import stated_by_onnx
 from PIL import Image
-from tinyrun import CLASSES, SIDE, classifier, photographs
 from torch import nn
 from torch.utils.data import DataLoader
 
 import kdtool
+from fixtures.runs.onnxmodels import CLASSES, SIDE, classifier, photographs
 from kdtool.bundle.proof.verify import verify
 from kdtool.cli import main
 from kdtool.core.errors import DataError, GateError, UsageError
@@ -24,6 +23,7 @@ from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
 from kdtool.quant.accuracy import Accuracy
 from kdtool.recipe.settings import DataSettings
+from kdtool.runtime.onnxbytes.declared import onnx_info
 
 SMALL = {
     "data.size": 32,
@@ -172,7 +172,7 @@ def test_a_network_from_anywhere_is_exported_and_gives_its_own_logits(pictures: 
     with torch.inference_mode():
         expected = network.eval()(torch.from_numpy(rule.normalize(pixels[None])))[0]
     np.testing.assert_allclose(model.logits(photo), expected.numpy(), atol=1e-5)
-    info = stated_by_onnx(path)
+    info = onnx_info(path)
     assert info is not None
     assert (info.role, info.arch, info.classes, info.preprocess) == ("student", "Network", CLASSES, rule)
 
@@ -214,7 +214,7 @@ def test_photographs_with_splits_calibrate_and_measure(files: Path, pictures: Pa
     assert made.path == files / "student.int8.onnx"
     assert (made.target, made.images, made.accuracy_before, made.accuracy_after) == ("arm-dotprod", 12, 1, 1)
     assert (made.size_after, made.fp32_layers) == (made.path.stat().st_size, ())
-    info = stated_by_onnx(made.path)
+    info = onnx_info(made.path)
     assert info is not None
     assert (info.precision, info.classes, info.notes["target"]) == ("int8", CLASSES, "arm-dotprod")
     assert info.notes["calibration"].startswith("minmax over 24 ")
@@ -313,7 +313,7 @@ def test_the_command_quantizes_a_file(
     assert "accuracy 100.00 % → 100.00 % (+0.00 points, 12 images)" in err
     like = ("--like", files / "student.onnx", "--out", files / "new.onnx", "--calibration", "mse")
     assert command(files / "foreign.onnx", "--data", pictures, *like) == 0
-    info = stated_by_onnx(files / "new.onnx")
+    info = onnx_info(files / "new.onnx")
     assert info is not None
     assert info.notes["calibration"].startswith("mse over ")
 
