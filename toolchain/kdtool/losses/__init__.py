@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.core.errors import UsageError
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.attention_transfer import AttentionTransfer
 from kdtool.losses.binding import bind, elsewhere
 from kdtool.losses.deit import deit_hard_loss, deit_soft_loss
@@ -48,7 +48,7 @@ class FeatureLoss(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> nn.Module: ...
 
-    def choose(self, student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs: ...
+    def choose(self, student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs: ...
 
 
 LOGIT_LOSSES: dict[str, LogitLoss] = {
@@ -118,8 +118,8 @@ def feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Modul
 
 def pair_stages(
     name: str,
-    student: Sequence[StageOutput],
-    teacher: Sequence[StageOutput],
+    student: Sequence[FeatureStage],
+    teacher: Sequence[FeatureStage],
     student_names: Sequence[str] = (),
     teacher_names: Sequence[str] = (),
 ) -> Pairs:
