@@ -63,9 +63,10 @@ def fit(
     team, accelerator = processes(), Accelerator(cpu=processes().device.type == "cpu")
     device, criterion = accelerator.device, criteria["train"].to(accelerator.device)
     network = network.to(device).to(memory_format=torch.channels_last)
-    ema, how = optimization.ema, (optimization.optimizer, optimization.lr, optimization.weight_decay)
+    ema = optimization.ema
     average = ModelEmaV3(network, decay=ema, use_warmup=True).to(device) if ema else None
-    optimizer = accelerator.prepare(build_optimizer(*how, network, criterion))
+    method = optimization.optimizer, optimization.lr, optimization.weight_decay
+    optimizer = accelerator.prepare(build_optimizer(*method, network, criterion))
     state = TrainingState(network, criterion, average, optimizer)
     team.begin_alike(value for module in state.modules().values() for value in module.state_dict().values())
     checkpoints.load(state)
