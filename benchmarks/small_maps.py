@@ -1,4 +1,4 @@
-"""Training with and without the matrix product of `kdtool.train.loop.smallmaps`, interleaved, one thread.
+"""Training with and without the matrix product of `kdtool.arch.smallmaps`, interleaved, one thread.
 
     python benchmarks/small_maps.py
 
@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
+from kdtool.arch import smallmaps
 from kdtool.machine.cpu import processor_name
 from kdtool.machine.packages import versions_of
-from kdtool.train.loop import smallmaps
 
 PAIRS, WARMUP, BATCH = 15, 3, 64
 LAYERS = [(512, 1), (512, 2), (512, 3), (512, 4), (256, 4), (512, 7)]

@@ -52,13 +52,13 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     from kdtool.runs.folder import RunFolder
     from kdtool.train.loop import fit
     from kdtool.train.loop.checkpoint import Checkpoints
-    from kdtool.train.loop.objective import Distillation
+    from kdtool.train.loop.criterion import Distillation
     from kdtool.train.stage import Training, train
     from kdtool.train.student import distill, train_baseline
     from kdtool.train.teaching.features import OnlineTeacher
     from kdtool.train.teaching.teacher import open_teacher
     from kdtool.train.together.processes import processes
-    from kdtool.train.views.batch import Task
+    from kdtool.train.views.batch import Examples
 
     first = processes().first
     run = RunFolder(options.folder / f"run-{options.size}")
@@ -70,7 +70,7 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         augment=AugmentSettings(crop=CROP, flip=True) if options.augment else AugmentSettings(),
     )  # fmt: skip
     data, saves, marks = Stopwatch(), Stopwatch(), Stopwatch()
-    Task.shared_batch = data.of(Task.shared_batch)
+    Examples.shared_batch = data.of(Examples.shared_batch)
     Checkpoints.save = saves.of(Checkpoints.save)
     fit.evaluate = marks.of(fit.evaluate)
     out = Path(tempfile.mkdtemp(dir=options.folder)) if first else options.folder / "other"
@@ -79,10 +79,9 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
     elif name == "online":
         teacher = open_teacher(run, prepared)
         online = OnlineTeacher(teacher.network, teacher.info.preprocess)
-        bound = logit_loss(settings.loss.name, settings.loss.params)
-        objective = Distillation(settings.loss, 0.0, bound, online)
-        objectives = {"train": objective, "validation": objective}
-        train(prepared, Training("student", out, settings, 0, 0, lambda _: objectives), QUIET)
+        criterion = Distillation(logit_loss(settings.loss.name, settings.loss.params), online)
+        both = {"train": criterion, "validation": criterion}
+        train(prepared, Training("student", out, settings, 0, 0), lambda _: both, QUIET)
     else:
         distill(
             run, prepared, settings, 0, QUIET, folder=out, soft_labels=run.soft_labels
@@ -267,8 +266,8 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     from kdtool.data.prepare import prepare as prepare_data
     from kdtool.recipe.settings import DataSettings, StudentSettings
     from kdtool.runs.folder import RunFolder
-    from kdtool.train.stage import training_task
-    from kdtool.train.teaching.softlabels import label
+    from kdtool.train.stage import training_examples
+    from kdtool.train.teaching.softlabels import store_soft_labels
     from kdtool.train.teaching.teacher import open_teacher
 
     torch.set_num_threads(usable_threads())
@@ -279,9 +278,9 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     decoded = time.perf_counter()
     info = ModelInfo("teacher", TEACHER, prepared.classes, prepared.preprocess)
     save_network(run.weights("teacher"), build(TEACHER, CLASSES, options.size).state_dict(), info)
-    task = training_task(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
+    task = training_examples(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
     asked = time.perf_counter()
-    label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
     return {"prepare_seconds": decoded - started, "label_seconds": time.perf_counter() - asked}
 
 

@@ -24,18 +24,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 
+from kdtool.arch import smallmaps
 from kdtool.core.preprocess import Preprocess
 from kdtool.data.reader import Split
 from kdtool.machine.host import read_host
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.recipe.settings import AugmentSettings
-from kdtool.train.loop import smallmaps
-from kdtool.train.views.batch import Task
+from kdtool.train.views.augment import Augment
+from kdtool.train.views.batch import Examples
 
 CLASSES = 10
 CASES = ((64, 64), (224, 16))  # pixels, batch
-VIEWS = AugmentSettings(crop=0.5, flip=True, randaugment=2)
+VIEWS = {"crop": 0.5, "flip": True, "randaugment": 2}
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).with_name("results") / "views_ahead.json"
 
@@ -43,14 +43,14 @@ RESULTS = Path(__file__).with_name("results") / "views_ahead.json"
 class Batches(Dataset[Any]):
     """The batches of some steps, each made when it is asked for."""
 
-    def __init__(self, task: Task, batch: int, steps: int) -> None:
-        self.task, self.batch, self.steps = task, batch, steps
+    def __init__(self, examples: Examples, batch: int, steps: int) -> None:
+        self.examples, self.batch, self.steps = examples, batch, steps
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        made = self.task.batch(np.arange(step * self.batch, (step + 1) * self.batch), 0, CPU)
+        made = self.examples.batch(np.arange(step * self.batch, (step + 1) * self.batch), 0, CPU)
         return made.images, made.target
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -81,7 +81,8 @@ def measure(size: int, batch: int, pairs: int, steps: int) -> dict[str, Any]:
     count = batch * (steps + 1)
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     split = Split("train", pixels, np.arange(count) % CLASSES, ("",) * count, ("",) * count)
-    batches = Batches(Task(split, CLASSES, Preprocess(size, size), VIEWS), batch, steps + 1)
+    examples = Examples(split, CLASSES, Preprocess(size, size), Augment(split, 0, **VIEWS))
+    batches = Batches(examples, batch, steps + 1)
     ratios, shares, faster = [], [], []
     for _ in range(pairs):
         own, waited = seconds(batches)

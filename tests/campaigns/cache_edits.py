@@ -32,8 +32,8 @@ from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import AugmentSettings, DataSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
-from kdtool.train.stage import training_task
-from kdtool.train.teaching.softlabels import SPLITS, SoftLabels, label
+from kdtool.train.stage import training_examples
+from kdtool.train.teaching.softlabels import SPLITS, SoftLabels, store_soft_labels
 from kdtool.train.teaching.teacher import open_teacher
 
 HEADER = 54  # bytes of a BMP before its pixels
@@ -82,7 +82,9 @@ def _prepared(source: Path, run: RunFolder) -> Prepared:
 def _labels(run: RunFolder, prepared: Prepared) -> SoftLabels:
     """Validation and two views of the training images."""
     teacher = open_teacher(run, prepared)
-    return label(teacher, prepared, training_task(prepared, STUDENT, 0), run.soft_labels, QUIET)
+    return store_soft_labels(
+        teacher, prepared, training_examples(prepared, STUDENT, 0), run.soft_labels, QUIET
+    )
 
 
 def _answers(labels: SoftLabels) -> npt.NDArray[np.float32]:

@@ -22,7 +22,8 @@ from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.recipe.files import load_recipe, shipped_recipes
 from kdtool.recipe.settings import ExportSettings, Recipe
 from kdtool.runtime.onnxruntime import open_model
-from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.student import feature_distillation
+from kdtool.train.teaching.features import OnlineTeacher
 
 SETTINGS = ExportSettings()
 SIZE = 64  # ResNets end in 2 × 2, transformers see 4 × 4 patches
@@ -50,7 +51,7 @@ def trained(arch: str) -> tuple[torch.nn.Module, bool]:
 def hint(recipe: Recipe, student: torch.nn.Module) -> None:
     """Listen to the student as the recipe's training does."""
     teacher = OnlineTeacher(build(recipe.teacher.arch, len(CLASSES), SIZE), PREPROCESS)
-    helpers = FeatureDistillation(recipe.student.features, student, teacher, SIZE)
+    helpers = feature_distillation(recipe.student.features, student, teacher, SIZE)
     assert {id(one) for one in helpers.parameters()}.isdisjoint(id(one) for one in student.parameters())
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdtool.arch.features import FeatureExtractor, feature_stages
 from kdtool.arch.network import build
-from kdtool.arch.taps import Taps, stages
 from kdtool.core.errors import UsageError
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss, pair_stages
 from kdtool.losses.attention_transfer import attention_transfer
 from kdtool.losses.reviewkd import Fusion, hierarchical_context
@@ -331,12 +331,12 @@ def step(name: str, student_arch: str, teacher_arch: str) -> tuple[list[tuple[st
     """The chosen names, the loss of one batch after its backward pass, and the student."""
     torch.manual_seed(0)
     student, teacher = build(student_arch, 3, SIZE).train(), build(teacher_arch, 3, SIZE).eval()
-    pairs = pair_stages(name, stages(student, SIZE), stages(teacher, SIZE))
+    pairs = pair_stages(name, feature_stages(student, SIZE), feature_stages(teacher, SIZE))
     loss = feature_loss(name, {})([one.shape for one, _ in pairs], [other.shape for _, other in pairs])
     images = torch.randn(4, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
     with (
-        Taps(student, [one for one, _ in pairs]) as ours,
-        Taps(teacher, [other for _, other in pairs]) as theirs,
+        FeatureExtractor(student, [one for one, _ in pairs]) as ours,
+        FeatureExtractor(teacher, [other for _, other in pairs]) as theirs,
     ):
         student(images)
         with torch.no_grad():
@@ -389,19 +389,21 @@ def test_a_transformer_learns_from_a_transformer(student: str, teacher: str) -> 
     ],
 )
 def test_stages_are_chosen_by_resolution(name: str, chosen: list[tuple[str, str]]) -> None:
-    found = [stages(build(arch, 3, SIZE), SIZE) for arch in ("resnet18", "timm/tf_efficientnet_lite0")]
+    found = [
+        feature_stages(build(arch, 3, SIZE), SIZE) for arch in ("resnet18", "timm/tf_efficientnet_lite0")
+    ]
     assert [(one.name, other.name) for one, other in pair_stages(name, *found)] == chosen
 
 
-def cnn(*sides: int) -> list[StageOutput]:
-    return [StageOutput(f"layer{side}", (8, side, side), SIZE // side) for side in sides]
+def cnn(*sides: int) -> list[FeatureStage]:
+    return [FeatureStage(f"layer{side}", (8, side, side), SIZE // side) for side in sides]
 
 
-def vit(patches: int = 16) -> list[StageOutput]:
-    return [StageOutput(name, (patches, 8), 16) for name in ("blocks.0", "blocks.1", "norm")]
+def vit(patches: int = 16) -> list[FeatureStage]:
+    return [FeatureStage(name, (patches, 8), 16) for name in ("blocks.0", "blocks.1", "norm")]
 
 
-def shapes_of(found: list[StageOutput]) -> list[tuple[int, ...]]:
+def shapes_of(found: list[FeatureStage]) -> list[tuple[int, ...]]:
     return [stage.shape for stage in found]
 
 

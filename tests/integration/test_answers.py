@@ -16,11 +16,11 @@ from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import AugmentSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.loop.evaluate import in_company
-from kdtool.train.stage import training_task
+from kdtool.train.stage import training_examples
 from kdtool.train.teaching.features import OnlineTeacher
-from kdtool.train.teaching.softlabels import label
+from kdtool.train.teaching.softlabels import store_soft_labels
 from kdtool.train.teaching.teacher import open_teacher
-from kdtool.train.views.batch import plain_task
+from kdtool.train.views.batch import plain_examples
 
 ARCH = "timm/test_resnet"
 STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))
@@ -39,33 +39,33 @@ def run_with_teacher(folder: Path, prepared: Prepared, scale: float = 1.0) -> Ru
 
 def test_float16_is_within_a_thousandth_and_float32_is_exact(prepared: Prepared, tmp_path: Path) -> None:
     run = run_with_teacher(tmp_path / "run", prepared)
-    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
-    whole = label(teacher, prepared, task, tmp_path / "whole", QUIET)
-    half = label(teacher, prepared, task, tmp_path / "half", QUIET, "float16")
+    teacher, task = open_teacher(run, prepared), training_examples(prepared, STUDENT, 0)
+    whole = store_soft_labels(teacher, prepared, task, tmp_path / "whole", QUIET)
+    half = store_soft_labels(teacher, prepared, task, tmp_path / "half", QUIET, "float16")
     assert {part.dtype.name for view in half.views["train"] for part in view.shards} == {"float16"}
     np.testing.assert_allclose(half.logits["train"], whole.logits["train"], rtol=1e-3, atol=1e-6)
-    plain = plain_task(prepared, "validation").batch(np.arange(12), 0, torch.device("cpu"))
+    plain = plain_examples(prepared, "validation").batch(np.arange(12), 0, torch.device("cpu"))
     expected = OnlineTeacher(teacher.network, teacher.info.preprocess)(plain)
-    assert torch.equal(whole.answers("validation")(plain), expected), "the same image gives the same bits"
-    torch.testing.assert_close(half.answers("validation")(plain), expected, rtol=1e-3, atol=1e-6)
-    assert half.answers("validation")(plain).dtype == torch.float32
+    assert torch.equal(whole.of("validation")(plain), expected), "the same image gives the same bits"
+    torch.testing.assert_close(half.of("validation")(plain), expected, rtol=1e-3, atol=1e-6)
+    assert half.of("validation")(plain).dtype == torch.float32
 
 
 def test_what_is_stored_otherwise_is_not_reused(prepared: Prepared, tmp_path: Path) -> None:
     run = run_with_teacher(tmp_path / "run", prepared)
-    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
-    half = label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
-    whole = label(teacher, prepared, task, run.soft_labels, QUIET)
+    teacher, task = open_teacher(run, prepared), training_examples(prepared, STUDENT, 0)
+    half = store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET, "float16")
+    whole = store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
     assert {part.dtype.name for view in whole.views["train"] for part in view.shards} == {"float32"}
     assert not np.array_equal(whole.logits["train"], half.logits["train"])
 
 
 def test_an_answer_that_float16_does_not_hold_is_refused(prepared: Prepared, tmp_path: Path) -> None:
     run = run_with_teacher(tmp_path / "run", prepared, scale=1e7)
-    teacher, task = open_teacher(run, prepared), training_task(prepared, STUDENT, 0)
+    teacher, task = open_teacher(run, prepared), training_examples(prepared, STUDENT, 0)
     with pytest.raises(GateError, match=r"which float16 does not hold\.\n.*student.answers=float32"):
-        label(teacher, prepared, task, run.soft_labels, QUIET, "float16")
-    label(teacher, prepared, task, run.soft_labels, QUIET)
+        store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET, "float16")
+    store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
 
 
 @pytest.mark.parametrize("arch", ["resnet34", "timm/tf_efficientnet_lite0"])

@@ -31,9 +31,9 @@ from kdtool.train.int8.quantaware import finetune
 from kdtool.train.loop import evaluate as evaluate_module
 from kdtool.train.loop import fit
 from kdtool.train.loop.checkpoint import Checkpoints
-from kdtool.train.stage import training_task
+from kdtool.train.stage import training_examples
 from kdtool.train.student import distill, train_baseline
-from kdtool.train.teaching.softlabels import label
+from kdtool.train.teaching.softlabels import store_soft_labels
 from kdtool.train.teaching.teacher import Teacher, bring_teacher, open_teacher, teach
 
 ARCH = "timm/test_resnet"
@@ -122,8 +122,8 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     teacher, info = load_network(taught.weights("teacher"))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     folder = tmp_path / "soft"
-    task = training_task(prepared, STUDENT, 0)
-    soft = label(Teacher(taught.weights("teacher"), teacher, info), prepared, task, folder, QUIET)
+    task = training_examples(prepared, STUDENT, 0)
+    soft = store_soft_labels(Teacher(taught.weights("teacher"), teacher, info), prepared, task, folder, QUIET)
     assert set(soft.logits) == {"train", "validation"}
     assert not (folder / "test.npy").exists()
     split = prepared.split("train")
@@ -141,10 +141,10 @@ def test_labelling_uses_the_threads_of_training_whatever_came_before(
     try:
         torch.set_num_threads(1)
         teach(taught, prepared, TEACHER, 0, QUIET)  # complete: skipped
-        label(
+        store_soft_labels(
             open_teacher(taught, prepared),
             prepared,
-            training_task(prepared, STUDENT, 0),
+            training_examples(prepared, STUDENT, 0),
             taught.soft_labels,
             QUIET,
         )
@@ -168,9 +168,11 @@ def test_a_teacher_that_answers_nan_is_no_teacher(
     teacher, info = load_network(taught.weights("teacher"))
     with torch.no_grad():
         next(teacher.parameters()).fill_(float("nan"))
-    task = training_task(prepared, STUDENT, 0)
-    with pytest.raises(GateError, match="the teacher answers NaN or infinity"):
-        label(Teacher(taught.weights("teacher"), teacher, info), prepared, task, tmp_path / "soft", QUIET)
+    task = training_examples(prepared, STUDENT, 0)
+    with pytest.raises(GateError, match="the teacher's logits are NaN or infinite"):
+        store_soft_labels(
+            Teacher(taught.weights("teacher"), teacher, info), prepared, task, tmp_path / "soft", QUIET
+        )
     assert not (tmp_path / "soft" / "manifest.json").exists()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tinyrun import CLASSES, SIDE, classifier, photographs, taking_pixels
 
 import kdtool
+from fixtures.runs.onnxmodels import CLASSES, SIDE, classifier, photographs, taking_pixels
 from kdtool.core.errors import DataError, GateError, ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 

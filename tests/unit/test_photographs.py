@@ -22,7 +22,8 @@ from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared, Split, open_prepared
 from kdtool.quant.images import CalibrationImages
 from kdtool.recipe.settings import AugmentSettings, DataSettings
-from kdtool.train.views.batch import Task
+from kdtool.train.stage import augment_of
+from kdtool.train.views.batch import Examples
 
 Photos = Callable[..., Path]
 SPLITS = {"train": 4, "validation": 2, "test": 2}
@@ -76,10 +77,10 @@ def test_batches_are_the_same_expected_or_not(both: tuple[Split, Split], fields:
     indices = np.array([7, 0, 3, 11])
     batches = []
     for split in (*both, both[1]):
-        task = Task(split, 3, Preprocess(16, 16), settings, seed=5, views=4)
+        examples = Examples(split, 3, Preprocess(16, 16), augment_of(settings, split, 5), views=4)
         if split is both[1] and len(batches) == 2:
-            task.expect(indices, 1)
-        batches.append(task.batch(indices, 1, CPU))
+            examples.expect(indices, 1)
+        batches.append(examples.batch(indices, 1, CPU))
     for batch in batches[1:]:
         np.testing.assert_array_equal(batch.pixels, batches[0].pixels)
         assert torch.equal(batch.labels, batches[0].labels)

@@ -32,7 +32,7 @@ def steps(
     monkeypatch.setattr(plan, "load_listing", lambda _: type("Listing", (), {"classes": ("a", "b")}))
     monkeypatch.setattr(plan, "planned_counts", lambda *_: IMAGES)
     monkeypatch.setattr(plan, "seconds_per_image", lambda *_, training, **__: 0.0 if training else answer)
-    monkeypatch.setattr(plan, "seconds_per_view", lambda task: float(task.augment.active))
+    monkeypatch.setattr(plan, "seconds_per_view", lambda examples: float(examples.augment is not None))
     recipe = Recipe(
         name="tiny",
         data={"size": 32, "cache": cache},
@@ -82,5 +82,5 @@ def test_each_form_of_an_export_takes_its_disk(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_augmentation_is_timed_by_doing_it() -> None:
-    plain, augmented = (estimate.noise_task(augment, 10, 64) for augment in (AugmentSettings(), AUGMENT))
+    plain, augmented = (estimate.noise_examples(augment, 10, 64) for augment in (AugmentSettings(), AUGMENT))
     assert 0 < estimate.seconds_per_view(plain) < estimate.seconds_per_view(augmented)

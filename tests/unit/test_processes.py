@@ -10,7 +10,7 @@ from kdtool.core.errors import ElsewhereError, GateError, UsageError
 from kdtool.data.reader import Prepared
 from kdtool.machine.launch import process_count, process_rank
 from kdtool.recipe.settings import TeacherSettings
-from kdtool.train.stage import Training, _require_shares, cross_entropy
+from kdtool.train.stage import Training, _require_shares
 from kdtool.train.together.processes import Processes
 from kdtool.train.views.order import reseed
 
@@ -43,7 +43,7 @@ def test_an_error_of_all_is_said_by_the_first() -> None:
 
 def test_every_process_needs_an_image_of_every_batch(prepared: Prepared) -> None:
     settings = TeacherSettings(batch_size=4)
-    training = Training("teacher", prepared.folder, settings, 0, 0, cross_entropy(settings))
+    training = Training("teacher", prepared.folder, settings, 0, 0)
     _require_shares(prepared, training, 4)
     with pytest.raises(UsageError, match=r"batch_size is 4 .* for 5 processes.*\n.*teacher.batch_size=10"):
         _require_shares(prepared, training, 5)

@@ -24,11 +24,12 @@ from kdtool.runs.folder import RunFolder
 from kdtool.train.int8 import quantaware
 from kdtool.train.int8.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
 from kdtool.train.int8.quantaware import WatchedImages
+from kdtool.train.loop.criterion import CrossEntropy, TeacherLogits
 from kdtool.train.loop.evaluate import evaluate
-from kdtool.train.loop.objective import Answers, CrossEntropy
-from kdtool.train.teaching.shards import View
+from kdtool.train.teaching.shards import ViewLogits
 from kdtool.train.teaching.softlabels import SPLITS, SoftLabels
-from kdtool.train.views.batch import plain_task
+from kdtool.train.views.batch import plain_examples
+from kdtool.train.views.batches import InOrder
 
 INT8 = Int8(reduce_range=False, per_channel=True, signed_weights=True)
 VALUES = torch.linspace(-1, 3, 4001)
@@ -145,15 +146,15 @@ def test_finetuning_learns_on_the_simulated_network(
     run.role("student").mkdir(parents=True)
     save_network(run.weights("student"), tiny().state_dict(), info)
     right = {s: 6 * np.eye(3, dtype=np.float32)[prepared.split(s).labels][:, None] for s in SPLITS}
-    views = {s: (View((answers,)),) for s, answers in right.items()}
+    views = {s: (ViewLogits((logits,)),) for s, logits in right.items()}
     asked = []
 
-    def answers_of(*given: object) -> dict[str, Answers]:
+    def teacher_logits_of(*given: object) -> dict[str, TeacherLogits]:
         asked.append(given)
-        return {split: SoftLabels(views).answers(split) for split in SPLITS}
+        return {split: SoftLabels(views).of(split) for split in SPLITS}
 
     monkeypatch.setattr(quantaware, "open_teacher", lambda *_: SimpleNamespace(info=info, digest="its own"))
-    monkeypatch.setattr(quantaware, "answers_of", answers_of)
+    monkeypatch.setattr(quantaware, "teacher_logits_of", teacher_logits_of)
     monkeypatch.setattr("kdtool.train.stage.build", lambda *_: tiny())
     settings = StudentSettings(loss=LossSettings(name="kd", temperature=2.0), batch_size=8)
 
@@ -162,8 +163,8 @@ def test_finetuning_learns_on_the_simulated_network(
         load_exactly(network, read_weights(weights)[0], str(weights))
         ranges = input_ranges(network, WatchedImages(prepared), Calibration.MINMAX)
         simulate(network, ranges, INT8)
-        task = plain_task(prepared, "train")
-        return evaluate(network, task, CrossEntropy(), torch.device("cpu")).loss
+        examples = plain_examples(prepared, "train")
+        return evaluate(network, InOrder(examples), CrossEntropy(), torch.device("cpu")).loss
 
     def finetune() -> Path:
         return quantaware.finetune(run, prepared, settings, 6, 1e-2, INT8, Calibration.MINMAX, 0, QUIET)

@@ -10,7 +10,7 @@ from kdtool.core.preprocess import INTERPOLATIONS, Preprocess
 from kdtool.data.scan import preprocess_of
 from kdtool.recipe.choices import IMAGENET, SCRATCH
 from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe, shipped_recipes
-from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe
+from kdtool.recipe.settings import Recipe
 
 
 def test_a_search_ignores_no_calibration_in_silence() -> None:
@@ -106,15 +106,6 @@ def test_a_name_that_no_folder_can_have(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=rf"name: {size} bytes long, allowed are 100 \(given '{name}'\)"):
         parse_recipe({"name": name}, "mine.toml")
     assert parse_recipe({"name": name[:50]}, "mine.toml").name == name[:50]
-
-
-@pytest.mark.parametrize("settings", [LossSettings, FeatureSettings])
-def test_warm_up_is_never_silent_and_never_divides_by_zero(
-    settings: type[LossSettings | FeatureSettings],
-) -> None:
-    warm = settings(warmup_epochs=4).warm
-    assert [warm(epoch) for epoch in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert settings().warm(0) == 1.0
 
 
 def test_unknown_recipe_lists_the_known() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18
 
-from kdtool.train.loop.smallmaps import LARGEST, SmallMapConv2d, speed_up_small_maps
+from kdtool.arch.smallmaps import LARGEST, SmallMapConv2d, speed_up_small_maps
 
 
 @settings(deadline=None, max_examples=60)

@@ -21,16 +21,16 @@ from kdtool.data.sources import load_listing
 from kdtool.recipe.settings import NetworkSettings, StudentSettings
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
-from kdtool.train.estimate import noise_task, seconds_per_image, seconds_per_view
+from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per_view
 from kdtool.train.loop.fit import clock
 from kdtool.train.stage import own_settings
 from kdtool.train.student import alone
-from kdtool.train.teaching.answering import asking_is_cheaper
+from kdtool.train.teaching.source import Costs, why_asking
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
 FLOAT_BYTES = 4
-ANSWER_BYTES = {"float32": 4, "float16": 2}
+LOGIT_BYTES = {"float32": 4, "float16": 2}
 CHECKPOINT_COPIES = 8  # two kept, each with weights, best weights and Adam's two moments
 EXPORT_SECONDS, QUANTIZE_IMAGES_SHARE = 20.0, 3
 
@@ -78,7 +78,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     """The steps of `stages` with measured estimates. A data set by name is downloaded to be counted.
 
     Args:
-        shared: whether several students share the teacher's answers.
+        shared: whether several students share the soft labels.
     """
     listing = load_listing(job.source)
     recipe, classes = job.recipe, len(listing.classes)
@@ -95,7 +95,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     if "distill" in stages:
         along = _asks_along(job, classes, images, shared)
         if not along:
-            steps.append(_labelling(job, classes, images))
+            steps.append(_soft_labels(job, classes, images))
         steps.append(_distillation(job, classes, images, along))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
@@ -105,36 +105,38 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
 
 
 def _asks_along(job: Job, classes: int, images: Mapping[str, int], shared: bool) -> bool:
-    """Whether the teacher answers in each step, as `kdtool.train.teaching.answering` decides."""
+    """Whether the teacher is asked in each step, as `kdtool.train.teaching.source` decides."""
     student = job.recipe.student
-    if student.features.name:
-        return True
-    if shared or not student.augment.active or student.answers != "float32" or _is_there(job, "label"):
-        return False
-    view = _view(job, student, classes) + _decoding(job, images)
-    costs = _forward(job, job.recipe.teacher, classes), view
-    return asking_is_cheaper(student.seen_views, student.epochs, *costs)
+
+    def stored() -> bool:
+        return _is_there(job, "label")
+
+    def costs() -> Costs:
+        view = _view(job, student, classes) + _decoding(job, images)
+        return Costs(_forward(job, job.recipe.teacher, classes), view)
+
+    return bool(student.features.name) or why_asking(student, shared, stored, costs) is not None
 
 
-def _labelling(job: Job, classes: int, images: Mapping[str, int]) -> Step:
+def _soft_labels(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     student = job.recipe.student
     views = student.seen_views
-    answers = views * images["train"] + images["validation"]
-    what = "the teacher's answers, once" + (f" to each of {views} views" if views > 1 else "")
-    seconds = answers * _forward(job, job.recipe.teacher, classes)
+    rows = views * images["train"] + images["validation"]
+    what = "the teacher's logits, once" + (f" of each of {views} views" if views > 1 else "")
+    seconds = rows * _forward(job, job.recipe.teacher, classes)
     seconds += views * images["train"] * (_view(job, student, classes) + _decoding(job, images))
-    return _step(job, "label", what, seconds, answers * classes * ANSWER_BYTES[student.answers])
+    return _step(job, "label", what, seconds, rows * classes * LOGIT_BYTES[student.answers])
 
 
 def _distillation(job: Job, classes: int, images: Mapping[str, int], along: bool) -> Step:
-    """`along`: the teacher answers in every step."""
+    """`along`: the teacher is asked in every step."""
     student = job.recipe.student
     step = _training(job, "student", student, classes, images)
     if not along:
         return step
     validations = student.epochs if student.features.name else 1  # without, they are remembered
-    answers = student.epochs * images["train"] + validations * images["validation"]
-    seconds = answers * _forward(job, job.recipe.teacher, classes)
+    asked = student.epochs * images["train"] + validations * images["validation"]
+    seconds = asked * _forward(job, job.recipe.teacher, classes)
     return replace(step, what=f"{step.what}, the teacher along", seconds=step.seconds + seconds)
 
 
@@ -177,7 +179,7 @@ def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
 
 
 def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
-    return seconds_per_view(noise_task(settings.augment, classes, job.recipe.data.size))
+    return seconds_per_view(noise_examples(settings.augment, classes, job.recipe.data.size))
 
 
 def _decoding(job: Job, images: Mapping[str, int]) -> float:

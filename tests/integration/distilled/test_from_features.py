@@ -19,9 +19,9 @@ from kdtool.exporters.stage import export_models
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import read_manifest
-from kdtool.train.student import distill, train_baseline
-from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
-from kdtool.train.views.batch import plain_task
+from kdtool.train.student import distill, feature_distillation, train_baseline
+from kdtool.train.teaching.features import OnlineTeacher
+from kdtool.train.views.batch import plain_examples
 
 
 def test_a_loss_on_features_is_weighed_and_warms_up(run: RunFolder, prepared: Prepared) -> None:
@@ -30,8 +30,8 @@ def test_a_loss_on_features_is_weighed_and_warms_up(run: RunFolder, prepared: Pr
         network, info = load_network(run.weights("teacher"))
         pupil, _ = load_network(run.weights("teacher"))
         settings = student(**features("fitnet", weight=weight, warmup_epochs=warmup_epochs)).features
-        hint = FeatureDistillation(settings, pupil, OnlineTeacher(network, info.preprocess), 32).eval()
-        batch = plain_task(prepared, "train").batch(np.arange(8), epoch, CPU)
+        hint = feature_distillation(settings, pupil, OnlineTeacher(network, info.preprocess), 32).eval()
+        batch = plain_examples(prepared, "train").batch(np.arange(8), epoch, CPU)
         return hint(pupil(batch.images), batch).item()
 
     raw = loss(1.0, 0, 0)
@@ -71,8 +71,8 @@ def test_the_helpers_learn_and_the_teacher_does_not(run: RunFolder, prepared: Pr
     teacher, info = load_network(run.weights("teacher"))
     pupil, _ = load_network(run.weights("teacher"))
     online = OnlineTeacher(teacher, info.preprocess)
-    hint = FeatureDistillation(student(**features("fitnet")).features, pupil, online, 32)
-    batch = plain_task(prepared, "train").batch(np.arange(8), 0, CPU)
+    hint = feature_distillation(student(**features("fitnet")).features, pupil, online, 32)
+    batch = plain_examples(prepared, "train").batch(np.arange(8), 0, CPU)
     loss = hint(pupil.train()(batch.images), batch)
     loss.backward()
     assert loss > 0

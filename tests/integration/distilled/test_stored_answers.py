@@ -23,9 +23,9 @@ from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import read_manifest
 from kdtool.train.loop.evaluate import predict
-from kdtool.train.stage import training_task
+from kdtool.train.stage import training_examples
 from kdtool.train.student import distill
-from kdtool.train.teaching import answering, shards, softlabels
+from kdtool.train.teaching import shards, softlabels, source
 from kdtool.train.teaching.features import OnlineTeacher
 from kdtool.train.teaching.teacher import open_teacher, teach
 
@@ -33,14 +33,14 @@ from kdtool.train.teaching.teacher import open_teacher, teach
 def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:
     """Each view: what is looked up is what the teacher says of the pixels of the batch, mixed or not."""
     teacher = open_teacher(run, prepared)
-    task = training_task(prepared, student(epochs=4, augment=AUGMENT, views=2), seed=5)
-    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    task = training_examples(prepared, student(epochs=4, augment=AUGMENT, views=2), seed=5)
+    soft = softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
     assert soft.logits["train"].shape == (24, 2, 3)
     online = OnlineTeacher(teacher.network, teacher.info.preprocess)
     for epoch in (0, 1, 3):
         batch = task.batch(np.array([3, 17, 8]), epoch, CPU)
         assert batch.view == epoch % 2
-        torch.testing.assert_close(soft.answers("train")(batch), online(batch), atol=0, rtol=0)
+        torch.testing.assert_close(soft.of("train")(batch), online(batch), atol=0, rtol=0)
 
 
 def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared: Prepared) -> None:
@@ -52,12 +52,12 @@ def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared
         brought.weights("teacher"), network.state_dict(), dataclasses.replace(info, preprocess=other)
     )
     teacher = open_teacher(brought, prepared)
-    task = training_task(prepared, student(augment=AUGMENT), seed=0)
+    task = training_examples(prepared, student(augment=AUGMENT), seed=0)
     batch = task.batch(np.arange(6), 1, CPU)
     with torch.no_grad():
-        expected = network.eval()(torch.from_numpy(other.normalize(batch.pixels)))
-    soft = softlabels.label(teacher, prepared, task, brought.soft_labels, QUIET)
-    torch.testing.assert_close(soft.answers("train")(batch), expected, atol=1e-4, rtol=1e-4)
+        expected = network.eval()(torch.from_numpy(other.normalize(batch.pixels.numpy())))
+    soft = softlabels.store_soft_labels(teacher, prepared, task, brought.soft_labels, QUIET)
+    torch.testing.assert_close(soft.of("train")(batch), expected, atol=1e-4, rtol=1e-4)
     online = OnlineTeacher(teacher.network, teacher.info.preprocess)
     torch.testing.assert_close(online(batch), expected, atol=1e-4, rtol=1e-4)
 
@@ -77,8 +77,8 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
 
         asked.clear()
         monkeypatch.setattr(softlabels, "predict", counted)
-        task = training_task(prepared, student(epochs=9, augment=AUGMENT, views=views), seed=0)
-        return softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+        task = training_examples(prepared, student(epochs=9, augment=AUGMENT, views=views), seed=0)
+        return softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
 
     with pytest.raises(KeyboardInterrupt):
         label(4, stop_after=3)
@@ -102,8 +102,8 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
 def test_a_labelling_that_is_stopped_keeps_every_shard(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teacher, task = open_teacher(run, prepared), training_task(prepared, student(), seed=0)
-    whole = softlabels.label(teacher, prepared, task, run.path / "whole", QUIET)
+    teacher, task = open_teacher(run, prepared), training_examples(prepared, student(), seed=0)
+    whole = softlabels.store_soft_labels(teacher, prepared, task, run.path / "whole", QUIET)
     monkeypatch.setattr(shards, "IMAGES", 5)
     asked = []
 
@@ -115,17 +115,17 @@ def test_a_labelling_that_is_stopped_keeps_every_shard(
 
     monkeypatch.setattr(softlabels, "predict", stopping)
     with pytest.raises(Interrupted, match=r"stopped after 3 of \d+ parts; they are saved") as stopped:
-        softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+        softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
     assert stopped.value.exit_code == 143
     assert len(list(run.soft_labels.glob("*.npy"))) == 3
-    soft = softlabels.label(teacher, prepared, task, run.soft_labels, QUIET)
+    soft = softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
     parts = sum(len(range(0, prepared.counts[split], 5)) for split in softlabels.SPLITS)
     assert len(asked) == parts + 1 > 7, "each is asked for once, but for the one that was stopped"
     for split in softlabels.SPLITS:
         np.testing.assert_allclose(soft.logits[split], whole.logits[split], atol=1e-5)
         rows = np.array([5, 0, 4, 3, 1])
         batch = task.batch(rows, 0, torch.device("cpu"))
-        np.testing.assert_array_equal(soft.answers(split)(batch).numpy(), soft.logits[split][rows, 0])
+        np.testing.assert_array_equal(soft.of(split)(batch).numpy(), soft.logits[split][rows, 0])
 
 
 def test_views_keep_their_order_beyond_ten_thousand(
@@ -133,24 +133,24 @@ def test_views_keep_their_order_beyond_ten_thousand(
 ) -> None:
     """Their numbers then have five digits, and names sort otherwise."""
 
-    def numbered(network: Any, task: Any, device: Any, epoch: int, images: range, stop: Any) -> Any:
+    def numbered(network: Any, examples: Any, device: Any, epoch: int, images: range, stop: Any) -> Any:
         return np.full((len(images), 3), epoch, np.float32)
 
     monkeypatch.setattr(softlabels, "predict", numbered)
     monkeypatch.setattr(softlabels, "range", lambda views: [*range(9_998, 9_998 + views)], raising=False)
-    task = training_task(prepared, student(epochs=4, augment=AUGMENT), seed=0)
-    soft = softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    task = training_examples(prepared, student(epochs=4, augment=AUGMENT), seed=0)
+    soft = softlabels.store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
     assert soft.logits["train"][0, :, 0].tolist() == [9_998, 9_999, 10_000, 10_001]
 
 
 def test_no_more_views_are_answered_than_are_seen(prepared: Prepared) -> None:
-    assert training_task(prepared, student(epochs=2, augment=AUGMENT, views=100), 0).views == 2
-    assert training_task(prepared, student(epochs=9, augment=AUGMENT, views=4), 0).views == 4
-    assert training_task(prepared, student(epochs=9, augment=AUGMENT), 0).views == 9
-    assert training_task(prepared, student(epochs=99, augment=AUGMENT), 0).views == 16
-    assert training_task(prepared, student(epochs=99), 0).views == 1
+    assert training_examples(prepared, student(epochs=2, augment=AUGMENT, views=100), 0).views == 2
+    assert training_examples(prepared, student(epochs=9, augment=AUGMENT, views=4), 0).views == 4
+    assert training_examples(prepared, student(epochs=9, augment=AUGMENT), 0).views == 9
+    assert training_examples(prepared, student(epochs=99, augment=AUGMENT), 0).views == 16
+    assert training_examples(prepared, student(epochs=99), 0).views == 1
     along = student(epochs=99, augment=AUGMENT, features={"name": "reviewkd"})
-    assert training_task(prepared, along, 0).views == 99, "features are asked for in each epoch"
+    assert training_examples(prepared, along, 0).views == 99, "features are asked for in each epoch"
 
 
 @pytest.mark.parametrize("extra", [{}, {"mixup": 0.2, "crop": 0.5}])
@@ -162,7 +162,8 @@ def test_a_student_is_the_same_with_answers_stored_or_asked(
     screen = Recorder()
     distill(run, prepared, settings, 0, screen, tmp_path / "asked")
     assert any(
-        "the teacher answers in each step, since each view is seen once" in line for line in screen.lines
+        "the teacher computes its logits in each step, since each view is seen once" in line
+        for line in screen.lines
     )
     assert not run.soft_labels.exists()
     distill(run, prepared, settings, 0, QUIET, tmp_path / "stored", tmp_path / "answers")
@@ -179,8 +180,8 @@ def test_answers_that_stand_are_taken_though_asking_would_cost_less(
     run: RunFolder, prepared: Prepared, tmp_path: Path
 ) -> None:
     settings, screen = student(epochs=2, augment=AUGMENT), Recorder()
-    task = training_task(prepared, settings, 0)
-    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    task = training_examples(prepared, settings, 0)
+    softlabels.store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
     distill(run, prepared, settings, 0, screen, tmp_path / "student")
     assert "label: complete, skipped." in screen.said
 
@@ -188,10 +189,10 @@ def test_answers_that_stand_are_taken_though_asking_would_cost_less(
 def test_what_storing_costs_is_measured(
     run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "seconds_per_image", lambda *_, **__: 0.001)
+    monkeypatch.setattr(source, "seconds_per_image", lambda *_, **__: 0.001)
     settings = student(epochs=4, augment=AUGMENT, views=2)
     for view, stored in ((0.0009, True), (0.0011, False)):
-        monkeypatch.setattr(answering, "seconds_per_view", lambda *_, view=view: view)
+        monkeypatch.setattr(source, "seconds_per_view", lambda *_, view=view: view)
         screen, folder = Recorder(), tmp_path / str(view)
         distill(RunFolder(shutil.copytree(run.path, folder)), prepared, settings, 0, screen)
         assert RunFolder(folder).soft_labels.exists() == stored
@@ -219,20 +220,24 @@ def test_an_augmented_student_is_extended_to_what_it_would_have_been(
 def test_another_version_of_torch_answers_anew(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, augment: dict[str, Any]
 ) -> None:
-    task = training_task(prepared, student(augment=augment), 0)
-    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    task = training_examples(prepared, student(augment=augment), 0)
+    softlabels.store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
     monkeypatch.setattr(softlabels, "versions_of", lambda names=(): dict.fromkeys(names, "another"))
     screen = Recorder()
-    softlabels.label(open_teacher(run, prepared), prepared, task, run.soft_labels, screen)
-    assert "the teacher's answers to" in screen.said[-1]
+    softlabels.store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, screen)
+    assert "soft labels of" in screen.said[-1]
 
 
 @pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
 def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
     def answers(seed: int = 0, views: int = 2, **augment: Any) -> bytes:
-        task = training_task(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
+        task = training_examples(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
         teacher = open_teacher(run, prepared)
-        return softlabels.label(teacher, prepared, task, run.soft_labels, QUIET).logits["train"].tobytes()
+        return (
+            softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
+            .logits["train"]
+            .tobytes()
+        )
 
     before = answers()
     if change.pop("teacher", False):

@@ -23,11 +23,12 @@ from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import read_manifest
 from kdtool.train.check import check_student, check_teacher
 from kdtool.train.loop import fit
+from kdtool.train.loop.criterion import CrossEntropy
 from kdtool.train.loop.evaluate import evaluate
-from kdtool.train.loop.objective import CrossEntropy
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teaching.teacher import teach
-from kdtool.train.views.batch import plain_task
+from kdtool.train.views.batch import plain_examples
+from kdtool.train.views.batches import InOrder
 
 
 def test_a_teacher_worse_than_its_student_is_said(run: RunFolder, prepared: Prepared) -> None:
@@ -114,7 +115,7 @@ def test_resuming_brings_back_everything(
 def test_the_averaged_weights_are_what_is_validated(prepared: Prepared, tmp_path: Path) -> None:
     train_baseline(tmp_path, prepared, student(ema=0.5), 0, QUIET)
     network, _ = load_network(tmp_path / "model.safetensors")
-    result = evaluate(network, plain_task(prepared, "validation"), CrossEntropy(), CPU)
+    result = evaluate(network, InOrder(plain_examples(prepared, "validation")), CrossEntropy(), CPU)
     assert result.accuracy == read_manifest(tmp_path / "manifest.json").result["validation_accuracy"]
 
 

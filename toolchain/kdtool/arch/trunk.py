@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 
 Shapes = dict[str, tuple[int, ...]]  # module → shape of what it puts out, as they finish; () if no tensor
 
 
-def maps(network: nn.Module, shapes: Shapes, size: int) -> list[StageOutput]:
+def maps(network: nn.Module, shapes: Shapes, size: int) -> list[FeatureStage]:
     """The last module at each resolution, up to the global pooling.
 
     Args:
@@ -24,13 +24,13 @@ def maps(network: nn.Module, shapes: Shapes, size: int) -> list[StageOutput]:
             break  # from here on it is the head
         if side:
             found[side] = name
-    stages: list[StageOutput] = []
+    stages: list[FeatureStage] = []
     channels_last = False
     for side, name in reversed(found.items()):
         _, first, _, last = shapes[name]
         channels_last = last != side or (first == side and channels_last)  # a cube is like the next stage
         shape = (last if channels_last else first, side, side)
-        stages.insert(0, StageOutput(name, shape, round(size / side), channels_last=channels_last))
+        stages.insert(0, FeatureStage(name, shape, round(size / side), channels_last=channels_last))
     return stages
 
 

@@ -44,8 +44,7 @@ class Entry:
     def baseline(self) -> str:
         """Names `alone`: recipes with equal students and budgets share their baseline.
 
-        At a constant learning rate the epochs stand apart, `<hash>-<epochs>`: a baseline of more of them
-        begins where one of fewer ends (`kdtool.compare.trainings`).
+        At a constant learning rate the epochs stand apart, `<hash>-<epochs>`.
         """
         own = own_settings(self.alone)
         if self.alone.schedule != "constant":
@@ -54,8 +53,19 @@ class Entry:
         return f"{_short({'settings': own})}-{self.alone.epochs}"
 
     @property
+    def shorter_baselines(self) -> list[str]:
+        """Names of the same baseline with fewer epochs, the longest first; this one begins as each of them.
+
+        There are none where the learning rate falls towards the last epoch.
+        """
+        if self.alone.schedule != "constant":
+            return []
+        settings = self.baseline.removesuffix(f"-{self.alone.epochs}")
+        return [f"{settings}-{epochs}" for epochs in range(self.alone.epochs - 1, 0, -1)]
+
+    @property
     def soft_labels(self) -> str:
-        """Names the teacher's answers: recipes of one augmentation share them, as far as views go."""
+        """Names the soft labels: recipes of one augmentation share them, as far as views go."""
         augment, kind = self.student.augment, self.student.answers
         stored = "" if kind == "float32" else f"-{kind}"
         if not augment.active:
@@ -64,7 +74,7 @@ class Entry:
 
     @property
     def views(self) -> int:
-        """How many views of each picture the teacher answers."""
+        """Of how many views of each picture the teacher's logits are stored."""
         return self.student.seen_views
 
     @property

@@ -24,9 +24,10 @@ from kdtool.machine.threads import usable_threads
 from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.stage import Stage
 from kdtool.runtime.classify import Classified
+from kdtool.train.loop.criterion import CrossEntropy
 from kdtool.train.loop.evaluate import evaluate, predict
-from kdtool.train.loop.objective import CrossEntropy
-from kdtool.train.views.batch import Task, plain_task
+from kdtool.train.views.batch import Examples, plain_examples
+from kdtool.train.views.batches import InOrder
 
 PREDICTIONS = "predictions.csv"
 TEACHER = "teacher"
@@ -92,12 +93,12 @@ def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -
 
 def _validated(path: Path, prepared: Prepared) -> float:
     """Top-1 on the validation split."""
-    network, task, device = _on(path, prepared, "validation")
-    return evaluate(network, task, CrossEntropy(), device).accuracy
+    network, examples, device = _on(path, prepared, "validation")
+    return evaluate(network, InOrder(examples), CrossEntropy(), device).accuracy
 
 
-def _on(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Task, torch.device]:
+def _on(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Examples, torch.device]:
     """A network, what it is to look at, and where."""
     network, info = load_network(path)
     device = Accelerator().device
-    return network.to(device), plain_task(prepared, split, info.preprocess), device
+    return network.to(device), plain_examples(prepared, split, info.preprocess), device

@@ -22,9 +22,9 @@ def print_comparison_plan(job: Job, entries: Sequence[Entry], seeds: Sequence[in
 
 
 def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list[Step]:
-    """The photographs, the teacher, and for each recipe its answers, its students, its baselines."""
+    """The photographs, the teacher, and for each recipe its soft labels, its students, its baselines."""
     steps: dict[str, Step] = {}
-    most: dict[str, int] = {}  # views that any of the recipes wants of the answers that they share
+    most: dict[str, int] = {}  # views that any of the recipes wants of the soft labels that they share
     for entry in entries:
         if not entry.student.features.name:
             most[entry.soft_labels] = max(entry.views, most.get(entry.soft_labels, 0))
@@ -34,7 +34,7 @@ def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list
         steps |= {name: one[name] for name in ("prepare", "teacher") if name not in steps}
         if "label" in one and entry.views == most[entry.soft_labels]:
             name = f"label {entry.soft_labels}"
-            steps[name] = replace(one["label"], name=name, done=_answered(job, entry))
+            steps[name] = replace(one["label"], name=name, done=_stored(job, entry))
         students = students_folder(job.run.path, entry.name)
         steps[entry.name] = _each(one["student"], entry.name, students, entry.student, seeds)
         name, baselines = f"baseline {entry.baseline}", baselines_folder(job.run.path, entry.baseline)
@@ -42,8 +42,8 @@ def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list
     return list(steps.values())
 
 
-def _answered(job: Job, entry: Entry) -> bool:
-    """Whether the teacher has answered as many views, or more."""
+def _stored(job: Job, entry: Entry) -> bool:
+    """Whether soft labels of as many views, or more, are stored."""
     manifest = read_manifest(job.run.soft_labels / entry.soft_labels / "manifest.json")
     return manifest is not None and int(manifest.inputs.get("views", 1)) >= entry.views
 

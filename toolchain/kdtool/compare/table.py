@@ -36,7 +36,7 @@ def _table(result: Comparison) -> Table:
     table = Table(
         caption=f"seeds {seeds}; {result.test_images:,} test images; ± sample standard deviation over seeds; "
         "differences in points, paired by seed, with the 95 % interval by Student's t; seconds of a training "
-        "without the teacher's stored answers; with features the teacher works along"
+        "without the stored soft labels; with features the teacher works along"
     )
     table.add_column("Recipe", overflow="fold")
     titles = [

@@ -12,7 +12,6 @@ from kdtool.core.errors import GateError
 from kdtool.core.files import write_bytes
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.recipe.settings import StudentSettings
 from kdtool.results.history import read_history
 from kdtool.runs.record import Job
 from kdtool.runs.stage import Manifest
@@ -94,41 +93,29 @@ def baselines_folder(path: Path, name: str) -> Path:
 
 
 def _tasks(job: Job, prepared: Prepared, entries: Sequence[Entry], seed: int) -> Iterator[_Task]:
-    """All seeds see the views of the first, so that the teacher's answers are computed once."""
+    """All seeds see the views of the first, so that soft labels are computed once."""
     path, screen = job.run.path, job.screen
     for name, entry in baselines_of(entries).items():
         folder = baselines_folder(path, name) / f"seed-{seed}"
-        train = partial(_train_baseline, folder, prepared, entry.alone, seed, screen, job.seed)
+        train = partial(_train_baseline, folder, prepared, entry, seed, screen, job.seed)
         yield _Task(BASELINE, name, seed, folder, train)
     for entry in entries:
         folder = students_folder(path, entry.name) / f"seed-{seed}"
-        answers = job.run.soft_labels / entry.soft_labels
-        learn = partial(distill, job.run, prepared, entry.student, seed, screen, folder, answers, job.seed)
+        place = job.run.soft_labels / entry.soft_labels
+        learn = partial(distill, job.run, prepared, entry.student, seed, screen, folder, place, job.seed)
         yield _Task(STUDENT, entry.name, seed, folder, learn)
 
 
 def _train_baseline(
-    folder: Path, prepared: Prepared, alone: StudentSettings, seed: int, screen: Screen, views_seed: int
+    folder: Path, prepared: Prepared, entry: Entry, seed: int, screen: Screen, views_seed: int
 ) -> Manifest:
     """Train it, from where the same baseline of fewer epochs ends, if there is one."""
     if not folder.exists():
-        for checkpoint in _shorter(folder):
+        shorter = (folder.parents[1] / name / folder.name / CHECKPOINTS for name in entry.shorter_baselines)
+        longest = next((checkpoints for checkpoints in shorter if checkpoints.is_dir()), None)
+        for checkpoint in sorted(longest.glob("*.safetensors")) if longest else ():
             write_bytes(folder / CHECKPOINTS / checkpoint.name, checkpoint.read_bytes())
-    return train_baseline(folder, prepared, alone, seed, screen, views_seed=views_seed)
-
-
-def _shorter(folder: Path) -> list[Path]:
-    """The checkpoints of the longest baseline of fewer epochs: `folder` is `<hash>-<epochs>/seed-<seed>`."""
-    settings, dash, epochs = folder.parent.name.partition("-")
-    if not dash:
-        return []  # the learning rate falls towards the last epoch: no training is the beginning of another
-    found = {
-        int(number): other / folder.name / CHECKPOINTS
-        for other in folder.parents[1].glob(f"{settings}-*")
-        if (number := other.name.rpartition("-")[2]).isdecimal()
-    }
-    longest = max((number for number in found if number < int(epochs)), default=None)
-    return sorted(found[longest].glob("*.safetensors")) if longest else []
+    return train_baseline(folder, prepared, entry.alone, seed, screen, views_seed=views_seed)
 
 
 def _complete(task: _Task, manifest: Manifest) -> Trained:

@@ -116,7 +116,11 @@ class Preprocess:
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
 
     def normalize(self, pixels: UInt8Array) -> FloatArray:
-        """(N, H, W, 3) uint8 → (N, 3, H, W) float32, contiguous."""
+        """(N, H, W, 3) uint8 → (N, 3, H, W) float32, contiguous.
+
+        Its twin in torch is `kdtool.train.views.batch.to_input`; tests/unit/test_augment.py holds both to the
+        same bits.
+        """
         scaled = pixels.astype(np.float32) / np.float32(255)
         centred = scaled - np.asarray(self.mean, np.float32)
         return np.ascontiguousarray((centred / np.asarray(self.std, np.float32)).transpose(0, 3, 1, 2))

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError, as_fields
 from kdtool.losses.attention_transfer import AttentionTransfer
 from kdtool.losses.binding import bind, elsewhere
@@ -48,7 +48,7 @@ class FeatureLoss(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> nn.Module: ...
 
-    def choose(self, student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs: ...
+    def choose(self, student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs: ...
 
 
 LOGIT_LOSSES: dict[str, LogitLoss] = {
@@ -142,8 +142,8 @@ def _feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Modu
 @as_fields("student.features")
 def pair_stages(
     name: str,
-    student: Sequence[StageOutput],
-    teacher: Sequence[StageOutput],
+    student: Sequence[FeatureStage],
+    teacher: Sequence[FeatureStage],
     student_names: Sequence[str] = (),
     teacher_names: Sequence[str] = (),
 ) -> Pairs:

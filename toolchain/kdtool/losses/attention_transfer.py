@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.numerics import require, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
@@ -46,7 +46,7 @@ class AttentionTransfer(nn.Module):
         self.p, self.min_positions = p, min_positions
 
     @staticmethod
-    def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
+    def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
         """All stages with maps of one size, after the stem."""
         return common_maps(student, teacher)
 

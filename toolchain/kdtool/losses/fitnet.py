@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError
 from kdtool.losses.numerics import full_precision, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
@@ -41,7 +41,7 @@ class FitNet(nn.Module):
         )
 
     @staticmethod
-    def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
+    def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
         """The middle one of the stages with maps of one size; of a ResNet, layer2."""
         pairs = common_maps(student, teacher)
         return [pairs[(len(pairs) - 1) // 2]]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.numerics import full_precision, require, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
@@ -24,8 +24,8 @@ class ReviewKD(nn.Module):
     comes from the deeper ones, so that a shallow stage of the teacher is reviewed with all the student
     knows. The authors weigh it with 1 to 5 and warm up over 20 epochs.
 
-    The published code takes the features of the teacher before the last ReLU of a stage; a tap gives
-    what the stage puts out.
+    The published code takes the features of the teacher before the last ReLU of a stage; a
+    `FeatureExtractor` gives what the stage puts out.
 
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage, from shallow to deep.
@@ -62,7 +62,7 @@ class ReviewKD(nn.Module):
         )
 
     @staticmethod
-    def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
+    def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
         """All stages with maps of one size, after the stem."""
         return common_maps(student, teacher)
 

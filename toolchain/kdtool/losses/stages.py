@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isqrt
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError
 
-Pairs = list[tuple[StageOutput, StageOutput]]  # (student's, teacher's), in the order of the forward
+Pairs = list[tuple[FeatureStage, FeatureStage]]  # (student's, teacher's), in the order of the forward
 Shapes = Sequence[tuple[int, ...]]  # one a stage: (C, H, W) or (N, D)
 
 FIRST_REDUCTION = 4  # the stem before it sees little but edges
 
 
-def common_maps(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
+def common_maps(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
     """The stages whose maps have equal sides, from a quarter of the input on.
 
     Raises:
@@ -70,7 +70,7 @@ def require_patches(student_shapes: Shapes, teacher_shapes: Shapes) -> None:
         )
 
 
-def select(stages: Sequence[StageOutput], names: Sequence[str], field: str) -> list[StageOutput]:
+def select(stages: Sequence[FeatureStage], names: Sequence[str], field: str) -> list[FeatureStage]:
     """The stages of these names.
 
     Raises:
@@ -88,5 +88,5 @@ def select(stages: Sequence[StageOutput], names: Sequence[str], field: str) -> l
     return [known[name] for name in names]
 
 
-def _listed(stages: Sequence[StageOutput]) -> str:
+def _listed(stages: Sequence[FeatureStage]) -> str:
     return ", ".join(f"{stage.name} {'×'.join(map(str, stage.shape[1:]))}" for stage in stages)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError
 from kdtool.losses.numerics import full_precision, require, widened
 from kdtool.losses.stages import Pairs, Shapes, require_patches
@@ -74,7 +74,7 @@ class ViTKD(nn.Module):
         )
 
     @staticmethod
-    def choose(student: Sequence[StageOutput], teacher: Sequence[StageOutput]) -> Pairs:
+    def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
         """The first two blocks and the final norm."""
         require_patches([stage.shape for stage in student], [stage.shape for stage in teacher])
         return [(student[place], teacher[place]) for place in (0, 1, -1)]

@@ -30,7 +30,7 @@ class _Zone:
 
 
 @dataclass
-class Meter:
+class RaplMeter:
     """Joules of all packages since some moment."""
 
     zones: list[_Zone] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Meter:
         return sum(zone.read() for zone in self.zones) / 1e6
 
 
-def open_meter(sys: Path = SYS) -> Meter | None:
+def open_meter(sys: Path = SYS) -> RaplMeter | None:
     """None where there is no counter or it may not be read."""
     zones = []
     for folder in sorted((sys / "class/powercap").glob("intel-rapl:*")):
@@ -51,4 +51,4 @@ def open_meter(sys: Path = SYS) -> Meter | None:
         except (OSError, ValueError):
             return None
         zones.append(_Zone(folder / "energy_uj", span, first))
-    return Meter(zones) if zones else None
+    return RaplMeter(zones) if zones else None

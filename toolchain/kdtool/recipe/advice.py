@@ -1,16 +1,27 @@
-"""What is known to go wrong together, in words; said in training and by doctor.
+"""What suits K classes and this teacher: the defaults a recipe leaves open, and what is known to go wrong.
 
-Each piece of advice names what was given and the setting that mends it.
+A loss's own defaults are its authors', tuned for 100 or 1000 classes and a teacher trained on hard labels.
+`resolve` fills a parameter only where that goes wrong, and never one that the recipe gives. `advise` and its
+neighbours say in words what speaks against a recipe, in training and by doctor: what was given, and the
+setting that mends it.
+
+Standardized logits are where both need arithmetic. Sun, Ren, Li, Wang, Cao (2024), arXiv:2403.01427, scale
+each sample's logits to mean 0 and standard deviation 1. A one-hot row of K logits then has the gap √K between
+its top and the rest, so how sure a teacher can still be depends on K and on T alone.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from kdtool.recipe.standardized import highest_probability, standardized_temperature
-
+PUBLISHED_TEMPERATURE = 2.0
+SURE = 0.6  # what the authors' T = 2 leaves at their 100 classes
+DKD_BETA, DKD_CLASSES = 8.0, 100  # as published, and what it was tuned for
+DIST_TEMPERATURE, DIST_CLASSES = 4.0, 10
 LOW_TEMPERATURE = 2.0
 MAJORITY = 0.5
 MANY_CLASSES = 100  # where deit_soft's division by K is no longer a matter of weight
@@ -20,6 +31,120 @@ BETTER_TEACHER = (
 )
 
 Params = Mapping[str, Any]
+Derived = tuple[str, float, str]  # parameter, value, why
+
+
+def highest_probability(classes: int, temperature: float) -> float:
+    """1 / (1 + (K − 1) e^(−√K / T)), which no softened answer from standardized logits exceeds.
+
+    Args:
+        classes: K ≥ 2.
+        temperature: T > 0.
+    """
+    return 1 / (1 + (classes - 1) * math.exp(-math.sqrt(classes) / temperature))
+
+
+def standardized_temperature(classes: int) -> float:
+    """min(2, √K / ln(1.5 (K − 1))), to three decimals: the T at which the highest probability is 0.6.
+
+    That is the published 2 for 2 classes, and for 100 and more; 1.215 for 10.
+
+    Args:
+        classes: K ≥ 2.
+    """
+    odds = SURE / (1 - SURE)
+    return round(min(PUBLISHED_TEMPERATURE, math.sqrt(classes) / math.log(odds * (classes - 1))), 3)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """`params`: the given ones and those filled in. `reasons`: a sentence for each that was filled in."""
+
+    params: dict[str, Any]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all of it follows from: parameters of the recipe, K ≥ 2 classes, ε of the teacher's smoothing."""
+
+    params: Mapping[str, Any]
+    classes: int
+    smoothing: float
+
+
+def resolve(name: str, params: Mapping[str, Any], classes: int, teacher_smoothing: float) -> Resolved:
+    """The parameters of the loss `name`, completed; what is not in them keeps the loss's own default.
+
+    Args:
+        params: as the recipe gives them; they are kept.
+        classes: K ≥ 2.
+        teacher_smoothing: ε of the targets the teacher was trained on, 0 for hard labels.
+    """
+    setting = Setting(params, classes, teacher_smoothing)
+    derived = [one for derive in DERIVED.get(name, ()) for one in derive(setting) if one[0] not in params]
+    reasons = tuple(f"{name}: {key} {value:g} {why}." for key, value, why in derived)
+    return Resolved({**params, **{key: value for key, value, _ in derived}}, reasons)
+
+
+def _kd_temperature(setting: Setting) -> Iterator[Derived]:
+    """Of a divergence of softened outputs.
+
+    Standardized logits have a scale of their own, whatever the teacher's smoothing was, so their T
+    follows from K alone. Otherwise a smoothed teacher, which has lost the relations between classes, is
+    not softened further (Müller et al. 2019, arXiv:1906.02629; Chandrasegaran et al. 2022,
+    arXiv:2206.14532).
+    """
+    if setting.params.get("standardize"):
+        classes, temperature = setting.classes, standardized_temperature(setting.classes)
+        reached = f"a teacher's highest probability is then {highest_probability(classes, temperature):.2f}"
+        published = highest_probability(classes, PUBLISHED_TEMPERATURE)
+        instead = (
+            "" if temperature == PUBLISHED_TEMPERATURE else f", at the published 2 it is {published:.2f}"
+        )
+        yield "temperature", temperature, f"for standardized logits of {classes} classes; {reached}{instead}"
+    elif setting.smoothing:
+        yield (
+            "temperature",
+            1.0,
+            f"for a teacher trained with label smoothing {setting.smoothing:g}; "
+            "a higher one looks for relations between classes that smoothing has erased",
+        )
+
+
+def _dkd_beta(setting: Setting) -> Iterator[Derived]:
+    """8 (K − 1) / 99 below 100 classes.
+
+    At a high temperature T² · KL ≈ Σ (Δz)² / (2 (K − 1)) over the K − 1 others, so β pulls each of
+    their logits with β / (K − 1), which this keeps as the authors tuned it. With 2 classes the term is
+    0 and β has no part.
+    """
+    if 2 < setting.classes < DKD_CLASSES:
+        beta = round(DKD_BETA * (setting.classes - 1) / (DKD_CLASSES - 1), 3)
+        yield (
+            "beta",
+            beta,
+            f"= {DKD_BETA:g} · (K − 1) / {DKD_CLASSES - 1} for {setting.classes} classes; "
+            f"the authors tuned {DKD_BETA:g} for {DKD_CLASSES}",
+        )
+
+
+def _dist_temperature(setting: Setting) -> Iterator[Derived]:
+    """4 with few classes, which a teacher learns until its answers are all but one-hot (the authors' advice).
+
+    Few are 3 to 10: with 2 the relation within an image is a sign, whatever T is. Not with a smoothed
+    teacher, whose answers are soft already.
+    """
+    if 2 < setting.classes <= DIST_CLASSES and not setting.smoothing:
+        yield "temperature", DIST_TEMPERATURE, f"for {setting.classes} classes, as its authors advise for few"
+
+
+DERIVED: Mapping[str, tuple[Callable[[Setting], Iterator[Derived]], ...]] = {
+    "kd": (_kd_temperature,),
+    "dkd": (_kd_temperature, _dkd_beta),
+    "dist": (_dist_temperature,),
+    "deit_soft": (_kd_temperature,),
+}
 
 
 def advise(loss: str, params: Params, classes: int, teacher_smoothing: float) -> list[str]:
@@ -33,8 +158,8 @@ def advise(loss: str, params: Params, classes: int, teacher_smoothing: float) ->
     """
     if classes < 2:  # a foreign record; training refuses it
         return []
-    every = (*GENERAL, *OF_LOSS.get(loss, ()))
-    return [said for check in every if (said := check(params, classes, teacher_smoothing))]
+    setting = Setting(params, classes, teacher_smoothing)
+    return [said for check in (*GENERAL, *OF_LOSS.get(loss, ())) if (said := check(setting))]
 
 
 def advise_accuracies(teacher: float, student: float | None, classes: int) -> list[str]:
@@ -107,19 +232,20 @@ def smoothed_teacher(label_smoothing: float, temperature: float, lower: float = 
     )
 
 
-def _smoothed(params: Params, classes: int, smoothing: float) -> str | None:
-    temperature = _temperature(params)
+def _smoothed(setting: Setting) -> str | None:
+    temperature = _temperature(setting.params)
     if temperature is None:
         return None
-    lower = standardized_temperature(classes) if params.get("standardize") else 1.0
-    return smoothed_teacher(smoothing, temperature, lower)
+    lower = standardized_temperature(setting.classes) if setting.params.get("standardize") else 1.0
+    return smoothed_teacher(setting.smoothing, temperature, lower)
 
 
-def _softened_away(params: Params, classes: int, _: float) -> str | None:
+def _softened_away(setting: Setting) -> str | None:
     """Standardized logits at a temperature that leaves a sure teacher without a majority."""
-    temperature = _temperature(params)
-    if not params.get("standardize") or temperature is None:
+    temperature = _temperature(setting.params)
+    if not setting.params.get("standardize") or temperature is None:
         return None
+    classes = setting.classes
     highest = highest_probability(classes, temperature)
     if highest >= MAJORITY:
         return None
@@ -131,8 +257,8 @@ def _softened_away(params: Params, classes: int, _: float) -> str | None:
     )
 
 
-def _sign_alone(params: Params, classes: int, _: float) -> str | None:
-    if not params.get("standardize") or classes != 2:
+def _sign_alone(setting: Setting) -> str | None:
+    if not setting.params.get("standardize") or setting.classes != 2:
         return None
     return (
         "Standardized logits of 2 classes are ±0.71 for every image: the teacher's decision is left, but not "
@@ -140,8 +266,8 @@ def _sign_alone(params: Params, classes: int, _: float) -> str | None:
     )
 
 
-def _two_way(_: Params, classes: int, __: float) -> str | None:
-    if classes != 2:
+def _two_way(setting: Setting) -> str | None:
+    if setting.classes != 2:
         return None
     return (
         "dkd with 2 classes: there is one other class, so NCKD is 0 whatever beta is, and what remains is "
@@ -149,8 +275,8 @@ def _two_way(_: Params, classes: int, __: float) -> str | None:
     )
 
 
-def _two_related(_: Params, classes: int, __: float) -> str | None:
-    if classes != 2:
+def _two_related(setting: Setting) -> str | None:
+    if setting.classes != 2:
         return None
     return (
         "dist with 2 classes: the relation of the two within an image is a sign, without a gradient, and "
@@ -158,12 +284,12 @@ def _two_related(_: Params, classes: int, __: float) -> str | None:
     )
 
 
-def _vanishing(_: Params, classes: int, __: float) -> str | None:
-    if classes < MANY_CLASSES:
+def _vanishing(setting: Setting) -> str | None:
+    if setting.classes < MANY_CLASSES:
         return None
     return (
-        f"deit_soft with {classes} classes: as published it is divided by their number, so the teacher "
-        f"counts {classes} times less than with kd. Take kd: --set student.loss.name=kd"
+        f"deit_soft with {setting.classes} classes: as published it is divided by their number, so the "
+        f"teacher counts {setting.classes} times less than with kd. Take kd: --set student.loss.name=kd"
     )
 
 
@@ -173,7 +299,7 @@ def _temperature(params: Params) -> float | None:
     return value if isinstance(value, int | float) and 0 < value <= sys.float_info.max else None
 
 
-Check = Callable[[Params, int, float], str | None]
+Check = Callable[[Setting], str | None]
 GENERAL: tuple[Check, ...] = (_smoothed, _softened_away, _sign_alone)
 OF_LOSS: Mapping[str, tuple[Check, ...]] = {
     "dkd": (_two_way,),

@@ -135,13 +135,6 @@ class _TermSettings(BaseModel):
     weight: float
     warmup_epochs: int = Field(0, ge=0)
 
-    def warm(self, epoch: int) -> float:
-        """The factor of the term in `epoch`, counted from 0: min(1, (epoch + 1) / warmup_epochs).
-
-        The first epoch is never silent; without warm-up it is 1.
-        """
-        return min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
-
     @property
     def params(self) -> dict[str, Any]:
         return dict(self.model_extra or {})

@@ -48,7 +48,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCurves:
     """The two curves of one network: a figure of the paper."""
 
     title: str
@@ -98,7 +98,7 @@ class Page:
     differences: tuple[ModelDifference, ...]
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
-    trainings: tuple[Training, ...]
+    trainings: tuple[TrainingCurves, ...]
     errors: Errors | None
     calibrated: tuple[Calibrated, ...]
     flips: tuple[Flips, ...]
@@ -149,9 +149,9 @@ def title_of(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def _training(run: RunFolder, role: str) -> Training:
+def _training(run: RunFolder, role: str) -> TrainingCurves:
     history = read_history(run.role(role) / "history.csv")
-    return Training(
+    return TrainingCurves(
         title=title_of(role),
         charts=curves(history),
         epochs=len(history.epochs),

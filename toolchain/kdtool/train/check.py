@@ -57,7 +57,8 @@ def check_student(run: RunFolder, recipe: Recipe) -> None:
         feature_loss(features.name, features.params)  # its name, before networks are built
         size = recipe.data.size
         student, teacher = (build(own.arch, ANY_NUMBER, size) for own in (recipe.student, recipe.teacher))
-        compare_features(features, student, teacher, size)
+        stages = features.student_stages, features.teacher_stages
+        compare_features(features.name, features.params, student, teacher, size, *stages)
     _check_network(run, "student", recipe.student, recipe.data.size)
 
 
@@ -86,7 +87,7 @@ def _check_compile(section: str, settings: NetworkSettings) -> None:
     if isinstance(settings, StudentSettings) and settings.features.name:
         raise UsageError(
             f"student.compile is true with student.features.name {settings.features.name!r}; allowed: one of "
-            "them, since features are tapped inside the network.",
+            "them, since features are read inside the network.",
             "--set student.compile=false",
         )
 

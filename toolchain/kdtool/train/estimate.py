@@ -14,7 +14,9 @@ from kdtool.data.reader import Split
 from kdtool.machine.threads import usable_threads
 from kdtool.recipe.choices import Precision
 from kdtool.recipe.settings import AugmentSettings
-from kdtool.train.views.batch import Task
+from kdtool.train.stage import augment_of
+from kdtool.train.together.processes import processes
+from kdtool.train.views.batch import Examples
 
 BATCH = 8
 STEPS = 3
@@ -23,39 +25,42 @@ STEPS = 3
 def seconds_per_image(
     arch: str, num_classes: int, size: int, training: bool, precision: Precision = Precision.FLOAT32
 ) -> float:
-    """Seconds one image costs `arch` on this machine, forward (and backward), after one warm-up step."""
+    """Seconds one image costs `arch` where training runs, forward (and backward), after one warm-up step."""
     torch.set_num_threads(usable_threads())
-    network = build(arch, num_classes, size).to(memory_format=torch.channels_last).train(training)
-    images = torch.zeros(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
+    device, layout = processes().device, torch.channels_last
+    network = build(arch, num_classes, size).to(device).to(memory_format=layout).train(training)
+    images = torch.zeros(BATCH, 3, size, size, device=device).contiguous(memory_format=layout)
 
     def step() -> float:
         started = time.perf_counter()
         with torch.set_grad_enabled(training):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 output = network(images)
             if training:
                 output.float().square().mean().backward()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)  # an accelerator works on after the call has returned
         return time.perf_counter() - started
 
     return _least(step)
 
 
-def noise_task(augment: AugmentSettings, num_classes: int, size: int) -> Task:
+def noise_examples(augment: AugmentSettings, num_classes: int, size: int) -> Examples:
     """A batch of pictures of noise as `augment` shows it, in memory."""
     indices = np.arange(BATCH)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
     split = Split("train", images, indices % num_classes, ("",) * BATCH, ("",) * BATCH)
-    return Task(split, num_classes, Preprocess(size, size), augment)
+    return Examples(split, num_classes, Preprocess(size, size), augment_of(augment, split, 0))
 
 
-def seconds_per_view(task: Task) -> float:
-    """Seconds it costs this machine to read one picture as `task` shows it, decoding where it has to."""
+def seconds_per_view(examples: Examples) -> float:
+    """Seconds it costs this machine to read one picture as `examples` show it, decoding where it has to."""
     torch.set_num_threads(usable_threads())
-    indices = np.arange(BATCH) % len(task.split.labels)
+    indices = np.arange(BATCH) % len(examples)
 
     def step() -> float:
         started = time.perf_counter()
-        task.batch(indices, 0, torch.device("cpu"))
+        examples.batch(indices, 0, torch.device("cpu"))
         return time.perf_counter() - started
 
     return _least(step)

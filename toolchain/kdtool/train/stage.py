@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +13,47 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import build, parameter_count, save_network
-from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.arch.smallmaps import speed_up_small_maps
+from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
-from kdtool.data.reader import Prepared
+from kdtool.data.reader import Prepared, Split
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
 from kdtool.recipe.advice import advise_patience, advise_precision
 from kdtool.recipe.choices import IMAGENET, SCRATCH
-from kdtool.recipe.settings import NetworkSettings, section_of
+from kdtool.recipe.settings import AugmentSettings, NetworkSettings, section_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.curves import curves_png
 from kdtool.train.loop.checkpoint import Checkpoints, Progress
+from kdtool.train.loop.criterion import Criterion, CrossEntropy
 from kdtool.train.loop.fit import fit
 from kdtool.train.loop.memory import within_memory
-from kdtool.train.loop.objective import CrossEntropy, Objective
+from kdtool.train.loop.optimizer import Optimization
 from kdtool.train.loop.precision import has_bfloat16
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import Task, plain_task
+from kdtool.train.views.augment import Augment
+from kdtool.train.views.batch import Examples, plain_examples
+from kdtool.train.views.batches import Batches, InOrder, Shuffled
 from kdtool.train.views.order import batches
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
 NAMES = {"teacher": "teach"}  # role → stage; student and baseline are both distill
 
-# The objectives of the splits train and validation, for a network just built. It may change what the
-# network answers in training, or listen to what goes on inside.
-Objectives = Callable[[nn.Module], Mapping[str, Objective]]
+# The criteria of the splits train and validation, for a network just built. It may change what the
+# network puts out in training, or listen to what goes on inside.
+Criteria = Callable[[nn.Module], Mapping[str, Criterion]]
 
 
 @dataclass(frozen=True)
 class Training:
-    """Which network is trained, towards what, and where it is kept.
+    """Which network is trained, and where it is kept.
 
     Attributes:
         folder: of the weights.
         views_seed: of what augmentation draws; students that share soft labels share it.
-        parents: what the objectives are a function of, beyond data and settings (JSON).
+        parents: what the criteria are a function of, beyond data and settings (JSON).
         views: how many augmentation makes; None: as the settings say, 0: each epoch has its own.
     """
 
@@ -58,7 +62,6 @@ class Training:
     settings: NetworkSettings
     seed: int
     views_seed: int
-    objectives: Objectives
     parents: Mapping[str, Any] = field(default_factory=dict)
     views: int | None = None
 
@@ -69,17 +72,40 @@ class Training:
             inputs["views_seed"] = self.views_seed
         return Stage(NAMES.get(self.role, "distill"), self.folder, {**inputs, **self.parents})
 
+    def finished(self, prepared: Prepared, screen: Screen) -> Manifest | None:
+        """The manifest of a training that is complete, and says so; None where there is something to do."""
+        manifest = processes().once(self.stage(prepared).complete)
+        if manifest is not None:
+            accuracy = manifest.result["validation_accuracy"]
+            screen.say(
+                f"{self.role}: complete, skipped ({self.settings.arch}, validation accuracy {accuracy:.2%})."
+            )
+        return manifest
 
-def cross_entropy(settings: NetworkSettings) -> Objectives:
+
+def cross_entropy(settings: NetworkSettings) -> Criteria:
     """Learning from the labels alone."""
-    objective = CrossEntropy(settings.label_smoothing)
-    return lambda _: {"train": objective, "validation": objective}
+    criterion = CrossEntropy(settings.label_smoothing)
+    return lambda _: {"train": criterion, "validation": criterion}
 
 
-def training_task(prepared: Prepared, settings: NetworkSettings, seed: int, views: int | None = None) -> Task:
+def training_examples(
+    prepared: Prepared, settings: NetworkSettings, seed: int, views: int | None = None
+) -> Examples:
     """The training split as `settings` augment it, `views` of each picture if not as many as they say."""
-    classes, seen = len(prepared.classes), settings.seen_views if views is None else views
-    return Task(prepared.split("train"), classes, prepared.preprocess, settings.augment, seed, seen)
+    split, seen = prepared.split("train"), settings.seen_views if views is None else views
+    augment = augment_of(settings.augment, split, seed)
+    return Examples(split, len(prepared.classes), prepared.preprocess, augment, seen)
+
+
+def augment_of(settings: AugmentSettings, split: Split, seed: int) -> Augment | None:
+    """The augmentation that `settings` describe; None where they change nothing."""
+    return Augment(split, seed, **settings.model_dump()) if settings.active else None
+
+
+def optimization_of(settings: NetworkSettings) -> Optimization:
+    """How `settings` have a network trained, as plain values."""
+    return Optimization(**{field.name: getattr(settings, field.name) for field in fields(Optimization)})
 
 
 def own_settings(settings: NetworkSettings) -> dict[str, Any]:
@@ -95,41 +121,45 @@ def own_settings(settings: NetworkSettings) -> dict[str, Any]:
     return own
 
 
-def train(prepared: Prepared, training: Training, screen: Screen) -> Manifest:
-    """Train a network into `training.folder`; skipped when it is complete.
+def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Screen) -> Manifest:
+    """Train a network into `training.folder`, towards `criteria`; skipped when it is complete.
 
     Raises:
         GateError, Interrupted: as `kdtool.train.loop.fit.fit`; a checkpoint keeps what was done.
         UsageError: more processes than images in a batch.
         SetupError: memory does not suffice, however small the batch.
     """
-    group = processes()
-    role, settings = training.role, training.settings
-    stage = training.stage(prepared)
-    manifest = group.once(stage.complete)
+    manifest = training.finished(prepared, screen)
     if manifest is not None:
-        accuracy = manifest.result["validation_accuracy"]
-        screen.say(f"{role}: complete, skipped ({settings.arch}, validation accuracy {accuracy:.2%}).")
         return manifest
+    group, stage = processes(), training.stage(prepared)
+    role, settings = training.role, training.settings
     _advise(role, settings, screen)
     _require_shares(prepared, training, group.count)
     torch.set_num_threads(usable_threads())
     _say_if_anew(stage, training, screen)
     group.once(stage.reopen)
     key = _resumable_key(stage, training)
-    tasks = {
-        "train": training_task(prepared, settings, training.views_seed, training.views),
-        "validation": plain_task(prepared, "validation"),
-    }
+    examples = training_examples(prepared, settings, training.views_seed, training.views)
+    validation = InOrder(plain_examples(prepared, "validation"))
 
     def attempt(batch_size: int) -> Manifest:
         torch.manual_seed(training.seed)
         network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
-        objectives = training.objectives(network)
+        both = criteria(network)
         own_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
         checkpoints = Checkpoints(stage.folder / "checkpoints", own_key, screen)
         own = settings.model_copy(update={"batch_size": batch_size})
-        best, progress = fit(role, network, tasks, objectives, own, training.seed, checkpoints, screen)
+        shuffled = Shuffled(examples, batch_size, training.seed)
+        data: dict[str, Batches] = {"train": shuffled, "validation": validation}
+        speed_up_small_maps(network)
+        try:
+            best, progress = fit(
+                role, network, data, both, optimization_of(own), training.seed, checkpoints, screen
+            )
+        except GateError as error:
+            lower = f"In a new --out: --set {section_of(role)}.lr={settings.lr / 10:g}"
+            raise GateError(error.message, f"{error.hint} {lower}") from error
         info = ModelInfo(
             role=role,
             arch=settings.arch,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,16 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
-from kdtool.recipe.advice import advise, advise_accuracies
-from kdtool.recipe.defaults import resolve
-from kdtool.recipe.settings import VIEWS, LossSettings, StudentSettings
+from kdtool.recipe.advice import advise, advise_accuracies, resolve
+from kdtool.recipe.settings import VIEWS, FeatureSettings, LossSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, read_manifest
-from kdtool.train.loop.objective import Answers, Distillation, Objective, Sum
-from kdtool.train.stage import Objectives, Training, cross_entropy, train, training_task
-from kdtool.train.teaching.answering import answers_of
-from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
+from kdtool.train.loop.criterion import Criterion, Distillation, Sum, TeacherLogits
+from kdtool.train.stage import Criteria, Training, cross_entropy, train, training_examples
+from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher, compare_features
 from kdtool.train.teaching.softlabels import SPLITS
+from kdtool.train.teaching.source import teacher_logits_of
 from kdtool.train.teaching.teacher import Teacher, open_teacher
-from kdtool.train.together.processes import processes
 
 
 def train_baseline(
@@ -38,16 +35,16 @@ def train_baseline(
 ) -> Manifest:
     """The student's network, initial weights, order and budget, with cross-entropy alone.
 
-    Without a teacher who answers each view once, no view needs to return: each epoch has its own.
+    Without soft labels, which are stored of each view, no view needs to return: each epoch has its own.
     """
     views_seed = seed if views_seed is None else views_seed
     own = alone(settings)
-    training = Training("baseline", folder, own, seed, views_seed, cross_entropy(own), views=0)
-    return train(prepared, training, screen)
+    training = Training("baseline", folder, own, seed, views_seed, views=0)
+    return train(prepared, training, cross_entropy(own), screen)
 
 
 def alone(settings: StudentSettings) -> StudentSettings:
-    """The settings without what concerns the teacher's answers and not the student."""
+    """The settings without what concerns the soft labels and not the student."""
     return settings.model_copy(update={"views": 0, "answers": "float32"})
 
 
@@ -61,12 +58,12 @@ def distill(
     soft_labels: Path | None = None,
     views_seed: int | None = None,
 ) -> Manifest:
-    """Train the student with the answers of the run's teacher, as `LossSettings` and `FeatureSettings` say.
+    """Train the student with the logits of the run's teacher, as `LossSettings` and `FeatureSettings` say.
 
     Args:
         folder: where the student is kept, if not at the run's place.
-        soft_labels: where answers are stored that other students want as well; they are then stored, also
-            where asking in each step would cost this one less.
+        soft_labels: where they are stored for other students as well; they are then stored, also where
+            asking the teacher in each step would cost this one less.
         views_seed: of the views that augmentation makes, if not `seed`.
 
     Raises:
@@ -84,50 +81,71 @@ def distill(
         parents["features"] = settings.features.model_dump(mode="json")
     elif settings.augment.active:
         parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
-    objectives = _with_features(teacher, settings, loss, prepared.preprocess.size)  # nothing is asked yet
-    training = Training(
-        "student", folder or run.role("student"), settings, seed, views_seed, objectives, parents
-    )
-    trained = processes().once(training.stage(prepared).complete) is not None
-    if not (settings.features.name or trained):  # of a student that stands no answers are asked
-        task, shared = training_task(prepared, settings, views_seed), soft_labels is not None
-        place = soft_labels or run.soft_labels
-        answers = answers_of(teacher, prepared, task, settings, place, screen, shared)
-        training = replace(training, objectives=on_logits(settings, loss, answers))
-    manifest = train(prepared, training, screen)
+    training = Training("student", folder or run.role("student"), settings, seed, views_seed, parents)
+    manifest = training.finished(prepared, screen)
+    if manifest is None:
+        if settings.features.name:
+            criteria = _with_features(teacher, settings, loss, prepared.preprocess.size)
+        else:
+            examples, shared = training_examples(prepared, settings, views_seed), soft_labels is not None
+            place = soft_labels or run.soft_labels
+            logits = teacher_logits_of(teacher, prepared, examples, settings, place, screen, shared)
+            criteria = on_logits(settings, loss, logits)
+        manifest = train(prepared, training, criteria, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
     return manifest
 
 
-def on_logits(settings: StudentSettings, loss: LossSettings, answers: Mapping[str, Answers]) -> Objectives:
-    """Objectives that want the teacher's logits alone."""
-    bound = logit_loss(loss.name, loss.params)
+def on_logits(settings: StudentSettings, loss: LossSettings, logits: Mapping[str, TeacherLogits]) -> Criteria:
+    """Criteria that want the teacher's logits alone."""
 
-    def objectives(network: nn.Module) -> Mapping[str, Objective]:
+    def criteria(network: nn.Module) -> Mapping[str, Criterion]:
         two_heads(network)
-        return {
-            split: Distillation(loss, settings.label_smoothing, bound, answers[split]) for split in SPLITS
-        }
+        return {split: _distillation(settings, loss, logits[split]) for split in SPLITS}
 
-    return objectives
+    return criteria
 
 
-def _with_features(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Objectives:
-    """Objectives that ask the teacher in every step; features count in training alone."""
-    bound = logit_loss(loss.name, loss.params)
+def _with_features(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Criteria:
+    """Criteria that ask the teacher in every step; features count in training alone."""
     hints: FeatureDistillation | None = None
 
-    def objectives(student: nn.Module) -> Mapping[str, Objective]:
+    def criteria(student: nn.Module) -> Mapping[str, Criterion]:
         nonlocal hints
         if hints is not None:
-            hints.close()  # begun anew with a smaller batch
+            hints.close()  # begun again with a smaller batch
         two_heads(student)
         online = OnlineTeacher(teacher.network, teacher.info.preprocess)
-        logits = Distillation(loss, settings.label_smoothing, bound, online)
-        hints = FeatureDistillation(settings.features, student, online, size)
+        logits = _distillation(settings, loss, online)
+        hints = feature_distillation(settings.features, student, online, size)
         return {"train": Sum(logits, hints), "validation": logits}
 
-    return objectives
+    return criteria
+
+
+def _distillation(settings: StudentSettings, loss: LossSettings, teacher: TeacherLogits) -> Distillation:
+    return Distillation(
+        logit_loss(loss.name, loss.params),
+        teacher,
+        weight=loss.weight,
+        ce_weight=loss.ce_weight,
+        warmup_epochs=loss.warmup_epochs,
+        label_smoothing=settings.label_smoothing,
+    )
+
+
+def feature_distillation(
+    settings: FeatureSettings, student: nn.Module, teacher: OnlineTeacher, size: int
+) -> FeatureDistillation:
+    """The loss on features that `settings` describe, for images of `size` pixels.
+
+    Raises:
+        UsageError: stages that a network does not have, or that the loss cannot compare.
+    """
+    stages = settings.student_stages, settings.teacher_stages
+    compared = compare_features(settings.name, settings.params, student, teacher.network, size, *stages)
+    warmup = settings.warmup_epochs
+    return FeatureDistillation(*compared, student, teacher, weight=settings.weight, warmup_epochs=warmup)
 
 
 def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:

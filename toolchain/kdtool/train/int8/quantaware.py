@@ -1,4 +1,4 @@
-"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's answers."""
+"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's logits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kdtool.recipe.choices import SCRATCH, Calibration, Precision
 from kdtool.recipe.settings import FeatureSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
-from kdtool.train.loop.objective import Objective
-from kdtool.train.stage import WEIGHTS, Training, train, training_task
+from kdtool.train.loop.criterion import Criterion
+from kdtool.train.stage import WEIGHTS, Training, train, training_examples
 from kdtool.train.student import on_logits, resolved_loss
-from kdtool.train.teaching.answering import answers_of
+from kdtool.train.teaching.source import teacher_logits_of
 from kdtool.train.teaching.teacher import open_teacher
-from kdtool.train.views.batch import plain_task
+from kdtool.train.views.batch import plain_examples
 
 WATCHED, BATCH = 256, 32  # training images that the ranges of activations are seen on
 
@@ -43,7 +43,7 @@ def finetune(
 ) -> Path:
     """Fine-tune the run's student into `run.finetuned`; returns its weights, float ones that bear quantizing.
 
-    Loss, batch size and augmentation are the student's own, the teacher's answers those it was distilled
+    Loss, batch size and augmentation are the student's own, the teacher's logits those it was distilled
     with. What is validated and kept is the simulated INT8 network.
 
     Raises:
@@ -61,19 +61,19 @@ def finetune(
         "weights": SCRATCH,
         "precision": Precision.FLOAT32,
         "features": FeatureSettings(),
-        "views": settings.seen_views,  # no more than the teacher has answered already
+        "views": settings.seen_views,  # no more than there are soft labels of
     }
     own = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared)
     loss = resolved_loss(own.loss, prepared, teacher.info, screen)
-    task = training_task(prepared, own, seed)
-    answers = answers_of(teacher, prepared, task, own, run.soft_labels, screen)
-    objectives = on_logits(own, loss, answers)
+    examples = training_examples(prepared, own, seed)
+    logits = teacher_logits_of(teacher, prepared, examples, own, run.soft_labels, screen)
+    criteria = on_logits(own, loss, logits)
 
-    def simulated(network: nn.Module) -> Mapping[str, Objective]:
+    def simulated(network: nn.Module) -> Mapping[str, Criterion]:
         load_exactly(network, read_weights(source)[0], str(source))
         simulate(network, input_ranges(network, WatchedImages(prepared), calibration), int8)
-        return objectives(network)
+        return criteria(network)
 
     parents: dict[str, Any] = {
         "student": sha256_file(source),
@@ -83,7 +83,7 @@ def finetune(
     }
     if calibration not in COUNTLESS:
         parents["ranges"] = [calibration, REVISION]
-    train(prepared, Training("student", run.finetuned, own, seed, seed, simulated, parents), screen)
+    train(prepared, Training("student", run.finetuned, own, seed, seed, parents), simulated, screen)
     return run.finetuned / WEIGHTS
 
 
@@ -94,8 +94,8 @@ class WatchedImages:
     prepared: Prepared
 
     def __iter__(self) -> Iterator[Tensor]:
-        task = plain_task(self.prepared, "train")
-        samples = len(task.split.labels)
+        examples = plain_examples(self.prepared, "train")
+        samples = len(examples)
         chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
         for start in range(0, len(chosen), BATCH):
-            yield task.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images
+            yield examples.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images

@@ -52,7 +52,7 @@ class TrainingState:
     """All that a training is, between two steps.
 
     Attributes:
-        helpers: the objective, for the layers of its own that it trains.
+        helpers: the training criterion, for the layers of its own that it trains.
         average: the exponential moving average of the network (timm's), where there is one.
         best: the weights of the best epoch.
     """

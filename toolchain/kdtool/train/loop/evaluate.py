@@ -1,4 +1,4 @@
-"""A network's answers to a split, in order."""
+"""A network's outputs on a split, in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.machine.threads import usable_threads
-from kdtool.train.loop.objective import Objective, Output, combined
+from kdtool.train.loop.criterion import Criterion, Output, combined
 from kdtool.train.loop.signals import NEVER, StopRequest
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import FINAL, Batch, Task
+from kdtool.train.views.batch import FINAL, Batch, Examples
+from kdtool.train.views.batches import Batches, InOrder
 
-EVALUATION_BATCH = 64
 FEWEST = 16  # images at a time: for fewer oneDNN computes in another order, and the last bits differ
 
 
@@ -30,30 +30,31 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, task: Task, objective: Objective, device: torch.device, stop: StopRequest = NEVER
+    network: nn.Module, data: Batches, criterion: Criterion, device: torch.device, stop: StopRequest = NEVER
 ) -> Evaluation:
-    """Run `network` in eval mode over the split, in order; its mode is put back afterwards.
+    """Run `network` in eval mode over all batches, in order; its mode is put back afterwards.
 
-    Several processes take turns, a block of images each; all of them know both figures in the end.
+    Several processes take turns, a batch each; all of them know both figures in the end.
 
     Raises:
         StopAsked: `stop` was asked for, in any process; nothing is lost but this.
     """
-    images = range(len(task.split.labels))
-    losses = torch.zeros(len(_starts(images)), dtype=torch.float64)
-    correct = torch.zeros(1, dtype=torch.int64)
-    for block, batch, output in _outputs(network, task, device, images, FINAL, stop):
-        losses[block] = objective(output, batch).item() * len(batch.indices)
-        correct += (combined(output).argmax(1) == batch.target).sum().cpu()
-    for figures in (losses, correct):
+    losses = torch.zeros(len(data), dtype=torch.float64)
+    counts = torch.zeros(2, dtype=torch.int64)  # of correct images, and of all
+    for number, batch, output in _outputs(network, data, device, FINAL, stop):
+        losses[number] = criterion(output, batch).item() * len(batch.indices)
+        correct = int((combined(output).argmax(1) == batch.target).sum())
+        counts += torch.tensor([correct, len(batch.indices)])
+    for figures in (losses, counts):
         processes().add(figures)  # what this process did not compute is 0
-    return Evaluation(sum(losses.tolist()) / len(images), int(correct) / len(images))
+    correct, images = counts.tolist()
+    return Evaluation(sum(losses.tolist()) / images, correct / images)
 
 
 @torch.no_grad()
 def predict(
     network: nn.Module,
-    task: Task,
+    examples: Examples,
     device: torch.device,
     epoch: int = FINAL,
     images: range | None = None,
@@ -62,15 +63,15 @@ def predict(
     """Logits (N, K), computed and shared as in `evaluate`.
 
     Args:
-        epoch: whose view of the pictures, where the task augments.
+        epoch: whose view of the pictures, where augmentation changes them.
         images: those of the split to look at; all where it is None.
 
     Raises:
         StopAsked: as `evaluate`.
     """
-    images = range(len(task.split.labels)) if images is None else images
-    logits = torch.zeros(len(images), task.classes)
-    for _, batch, output in _outputs(network, task, device, images, epoch, stop):
+    images = range(len(examples)) if images is None else images
+    logits = torch.zeros(len(images), examples.classes)
+    for _, batch, output in _outputs(network, InOrder(examples, images), device, epoch, stop):
         first = int(batch.indices[0]) - images.start
         logits[first : first + len(batch.indices)] = combined(output).float().cpu()
     processes().add(logits)
@@ -86,33 +87,23 @@ def in_company(network: nn.Module, images: Tensor) -> Output:
     return tuple(one[: len(images)] for one in output) if isinstance(output, tuple) else output[: len(images)]
 
 
-def _starts(images: range) -> range:
-    return range(images.start, images.stop, EVALUATION_BATCH)
-
-
 def _outputs(
-    network: nn.Module, task: Task, device: torch.device, images: range, epoch: int, stop: StopRequest
+    network: nn.Module, data: Batches, device: torch.device, epoch: int, stop: StopRequest
 ) -> Iterator[tuple[int, Batch, Output]]:
-    """Number of the block, its batch and the output, of the blocks that are this process's.
+    """Number of the batch, the batch and the output, of the batches that are this process's.
 
     The number of threads is that of training, whatever came before: sums depend on it in the last bits.
     """
     torch.set_num_threads(usable_threads())
     training = network.training
     network.eval()
-    group, starts = processes(), _starts(images)
+    group = processes()
+    own = data.epoch(epoch, 0, device, group)
     try:
-        for turn in range(0, len(starts), group.count):
+        for turn in range(0, len(data), group.count):
             stop.leave_if_asked(group)
-            block = turn + group.rank
-            for following in starts[block + group.count : block + group.count + 1]:
-                task.expect(_block(following, images), epoch)
-            if block < len(starts):
-                batch = task.batch(_block(starts[block], images), epoch, device)
-                yield block, batch, in_company(network, batch.images)
+            if turn + group.rank < len(data):
+                batch = next(own)
+                yield turn + group.rank, batch, in_company(network, batch.images)
     finally:
         network.train(training)
-
-
-def _block(start: int, images: range) -> npt.NDArray[np.int64]:
-    return np.arange(start, min(start + EVALUATION_BATCH, images.stop))

@@ -13,17 +13,15 @@ from torch import Tensor, nn
 
 from kdtool.core.errors import GateError, Interrupted
 from kdtool.core.screen import Bar, Screen
-from kdtool.recipe.settings import NetworkSettings, section_of
 from kdtool.train.loop.checkpoint import Checkpoints, Progress, TrainingState
 from kdtool.train.loop.compiling import compiled
+from kdtool.train.loop.criterion import Criterion, combined, whole_output
 from kdtool.train.loop.evaluate import Evaluation, evaluate
-from kdtool.train.loop.objective import Objective, combined, whole_output
-from kdtool.train.loop.optimizer import build_optimizer, learning_rate
+from kdtool.train.loop.optimizer import Optimization, build_optimizer
 from kdtool.train.loop.signals import StopAsked, graceful_stop
-from kdtool.train.loop.smallmaps import speed_up_small_maps
 from kdtool.train.together.processes import Processes, processes
-from kdtool.train.views.batch import Task
-from kdtool.train.views.order import batches, reseed
+from kdtool.train.views.batches import Batches
+from kdtool.train.views.order import reseed
 
 CHECKPOINT_SECONDS = 60.0
 DURABILITY_SHARE = 0.01  # of the time, that checkpoints may take
@@ -32,26 +30,28 @@ DURABILITY_SHARE = 0.01  # of the time, that checkpoints may take
 def fit(
     title: str,
     network: nn.Module,
-    tasks: Mapping[str, Task],
-    objectives: Mapping[str, Objective],
-    settings: NetworkSettings,
+    data: Mapping[str, Batches],
+    criteria: Mapping[str, Criterion],
+    optimization: Optimization,
     seed: int,
     checkpoints: Checkpoints,
     screen: Screen,
 ) -> tuple[Mapping[str, Tensor], Progress]:
     """Train; keep the weights of the best validation accuracy (the earliest of equals).
 
-    Stops after `settings.epochs`, or when `settings.patience` epochs brought no better validation
-    accuracy. Goes on from the newest checkpoint: the result is the same, to the bit, as without
-    the interruption. With `settings.ema` d, what is validated and kept is the average a of the weights w,
-    a ← d_n a + (1 − d_n) w after step n with d_n = min(d, 1 − n^(−2/3)): timm's `ModelEmaV3`, whose rise
-    lets a short training forget where it began.
+    Stops after `optimization.epochs`, or when `optimization.patience` epochs brought no better validation
+    accuracy. Goes on from the newest checkpoint: the result is the same, to the bit, as without the
+    interruption, if `data` gives the same batches again. With `optimization.ema` d, what is validated and
+    kept is the average a of the weights w, a ← d_n a + (1 − d_n) w after step n with
+    d_n = min(d, 1 − n^(−2/3)): timm's `ModelEmaV3`, whose rise lets a short training forget where it began.
 
     Several processes share each batch; loss and gradients are those of the whole batch in all of them.
 
     Args:
-        tasks, objectives: of the splits train and validation. What the training objective has of
-            parameters trains along, and is not returned.
+        network: images (B, 3, S, S) → logits (B, K); it is moved to the device and trained in place.
+        data, criteria: of the splits train and validation. What the training criterion has of parameters
+            trains along, and is not returned.
+        seed: of what the network itself draws in a step, such as dropout.
 
     Returns:
         The best weights, and the progress with one row an epoch.
@@ -61,60 +61,58 @@ def fit(
         Interrupted: SIGTERM or Ctrl-C; a checkpoint holds everything up to the last step.
     """
     team, accelerator = processes(), Accelerator(cpu=processes().device.type == "cpu")
-    device, objective = accelerator.device, objectives["train"].to(accelerator.device)
+    device, criterion = accelerator.device, criteria["train"].to(accelerator.device)
     network = network.to(device).to(memory_format=torch.channels_last)
-    speed_up_small_maps(network)
-    average = ModelEmaV3(network, decay=settings.ema, use_warmup=True).to(device) if settings.ema else None
-    optimizer = build_optimizer(settings, network, objective)
-    optimizer = accelerator.prepare(optimizer)
-    state = TrainingState(network, objective, average, optimizer)
+    ema = optimization.ema
+    average = ModelEmaV3(network, decay=ema, use_warmup=True).to(device) if ema else None
+    method = optimization.optimizer, optimization.lr, optimization.weight_decay
+    optimizer = accelerator.prepare(build_optimizer(*method, network, criterion))
+    state = TrainingState(network, criterion, average, optimizer)
     team.begin_alike(value for module in state.modules().values() for value in module.state_dict().values())
     checkpoints.load(state)
     progress = state.progress
     if progress.rows or progress.step:
         screen.say(f"{title}: resuming in epoch {progress.epoch + 1}, step {progress.step + 1}.")
-    samples = len(tasks["train"].split.labels)
-    steps_per_epoch = len(batches(samples, settings.batch_size, seed, 0))
+    steps, epochs = len(data["train"]), optimization.epochs
     saved, interval = time.monotonic(), CHECKPOINT_SECONDS
-    half = settings.precision == "bfloat16"
-    forward = compiled(network) if settings.compile else network
+    half = optimization.precision == "bfloat16"
+    forward = compiled(network) if optimization.compile else network
 
-    with graceful_stop() as stop, screen.bar(title, settings.epochs * steps_per_epoch) as bar:
-        bar.advance(progress.epoch * steps_per_epoch + progress.step)
-        while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
-            order = batches(samples, settings.batch_size, seed, progress.epoch)
+    with graceful_stop() as stop, screen.bar(title, epochs * steps) as bar:
+        bar.advance(progress.epoch * steps + progress.step)
+        while progress.epoch < epochs and not _patience_is_over(progress, optimization.patience):
+            batches = data["train"].epoch(progress.epoch, progress.step, device, team)
             network.train()
-            objective.train()
-            while progress.step < len(order):
+            criterion.train()
+            while progress.step < steps:
                 started = time.perf_counter()
-                batch = tasks["train"].shared_batch(order[progress.step], progress.epoch, device, team)
-                for following in order[progress.step + 1 : progress.step + 2]:
-                    tasks["train"].expect(following, progress.epoch, team)
+                batch = next(batches)
                 reseed(seed, progress.epoch, progress.step, team.rank)
                 with team.as_one_batch(), torch.autocast(device.type, torch.bfloat16, enabled=half):
                     output = forward(batch.images)
                 output = whole_output(output, batch)
                 with team.as_one_batch():
-                    loss = objective(output, batch)
+                    loss = criterion(output, batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                team.add_gradients(value for owner in (network, objective) for value in owner.parameters())
-                norm = gradient_norm(optimizer)
-                if not (math.isfinite(loss.item()) and math.isfinite(norm)):
-                    shown = ", ".join(tasks["train"].split.paths[index] for index in batch.indices[:5])
+                team.add_gradients(value for owner in (network, criterion) for value in owner.parameters())
+                hits = (combined(output).detach().argmax(1) == batch.target).sum()
+                value, norm, correct = _read(loss, gradient_norm(optimizer), hits)
+                if not (math.isfinite(value) and math.isfinite(norm)):
+                    shown = ", ".join(data["train"].name(index) for index in batch.indices[:5])
                     what = (
-                        f"loss {loss.item()}, gradient norm {norm} in epoch {progress.epoch + 1}, step "
+                        f"loss {value}, gradient norm {norm} in epoch {progress.epoch + 1}, step "
                         f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
                         f"({len(batch.indices)} in all)."
                     )
-                    raise team.alike(_diverged(title, settings, what))
+                    raise team.alike(_diverged(title, optimization.lr, what))
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(settings, progress.epoch + (progress.step + 0.5) / len(order))
+                    group["lr"] = optimization.learning_rate(progress.epoch + (progress.step + 0.5) / steps)
                 optimizer.step()
-                _count(progress, loss, combined(output), batch.target, time.perf_counter() - started)
+                _count(progress, value, correct, len(batch.target), time.perf_counter() - started)
                 if average is not None:
-                    average.update(network, progress.epoch * steps_per_epoch + progress.step)
-                _show(bar, progress, settings)
+                    average.update(network, progress.epoch * steps + progress.step)
+                _show(bar, progress, epochs)
                 waited = time.monotonic() - saved > interval
                 asked, due = team.any(stop.signal_number, waited)  # read once: what is raised is saved
                 if asked or due:
@@ -125,16 +123,16 @@ def fit(
                 _leave_if(asked, title, progress, team)
             kept = network if average is None else average.module
             try:
-                result = evaluate(kept, tasks["validation"], objectives["validation"], device, stop)
+                result = evaluate(kept, data["validation"], criteria["validation"], device, stop)
             except StopAsked:
                 break  # every step is done; validation is the first that the next process does
             if not math.isfinite(result.loss):
                 what = f"validation loss {result.loss} after epoch {progress.epoch + 1}."
-                raise team.alike(_diverged(title, settings, what))
-            _close_epoch(progress, result, settings)
+                raise team.alike(_diverged(title, optimization.lr, what))
+            _close_epoch(progress, result, optimization.learning_rate(progress.epoch + 0.5))
             if progress.best_epoch == len(progress.rows) - 1:
                 state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
-            screen.say(epoch_line(title, progress, settings.epochs))
+            screen.say(epoch_line(title, progress, epochs))
             if team.any(stop.signal_number)[0]:
                 break
         team.once(lambda: checkpoints.save(state))  # from here the run can be extended
@@ -148,10 +146,10 @@ def checkpoint_interval(seconds: float) -> float:
     return max(CHECKPOINT_SECONDS, seconds / DURABILITY_SHARE) if CHECKPOINT_SECONDS else 0.0
 
 
-def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
     """‖g‖₂ over all gradients; not finite where any of them is not."""
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None]).item()
+    return torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
 
 
 def epoch_line(title: str, progress: Progress, epochs: int) -> str:
@@ -174,19 +172,24 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _patience_is_over(progress: Progress, settings: NetworkSettings) -> bool:
-    return 0 < settings.patience <= len(progress.rows) - 1 - progress.best_epoch
+def _patience_is_over(progress: Progress, patience: int) -> bool:
+    return 0 < patience <= len(progress.rows) - 1 - progress.best_epoch
 
 
-def _count(progress: Progress, loss: Tensor, logits: Tensor, target: Tensor, seconds: float) -> None:
+def _read(*figures: Tensor) -> tuple[float, ...]:
+    """Scalars as numbers, of which the device is waited for once; float32 holds counts below 2²⁴ exactly."""
+    return tuple(torch.stack([figure.detach().float() for figure in figures]).tolist())
+
+
+def _count(progress: Progress, loss: float, correct: float, images: int, seconds: float) -> None:
     progress.step += 1
-    progress.loss_sum += loss.item() * len(target)
-    progress.correct += int((logits.detach().argmax(1) == target).sum().item())
-    progress.seen += len(target)
+    progress.loss_sum += loss * images
+    progress.correct += int(correct)
+    progress.seen += images
     progress.seconds += seconds
 
 
-def _close_epoch(progress: Progress, result: Evaluation, settings: NetworkSettings) -> None:
+def _close_epoch(progress: Progress, result: Evaluation, lr: float) -> None:
     """Turn the counts into a row of the history and start the next epoch."""
     progress.rows.append(
         {
@@ -195,7 +198,7 @@ def _close_epoch(progress: Progress, result: Evaluation, settings: NetworkSettin
             "train_accuracy": progress.correct / progress.seen,
             "validation_loss": result.loss,
             "validation_accuracy": result.accuracy,
-            "lr": learning_rate(settings, progress.epoch + 0.5),
+            "lr": lr,
             "images_per_second": progress.seen / progress.seconds,
             "seconds": progress.seconds,
         }
@@ -208,18 +211,18 @@ def _close_epoch(progress: Progress, result: Evaluation, settings: NetworkSettin
     progress.loss_sum, progress.seconds = 0.0, 0.0
 
 
-def _show(bar: Bar, progress: Progress, settings: NetworkSettings) -> None:
+def _show(bar: Bar, progress: Progress, epochs: int) -> None:
     bar.advance(
-        note=f"epoch {progress.epoch + 1}/{settings.epochs}  loss {progress.loss_sum / progress.seen:.3f}  "
+        note=f"epoch {progress.epoch + 1}/{epochs}  loss {progress.loss_sum / progress.seen:.3f}  "
         f"accuracy {progress.correct / progress.seen:.1%}  {progress.seen / progress.seconds:.0f} images/s"
     )
 
 
-def _diverged(title: str, settings: NetworkSettings, what: str) -> GateError:
+def _diverged(title: str, lr: float, what: str) -> GateError:
     return GateError(
         f"{title}: {what}",
-        f"Lower the learning rate, such as --set {section_of(title)}.lr={settings.lr / 10:g}, in a new "
-        "--out; if it is not that, look at these images and at the weights it started from.",
+        f"Lower the learning rate, such as from {lr:g} to {lr / 10:g}; if it is not that, look at these "
+        "images and at the weights it started from.",
     )
 
 

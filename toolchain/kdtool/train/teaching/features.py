@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdtool.arch.taps import Taps, stages
+from kdtool.arch.features import FeatureExtractor, feature_stages
+from kdtool.core.featurestage import FeatureStage
 from kdtool.core.preprocess import Preprocess
-from kdtool.core.stageoutput import StageOutput
 from kdtool.losses import feature_loss, pair_stages
 from kdtool.losses.stages import Pairs
-from kdtool.recipe.settings import FeatureSettings
+from kdtool.train.loop.criterion import Output, combined, warm
 from kdtool.train.loop.evaluate import in_company
-from kdtool.train.loop.objective import Output, combined
 from kdtool.train.views.batch import Batch, to_input
 
 
 class OnlineTeacher:
-    """Answers batches itself, without gradient, on the very pixels the student sees.
+    """Computes its logits on each batch, without gradient, on the very pixels the student sees.
 
     One forward pass a batch, whoever asks.
+
+    Args:
+        preprocess: its own, which normalizes the pixels; None: it sees the images as the student does.
     """
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, network: nn.Module, preprocess: Preprocess | None = None) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)
-        self._preprocess, self._tapped = preprocess, False
-        self._answered: tuple[Batch, Tensor] | None = None
+        self._preprocess, self._listened_to = preprocess, False
+        self._last: tuple[Batch, Tensor] | None = None
 
-    def listen(self, outputs: Sequence[StageOutput]) -> Taps:
-        """Taps on these stages; from now on the images of a batch pass alone, or taps would hear others."""
-        self._tapped = True
-        return Taps(self.network, outputs)
+    def listen(self, outputs: Sequence[FeatureStage]) -> FeatureExtractor:
+        """An extractor of these stages; from now on a batch passes alone, without images beside it."""
+        self._listened_to = True
+        return FeatureExtractor(self.network, outputs)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Logits (B, K)."""
-        if self._answered is None or self._answered[0] is not batch:
-            self.network.to(batch.images.device)
-            images = to_input(batch.pixels, self._preprocess, batch.images.device)
-            logits = self.network(images) if self._tapped else combined(in_company(self.network, images))
-            self._answered = batch, batch.group.whole(logits.float(), len(batch.indices))
-        return self._answered[1]
+        if self._last is None or self._last[0] is not batch:
+            images = batch.images
+            self.network.to(images.device)
+            if self._preprocess is not None:
+                assert batch.pixels is not None, "a preprocessing of its own wants pixels"
+                images = to_input(batch.pixels, self._preprocess, images.device)
+            logits = self.network(images) if self._listened_to else combined(in_company(self.network, images))
+            self._last = batch, batch.group.whole(logits.float(), len(batch.indices))
+        return self._last[1]
 
 
 class FeatureDistillation(nn.Module):
@@ -51,42 +57,59 @@ class FeatureDistillation(nn.Module):
     The helper layers of the loss are the parameters of this module; the teacher's are not among them.
 
     Args:
-        size: side of the input, pixels.
-
-    Raises:
-        UsageError: stages that a network does not have, or that the loss cannot compare.
+        loss: a feature loss for the shapes of `pairs`, see `compare_features`.
+        pairs: the stages it compares, (student's, teacher's).
+        warmup_epochs: over which the term rises, see `kdtool.train.loop.criterion.warm`.
     """
 
     def __init__(
-        self, settings: FeatureSettings, student: nn.Module, teacher: OnlineTeacher, size: int
+        self,
+        loss: nn.Module,
+        pairs: Pairs,
+        student: nn.Module,
+        teacher: OnlineTeacher,
+        *,
+        weight: float = 1.0,
+        warmup_epochs: int = 0,
     ) -> None:
         super().__init__()
-        self._settings, self._teacher = settings, teacher
-        self.loss, pairs = compare_features(settings, student, teacher.network, size)
-        self._student_taps = Taps(student, [own for own, _ in pairs])
-        self._teacher_taps = teacher.listen([wanted for _, wanted in pairs])
+        self.loss, self._teacher = loss, teacher
+        self._weight, self._warmup_epochs = weight, warmup_epochs
+        self._student_features = FeatureExtractor(student, [own for own, _ in pairs])
+        self._teacher_features = teacher.listen([wanted for _, wanted in pairs])
 
     def close(self) -> None:
         """No longer listen to either network."""
-        self._student_taps.close()
-        self._teacher_taps.close()
+        self._student_features.close()
+        self._teacher_features.close()
 
-    def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (an Objective's arguments)
+    def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (a criterion's arguments)
         self._teacher(batch)
-        loss: Tensor = self.loss(self._student_taps.take(), self._teacher_taps.take())
-        share = len(batch.pixels) / len(batch.indices)  # these losses are means over the images
-        return batch.group.total(self._settings.weight * self._settings.warm(batch.epoch) * share * loss)
+        loss: Tensor = self.loss(self._student_features.take(), self._teacher_features.take())
+        share = len(batch.images) / len(batch.indices)  # these losses are means over the images
+        return batch.group.total(self._weight * warm(batch.epoch, self._warmup_epochs) * share * loss)
 
 
 def compare_features(
-    settings: FeatureSettings, student: nn.Module, teacher: nn.Module, size: int
+    name: str,
+    params: Mapping[str, Any],
+    student: nn.Module,
+    teacher: nn.Module,
+    size: int,
+    student_stages: Sequence[str] = (),
+    teacher_stages: Sequence[str] = (),
 ) -> tuple[nn.Module, Pairs]:
-    """The loss with its helper layers, and the stages it compares.
+    """The feature loss `name` with its helper layers, and the stages it compares.
+
+    Args:
+        params: of the loss.
+        size: side of the input, pixels.
+        student_stages, teacher_stages: names of modules, paired in order; empty: the loss's own choice.
 
     Raises:
         UsageError: stages that a network does not have, or that the loss cannot compare.
     """
-    offered = stages(student, size), stages(teacher, size)
-    pairs = pair_stages(settings.name, *offered, settings.student_stages, settings.teacher_stages)
+    offered = feature_stages(student, size), feature_stages(teacher, size)
+    pairs = pair_stages(name, *offered, student_stages, teacher_stages)
     shapes = ([pair[side].shape for pair in pairs] for side in (0, 1))
-    return feature_loss(settings.name, settings.params)(*shapes), pairs
+    return feature_loss(name, params)(*shapes), pairs

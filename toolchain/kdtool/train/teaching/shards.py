@@ -1,8 +1,8 @@
-"""Files of answers: a shard holds those to some images of one view, and its name says what and a checksum.
+"""Files of soft labels: a shard holds the logits of some images of one view; its name has a checksum.
 
     train-0003-0002048-<key>-<hash>.npy     view 3, from image 2048 on, (n, 1, K)
 
-So a labelling that was interrupted loses no more than the shard it was at.
+So an interruption loses no more than the shard that was under way.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from kdtool.core.files import sha256_bytes, sha256_file, write_bytes
 IMAGES = 2048  # of a shard: a minute or two of a large teacher; a multiple of evaluation's batch
 HASHED = 16  # hexadecimal digits of a hash in a name
 
-Answers = npt.NDArray[np.floating[Any]]
+Logits = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where answers belong: `images` are numbers in the split, `key` is of all they are a function of."""
+    """Where logits belong: `images` are numbers in the split, `key` is of all they are a function of."""
 
     split: str
     view: int
@@ -45,10 +45,10 @@ def places(split: str, view: int, images: int, key: str) -> list[Place]:
     return [Place(split, view, range(start, min(start + IMAGES, images)), key) for start in starts]
 
 
-def write_shard(folder: Path, place: Place, answers: Answers) -> str:
+def write_shard(folder: Path, place: Place, logits: Logits) -> str:
     """Write (n, K) durably; returns the file's name."""
     payload = io.BytesIO()
-    np.save(payload, answers[:, None, :])
+    np.save(payload, logits[:, None, :])
     content = payload.getvalue()
     file = f"{place.name}-{sha256_bytes(content)[:HASHED]}.npy"
     write_bytes(folder / file, content)
@@ -56,7 +56,7 @@ def write_shard(folder: Path, place: Place, answers: Answers) -> str:
 
 
 def shards_in(folder: Path) -> dict[str, Path]:
-    """What earlier labellings left, by the name of its place; looked up once, there may be thousands."""
+    """What earlier stages left, by the name of its place; looked up once, there may be thousands."""
     return {path.stem.rsplit("-", 1)[0]: path for path in folder.glob("*.npy")}
 
 
@@ -79,10 +79,10 @@ def by_view(files: Iterable[str]) -> Mapping[str, Sequence[Sequence[str]]]:
 
 
 @dataclass(frozen=True)
-class View:
-    """The answers to one view of a split: (N, 1, K), in shards that are memory maps."""
+class ViewLogits:
+    """The teacher's logits on one view of a split: (N, 1, K), in shards that are memory maps."""
 
-    shards: tuple[Answers, ...]
+    shards: tuple[Logits, ...]
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(B, K) of the images `indices`."""
@@ -98,5 +98,5 @@ class View:
         return np.concatenate(self.shards, dtype=np.float32)
 
 
-def open_view(folder: Path, files: Sequence[str]) -> View:
-    return View(tuple(np.load(folder / name, mmap_mode="r") for name in files))
+def open_view(folder: Path, files: Sequence[str]) -> ViewLogits:
+    return ViewLogits(tuple(np.load(folder / name, mmap_mode="r") for name in files))

@@ -1,9 +1,9 @@
-"""The teacher's answers, computed once: logits (N, V, K) of N images, V views, K classes.
+"""Soft labels: the teacher's logits, computed once, (N, V, K) of N images, V views, K classes.
 
-Without augmentation there is one view, the image itself. The answers to a view lie in shards
-(`kdtool.train.teaching.shards`), so that an interrupted labelling goes on; the views are a function of
-the seed (`kdtool.train.views.augment`), so the student sees the very pixels that were answered. Whole
-logits are stored, not probabilities, so that the temperature stays free.
+Without augmentation there is one view, the image itself. The logits of a view lie in shards
+(`kdtool.train.teaching.shards`), so that an interrupted stage goes on; the views are a function of the seed
+(`kdtool.train.views.augment`), so the student sees the very pixels that the teacher saw. Whole logits are
+stored, not probabilities, so that the temperature stays free.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
+from kdtool.train.loop.criterion import TeacherLogits
 from kdtool.train.loop.evaluate import predict
-from kdtool.train.loop.objective import Answers
 from kdtool.train.loop.signals import StopAsked, StopRequest, graceful_stop
 from kdtool.train.teaching.shards import (
     HASHED,
     Place,
-    View,
+    ViewLogits,
     by_view,
     open_view,
     places,
@@ -41,9 +41,9 @@ from kdtool.train.teaching.shards import (
 )
 from kdtool.train.teaching.teacher import Teacher
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import Batch, Task, plain_task
+from kdtool.train.views.batch import Batch, Examples, plain_examples
 
-Kind = Literal["float32", "float16"]
+StoredAs = Literal["float32", "float16"]
 SPLITS = ("train", "validation")  # never test
 COMPUTED_BY = ("torch",)  # whose other versions may round otherwise
 DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw other views
@@ -51,13 +51,13 @@ DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw ot
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """The teacher's answers.
+    """The teacher's stored logits.
 
     Attributes:
-        views: split → the answers to each view, float32 or float16, in the order of the split's images.
+        views: split → the logits of each view, float32 or float16, in the order of the split's images.
     """
 
-    views: Mapping[str, tuple[View, ...]]
+    views: Mapping[str, tuple[ViewLogits, ...]]
 
     @cached_property
     def logits(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -67,7 +67,7 @@ class SoftLabels:
             for split, views in self.views.items()
         }
 
-    def answers(self, split: str) -> Answers:
+    def of(self, split: str) -> TeacherLogits:
         """The stored logits of a batch of `split`, looked up by image and view."""
         views = self.views[split]
 
@@ -77,8 +77,13 @@ class SoftLabels:
         return stored
 
 
-def label(
-    teacher: Teacher, prepared: Prepared, task: Task, folder: Path, screen: Screen, kind: Kind = "float32"
+def store_soft_labels(
+    teacher: Teacher,
+    prepared: Prepared,
+    examples: Examples,
+    folder: Path,
+    screen: Screen,
+    stored_as: StoredAs = "float32",
 ) -> SoftLabels:
     """Store the teacher's logits on the training and validation images; skipped when they stand.
 
@@ -86,45 +91,47 @@ def label(
 
     Args:
         teacher: it sees the images as its own preprocessing says.
-        task: the student's on the training split; each of its views is answered.
-        kind: what is stored; float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
+        examples: the student's on the training split; the logits of each of its views are stored.
+        stored_as: float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
 
     Raises:
-        GateError: the teacher answers NaN or infinity, or more than float16 holds.
-        Interrupted: SIGTERM or Ctrl-C; every shard that was answered stays.
+        GateError: logits are NaN or infinite, or more than float16 holds.
+        Interrupted: SIGTERM or Ctrl-C; every shard that was written stays.
     """
-    stage, views = _stage(teacher, prepared, task, folder, kind)
+    stage, views = _stage(teacher, prepared, examples, folder, stored_as)
     group = processes()
     manifest = group.once(lambda: _standing(stage, views))
     if manifest is not None:
         screen.say("label: complete, skipped.")
         return _opened(folder, manifest, views)
     group.once(stage.reopen)
-    files = _answer(teacher, prepared, task, stage, kind, screen)
+    files = _compute(teacher, prepared, examples, stage, stored_as, screen)
     manifest = group.once(lambda: _seal(stage, prepared, files))
-    answered = prepared.counts["train"] * views + prepared.counts["validation"]
+    images = prepared.counts["train"] * views + prepared.counts["validation"]
     seen = f", {views} views of each in training" if views > 1 else ""
     screen.say(
-        f"label: the teacher's answers to {answered:,} images{seen}; on validation "
-        f"{manifest.result['validation_accuracy']:.2%} right."
+        f"label: soft labels of {images:,} images{seen}; the teacher is right on "
+        f"{manifest.result['validation_accuracy']:.2%} of the validation images."
     )
     return _opened(folder, manifest, views)
 
 
-def answered(teacher: Teacher, prepared: Prepared, task: Task, folder: Path) -> bool:
-    """Whether `label` has nothing left to do."""
-    stage, views = _stage(teacher, prepared, task, folder, "float32")
+def soft_labels_stand(teacher: Teacher, prepared: Prepared, examples: Examples, folder: Path) -> bool:
+    """Whether `store_soft_labels` has nothing left to do."""
+    stage, views = _stage(teacher, prepared, examples, folder, "float32")
     return _standing(stage, views) is not None
 
 
-def _stage(teacher: Teacher, prepared: Prepared, task: Task, folder: Path, kind: Kind) -> tuple[Stage, int]:
-    """The stage, and how many views it answers."""
-    views = task.views if task.augment.active else 1
-    return Stage("label", folder, {**_key(teacher, prepared, task, kind), "views": views}), views
+def _stage(
+    teacher: Teacher, prepared: Prepared, examples: Examples, folder: Path, stored_as: StoredAs
+) -> tuple[Stage, int]:
+    """The stage, and how many views it stores."""
+    views = examples.views if examples.augment else 1
+    return Stage("label", folder, {**_key(teacher, prepared, examples, stored_as), "views": views}), views
 
 
 def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
-    """The answers are complete: drop what is none of them, and say how often they are right."""
+    """All logits are there: drop other files, and say how often the teacher is right."""
     current = set(kept)
     for stale in stage.folder.glob("*.npy"):
         if stale.name not in current:
@@ -137,36 +144,42 @@ def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
     return stage.seal(kept, result, versions_of())
 
 
-def _key(teacher: Teacher, prepared: Prepared, task: Task, kind: Kind) -> dict[str, Any]:
-    """What the answers to one view are a function of."""
-    versions = versions_of(DRAWN_BY if task.augment.active else COMPUTED_BY)
+def _key(teacher: Teacher, prepared: Prepared, examples: Examples, stored_as: StoredAs) -> dict[str, Any]:
+    """What the logits of one view are a function of."""
+    augment = examples.augment
+    versions = versions_of(DRAWN_BY if augment else COMPUTED_BY)
     key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest, "versions": versions}
-    if kind != "float32":
-        key["kind"] = kind
-    if task.augment.active:
-        key["augment"] = task.augment.model_dump(mode="json")
-        key["seed"] = task.seed
+    if stored_as != "float32":
+        key["kind"] = stored_as
+    if augment:
+        key["augment"] = {name: getattr(augment, name) for name in augment.DRAWN}
+        key["seed"] = augment.seed
     return key
 
 
 def _standing(stage: Stage, views: int) -> Manifest | None:
-    """The manifest of a complete set of the same answers with this many views, or more."""
+    """The manifest of a complete set of the same logits with this many views, or more."""
     manifest = read_manifest(stage.manifest_path)
     stood = manifest.inputs.get("views", 0) if manifest else 0
     return replace(stage, inputs={**stage.inputs, "views": max(views, stood)}).complete()
 
 
-def _answer(
-    teacher: Teacher, prepared: Prepared, task: Task, stage: Stage, kind: Kind, screen: Screen
+def _compute(
+    teacher: Teacher,
+    prepared: Prepared,
+    examples: Examples,
+    stage: Stage,
+    stored_as: StoredAs,
+    screen: Screen,
 ) -> list[str]:
     """The shards of every view; one that is there from before is taken as it is."""
     group = processes()
     device = group.device
     network = teacher.network.to(device).to(memory_format=torch.channels_last)
-    own = replace(task, preprocess=teacher.info.preprocess)
+    own = replace(examples, preprocess=teacher.info.preprocess)
     views = int(stage.inputs["views"])
     key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:HASHED]
-    tasks = {"validation": plain_task(prepared, "validation", own.preprocess), "train": own}
+    splits = {"validation": plain_examples(prepared, "validation", own.preprocess), "train": own}
     wanted = places("validation", 0, prepared.counts["validation"], key)
     for view in range(views):
         wanted += places("train", view, prepared.counts["train"], key)
@@ -177,8 +190,8 @@ def _answer(
             for place in wanted:
                 stop.leave_if_asked(group)
                 found = group.once(partial(whole_shard, left.get(place.name)))
-                task = tasks[place.split]
-                files.append(found or _answer_shard(network, task, place, stage.folder, kind, stop))
+                seen = splits[place.split]
+                files.append(found or _compute_shard(network, seen, place, stage.folder, stored_as, stop))
                 bar.advance(note=f"view {place.view + 1} of {views}")
             stop.leave_if_asked(group)
         except StopAsked as asked:
@@ -188,20 +201,26 @@ def _answer(
     return files
 
 
-def _answer_shard(
-    network: nn.Module, task: Task, place: Place, folder: Path, kind: Kind, stop: StopRequest
+def _compute_shard(
+    network: nn.Module,
+    examples: Examples,
+    place: Place,
+    folder: Path,
+    stored_as: StoredAs,
+    stop: StopRequest,
 ) -> str:
     group = processes()
-    answers = predict(network, task, group.device, place.view, place.images, stop)
-    if not np.isfinite(answers).all():
-        message = "label: the teacher answers NaN or infinity; it is no teacher."
+    exact = predict(network, examples, group.device, place.view, place.images, stop)
+    if not np.isfinite(exact).all():
+        message = "label: the teacher's logits are NaN or infinite; it cannot teach."
         hint = "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out."
         raise group.alike(GateError(message, hint))
     with np.errstate(over="ignore"):
-        logits = answers.astype(kind)
+        logits = exact.astype(stored_as)
     if not np.isfinite(logits).all():
-        message = f"label: the teacher answers {np.abs(answers).max():g}, which {kind} does not hold."
-        raise group.alike(GateError(message, "Store its answers whole: --set student.answers=float32"))
+        largest = np.abs(exact).max()
+        message = f"label: a logit of the teacher is {largest:g}, which {stored_as} does not hold."
+        raise group.alike(GateError(message, "Store them whole: --set student.answers=float32"))
     return group.once(partial(write_shard, folder, place, logits))
 
 
@@ -209,14 +228,14 @@ def _opened(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
     """The first `views` views."""
     by_split = by_view(manifest.files)
     train, validation = by_split["train"][:views], by_split["validation"]
-    answers = {
+    views_of = {
         split: tuple(open_view(folder, files) for files in chosen)
         for split, chosen in (("train", train), ("validation", validation))
     }
-    return SoftLabels(answers)
+    return SoftLabels(views_of)
 
 
-def _accuracy(view: View, prepared: Prepared, split: str) -> float:
-    """The share of pictures whose own label the answers have, in one view."""
-    answers = view.whole()[:, 0].argmax(axis=1)
-    return float((answers == prepared.split(split).labels).mean())
+def _accuracy(view: ViewLogits, prepared: Prepared, split: str) -> float:
+    """The teacher's accuracy on one view of a split."""
+    predicted = view.whole()[:, 0].argmax(axis=1)
+    return float((predicted == prepared.split(split).labels).mean())

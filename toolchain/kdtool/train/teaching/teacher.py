@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from kdtool.arch.network import load_network, save_network
+from kdtool.arch.smallmaps import speed_up_small_maps
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
@@ -18,12 +19,12 @@ from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest
+from kdtool.train.loop.criterion import CrossEntropy
 from kdtool.train.loop.evaluate import evaluate
-from kdtool.train.loop.objective import CrossEntropy
-from kdtool.train.loop.smallmaps import speed_up_small_maps
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import plain_task
+from kdtool.train.views.batch import plain_examples
+from kdtool.train.views.batches import InOrder
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
     file = run.weights("teacher")
     network, info = load_network(file)
     require_fit(info, prepared, file)
-    speed_up_small_maps(network)
-    return Teacher(file, network, info)
+    return Teacher(file, speed_up_small_maps(network), info)
 
 
 def teach(
@@ -59,8 +59,8 @@ def teach(
     """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
     if settings.trained:
         return bring_teacher(run, prepared, Path(settings.trained), screen)
-    training = Training("teacher", run.role("teacher"), settings, seed, seed, cross_entropy(settings))
-    return train(prepared, training, screen)
+    training = Training("teacher", run.role("teacher"), settings, seed, seed)
+    return train(prepared, training, cross_entropy(settings), screen)
 
 
 def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
@@ -76,9 +76,9 @@ def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen
         return brought
     group.once(lambda: require_fit(load_network(file)[1], prepared, file))
     network, info = load_network(file)
-    task = plain_task(prepared, "validation", info.preprocess)
+    data = InOrder(plain_examples(prepared, "validation", info.preprocess))
     on_device = network.to(group.device).to(memory_format=torch.channels_last)
-    accuracy = evaluate(on_device, task, CrossEntropy(), group.device).accuracy
+    accuracy = evaluate(on_device, data, CrossEntropy(), group.device).accuracy
     return group.once(lambda: _keep(run, prepared, file, network, info, accuracy, screen))
 
 

@@ -7,6 +7,8 @@ or the student in its epoch, gets the same pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from kdtool.core.preprocess import UInt8Array
 from kdtool.data.reader import Split
-from kdtool.recipe.settings import AugmentSettings
 from kdtool.train.views.order import Indices
 
 
@@ -31,12 +31,13 @@ class View:
             (0 to 0.5) of the picture that is of it.
     """
 
-    pixels: UInt8Array
+    pixels: Tensor
     target: Indices
     other: Indices
     share: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
 class Augment:
     """The views of a split.
 
@@ -45,19 +46,35 @@ class Augment:
     with both, each picture gets one of them by chance. The partner of a mixed picture is drawn from
     the whole split, and is itself cropped, flipped and coloured as in its own view.
 
-    Args:
+    Attributes:
         seed: of everything drawn.
+        crop: the smallest share of the area that a crop keeps; 1: none.
+        flip: whether every second picture is mirrored.
+        randaugment, magnitude: operations a picture, and their strength from 0 to 30.
+        mixup, cutmix: α of their Beta(α, α); 0: none.
     """
 
-    def __init__(self, settings: AugmentSettings, split: Split, seed: int) -> None:
-        self._settings, self._split, self._seed = settings, split, seed
-        self._transform = _transform(settings, split.images.shape[1])
+    DRAWN: ClassVar = ("crop", "flip", "randaugment", "magnitude", "mixup", "cutmix")
+
+    split: Split
+    seed: int
+    crop: float = 1.0
+    flip: bool = False
+    randaugment: int = 0
+    magnitude: int = 9
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether two pictures become one, with two labels."""
+        return self.mixup > 0 or self.cutmix > 0
 
     def view(self, indices: Indices, number: int) -> View:
         """View `number` (from 0) of the pictures `indices`."""
-        labels = self._split.labels[indices]
+        labels = self.split.labels[indices]
         pixels = self._augmented(indices, number)
-        if not self._settings.mixes:
+        if not self.mixes:
             return View(pixels, labels, labels, np.zeros(len(labels), np.float32))
         partners = self._partners(indices, number)
         others = self._augmented(partners, number)
@@ -66,10 +83,10 @@ class Augment:
             for one, other, index in zip(pixels, others, indices, strict=True)
         ]
         share = np.array([part for _, part in mixed], np.float32)
-        first, second = labels, self._split.labels[partners]
+        first, second = labels, self.split.labels[partners]
         major = share <= 0.5
         return View(
-            np.stack([picture for picture, _ in mixed]),
+            torch.stack([picture for picture, _ in mixed]),
             np.where(major, first, second),
             np.where(major, second, first),
             np.where(major, share, 1 - share).astype(np.float32),
@@ -77,55 +94,51 @@ class Augment:
 
     def photographs(self, indices: Indices, number: int) -> Indices:
         """Those that a view of `indices` is made of."""
-        partners = [self._partners(indices, number)] if self._settings.mixes else []
+        partners = [self._partners(indices, number)] if self.mixes else []
         return np.concatenate([indices, *partners])
 
     def _partners(self, indices: Indices, number: int) -> Indices:
-        return np.random.default_rng((self._seed, number)).permutation(len(self._split.labels))[indices]
+        return np.random.default_rng((self.seed, number)).permutation(len(self.split.labels))[indices]
 
-    def _augmented(self, indices: Indices, number: int) -> UInt8Array:
+    def _augmented(self, indices: Indices, number: int) -> Tensor:
         pictures = []
         with torch.random.fork_rng(devices=[]):
-            for index, pixels in zip(indices, self._split.images[indices], strict=True):
-                torch.manual_seed(_key(self._seed, number, int(index)))
+            for index, pixels in zip(indices, self.split.images[indices], strict=True):
+                torch.manual_seed(_key(self.seed, number, int(index)))
                 picture = torch.from_numpy(pixels).permute(2, 0, 1)
                 pictures.append(self._transform(picture).permute(1, 2, 0))
-        return torch.stack(pictures).numpy()
+        return torch.stack(pictures)
 
-    def _mixed(self, one: UInt8Array, other: UInt8Array, index: int, number: int) -> tuple[UInt8Array, float]:
+    @cached_property
+    def _transform(self) -> v2.Transform:
+        steps: list[v2.Transform] = []
+        if self.crop < 1:
+            size = self.split.images.shape[1]
+            steps.append(v2.RandomResizedCrop(size, scale=(self.crop, 1.0), antialias=True))
+        if self.flip:
+            steps.append(v2.RandomHorizontalFlip())
+        if self.randaugment:
+            bilinear = InterpolationMode.BILINEAR
+            steps.append(v2.RandAugment(self.randaugment, self.magnitude, interpolation=bilinear))
+        return v2.Compose(steps) if steps else v2.Identity()
+
+    def _mixed(self, one: Tensor, other: Tensor, index: int, number: int) -> tuple[Tensor, float]:
         """The mixed picture, and which part of it is of `other`."""
-        generator = np.random.default_rng((self._seed, number, index, 1))
-        mixup, cutmix = self._settings.mixup, self._settings.cutmix
-        if cutmix > 0 and (mixup == 0 or generator.random() < 0.5):
-            return _cut(one, other, 1 - generator.beta(cutmix, cutmix), generator)
-        part = 1 - generator.beta(mixup, mixup)
-        blend = one * np.float32(1 - part) + other * np.float32(part)
-        return np.rint(blend).astype(np.uint8), part
+        generator = np.random.default_rng((self.seed, number, index, 1))
+        if self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5):
+            return _cut(one, other, 1 - generator.beta(self.cutmix, self.cutmix), generator)
+        part = 1 - generator.beta(self.mixup, self.mixup)
+        return (one * (1 - part) + other * part).round().to(torch.uint8), part
 
 
-def _transform(settings: AugmentSettings, size: int) -> v2.Transform:
-    steps: list[v2.Transform] = []
-    if settings.crop < 1:
-        steps.append(v2.RandomResizedCrop(size, scale=(settings.crop, 1.0), antialias=True))
-    if settings.flip:
-        steps.append(v2.RandomHorizontalFlip())
-    if settings.randaugment:
-        steps.append(
-            v2.RandAugment(settings.randaugment, settings.magnitude, interpolation=InterpolationMode.BILINEAR)
-        )
-    return v2.Compose(steps) if steps else v2.Identity()
-
-
-def _cut(
-    one: UInt8Array, other: UInt8Array, area: float, generator: np.random.Generator
-) -> tuple[UInt8Array, float]:
+def _cut(one: Tensor, other: Tensor, area: float, generator: np.random.Generator) -> tuple[Tensor, float]:
     """A box of `other` of about `area` of the picture, its centre anywhere, cut at the border."""
     size = one.shape[0]
     half = size * np.sqrt(area) / 2
     row, column = generator.uniform(0, size, 2)
     top, bottom = (int(np.clip(round(row + side), 0, size)) for side in (-half, half))
     left, right = (int(np.clip(round(column + side), 0, size)) for side in (-half, half))
-    cut = one.copy()
+    cut = one.clone()
     cut[top:bottom, left:right] = other[top:bottom, left:right]
     return cut, (bottom - top) * (right - left) / size**2
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kdtool.core.preprocess import Preprocess, UInt8Array
+from kdtool.core.preprocess import Preprocess
 from kdtool.data.photographs import expect
 from kdtool.data.reader import Prepared, Split
-from kdtool.recipe.settings import AugmentSettings
 from kdtool.train.together.processes import Processes
 from kdtool.train.views.augment import Augment, target_distribution
 from kdtool.train.views.order import Indices
 
-NOTHING = AugmentSettings()
 ALONE = Processes()
-FINAL = 1 << 30  # the epoch of an objective that no longer warms up, as validation wants it
+FINAL = 1 << 30  # the epoch of a criterion that no longer warms up, as validation wants it
 
 
 @dataclass(frozen=True)
@@ -30,58 +26,62 @@ class Batch:
     everything else is of the whole batch.
 
     Attributes:
-        indices: (B,) in the split; epoch: from 0; view: which view of the pictures these are.
-        pixels: (B, S, S, 3) uint8, as every network gets them.
+        indices: (B,) numbers of the images among all; epoch: from 0.
         images: (B, 3, S, S) float32, normalized for the network in training, channels last in memory.
         target: (B,) class indices; of a mixed picture that of the larger part.
-        distribution: (B, K) of the labels where pictures are mixed, else None.
+        view: which view of the pictures these are.
+        pixels: (B, S, S, 3) uint8 on the CPU, for a teacher that normalizes otherwise.
+        distribution: (B, K) of the labels where pictures are mixed, otherwise None.
         group: the processes that share it.
     """
 
     indices: Indices
     epoch: int
-    view: int
-    pixels: UInt8Array
     images: Tensor
     target: Tensor
-    distribution: Tensor | None
+    view: int = 0
+    pixels: Tensor | None = None
+    distribution: Tensor | None = None
     group: Processes = ALONE
 
     @property
     def labels(self) -> Tensor:
-        """What cross-entropy wants: the distribution where there is one, else the class indices."""
+        """What cross-entropy wants: the distribution where there is one, otherwise the class indices."""
         return self.target if self.distribution is None else self.distribution
 
 
 @dataclass(frozen=True)
-class Task:
+class Examples:
     """One split as one network sees it.
 
     Attributes:
         preprocess: of the network; its mean and std normalize.
-        augment, seed: what training changes in the pictures, and the seed of all that it draws.
+        augment: what training changes in the pictures; None: nothing.
         views: how many views augmentation makes; epoch e sees view e modulo `views`. 0: each its own.
     """
 
     split: Split
     classes: int
     preprocess: Preprocess
-    augment: AugmentSettings = NOTHING
-    seed: int = 0
+    augment: Augment | None = None
     views: int = 0
+
+    def __len__(self) -> int:
+        return len(self.split.labels)
 
     def batch(self, indices: Indices, epoch: int, device: torch.device) -> Batch:
         """The pictures `indices` in `epoch`."""
         number, distribution = self._view(epoch), None
-        if self.augment.active:
-            view = self._augment.view(indices, number)
+        if self.augment is not None:
+            view = self.augment.view(indices, number)
             pixels, target = view.pixels, torch.from_numpy(view.target)
             if self.augment.mixes:
                 distribution = target_distribution(view, self.classes).to(device)
         else:
-            pixels, target = self.split.images[indices], torch.from_numpy(self.split.labels[indices])
+            pixels = torch.from_numpy(self.split.images[indices])
+            target = torch.from_numpy(self.split.labels[indices])
         images = to_input(pixels, self.preprocess, device)
-        return Batch(indices, epoch, number, pixels, images, target.to(device), distribution)
+        return Batch(indices, epoch, images, target.to(device), number, pixels, distribution)
 
     def shared_batch(self, indices: Indices, epoch: int, device: torch.device, group: Processes) -> Batch:
         """As `batch`, of which each process of `group` makes the pictures of its share."""
@@ -97,27 +97,26 @@ class Task:
     def expect(self, indices: Indices, epoch: int, group: Processes = ALONE) -> None:
         """Begin to decode what `shared_batch` will want next, where nothing is kept decoded."""
         own = indices[group.share(len(indices))]
-        made_of = self._augment.photographs(own, self._view(epoch)) if self.augment.active else own
+        made_of = own if self.augment is None else self.augment.photographs(own, self._view(epoch))
         expect(self.split.images, made_of)
 
     def _view(self, epoch: int) -> int:
         """The number of the view that `epoch` shows."""
-        if not self.augment.active:
+        if self.augment is None:
             return 0
         return epoch % self.views if self.views else epoch
 
-    @cached_property
-    def _augment(self) -> Augment:
-        return Augment(self.augment, self.split, self.seed)
 
-
-def plain_task(prepared: Prepared, split: str, preprocess: Preprocess | None = None) -> Task:
+def plain_examples(prepared: Prepared, split: str, preprocess: Preprocess | None = None) -> Examples:
     """A split as it is, normalized as the data's own preprocessing says or as `preprocess` does."""
-    return Task(prepared.split(split), len(prepared.classes), preprocess or prepared.preprocess)
+    return Examples(prepared.split(split), len(prepared.classes), preprocess or prepared.preprocess)
 
 
-def to_input(pixels: UInt8Array, preprocess: Preprocess, device: torch.device) -> Tensor:
-    """`Preprocess.normalize` on the device: (B, S, S, 3) uint8 → (B, 3, S, S), the same float32 values."""
-    images = torch.from_numpy(np.array(pixels)).to(device).float().div_(255)
+def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
+    """The twin of `Preprocess.normalize` in torch, on the device: (B, S, S, 3) uint8 → (B, 3, S, S) float32.
+
+    tests/unit/test_augment.py holds both to the same bits.
+    """
+    images = pixels.to(device).float().div_(255)
     mean, std = (torch.tensor(values, device=device) for values in (preprocess.mean, preprocess.std))
     return images.sub_(mean).div_(std).permute(0, 3, 1, 2)  # NHWC in memory is channels last

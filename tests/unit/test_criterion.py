@@ -1,4 +1,4 @@
-"""Objectives, optimizers and schedules: the numbers, by hand."""
+"""Criteria, optimizers and schedules: the numbers, by hand."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import nn
 
 from kdtool.arch.network import build, two_heads
 from kdtool.losses import deit_hard_loss, kd_loss
-from kdtool.recipe.settings import LossSettings, StudentSettings
-from kdtool.train.loop.objective import CrossEntropy, Distillation, combined
-from kdtool.train.loop.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate
+from kdtool.recipe.settings import StudentSettings
+from kdtool.train.loop.criterion import CrossEntropy, Distillation, combined, warm
+from kdtool.train.loop.optimizer import OPTIMIZERS, SCHEDULES, Optimization, build_optimizer
 from kdtool.train.views.batch import Batch
 
 
@@ -23,8 +23,6 @@ def a_batch(epoch: int = 0, distribution: torch.Tensor | None = None) -> Batch:
     return Batch(
         indices=np.arange(4),
         epoch=epoch,
-        view=0,
-        pixels=np.zeros((4, 2, 2, 3), np.uint8),
         images=torch.zeros(4, 3, 2, 2),
         target=torch.tensor([0, 1, 2, 1]),
         distribution=distribution,
@@ -47,23 +45,27 @@ def test_cross_entropy_of_a_mixed_picture_is_the_mix_of_two() -> None:
     torch.testing.assert_close(loss, by_hand)
 
 
+def test_warm_up_is_never_silent_and_never_divides_by_zero() -> None:
+    assert [warm(epoch, 4) for epoch in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert warm(0, 0) == 1.0
+
+
 @pytest.mark.parametrize("epoch, factor", [(0, 0.25), (1, 0.5), (3, 1.0), (9, 1.0)])
 def test_warm_up_weighs_the_teacher_alone(epoch: int, factor: float) -> None:
-    settings = LossSettings(name="kd", weight=2.0, ce_weight=0.5, warmup_epochs=4)
-    objective = Distillation(settings, 0.1, kd_loss, lambda _: TEACHER)
+    weights = {"weight": 2.0, "ce_weight": 0.5, "warmup_epochs": 4}
+    criterion = Distillation(kd_loss, lambda _: TEACHER, **weights, label_smoothing=0.1)
     batch = a_batch(epoch)
     hard = F.cross_entropy(LOGITS, batch.target, label_smoothing=0.1)
     expected = 0.5 * hard + 2.0 * factor * kd_loss(LOGITS, TEACHER, batch.target)
-    torch.testing.assert_close(objective(LOGITS, batch), expected)
+    torch.testing.assert_close(criterion(LOGITS, batch), expected)
 
 
 def test_each_head_has_its_own_teacher() -> None:
     """DeiT: the class head learns from the labels, the distillation head from the teacher's decision."""
-    settings = LossSettings(name="deit_hard", weight=0.5, ce_weight=0.5)
-    objective = Distillation(settings, 0.0, deit_hard_loss, lambda _: TEACHER)
+    criterion = Distillation(deit_hard_loss, lambda _: TEACHER, weight=0.5, ce_weight=0.5)
     heads = LOGITS.clone().requires_grad_(), (-LOGITS).clone().requires_grad_()
     batch = a_batch()
-    loss = objective(heads, batch)
+    loss = criterion(heads, batch)
     expected = 0.5 * F.cross_entropy(LOGITS, batch.target) + 0.5 * F.cross_entropy(-LOGITS, TEACHER.argmax(1))
     torch.testing.assert_close(loss.detach(), expected)
     torch.testing.assert_close(combined(heads), torch.zeros(4, 3))
@@ -75,8 +77,7 @@ def test_without_weight_the_teacher_is_not_asked() -> None:
     def never(_: Batch) -> torch.Tensor:
         raise AssertionError("asked")
 
-    settings = LossSettings(weight=0.0, ce_weight=1.0)
-    loss = Distillation(settings, 0.0, kd_loss, never)(LOGITS, a_batch())
+    loss = Distillation(kd_loss, never, weight=0.0, ce_weight=1.0)(LOGITS, a_batch())
     torch.testing.assert_close(loss, F.cross_entropy(LOGITS, a_batch().target))
 
 
@@ -92,17 +93,13 @@ def test_a_distillation_token_has_a_head_of_its_own_in_training_alone() -> None:
     assert not two_heads(build("timm/test_resnet", 5, 32))
 
 
-def settings(**fields: object) -> StudentSettings:
-    return StudentSettings(**{"lr": 0.2, "epochs": 10, **fields})
-
-
 def test_the_learning_rate_is_constant_to_the_bit_by_default() -> None:
-    assert {learning_rate(settings(lr=1e-3), epochs / 7) for epochs in range(70)} == {1e-3}
+    assert {Optimization(10, lr=1e-3).learning_rate(epochs / 7) for epochs in range(70)} == {1e-3}
 
 
 def test_the_cosine_rises_and_falls() -> None:
-    cosine = settings(schedule="cosine", warmup_epochs=2)
-    rates = [learning_rate(cosine, epochs / 10) for epochs in range(101)]
+    cosine = Optimization(10, lr=0.2, schedule="cosine", warmup_epochs=2)
+    rates = [cosine.learning_rate(epochs / 10) for epochs in range(101)]
     assert rates[0] == 0
     assert rates[10] == pytest.approx(0.2 * 0.5 * (1 + math.cos(math.pi * 0.1)) / 2)
     assert rates[50] == pytest.approx(0.1)
@@ -122,7 +119,7 @@ def test_biases_and_norms_do_not_decay(name: str) -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     nn.init.ones_(module[0].bias)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    optimizer = build_optimizer(settings(optimizer=name, weight_decay=0.1), module)
+    optimizer = build_optimizer(name, 0.2, 0.1, module)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

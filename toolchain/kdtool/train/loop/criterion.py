@@ -1,7 +1,7 @@
 """What a training minimizes: a function of the network's output and the batch.
 
-A network answers with logits (B, K); a transformer with a distillation token, while it is distilled,
-with two of them: the class head's and the distillation head's (Touvron et al. 2021, arXiv:2012.12877).
+A network puts out logits (B, K); a transformer with a distillation token, while it is distilled, two of
+them: the class head's and the distillation head's (Touvron et al. 2021, arXiv:2012.12877).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdtool.losses import LogitLoss
-from kdtool.recipe.settings import LossSettings
 from kdtool.train.views.batch import Batch
 
 Output = Tensor | tuple[Tensor, Tensor]
-Answers = Callable[[Batch], Tensor]  # the teacher's logits (B, K) on a batch
+TeacherLogits = Callable[[Batch], Tensor]  # (B, K) of a batch
 
-Objective = nn.Module  # (output, batch) → loss, mean over B; its parameters, if any, train along
+Criterion = nn.Module  # (output, batch) → loss, mean over B; its parameters, if any, train along
 
 
 def heads(output: Output) -> tuple[Tensor, Tensor]:
@@ -41,6 +40,14 @@ def whole_output(output: Output, batch: Batch) -> Output:
     return group.whole(output.float(), length)
 
 
+def warm(epoch: int, warmup_epochs: int) -> float:
+    """The factor of a term in `epoch`, counted from 0: min(1, (epoch + 1) / warmup_epochs).
+
+    The first epoch is never silent; without warm-up the factor is 1.
+    """
+    return min(1.0, (epoch + 1) / warmup_epochs) if warmup_epochs else 1.0
+
+
 class CrossEntropy(nn.Module):
     """Cross-entropy with targets (1 − ε)·y + ε/K (Szegedy et al. 2016, arXiv:1512.00567).
 
@@ -61,28 +68,37 @@ class Distillation(nn.Module):
 
     Args:
         loss: a logit loss with its parameters bound; where pictures are mixed its y is the larger part's.
-        answers: the teacher's logits on a batch.
+        teacher: t, the teacher's logits on a batch; not asked for where `weight` is 0.
+        warmup_epochs: over which the teacher's term rises, see `warm`.
+        label_smoothing: ε of the cross-entropy.
     """
 
     def __init__(
-        self, settings: LossSettings, label_smoothing: float, loss: LogitLoss, answers: Answers
+        self,
+        loss: LogitLoss,
+        teacher: TeacherLogits,
+        *,
+        weight: float = 0.5,
+        ce_weight: float = 0.5,
+        warmup_epochs: int = 0,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self._settings, self._loss, self._answers = settings, loss, answers
+        self._loss, self._teacher = loss, teacher
+        self._weight, self._ce_weight, self._warmup_epochs = weight, ce_weight, warmup_epochs
         self._hard = CrossEntropy(label_smoothing)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
-        settings = self._settings
-        hard: Tensor = settings.ce_weight * self._hard(output, batch)
-        if not settings.weight:
+        hard: Tensor = self._ce_weight * self._hard(output, batch)
+        if not self._weight:
             return hard
         _, logits = heads(output)
-        soft: Tensor = self._loss(logits.float(), self._answers(batch), batch.target)
-        return hard + settings.weight * settings.warm(batch.epoch) * soft
+        soft: Tensor = self._loss(logits.float(), self._teacher(batch), batch.target)
+        return hard + self._weight * warm(batch.epoch, self._warmup_epochs) * soft
 
 
 class Sum(nn.Module):
-    """The sum of objectives."""
+    """The sum of criteria."""
 
     def __init__(self, *terms: nn.Module) -> None:
         super().__init__()

@@ -40,14 +40,16 @@ class SmallMapConv2d(nn.Conv2d):
         return (size + 2 * int(self.padding[axis]) - self.kernel_size[axis]) // self.stride[axis] + 1
 
 
-def speed_up_small_maps(network: nn.Module) -> None:
+def speed_up_small_maps(network: nn.Module) -> nn.Module:
     """Have the network's convolutions work as `SmallMapConv2d`; weights, names and copies stay as they are.
 
-    For training and for a teacher's answers. What is exported is built anew, of plain convolutions.
+    For networks that kdtool builds to train or to teach. What is exported is built again, of plain
+    convolutions; a network that a caller brings, and may export himself, is left as it is.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d and _gains(module):
             module.__class__ = SmallMapConv2d
+    return network
 
 
 def _gains(convolution: Any) -> bool:

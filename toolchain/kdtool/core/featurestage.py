@@ -1,4 +1,4 @@
-"""What a stage of a network puts out: the word that taps and feature losses share."""
+"""One stage of a network: the word that feature extractors and feature losses share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class StageOutput:
-    """The output of one module of a network, for one image.
+class FeatureStage:
+    """One module of a network, and the shape of what it puts out for one image.
 
     `shape` is (C, H, W) of a feature map or (N, D) of patch tokens, as a feature loss sees it.
     """

@@ -1,4 +1,4 @@
-"""Tapping a network: which stages it has, and their outputs in each forward, without editing it."""
+"""Features of a network: which stages it has, and their outputs in each forward, without editing it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torchvision.models import VisionTransformer
 
 from kdtool.arch.trunk import Shapes, maps
 from kdtool.core.errors import UsageError
-from kdtool.core.stageoutput import StageOutput
+from kdtool.core.featurestage import FeatureStage
 
 
-def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
+def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
     """The stages of a network for inputs of `size` × `size`, in the order of the forward.
 
     Of a CNN: the last module at each resolution, up to the global pooling ("layer1" … "layer4" of a
@@ -33,26 +33,26 @@ def stages(network: nn.Module, size: int) -> tuple[StageOutput, ...]:
     found = _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
     if not found:
         raise UsageError(
-            f"student.features: {type(network).__name__} has no stage that kdtool can tap; CNNs and vision "
+            f"student.features: {type(network).__name__} has no stage that kdtool knows; CNNs and vision "
             "transformers of torchvision and timm have.",
             "Choose another network, or a recipe without student.features: kdtool recipes",
         )
     return tuple(found)
 
 
-class Taps:
-    """Keeps what some stages put out in each forward of a network.
+class FeatureExtractor:
+    """Keep what some stages put out in each forward of a network, by forward hooks.
 
-        with Taps(network, stages) as taps:
+        with FeatureExtractor(network, stages) as extractor:
             logits = network(images)
-            features = taps.take()
+            features = extractor.take()
 
     Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class
     and distillation tokens, in the graph if the forward was. Copies, because the next module may work
-    in place. A copy of the network (an average of its weights) is not tapped.
+    in place. A copy of the network (an average of its weights) is not heard.
     """
 
-    def __init__(self, network: nn.Module, stages: Sequence[StageOutput]) -> None:
+    def __init__(self, network: nn.Module, stages: Sequence[FeatureStage]) -> None:
         self._stages = tuple(stages)
         self._outputs: dict[str, Tensor] = {}
         self._handles = [
@@ -68,7 +68,7 @@ class Taps:
             RuntimeError: there was no forward since the last call.
         """
         if not self._outputs:
-            raise RuntimeError("Taps.take() before a forward of the network")
+            raise RuntimeError("FeatureExtractor.take() before a forward of the network")
         features = [self._outputs[stage.name] for stage in self._stages]
         self._outputs.clear()
         return features
@@ -87,7 +87,7 @@ class Taps:
     ) -> None:
         self.close()
 
-    def _hook(self, stage: StageOutput, own: nn.Module) -> Callable[..., None]:
+    def _hook(self, stage: FeatureStage, own: nn.Module) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (a hook's arguments)
             if module is own:  # a deep copy of the network carries this hook along
                 self._outputs[stage.name] = _feature(output, stage).clone()
@@ -95,7 +95,7 @@ class Taps:
         return keep
 
 
-def _feature(output: Tensor, stage: StageOutput) -> Tensor:
+def _feature(output: Tensor, stage: FeatureStage) -> Tensor:
     if not stage.is_map:
         return output[:, stage.prefix_tokens :]
     return output.permute(0, 3, 1, 2) if stage.channels_last else output
@@ -112,14 +112,14 @@ def _transformer(network: Any) -> tuple[int, list[str]] | None:
     return None
 
 
-def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[StageOutput]:
+def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[FeatureStage]:
     """Stages of patch tokens; in some networks (CaiT, XCiT) the class token joins them after the blocks."""
     tokens = {name: shapes[name][1:] for name in names if len(shapes.get(name, ())) == 3}
     if not tokens:
         return []
     patches = [count for count, _ in tokens.values()][-1] - prefix
     return [
-        StageOutput(name, (patches, width), size // isqrt(patches), prefix_tokens=count - patches)
+        FeatureStage(name, (patches, width), size // isqrt(patches), prefix_tokens=count - patches)
         for name, (count, width) in tokens.items()
         if count - patches in (0, prefix)
     ]
