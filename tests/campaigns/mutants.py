@@ -21,8 +21,9 @@ from pathlib import Path
 
 from campaigns.mutations import MUTANTS, Mutant
 
-TESTS = Path(__file__).parents[1]
-PACKAGE = TESTS.parent / "toolchain" / "kdtool"
+ROOT = Path(__file__).parents[2]
+TESTS, TOOLCHAIN, RECIPES = ROOT / "tests", "toolchain", "models"
+PACKAGE = ROOT / TOOLCHAIN / "kdtool"
 # What tests import and mutants never touch: loaded once, each process begins as a fork that has them.
 PRELOADED = [
     "torch", "torchvision.transforms.v2", "timm", "accelerate", "onnx", "onnxruntime.quantization",
@@ -69,9 +70,10 @@ def run(mutant: Mutant | None, tests: tuple[str, ...]) -> Outcome:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kdtool-mutant-") as name:
         folder = Path(name)
-        shutil.copytree(PACKAGE, folder / "kdtool")
+        package = shutil.copytree(PACKAGE, folder / TOOLCHAIN / "kdtool")
+        (folder / RECIPES).symlink_to(ROOT / RECIPES)
         if mutant is not None:
-            changed = folder / "kdtool" / mutant.file
+            changed = package / mutant.file
             changed.write_text(mutated(mutant), "utf-8")
             for stale in (changed.parent / "__pycache__").glob(f"{changed.stem}.*.pyc"):
                 stale.unlink()
@@ -84,9 +86,10 @@ def _pytest(folder: Path, tests: tuple[str, ...]) -> int:
     """pytest in this process, which nothing else will use."""
     import pytest
 
-    sys.path[:0] = [str(folder), str(TESTS)]
+    paths = [str(folder / TOOLCHAIN), str(TESTS)]
+    sys.path[:0] = paths
     os.environ |= {
-        "PYTHONPATH": os.pathsep.join([str(folder), str(TESTS)]),
+        "PYTHONPATH": os.pathsep.join(paths),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
         "OMP_NUM_THREADS": "1",
     }

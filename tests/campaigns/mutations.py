@@ -70,7 +70,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "losses/reviewkd.py": [
             ("weight /= 2", "weight /= 4"),
             ("return loss / total", "return loss"),
-            ("own * fused + other * deeper", "other * fused + own * deeper"),
+            ("own * fused + other * deeper", "own * fused + deeper"),
         ],
         "losses/vitkd.py": [
             ("self.beta / self.mask_ratio", "self.beta"),
@@ -90,7 +90,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("(len(p_values) - rank)", "len(p_values)"),
             ("least = max(least,", "least = max(0.0,"),
             ("table.neither]) + 0.5", "table.neither])"),
-            ('below, tail, side="right"', 'below, tail, side="left"'),
+            ("float(values[low - 1])", "float(values[low])"),
             ("high > values.size", "high > values.size + 1"),
             ("draws[:, 1] - draws[:, 2]", "draws[:, 2] - draws[:, 1]"),
             ("np.quantile(values, [tail, 1 - tail])", "np.quantile(values, [2 * tail, 1 - 2 * tail])"),
@@ -181,13 +181,11 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     "unit/test_quant_target.py": {
-        "quant/target.py": [
-            ('"x86-avx2", "uint8", "int8", True, True', '"x86-avx2", "uint8", "int8", True, False'),
-        ],
-    },
-    "unit/test_cpu.py": {
         "machine/cpu.py": [
             ('"x86-vnni" if known & VNNI', '"x86-vnni" if not known & VNNI'),
+        ],
+        "quant/target.py": [
+            ('"x86-avx2", "uint8", "int8", True, True', '"x86-avx2", "uint8", "int8", True, False'),
         ],
     },
     "unit/test_quantaware.py": {
@@ -244,7 +242,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
     "unit/test_carve.py": {
         "data/carve.py": [
             ("round(fraction * total)", "int(fraction * total)"),
-            ("max(1, round", "max(0, round"),
+            ("size <= room[split]", "size < room[split]"),
             ('f"{seed}:{picture}"', 'f"{picture}"'),
         ],
     },

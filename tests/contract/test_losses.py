@@ -138,6 +138,23 @@ def test_the_other_classes_mean_nothing_to_dkd_with_two() -> None:
     assert dkd_loss(student, teacher, target, beta=100.0).item() == pytest.approx(without.item())
 
 
+def test_each_weight_of_dist_is_of_its_own_part() -> None:
+    """β weighs the correlation of rows, the classes of an image; γ that of columns, by numpy's formula."""
+    student, teacher, target = random_logits(10, 3.0, torch.float64)
+    shares = [torch.softmax(logits.detach(), 1).numpy() for logits in (student, teacher)]
+    rows, columns = (
+        1 - np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(*pair, strict=True)])
+        for pair in (shares, [share.T for share in shares])
+    )
+    for params, expected in (
+        ({"gamma": 0.0}, rows),
+        ({"beta": 0.0}, columns),
+        ({"beta": 2.0}, 2 * rows + columns),
+    ):
+        value = LOGIT_LOSSES["dist"](student, teacher, target, **params).item()
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_hard_decision_has_no_temperature() -> None:
     with pytest.raises(UsageError, match=r"temperature is 3\.0; deit_hard .* allowed: 1"):
         logit_loss("deit_hard", {"temperature": 3.0})(*random_logits(10, 1.0, torch.float32))

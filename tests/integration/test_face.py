@@ -38,10 +38,7 @@ RULE = kdtool.Preprocess(SIDE, SIDE)
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for offset, (split, per_class) in enumerate((("train", 8), ("validation", 4), ("test", 4))):
-        photographs(folder / split, per_class, offset)
-    return folder
+    return photographs(tmp_path_factory.mktemp("photos"), {"train": 8, "validation": 4, "test": 4})
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +210,7 @@ def test_photographs_with_splits_calibrate_and_measure(files: Path, pictures: Pa
     made = kdtool.quantize(files / "student.onnx", pictures, target="arm-dotprod", quiet=True)
     assert made.path == files / "student.int8.onnx"
     assert (made.target, made.images, made.accuracy_before, made.accuracy_after) == ("arm-dotprod", 12, 1, 1)
-    assert (made.size_after, made.fp32_layers) == (made.path.stat().st_size, ())
+    assert (made.size_after, made.float_layers) == (made.path.stat().st_size, ())
     info = onnx_info(made.path)
     assert info is not None
     assert (info.precision, info.classes, info.notes["target"]) == ("int8", CLASSES, "arm-dotprod")
@@ -258,13 +255,13 @@ def test_too_much_loss_writes_nothing(
     for module in ("loose", "maker"):
         monkeypatch.setattr(f"kdtool.quant.{module}.top1", lambda *_: next(found))
     with pytest.raises(GateError, match=r"INT8 loses 25\.00 percentage points .* allowed is 1 \(max_drop\)"):
-        kdtool.quantize(path, pictures, fp32_layers=1)
+        kdtool.quantize(path, pictures, float_layers=1)
     assert sorted(files.iterdir()) == before
     assert "back to float; validation accuracy 75.00 %" in capsys.readouterr().err
 
     found = iter(answers)
-    made = kdtool.quantize(path, pictures, fp32_layers=1, max_drop=25.0, quiet=True)
-    assert (made.accuracy_after, len(made.fp32_layers)) == (0.75, 1)
+    made = kdtool.quantize(path, pictures, float_layers=1, max_drop=25.0, quiet=True)
+    assert (made.accuracy_after, len(made.float_layers)) == (0.75, 1)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_percentile_leaves_the_tails_out() -> None:
     assert (low, high) == pytest.approx((-1 + tail, 3 - tail), abs=0.002)
 
 
+def test_percentile_leaves_half_of_the_rest_out_on_either_side() -> None:
+    histogram = histogram_of(NORMAL)
+    tail = (1 - PERCENTILE / 100) / 2
+    expected = np.quantile(NORMAL, [tail, 1 - tail])
+    assert METHODS["percentile"](histogram) == pytest.approx(expected, abs=3 * histogram.width)
+
+
 def test_percentile_keeps_zero_where_most_values_are_zero() -> None:
     values = np.concatenate([np.zeros(1_000_000, np.float32), np.full(10, 5, np.float32)])
     low, high = METHODS[Calibration.PERCENTILE](histogram_of(values))

@@ -75,6 +75,23 @@ def test_the_number_of_images_named_decides(claim: str) -> None:
     assert judge(parse_claim(claim), *sides(table * factor), HOW).verdict == "PASS"
 
 
+def test_an_interval_half_as_wide_wants_four_times_the_samples() -> None:
+    assert samples_needed(0.9, (0.8, 0.95), 0.85, 100) == 400
+    assert samples_needed(0.9, (0.85, 1.0), 0.925, 100) == 1600
+    assert samples_needed(0.9, (0.8, 0.95), 0.81, 100) == 124
+
+
+def test_of_two_undecided_bounds_the_one_that_wants_more_images_counts() -> None:
+    table = np.array([160, 2, 9, 29])
+    near, far = (
+        judge(parse_claim(claim), *sides(table), HOW).images_needed
+        for claim in ("retention>=0.956", "accuracy>=0.77")
+    )
+    both = judge(parse_claim("retention>=0.956,accuracy>=0.77"), *sides(table), HOW)
+    assert near > far
+    assert both.images_needed == near
+
+
 def test_no_number_of_images_decides_on_the_limit() -> None:
     assert samples_needed(0.94, (0.9, 0.97), 0.94, 100) is None
     result = judge(parse_claim("accuracy>=0.5"), *sides((50, 0, 0, 50)), HOW)

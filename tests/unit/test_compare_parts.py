@@ -31,6 +31,7 @@ from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
+from kdtool.results.statistics import difference_bootstrap
 from kdtool.runs.folder import RunFolder, newest_run
 from kdtool.runs.record import Job
 
@@ -68,6 +69,13 @@ def test_an_interval_over_images_is_that_of_the_normal_where_there_are_many() ->
     assert twice == pytest.approx((low, high), abs=4e-4), "the same network again is no further image"
     mirrored = images_interval(theirs, ours)
     assert mirrored == pytest.approx((-high, -low), abs=4e-4)
+
+
+def test_an_interval_over_images_of_one_seed_is_that_of_a_difference() -> None:
+    """Of two networks, of which there is an interval already; so few images that what is added counts."""
+    ours, theirs = np.array([True] * 9 + [False] * 3), np.array([False] * 8 + [True] * 4)
+    expected = difference_bootstrap(ours, theirs, 20_000)
+    assert images_interval(ours[None], theirs[None], 20_000) == pytest.approx(expected, abs=0.01)
 
 
 def test_an_interval_over_images_narrows_where_seeds_disagree() -> None:

@@ -21,7 +21,7 @@ INFO = ModelInfo("student", "tiny", CLASSES, RULE)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """photos/, student.onnx and foreign.onnx, which says nothing of itself."""
-    photographs(tmp_path / "photos", 6)
+    photographs(tmp_path / "photos", {"": 6})
     (tmp_path / "student.onnx").write_bytes(classifier(INFO))
     (tmp_path / "foreign.onnx").write_bytes(classifier(None))
     return tmp_path
@@ -104,7 +104,7 @@ def test_a_broken_model_gives_no_prediction(folder: Path) -> None:
     with pytest.raises(GateError, match="NaN"):
         kdtool.load(path).predict(red(folder))
     path.write_bytes(classifier(INFO, np.ones((3, 4))))
-    with pytest.raises(ModelFileError, match="4 logits, and 3 classes"):
+    with pytest.raises(ModelFileError, match="4 logits to 3 classes"):
         kdtool.load(path).predict(red(folder))
     with pytest.raises(ModelFileError):
         kdtool.load(folder / "absent.onnx")

@@ -30,6 +30,17 @@ def test_write_and_replace(tmp_path: Path) -> None:
     assert leftovers(target.parent) == []
 
 
+def test_the_file_is_durable_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, seen = tmp_path / "file.txt", []
+    monkeypatch.setattr(files, "_fsync", lambda path: seen.append((path.name, target.exists())))
+    files.write_text(target, "new")
+    assert [exists for _, exists in seen] == [False, True]
+    assert seen[0][0].endswith(files.PARTIAL)
+    assert seen[1][0] == tmp_path.name
+
+
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
 def test_a_failing_disk_leaves_the_old_file(

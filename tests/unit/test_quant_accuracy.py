@@ -47,5 +47,15 @@ def test_counts_over_several_batches() -> None:
     assert (accuracy.points, str(accuracy)) == (50.0, "50.00 %")
 
 
+class Overflowing(Brightest):
+    """As it, but one logit alone is no number: red's is infinite where blue is 255."""
+
+    def run(self, images: FloatArray) -> FloatArray:
+        logits = images.mean(axis=(2, 3))
+        logits[logits[:, 2] == 1, 0] = np.inf
+        return logits
+
+
 def test_an_image_answered_with_nan_counts_as_wrong() -> None:
     assert top1(Brightest(), split_of([0, 0], value=255), PREPROCESS) == Accuracy(0, 2)
+    assert top1(Overflowing(), split_of([0, 2], value=255), PREPROCESS) == Accuracy(1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kdtool.machine.cpu import INT8_WORTH_IT
 from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.maker import Choice
 from kdtool.quant.search import Trial, keep, pareto, variations
@@ -96,6 +97,14 @@ def test_a_drift_that_both_share_does_not_pass_for_speed() -> None:
     speed = speed_of(10 * drift, 10 * drift * 1.001, 1)
     assert not speed.worth_it
     assert Speed.from_json(speed.to_json()) == speed
+
+
+def test_faster_without_confidence_is_not_worth_it() -> None:
+    noise = np.random.default_rng(0).normal(1, 0.3, 64)
+    unsure = speed_of(11.5 * noise, 10 * noise[::-1], 1)
+    assert unsure.low < INT8_WORTH_IT < unsure.ratio
+    assert not unsure.worth_it
+    assert speed_of([11.5] * 64, [10.0] * 64, 1).worth_it
 
 
 def test_a_choice_says_what_it_is() -> None:

@@ -231,6 +231,15 @@ def test_close_hashes_are_found_as_by_comparing_all(seed: int, count: int) -> No
     assert len(found) == len(expected)
 
 
+@pytest.mark.parametrize(("bits", "alike"), [(4, True), (5, False)])
+def test_looks_are_close_up_to_four_bits(bits: int, alike: bool) -> None:
+    photos = [
+        Photo(Sample(str(look), "a", "train", bytes), "", str(look), look, 40, 40, "RGB", "PNG")
+        for look in (0, (1 << bits) - 1)
+    ]
+    assert bool(list(duplicates.near_findings(photos, ["train", "test"]))) is alike
+
+
 def test_many_pictures_that_look_alike_are_one_finding() -> None:
     photos = [
         Photo(Sample(f"{i}.png", "ab"[i % 2], "train", bytes), "", str(i), 7, 40, 40, "RGB", "PNG")

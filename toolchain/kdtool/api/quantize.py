@@ -26,7 +26,7 @@ class Quantized:
             images; None where the images have no labels.
         images: how many images the accuracy was measured on.
         size_before, size_after: bytes.
-        fp32_layers: names of the layers that are kept in FP32, since INT8 cost too much in them.
+        float_layers: names of the layers that are kept in FP32, since INT8 cost too much in them.
 
     Example:
         made = kdtool.quantize("student.onnx", "photographs/")
@@ -40,7 +40,7 @@ class Quantized:
     images: int
     size_before: int
     size_after: int
-    fp32_layers: tuple[str, ...]
+    float_layers: tuple[str, ...]
 
 
 def quantize(
@@ -52,7 +52,7 @@ def quantize(
     calibration: str = "minmax",
     calibration_images: int = 256,
     max_drop: float = 1.0,
-    fp32_layers: int = 3,
+    float_layers: int = 3,
     reduce_range: bool | Literal["auto"] = "auto",
     labels: Sequence[str | int] | None = None,
     classes: Sequence[str] | None = None,
@@ -75,7 +75,7 @@ def quantize(
         calibration: how ranges follow from the values seen: minmax, percentile, entropy or mse.
         calibration_images: images to calibrate on, at most.
         max_drop: largest loss of accuracy, percentage points.
-        fp32_layers: layers that may be kept in FP32, at most.
+        float_layers: layers that may be kept in FP32, at most.
         reduce_range: weights of 7 bits; "auto" is the choice of the target.
         labels: class of each image, by name or number; a folder of class folders has its own.
         classes: names in the order of the logits, for a file that does not state them.
@@ -108,7 +108,7 @@ def quantize(
         calibration=calibration,
         calibration_images=calibration_images,
         max_drop=max_drop,
-        float_layers=fp32_layers,
+        float_layers=float_layers,
         reduce_range=reduce_range,
     )
     source = Path(model)
@@ -139,5 +139,5 @@ def quantize(
         images=before.images if before else 0,
         size_before=source.stat().st_size,
         size_after=written.stat().st_size,
-        fp32_layers=made.choice.fp32_layers,
+        float_layers=made.choice.fp32_layers,
     )
