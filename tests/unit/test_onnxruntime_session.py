@@ -151,6 +151,16 @@ def test_answers_that_are_no_rows_of_logits_are_a_model_error(tmp_path: Path) ->
         open_model(saved(tmp_path, content)).run(np.ones((2, 3, 4, 4), np.float32))
 
 
+def test_one_answer_to_two_images_is_a_model_error(tmp_path: Path) -> None:
+    content = model(outputs=("mean",))
+    content.graph.initializer.append(numpy_helper.from_array(np.array([0]), "first"))
+    content.graph.node[-1].CopyFrom(helper.make_node("ReduceMean", ["flat", "first"], ["mean"]))
+    session = open_model(saved(tmp_path, content))
+    assert session.run(np.ones((1, 3, 4, 4), np.float32)).shape == (1, 3)
+    with pytest.raises(ModelFileError, match=r"answered float32 of shape \(1, 3\) to 2 image"):
+        session.run(np.ones((2, 3, 4, 4), np.float32))
+
+
 def test_a_closed_session_is_not_used(tmp_path: Path) -> None:
     session = open_model(saved(tmp_path, model()))
     session.close()

@@ -90,6 +90,7 @@ def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     assert claim.images_needed > 30
 
 
+@pytest.mark.slow
 def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     for name in ("baseline", "teacher-int8", "student-int8"):

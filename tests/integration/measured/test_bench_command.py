@@ -134,6 +134,7 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
 
 
+@pytest.mark.slow
 def test_the_variant_that_takes_pixels_is_measured_beside_the_plain_file(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
