@@ -102,7 +102,7 @@ def test_an_8_bit_model_that_is_another_network_is_not_shipped(
     (scale,) = [one for one in model.graph.initializer if one.name == "scale"]
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, "scale"))
     onnx.save(model, path)
-    with pytest.raises(GateError, match=r"model\.uint8\.onnx answers otherwise than model\.onnx"):
+    with pytest.raises(GateError, match=r"model\.uint8\.onnx and model\.onnx compute different logits"):
         write_bundle(run, Options(), REMOTE, QUIET)
 
 
@@ -114,6 +114,6 @@ def test_a_model_whose_logits_are_no_numbers_is_not_shipped(run: RunFolder) -> N
     values[0, 0] = np.nan
     matrix.CopyFrom(numpy_helper.from_array(values, "matrix"))
     onnx.save(model, path)
-    with pytest.raises(GateError, match=r"model\.onnx: answers NaN or infinity to photo-1\.png"):
+    with pytest.raises(GateError, match=r"model\.onnx: gives NaN or infinity for photo-1\.png"):
         write_bundle(run, Options(), REMOTE, QUIET)
     assert not list(run.path.glob("*.partial"))

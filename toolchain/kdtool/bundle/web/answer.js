@@ -1,4 +1,4 @@
-// The answer to one image: what the models saw, and the likeliest classes of each.
+// Shows the predictions for one image: the pixels that the models saw, and the most likely classes of each model.
 
 import { byId, element, ms, name, percent } from "./dom.js";
 import { ranked } from "./preprocess.js";

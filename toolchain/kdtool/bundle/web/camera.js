@@ -1,4 +1,4 @@
-// The camera as live input: a frame is classified, then the next.
+// Classifies the camera's frames, one after the other.
 
 import { showAnswer } from "./answer.js";
 import { ask } from "./client.js";
@@ -18,9 +18,9 @@ async function startCamera() {
   video.srcObject = stream;
   video.hidden = false;
   byId("camera").setAttribute("aria-pressed", "true");
-  byId("columns").setAttribute("aria-live", "off"); // several times a second
+  byId("columns").setAttribute("aria-live", "off"); // a screen reader cannot read several predictions a second
   await video.play();
-  say("Live.");
+  say("The camera is live.");
   while (stream) {
     try {
       const bitmap = await createImageBitmap(video);
