@@ -67,10 +67,10 @@ def test_a_repacked_int8_model_has_the_limit_of_int8(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        (("int8.onnx",), "without model.int8.onnx; to add: kdtool quantize {run}, kdtool bundle {run}"),
+        (("int8.onnx",), "made without model.int8.onnx; to add: kdtool quantize {run}, kdtool bundle {run}"),
         (
             ("uint8.onnx", "ort"),
-            "without model.uint8.onnx, model.ort; to add: kdtool export --onnx --uint8 --ort {run}, "
+            "made without model.uint8.onnx, model.ort; to add: kdtool export --onnx --uint8 --ort {run}, "
             "kdtool quantize {run}, kdtool bundle {run}",
         ),
     ],
@@ -90,7 +90,7 @@ def test_an_app_takes_one_of_the_models_and_their_sizes_are_said(run: RunFolder)
     listener = Recorder()
     write_bundle(run, Options(), REMOTE, listener)
     size = (run.path / "bundle.zip").stat().st_size / 1e6
-    said = f"bundle: {run.path / 'bundle'}, bundle.zip {size:.1f} MB; an app takes one of 4 model(s)"
+    said = f"bundle: {run.path / 'bundle'}, bundle.zip {size:.1f} MB; an app needs one of 4 model file(s)"
     assert listener.said[0].startswith(said)
 
 

@@ -16,8 +16,8 @@ from kdtool.core.text import printable
 
 FOLDER = "web"
 STATIC = (
-    "answer.js", "app.js", "batch.js", "camera.js", "check.js", "client.js", "decode.js", "dom.js",
-    "engine.js", "files.js", "preprocess.js", "resize.js", "state.js", "style.css",
+    "app.js", "batch.js", "camera.js", "check.js", "client.js", "decode.js", "dom.js",
+    "engine.js", "files.js", "prediction.js", "preprocess.js", "resize.js", "state.js", "style.css",
 )  # fmt: skip
 MODULES = ("decode.js", "preprocess.js", "resize.js")  # files of the page that apps use too
 INDEX, WORKER, MANIFEST = "index.html", "sw.js", "manifest.webmanifest"

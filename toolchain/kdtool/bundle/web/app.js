@@ -1,6 +1,6 @@
 // Starts the page: shows models, card and examples, and listens to every way of giving images.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { batch, endBatch, stopBatch } from "./batch.js";
 import { stopCamera, toggleCamera } from "./camera.js";
 import { check } from "./check.js";
@@ -89,11 +89,11 @@ async function take(items) {
   const [{ file, path }] = items;
   say("Working …");
   try {
-    const answer = await ask("classify", { blob: file, files: chosen() });
-    showAnswer(path, answer);
-    const [best] = ranked(answer.results[0].logits, state.bundle.labels, 1);
+    const classified = await ask("classify", { blob: file, files: chosen() });
+    showPrediction(path, classified);
+    const [best] = ranked(classified.results[0].logits, state.bundle.labels, 1);
     say(`${best.label}, ${percent(best.share)}`);
-    byId("answer").scrollIntoView({ block: "nearest", behavior: calm() });
+    byId("prediction").scrollIntoView({ block: "nearest", behavior: calm() });
   } catch (error) {
     say(`${path}: ${error.message}`, true);
   }

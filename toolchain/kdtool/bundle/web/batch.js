@@ -1,6 +1,6 @@
 // Classifies many images one after the other; measures the accuracy if their folders are named after classes.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { ask } from "./client.js";
 import { byId, ms, percent, table } from "./dom.js";
 import { ranked } from "./preprocess.js";
@@ -42,10 +42,10 @@ export async function batch(items) {
     bar.value = index;
     say(`Image ${index + 1} of ${items.length}`);
     try {
-      const answer = await ask("classify", { blob: file, files });
+      const classified = await ask("classify", { blob: file, files });
       if (serial !== current) return;
-      showAnswer(path, answer);
-      rows.push([path, label || "–", ...answer.results.map((result) => {
+      showPrediction(path, classified);
+      rows.push([path, label || "–", ...classified.results.map((result) => {
         const [best] = ranked(result.logits, state.bundle.labels, 1);
         const sum = score.get(result.file);
         sum.seen += 1;

@@ -1,6 +1,6 @@
 // Classifies the camera's frames, one after the other.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { ask } from "./client.js";
 import { byId } from "./dom.js";
 import { chosen, say } from "./state.js";
@@ -24,8 +24,8 @@ async function startCamera() {
   while (stream) {
     try {
       const bitmap = await createImageBitmap(video);
-      const answer = await ask("classify", { bitmap, files: chosen() }, [bitmap]);
-      if (stream) showAnswer("camera", answer);
+      const classified = await ask("classify", { bitmap, files: chosen() }, [bitmap]);
+      if (stream) showPrediction("camera", classified);
     } catch (error) {
       say(error.message, true);
       stopCamera();
