@@ -243,7 +243,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "data/carve.py": [
             ("round(fraction * total)", "int(fraction * total)"),
             ("size <= room[split]", "size < room[split]"),
-            ('f"{seed}:{picture}"', 'f"{picture}"'),
+            ('f"{seed}:{digest}"', 'f"{digest}"'),
         ],
     },
     "unit/test_channels.py": {
