@@ -133,7 +133,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
                 "(1000 * batch / interval[0], 1000 * batch / interval[1])",
             ),
             ("timed.joules / images", "timed.joules / batch"),
-            ("(reference.batch_ms, own.batch_ms", "(own.batch_ms, reference.batch_ms"),
+            ("(throughput.batch_ms, reference.batch_ms", "(reference.batch_ms, throughput.batch_ms"),
         ],
     },
     "unit/test_turns.py": {

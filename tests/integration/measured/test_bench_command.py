@@ -234,7 +234,7 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
 
 def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
     give(run, "student", None, classes=("blue", "green", "yellow"))
-    with pytest.raises(DataError, match="classes it does not know: red"):
+    with pytest.raises(DataError, match="does not know these classes of the data: red"):
         bench_files([run.onnx_model("student")], load_listing(str(source_of(run))), SETTINGS, QUIET)
 
 
