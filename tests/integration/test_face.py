@@ -272,7 +272,7 @@ def test_too_much_loss_writes_nothing(
         ("student", {"labels": ["red"]}, "labels: the folders of the photographs are their classes already"),
         ("student", {"out": "student.onnx"}, "out: .* is the model itself"),
         ("foreign", {}, "states neither its classes nor its preprocessing"),
-        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, "not know these classes of the data: blue"),
+        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, "these classes of the data: blue"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_of_quantize_are_named(
