@@ -135,7 +135,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
                 "(1000 * batch / interval[0], 1000 * batch / interval[1])",
             ),
             ("timed.joules / images", "timed.joules / batch"),
-            ("(reference.batch_ms, own.batch_ms", "(own.batch_ms, reference.batch_ms"),
+            ("(throughput.batch_ms, reference.batch_ms", "(reference.batch_ms, throughput.batch_ms"),
         ],
     },
     "unit/test_turns.py": {
@@ -245,7 +245,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "data/carve.py": [
             ("round(fraction * total)", "int(fraction * total)"),
             ("size <= room[split]", "size < room[split]"),
-            ('f"{seed}:{picture}"', 'f"{picture}"'),
+            ('f"{seed}:{digest}"', 'f"{digest}"'),
         ],
     },
     "unit/test_channels.py": {

@@ -192,8 +192,9 @@ def test_no_bound_on_compute_passes_on_operators_that_are_not_counted(
     assert kdtool("bench", plain, fused, *claim, "--quick", "--runs", 64, "--threads", 1, "--check") == 6
 
     out, err = capsys.readouterr()
-    assert f"{fused}: its compute is unknown; not counted are com.microsoft.FusedMatMul" in " ".join(
-        err.split()
+    assert (
+        f"{fused}: the compute is unknown, since kdtool does not count com.microsoft.FusedMatMul"
+        in " ".join(err.split())
     )
     assert "INCONCLUSIVE" in out
 
@@ -235,7 +236,7 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
 
 def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
     give(run, "student", None, classes=("blue", "green", "yellow"))
-    with pytest.raises(DataError, match="classes it does not know: red"):
+    with pytest.raises(DataError, match="does not know these classes of the data: red"):
         bench_files([run.onnx_model("student")], load_listing(str(source_of(run))), SETTINGS, QUIET)
 
 
