@@ -104,7 +104,7 @@ def test_a_broken_model_gives_no_prediction(folder: Path) -> None:
     with pytest.raises(GateError, match="NaN"):
         kdtool.load(path).predict(red(folder))
     path.write_bytes(classifier(INFO, np.ones((3, 4))))
-    with pytest.raises(ModelFileError, match="4 logits to 3 classes"):
+    with pytest.raises(ModelFileError, match="4 logits for 3 classes"):
         kdtool.load(path).predict(red(folder))
     with pytest.raises(ModelFileError):
         kdtool.load(folder / "absent.onnx")

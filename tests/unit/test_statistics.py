@@ -228,7 +228,7 @@ def test_too_few_samples_give_no_interval_of_a_quantile(n: int, share: float) ->
 def test_interval_of_a_ratio_of_medians_is_as_wide_as_it_was(
     shared: float, private: float, covered: float, width: float
 ) -> None:
-    """Simulation of 60 runs; `make coverage` takes 600.
+    """Simulation of 60 runs; `make interval-coverage` takes 600.
 
     A slowness that both models share cancels where rounds are paired; one that each model has on its own
     does not, and needs blocks of rounds.

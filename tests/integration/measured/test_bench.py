@@ -90,6 +90,7 @@ def test_a_verdict_on_few_images_is_inconclusive_and_says_how_many(
     assert claim.images_needed > 30
 
 
+@pytest.mark.slow
 def test_the_whole_protocol(run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     for name in ("baseline", "teacher-int8", "student-int8"):
@@ -393,7 +394,7 @@ def test_a_model_of_other_classes_is_refused(
 
 def test_a_model_with_more_logits_than_classes_is_refused(run: RunFolder, prepared: Prepared) -> None:
     give(run, "student", np.ones((3, 4)))
-    with pytest.raises(ModelFileError, match="answers with 4 logits to 3 classes"):
+    with pytest.raises(ModelFileError, match="gives 4 logits for 3 classes"):
         bench_run(run, prepared, SETTINGS, QUIET)
 
 

@@ -134,6 +134,7 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
 
 
+@pytest.mark.slow
 def test_the_variant_that_takes_pixels_is_measured_beside_the_plain_file(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +174,7 @@ def test_onnxruntimes_own_format_is_called_by_its_name(
     path.write_bytes(b"\x18\0\0\0ORTM" + bytes(64))
     assert kdtool("bench", path) == 4
     err = " ".join(capsys.readouterr().err.split())
-    assert "student.ort: a file in ONNX Runtime's own format (.ort), not ONNX." in err
+    assert "student.ort: this file has ONNX Runtime's own format (.ort), it is not ONNX." in err
     assert "Name the .onnx file beside it" in err
 
 
