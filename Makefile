@@ -90,9 +90,10 @@ docs: $(TEST)
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# What an edit is tried with, again and again: at most 90 s on two cores.
+# To run after each change: at most 90 s on two cores. The hosted CI has the same commands.
 quick: $(TEST)
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not train and not browser and not slow'
 

@@ -1,8 +1,8 @@
-"""Which tests test each module: writes the table of tests/README.md from the imports (`make test-table`).
+"""Write the table of tests/README.md, which tests test each module, from the imports (`make test-table`).
 
-A test file tests a module whose name stands in it, in an import or in a string, and the module of each
-command that it gives to `kdtool(…)` or `main([…])`. A module that no test names is tested by the tests of the
-modules that import it.
+A test file tests a module if it contains the module's name, in an import or in a string, or a public name of
+`kdtool` that the module defines, or the module's command, in `kdtool(…)` or `main([…])`. If no test names a
+module, the tests of the modules that import it test it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import kdtool
+
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "toolchain" / "kdtool"
 README = TESTS / "README.md"
 BEGIN, END = "<!-- table: make test-table -->\n", "<!-- end of the table -->\n"
-NAMED = 4  # test files a module
+NAMED = 4  # test files for each module
 NO_TESTS = ("contract/test_imports.py", "packaging/test_api.py")  # they name modules, and test none
 ENTRY = ("kdtool", "kdtool.__main__")
 DOTTED = re.compile(r"kdtool(?:\.\w+)+")
@@ -27,9 +29,11 @@ Tests = Mapping[str, list[str]]  # module → test files
 
 
 def modules() -> dict[str, Path]:
-    """Name → file; packages that have nothing but a docstring are left out."""
+    """Name → file; without packages that have only a docstring, and without the templates of a bundle."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
+        if "templates" in path.parts:
+            continue
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         if not name.endswith("__init__") or ast.parse(path.read_text("utf-8")).body[1:]:
             found[name.removesuffix(".__init__")] = path
@@ -47,8 +51,10 @@ def named_in(path: Path, known: Mapping[str, object]) -> set[str]:
 
 
 def _module_of(word: str, known: Mapping[str, object]) -> Iterator[str]:
-    """The longest beginning of `word` that is a module."""
+    """The longest beginning of `word` that is a module; of a public name, the module that defines it."""
     parts = word.split(".")
+    if len(parts) > 1 and parts[1] in kdtool._MODULES:
+        parts = ["kdtool", *kdtool._MODULES[parts[1]].split(".")]
     names = (".".join(parts[:count]) for count in range(len(parts), 1, -1))
     yield from [name for name in names if name in known][:1]
 
@@ -74,7 +80,7 @@ def importers_of(known: Mapping[str, Path]) -> Mapping[str, set[str]]:
 
 
 def table() -> str:
-    """Markdown: a section a folder of the package."""
+    """Markdown: a section for each folder of the package."""
     known = modules()
     tests, importers = tests_of(known), importers_of(known)
     lines, section = [], ""
