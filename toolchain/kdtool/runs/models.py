@@ -1,4 +1,4 @@
-"""Which exported models of a run may be taken: those that a manifest vouches for."""
+"""Exported models of a run that are complete, by their manifests."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MANIFESTS: Mapping[str, Callable[[RunFolder, str], Path]] = {
 
 
 def present_models(run: RunFolder) -> tuple[Model, ...]:
-    """Every ONNX file that lies in the run, sound or not."""
+    """List every ONNX file of the run, complete or not."""
     every = ((role, precision) for precision in MANIFESTS for role in ROLES)
     return tuple(model for model in every if run.onnx_model(*model).is_file())
 
 
 def sealed_models(run: RunFolder) -> tuple[Model, ...]:
-    """The ONNX files that are what their manifest says: not torn, damaged or of a step that was broken off.
+    """List the ONNX files that agree with their manifest, so that no file is damaged or unfinished.
 
-    A folder without any manifest was filled by hand, as on a device; all its files are taken.
+    A folder without any manifest, such as on a device, was filled by hand; then all files count.
     """
     present = present_models(run)
     if not any(run.onnx.glob("*manifest.json")):
