@@ -283,7 +283,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
     "unit/test_lineage.py": {
         "runs/lineage.py": [
             ('student.inputs.get("teacher") != teacher', "False"),
-            ("if step == upto:", "if True:"),
+            ("if stage == upto:", "if True:"),
         ],
     },
     "unit/test_files.py": {

@@ -140,10 +140,10 @@ def _throttled() -> int | None:
     if program is None:
         return None
     try:
-        answer = subprocess.run(  # noqa: S603 (a fixed command, found on the PATH)
+        output = subprocess.run(  # noqa: S603 (a fixed command, found on the PATH)
             [program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
         ).stdout
-        return int(answer.strip().partition("=")[2], 16)
+        return int(output.strip().partition("=")[2], 16)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 

@@ -25,7 +25,7 @@ from kdtool.recipe.choices import (
 )
 from kdtool.results.claim import Bound, parse_claim, usual_claim
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
@@ -43,8 +43,8 @@ class DataSettings(_Section):
     size: int = Field(224, ge=8, le=2048, description="side of the square input, pixels")
     resize: int = Field(0, ge=0, le=4096, description="shortest side before the centre crop; 0 means `size`")
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    validation_fraction: Fraction = 0.15
-    test_fraction: Fraction = 0.15
+    validation_fraction: Share = 0.15
+    test_fraction: Share = 0.15
     skip_bad: bool = Field(False, description="leave unreadable images out instead of stopping")
     allow_leaks: bool = Field(False, description="accept the same image in two splits")
     cache: Cache = Field(

@@ -18,7 +18,7 @@ from kdtool.core.errors import UsageError
 from kdtool.results.measures import IMAGES, MEASURES, MeasuredValue, Resampling, Side
 from kdtool.results.statistics import CONFIDENCE, Estimate, Interval
 
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 RETENTION, COMPUTE, PARAMETERS = "retention", "macs", "params"
 BOUND = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|≤|≥)\s*([0-9]+(?:\.[0-9]+)?)\s*")
 
@@ -49,7 +49,7 @@ class Judged:
     measure: str
     at_least: bool
     limit: float
-    verdict: Outcome
+    verdict: VerdictName
     value: float | None = None
     interval: Interval | None = None
     needed: int | None = None
@@ -74,7 +74,7 @@ class Verdict:
         params_ratio: parameters / parameters of the reference; None if unknown.
     """
 
-    verdict: Outcome
+    verdict: VerdictName
     bounds: tuple[Judged, ...] = ()
     judged: str = "student"
     reference: str = "teacher"
@@ -154,7 +154,7 @@ def judge(
     """
     parts = tuple(_judge(bound, judged, reference, resampling) for bound in bounds)
     outcomes = {part.verdict for part in parts}
-    verdict: Outcome = "PASS"
+    verdict: VerdictName = "PASS"
     if outcomes != {"PASS"}:
         verdict = "FAIL" if "FAIL" in outcomes else "INCONCLUSIVE"
     retention, compute, params = (
@@ -187,7 +187,7 @@ def _judge(bound: Bound, judged: Side | None, reference: Side | None, resampling
     limit = Fraction(str(bound.limit))  # an exact ratio of integers is compared exactly
     low, high = (measured, measured) if isinstance(measured, Fraction) else measured.interval
     inside, outside = (low >= limit, high < limit) if bound.at_least else (high <= limit, low > limit)
-    verdict: Outcome = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
+    verdict: VerdictName = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
     part = replace(part, verdict=verdict, value=_value(measured))
     if isinstance(measured, Fraction):
         return part

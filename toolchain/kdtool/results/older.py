@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kdtool.core.typed import typed
-from kdtool.results.claim import Judged, Outcome, usual_claim
+from kdtool.results.claim import Judged, VerdictName, usual_claim
 from kdtool.results.measures import IMAGES
 from kdtool.results.statistics import Interval
 
@@ -25,7 +25,7 @@ class _Thresholds:
 class _FirstClaim:
     """Verdict in a file of the first schema, which has no list of bounds."""
 
-    verdict: Outcome
+    verdict: VerdictName
     retention: float | None
     retention_ci: Interval | None
     compute_ratio: float | None
@@ -35,13 +35,13 @@ class _FirstClaim:
     def bounds(self) -> tuple[Judged, ...]:
         """Return the two bounds of the usual claim, with their verdicts."""
         retention, compute = usual_claim(self.thresholds.min_retention, self.thresholds.max_compute)
-        accuracy_verdict: Outcome = "INCONCLUSIVE"
+        accuracy_verdict: VerdictName = "INCONCLUSIVE"
         if self.retention_ci is not None and self.retention_ci[0] >= retention.limit:
             accuracy_verdict = "PASS"
         elif self.retention_ci is not None and self.retention_ci[1] < retention.limit:
             accuracy_verdict = "FAIL"
         ratio = self.compute_ratio
-        compute_verdict: Outcome = "INCONCLUSIVE"
+        compute_verdict: VerdictName = "INCONCLUSIVE"
         if ratio is not None:
             # If the claim failed but not its retention, the exact ratio was over the limit, its float is not.
             over = ratio > compute.limit or (self.verdict == "FAIL" and accuracy_verdict != "FAIL")

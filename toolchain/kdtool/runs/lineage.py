@@ -17,22 +17,22 @@ from kdtool.core.files import sha256_file
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import read_manifest
 
-Step = Literal["export", "quantize", "bench"]
+StageName = Literal["export", "quantize", "bench"]
 Digest = Callable[[Path], str | None]
 Outdated = tuple[str, str]  # the problem, and the command that makes the part again
 
 
-def outdated(run: RunFolder, upto: Step = "bench") -> list[str]:
+def outdated(run: RunFolder, upto: StageName = "bench") -> list[str]:
     """List the outdated parts of a run, each with the command that makes it again, in the order to run them.
 
     Args:
-        upto: step that is about to begin; only the parts that it uses are checked.
+        upto: stage that is about to begin; only the parts that it uses are checked.
     """
     return [f"{problem}: {command}" for problem, command in _outdated(run, upto)]
 
 
-def require_current(run: RunFolder, upto: Step) -> None:
-    """Raise UsageError if a part that the step `upto` uses is outdated; the message has all such parts."""
+def require_current(run: RunFolder, upto: StageName) -> None:
+    """Raise UsageError if a part that the stage `upto` uses is outdated; the message has all such parts."""
     parts = _outdated(run, upto)
     if parts:
         problems = [f"  {problem}" for problem, _ in parts]
@@ -43,12 +43,12 @@ def require_current(run: RunFolder, upto: Step) -> None:
         )
 
 
-def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
+def _outdated(run: RunFolder, upto: StageName) -> list[Outdated]:
     digest = functools.cache(_digest)  # each file is hashed once
     parts: list[Outdated] = []
-    for step, check in CHECKS.items():
+    for stage, check in CHECKS.items():
         parts += check(run, digest)
-        if step == upto:
+        if stage == upto:
             break
     return parts
 
@@ -87,8 +87,8 @@ def _quantized(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
             )
 
 
-# Step → check of the parts that it uses. A step also needs the checks of all steps before it.
-CHECKS: dict[Step, Callable[[RunFolder, Digest], Iterator[Outdated]]] = {
+# Stage → check of the parts that it uses. A stage also needs the checks of all stages before it.
+CHECKS: dict[StageName, Callable[[RunFolder, Digest], Iterator[Outdated]]] = {
     "export": _student,
     "quantize": _exports,
     "bench": _quantized,

@@ -8,20 +8,20 @@ from pathlib import Path
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import intact, read_manifest
 
-Model = tuple[str, str]  # role, precision
+ModelKey = tuple[str, str]  # role, precision
 MANIFESTS: Mapping[str, Callable[[RunFolder, str], Path]] = {
     "fp32": RunFolder.export_manifest,
     "int8": RunFolder.quantize_manifest,
 }
 
 
-def present_models(run: RunFolder) -> tuple[Model, ...]:
+def present_models(run: RunFolder) -> tuple[ModelKey, ...]:
     """List every ONNX file of the run, complete or not."""
     every = ((role, precision) for precision in MANIFESTS for role in ROLES)
     return tuple(model for model in every if run.onnx_model(*model).is_file())
 
 
-def sealed_models(run: RunFolder) -> tuple[Model, ...]:
+def sealed_models(run: RunFolder) -> tuple[ModelKey, ...]:
     """List the ONNX files that agree with their manifest, so that no file is damaged or unfinished.
 
     A folder without any manifest, such as on a device, was filled by hand; then all files count.
