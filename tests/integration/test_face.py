@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_was(run: kdtool.Run, capsys: pytest.CaptureFixtu
     again = kdtool.run(out=run.path)
     assert again == run
     assert "complete, skipped" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="trained otherwise"):
+    with pytest.raises(ValueError, match="trained with other settings"):
         kdtool.run(out=run.path, set={"data.size": 40}, quiet=True)
 
 

@@ -228,7 +228,7 @@ def test_doctor_calls_it_broken(
 ) -> None:
     """Its answer is about the installation and the run as a whole, so its exit code is 5."""
     Path(places["model"]).write_bytes(HOSTILE[kind])
-    monkeypatch.setattr("kdtool.doctor.installation.examine_installation", lambda: ())  # a process of its own
+    monkeypatch.setattr("kdtool.doctor.installation.check_installation", lambda: ())  # a process of its own
 
     assert ran(["doctor", "{run}", "--json"], places, monkeypatch) == 5
 

@@ -60,8 +60,8 @@ def test_a_model_that_was_finetuned_is_not_compared_in_silence() -> None:
     assert finetuned_notes([model("student"), model("student-int8")]) == []
     (note,) = finetuned_notes([model("teacher"), model("student"), tuned])
     assert note == (
-        "student-int8 was fine-tuned for INT8 (2 epochs) and student was not: what they answer otherwise "
-        "comes of that training and of 8 bits together."
+        "student-int8 was fine-tuned for INT8 (2 epochs) and student was not: their predictions differ "
+        "because of the fine-tuning and of 8 bits together."
     )
     (note,) = finetuned_notes([tuned])
     assert "and the FP32 model was not" in note

@@ -10,7 +10,7 @@ import pytest
 from fixtures.hosts import MACHINE, levels, pi, write
 from kdtool.benchmark.notes import stability_notes
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons, throughput_reasons
-from kdtool.doctor.installation import examine_machine
+from kdtool.doctor.installation import check_machine
 from kdtool.machine.host import throttled_since_boot, throttling
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.results.bench import Latency, Throughput
@@ -54,7 +54,7 @@ def test_a_pi_that_was_slowed_down_before_is_to_be_restarted(
     reasons = " ".join(watch.reasons(MACHINE))
     assert "since its start (under-voltage, throttled)" in reasons
     assert "slows down again between two looks; restart it" in reasons
-    found = levels(examine_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
+    found = levels(check_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
     assert "warning power: The machine has been slowed down since it was started: under-voltage" in found
     assert "sudo reboot" in found
 
@@ -69,8 +69,10 @@ def test_a_pi_that_does_not_tell_is_no_steady_machine(
     watch.end()
     assert ("could not be read (vcgencmd" not in " ".join(watch.reasons(board))) == known
     assert "vcgencmd" not in " ".join(watch.reasons(MACHINE))
-    found = levels(examine_machine(board, tmp_path, "U8S8"))
-    assert ("warning power: Whether this Raspberry Pi is slowed down cannot be read" not in found) == known
+    found = levels(check_machine(board, tmp_path, "U8S8"))
+    assert (
+        "warning power: kdtool cannot read whether this Raspberry Pi is slowed down" not in found
+    ) == known
 
 
 def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

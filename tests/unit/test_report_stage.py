@@ -395,6 +395,6 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_a_broken_bench_writes_no_page(run: RunFolder) -> None:
     run.bench.write_text("{")
-    with pytest.raises(UsageError, match=r"bench\.json is not a result of bench"):
+    with pytest.raises(UsageError, match=r"bench\.json is not a result of kdtool bench"):
         write_report(run, QUIET)
     assert not run.report.exists()

@@ -64,7 +64,7 @@ def test_unreadable_pictures_are_listed_with_their_reasons(photos: Photos) -> No
     reasons = texts(found, "unreadable")
     assert reasons[0] == "train/checks/000.png: the file is empty (0 bytes)."
     assert reasons[1].startswith("train/checks/001.png: not a readable image (")
-    assert reasons[2] == "train/checks/002.png: not a readable image (no image format Pillow knows)."
+    assert reasons[2] == "train/checks/002.png: not a readable image (no image format that Pillow knows)."
     assert reasons[3] == "train/checks/gone.jpg: cannot be read (No such file or directory)."
     assert reasons[4].startswith("train/checks/photo.heic: not a readable image (")
     with pytest.raises(DataError, match=r"because of 5 finding\(s\)") as caught:

@@ -4,7 +4,7 @@
     run.claim.verdict, run.report
     run.student.predict("cat.jpg", top=3)
 
-Each name of `__all__` is imported when it is first used, so that `import kdtool` loads nothing else.
+A name of `__all__` is imported on its first use, so that `import kdtool` loads nothing else.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MODULES = {
     "run": "api.run",
 }
 
-if not TYPE_CHECKING:  # a type checker knows the names above, and shall not accept any other
+if not TYPE_CHECKING:  # a type checker reads the imports above and must reject every other name
 
     def __getattr__(name: str) -> Any:
         """Import a public name on its first use (PEP 562)."""

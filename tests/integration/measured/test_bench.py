@@ -255,7 +255,7 @@ def test_throughput_of_machines_side_by_side(
 def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, cause in (
         ((), "needs bench.json files"),
-        ((run.path,), "is not a result of bench"),
+        ((run.path,), "is not a result of kdtool bench"),
         ((run.record, run.record), "named twice"),
         ((run.record, "--quick", "--runtime", "openvino"), "--runtime, --quick: without effect"),
     ):

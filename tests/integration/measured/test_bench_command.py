@@ -48,7 +48,7 @@ def test_command_prints_json_and_checks(run: RunFolder, capsys: pytest.CaptureFi
 def test_command_without_a_baseline_says_so(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     run.onnx_model("baseline").unlink()
     assert kdtool("bench", run.path) == 0
-    assert "Use --baseline" in capsys.readouterr().out
+    assert "Train one with --baseline" in capsys.readouterr().out
 
 
 def test_command_on_a_device_that_has_models_alone(

@@ -23,13 +23,13 @@ from kdtool.runs.stage import Stage
 RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-trainings.csv", "compare.png"
 
 
-def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again: bool = True) -> Comparison:
+def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bool = True) -> Comparison:
     """Train, evaluate, and write compare.json, its table and trainings as CSV, and compare.png.
 
     Whatever is complete is skipped. Seed, photographs and teacher are the job's; `seeds` are the students'.
 
     Args:
-        look_again: as of `pipeline.prepare`.
+        rescan: scan the photographs again, as in `pipeline.prepare`.
 
     Raises:
         UsageError: the folder's students were trained otherwise.
@@ -39,7 +39,7 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
     require_same_students(job.run, entries)
     if not job.run.is_comparison:
         write_students(job.run, {})  # from its first file on the folder is a comparison's
-    prepared = pipeline.prepare(job, look_again)
+    prepared = pipeline.prepare(job, rescan)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)
     trained = train_all(job, prepared, entries, seeds)
