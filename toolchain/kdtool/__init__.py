@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdtool.api.bench import bench
     from kdtool.api.data import Data, open_data
+    from kdtool.api.distill import Distilled, distill
     from kdtool.api.export import export
     from kdtool.api.losses import create_loss, list_losses
     from kdtool.api.model import Model, Prediction, load
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BenchResult", "Data", "KdtoolError", "Model", "Prediction", "Preprocess", "Quantized", "Run",
-    "bench", "create_loss", "export", "list_losses", "list_recipes", "load", "open_data", "open_run",
-    "quantize", "run",
+    "BenchResult", "Data", "Distilled", "KdtoolError", "Model", "Prediction", "Preprocess", "Quantized",
+    "Run", "bench", "create_loss", "distill", "export", "list_losses", "list_recipes", "load", "open_data",
+    "open_run", "quantize", "run",
 ]  # fmt: skip
 
 _MODULES = {
     "BenchResult": "results.bench",
     "Data": "api.data",
+    "Distilled": "api.distill",
     "KdtoolError": "core.errors",
     "Model": "api.model",
     "Prediction": "api.model",
@@ -44,6 +46,7 @@ _MODULES = {
     "Run": "api.run",
     "bench": "api.bench",
     "create_loss": "api.losses",
+    "distill": "api.distill",
     "export": "api.export",
     "list_losses": "api.losses",
     "list_recipes": "api.recipes",

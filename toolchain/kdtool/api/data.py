@@ -15,7 +15,7 @@ from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ARTIFACTS, RunFolder
 
 if TYPE_CHECKING:
-    from kdtool.api.dataset import Photographs
+    from kdtool.api.training.dataset import Photographs
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Data:
         from kdtool.machine.packages import require_training
 
         require_training("open_data")
-        from kdtool.api.dataset import Photographs
+        from kdtool.api.training.dataset import Photographs
 
         return Photographs(self.prepared, split, transform)
 

@@ -152,7 +152,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         own = settings.model_copy(update={"batch_size": batch_size})
         shuffled = Shuffled(examples, batch_size, training.seed)
         data: dict[str, Batches] = {"train": shuffled, "validation": validation}
-        speed_up_small_maps(network)
+        speed_up_small_maps(network).to(memory_format=torch.channels_last)
         try:
             best, progress = fit(
                 role, network, data, both, optimization_of(own), training.seed, checkpoints, screen
@@ -201,7 +201,7 @@ def _seal(
     checkpoints: Checkpoints,
 ) -> Manifest:
     """Write what the training leaves, the manifest last."""
-    _write_history(stage.folder / HISTORY, progress)
+    write_history(stage.folder / HISTORY, progress)
     curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{info.role}: {info.arch}")
     save_network(stage.folder / WEIGHTS, best, info)
     checkpoints.settle()
@@ -279,7 +279,8 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _write_history(path: Path, progress: Progress) -> None:
+def write_history(path: Path, progress: Progress) -> None:
+    """Write one row an epoch, as `kdtool.results.history` reads them."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(progress.rows[0]), lineterminator="\n")
     writer.writeheader()

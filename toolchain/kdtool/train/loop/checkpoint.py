@@ -76,14 +76,17 @@ class Checkpoints:
     Of several processes the first alone reads and writes them; `load` gives all of them the same.
 
     Args:
+        folder: None keeps nothing.
         key: hash of what must be the same for a training to go on; a checkpoint of another is not used.
     """
 
-    def __init__(self, folder: Path, key: str, screen: Screen) -> None:
+    def __init__(self, folder: Path | None, key: str, screen: Screen) -> None:
         self._folder, self._key, self._screen = folder, key, screen
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint durably and drop all but the last two."""
+        if self._folder is None:
+            return
         tensors = {
             prefix + name: value
             for prefix, module in state.modules().items()
@@ -98,7 +101,7 @@ class Checkpoints:
         metadata = {
             "key": self._key, "progress": json.dumps(progress.__dict__), "torch": torch.__version__,
         }  # fmt: skip
-        payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
+        payload = serialized(tensors, metadata)
         total = f"{progress.epoch:05d}-{progress.step:07d}"
         write_bytes(self._folder / f"{total}-{sha256_bytes(payload)[:16]}.safetensors", payload)
         self._keep(KEPT)
@@ -148,7 +151,18 @@ class Checkpoints:
             old.unlink()
 
     def _all(self) -> list[Path]:
+        if self._folder is None:
+            return []
         return sorted(self._folder.glob("*.safetensors"), reverse=True)
+
+
+def serialized(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The tensors as safetensors; copies, since tied weights share memory and safetensors refuses that."""
+    own = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+    return save(own, metadata)
 
 
 def _metadata(payload: bytes) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class OnlineTeacher:
     """
 
     def __init__(self, network: nn.Module, preprocess: Preprocess | None = None) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.network = network.eval()
         self._preprocess, self._listened_to = preprocess, False
         self._last: tuple[Batch, Tensor] | None = None
 
