@@ -193,9 +193,9 @@ def test_percentiles() -> None:
     samples = list(range(101))
     assert (quantile(samples, 0.5), quantile(samples, 0.9)) == (50.0, 90.0)
     assert (samples_for(0.5), samples_for(0.9), samples_for(0.99)) == (1, 64, 662)
-    with pytest.raises(UsageError, match="p90 of 63 samples: at least 64"):
+    with pytest.raises(UsageError, match="p90 of 63 samples: it needs at least 64"):
         quantile(samples[:63], 0.9)
-    with pytest.raises(UsageError, match="p99 of 661 samples: at least 662"):
+    with pytest.raises(UsageError, match="p99 of 661 samples: it needs at least 662"):
         quantile(range(661), 0.99)
     with pytest.raises(UsageError, match="p50 of 0 samples"):
         quantile([], 0.5)
