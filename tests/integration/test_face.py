@@ -320,11 +320,11 @@ def test_the_command_quantizes_a_file(
     [
         (("student.onnx",), "quantization needs photographs to calibrate on"),
         (("foreign.onnx", "--data", "."), "states neither its classes nor its preprocessing"),
-        (("student.onnx", "--data", ".", "--search"), "a run alone has what they need"),
-        (("student.onnx", "--data", ".", "--set", "student.epochs=3"), "without effect on a file"),
+        (("student.onnx", "--data", ".", "--search"), "need a run, not a file"),
+        (("student.onnx", "--data", ".", "--set", "student.epochs=3"), "no effect on a file"),
         (("student.onnx", "--data", ".", "--like", "foreign.onnx"), "--like foreign.onnx: states neither"),
-        ((".", "--data", "."), "--data: without effect on a run"),
-        (("--out", "x.onnx"), "--out: without effect on a run"),
+        ((".", "--data", "."), "--data: no effect on a run"),
+        (("--out", "x.onnx"), "--out: no effect on a run"),
     ],
 )
 def test_options_that_do_not_fit_are_said(

@@ -420,4 +420,4 @@ def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
     assert "7,776 MACs" in shown.out
     assert "stem" in shown.out
     assert "external data" in shown.err
-    assert "--check, --runs: without effect beside --per-layer" in shown.err
+    assert "--check, --runs: no effect together with --per-layer" in shown.err
