@@ -257,7 +257,7 @@ def test_too_much_loss_writes_nothing(
     with pytest.raises(GateError, match=r"INT8 loses 25\.00 percentage points .* allowed is 1 \(max_drop\)"):
         kdtool.quantize(path, pictures, float_layers=1)
     assert sorted(files.iterdir()) == before
-    assert "back to float; validation accuracy 75.00 %" in capsys.readouterr().err
+    assert "is kept in FP32; validation accuracy 75.00 %" in capsys.readouterr().err
 
     found = iter(answers)
     made = kdtool.quantize(path, pictures, float_layers=1, max_drop=25.0, quiet=True)
@@ -307,7 +307,7 @@ def test_the_command_quantizes_a_file(
     assert command(files / "student.onnx", "--data", pictures, "--set", "quantize.float_layers=0") == 0
     out, err = capsys.readouterr()
     assert out == f"{files / 'student.int8.onnx'}\n"
-    assert "accuracy 100.00 % → 100.00 % (+0.00 points, 12 images)" in err
+    assert "accuracy 100.00 % → 100.00 % (+0.00 percentage points, 12 images)" in err
     like = ("--like", files / "student.onnx", "--out", files / "new.onnx", "--calibration", "mse")
     assert command(files / "foreign.onnx", "--data", pictures, *like) == 0
     info = onnx_info(files / "new.onnx")
