@@ -54,7 +54,7 @@ def _of_one_image(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if not all(dim.HasField("dim_value") for dim in dims):
             sides = " × ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
             raise ModelFileError(
-                f"{name}: its input {value.name!r} is {sides}; only a free batch can be counted.",
+                f"{name}: its input {value.name!r} is {sides}; only the batch may be free, to be counted.",
                 "Export it again with: kdtool export --onnx",
             )
     return single

@@ -61,7 +61,7 @@ def _checked(output: bytes, payload: bytes, info: ModelInfo) -> bytes:
         with quietly():
             onnx.checker.check_model(simplified)
     except Exception as error:  # protobuf and the checker raise many kinds of exceptions
-        raise SimplifyError(f"the output of onnxsim is not a valid model ({type(error).__name__})") from error
+        raise SimplifyError(f"onnxsim wrote no valid model ({type(error).__name__})") from error
     if _interface(simplified) != _interface(raw):
         raise SimplifyError("onnxsim changed the inputs or outputs")
     use_global_average_pool(simplified)
