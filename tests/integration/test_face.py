@@ -257,7 +257,7 @@ def test_too_much_loss_writes_nothing(
     with pytest.raises(GateError, match=r"INT8 loses 25\.00 percentage points .* allowed is 1 \(max_drop\)"):
         kdtool.quantize(path, pictures, float_layers=1)
     assert sorted(files.iterdir()) == before
-    assert "back to float; validation accuracy 75.00 %" in capsys.readouterr().err
+    assert "is kept in FP32; validation accuracy 75.00 %" in capsys.readouterr().err
 
     found = iter(answers)
     made = kdtool.quantize(path, pictures, float_layers=1, max_drop=25.0, quiet=True)
@@ -307,7 +307,7 @@ def test_the_command_quantizes_a_file(
     assert command(files / "student.onnx", "--data", pictures, "--set", "quantize.float_layers=0") == 0
     out, err = capsys.readouterr()
     assert out == f"{files / 'student.int8.onnx'}\n"
-    assert "accuracy 100.00 % → 100.00 % (+0.00 points, 12 images)" in err
+    assert "accuracy 100.00 % → 100.00 % (+0.00 percentage points, 12 images)" in err
     like = ("--like", files / "student.onnx", "--out", files / "new.onnx", "--calibration", "mse")
     assert command(files / "foreign.onnx", "--data", pictures, *like) == 0
     info = onnx_info(files / "new.onnx")
@@ -320,11 +320,11 @@ def test_the_command_quantizes_a_file(
     [
         (("student.onnx",), "quantization needs photographs to calibrate on"),
         (("foreign.onnx", "--data", "."), "states neither its classes nor its preprocessing"),
-        (("student.onnx", "--data", ".", "--search"), "a run alone has what they need"),
-        (("student.onnx", "--data", ".", "--set", "student.epochs=3"), "without effect on a file"),
+        (("student.onnx", "--data", ".", "--search"), "need a run, not a file"),
+        (("student.onnx", "--data", ".", "--set", "student.epochs=3"), "no effect on a file"),
         (("student.onnx", "--data", ".", "--like", "foreign.onnx"), "foreign.onnx: the file states neither"),
-        ((".", "--data", "."), "--data: without effect on a run"),
-        (("--out", "x.onnx"), "--out: without effect on a run"),
+        ((".", "--data", "."), "--data: no effect on a run"),
+        (("--out", "x.onnx"), "--out: no effect on a run"),
     ],
 )
 def test_options_that_do_not_fit_are_said(

@@ -50,7 +50,7 @@ def test_findings_are_on_standard_output_and_the_exit_code_is_3(
     assert code == 3
     assert "train/rings/000.png: the file is empty (0 bytes)." in out
     assert "train/rings/001.png (train)" in out
-    assert "2 finding(s) stand in the way of training" in err
+    assert "2 finding(s) prevent training" in err
 
 
 def test_json(photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:

@@ -370,7 +370,7 @@ def test_shapes_that_cannot_be_inferred_are_seen_in_a_run() -> None:
 
 
 def test_a_model_that_does_not_run_is_an_error() -> None:
-    with pytest.raises(ModelFileError, match="cannot be counted, it does not run"):
+    with pytest.raises(ModelFileError, match="cannot be counted, because it does not run"):
         count_onnx(reshaped_by_data((7, 7)))
 
 
@@ -420,4 +420,4 @@ def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
     assert "7,776 MACs" in shown.out
     assert "stem" in shown.out
     assert "external data" in shown.err
-    assert "--check, --runs: without effect beside --per-layer" in shown.err
+    assert "--check, --runs: no effect together with --per-layer" in shown.err

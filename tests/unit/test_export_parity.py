@@ -69,7 +69,7 @@ def test_what_is_no_number_fails(network: nn.Module, images: FloatArray, value: 
 
 
 def test_another_shape_fails(network: nn.Module, images: FloatArray) -> None:
-    with pytest.raises(GateError, match=r"batch of 1, torch answers \(1, 3\) and ONNX Runtime \(1, 2\)"):
+    with pytest.raises(GateError, match=r"batch of 1, torch gives \(1, 3\), ONNX Runtime \(1, 2\)"):
         check_parity(network, lambda part: torch_run(network, part)[:, :2], images, 1e-4, NAME)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
-from kdtool.exporters.onnx import lowered
+from kdtool.exporters.onnx import convert_opset
 from kdtool.exporters.parity import parity_images
 from kdtool.exporters.passes.fixed_batch import fix_batch
 from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
@@ -144,7 +144,7 @@ def test_a_fixed_batch_is_fixed_everywhere(tmp_path: Path) -> None:
 
 def test_an_older_operator_set_computes_the_same(tmp_path: Path) -> None:
     network = network_of()
-    older = lowered(graph_of(network, mean=True), "tiny", 17)
+    older = convert_opset(graph_of(network, mean=True), "tiny", 17)
     path = tmp_path / "student.onnx"
     path.write_bytes(onnx_bytes(older, INFO))
 
@@ -161,7 +161,7 @@ def test_an_operator_without_an_older_form_is_an_error() -> None:
     model = graph_of(network_of())
     model.graph.node[1].op_type = "Mish"  # of opset 18
     with pytest.raises(ModelFileError, match="tiny cannot be written with opset 17"):
-        lowered(model, "tiny", 17)
+        convert_opset(model, "tiny", 17)
 
 
 def test_the_given_model_is_left_as_it_is() -> None:

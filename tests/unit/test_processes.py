@@ -69,7 +69,7 @@ def test_the_first_process_says_what_is_wrong_and_the_others_what_concerns_them(
     assert _explain(lost, debug=False) == 5
     said = capsys.readouterr().err
     assert "Process 1 of 2" in said
-    assert "another process of this training is gone" in said
+    assert "another process of this training has ended" in said
     assert _explain(RuntimeError("shapes differ"), debug=False) == 1
 
 

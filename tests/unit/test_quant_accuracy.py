@@ -44,7 +44,7 @@ def split_of(channels: list[int], value: int = 200) -> Split:
 def test_counts_over_several_batches() -> None:
     accuracy = top1(Brightest(), split_of([0] * 50 + [1] * 25 + [2] * 25), PREPROCESS)
     assert accuracy == Accuracy(50, 100)
-    assert (accuracy.points, str(accuracy)) == (50.0, "50.00 %")
+    assert (accuracy.percent, str(accuracy)) == (50.0, "50.00 %")
 
 
 class Overflowing(Brightest):

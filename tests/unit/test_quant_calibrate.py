@@ -43,8 +43,8 @@ def test_each_chosen_image_comes_once_a_pass_normalized() -> None:
         seen = list(images)
         assert {image.shape for image in seen} == {(1, 3, 4, 4)}
         np.testing.assert_array_equal(np.concatenate(seen), preprocess.normalize(pixels[indices]))
-    np.testing.assert_array_equal(images.first(3), preprocess.normalize(pixels[[0, 5, 11]]))
-    assert len(images.first(99)) == len(indices)
+    np.testing.assert_array_equal(images.evenly(3), preprocess.normalize(pixels[[0, 5, 11]]))
+    assert len(images.evenly(99)) == len(indices)
 
 
 def test_pages_given_back_are_read_again(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ def test_ranges_do_not_depend_on_the_order_of_images(tmp_path: Path) -> None:
 
 def test_an_activation_that_overflows_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", scale=1e38)
-    with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=r"m\.onnx: c holds NaN or infinity"):
+    with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=r"m\.onnx: c contains NaN or infinity"):
         observe(path, images_of(np.arange(4)), False, bar)
 
 
 @pytest.mark.parametrize("count", [False, True])
 def test_an_activation_that_spans_too_much_is_named(tmp_path: Path, count: bool) -> None:
     path = write(tmp_path / "m.onnx", scale=2.2e37)
-    message = r"m\.onnx: c holds values from .*e\+38 to .*e\+38 \(too far apart for float32\) on"
+    message = r"m\.onnx: c contains values from .*e\+38 to .*e\+38 \(too far apart for float32\) on"
     with QUIET.bar("", 1) as bar, pytest.raises(GateError, match=message):
         observe(path, images_of(np.arange(4)), count, bar)
 

@@ -108,4 +108,4 @@ def test_faster_without_confidence_is_not_worth_it() -> None:
 
 
 def test_a_choice_says_what_it_is() -> None:
-    assert str(Choice(SCHEME, Calibration.MSE, ("a", "b"))) == f"{SCHEME}; mse, 2 layer(s) float"
+    assert str(Choice(SCHEME, Calibration.MSE, ("a", "b"))) == f"{SCHEME}; mse, 2 layer(s) in FP32"

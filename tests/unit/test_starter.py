@@ -93,6 +93,6 @@ def test_init_writes_once_and_says_what_to_do_next(
     assert f"Next: kdtool run {root} --recipe photos.toml --dry-run" in said
     load_recipe(str(tmp_path / "photos.toml"))
     assert kdtool("init", root) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert kdtool("init", root, "--force") == 0
     assert kdtool("init", tmp_path / "nowhere") == 2

@@ -134,8 +134,8 @@ def test_changed_weights_are_exported_again(unexported: tuple[RunFolder, Prepare
     export_models(run, prepared, EXPORT, ear)
 
     assert names(run) == EXPORTED
-    (gone,) = [line for line in ear.said if "is gone" in line]
-    assert gone.startswith("export: teacher: its INT8 is gone")
+    (gone,) = [line for line in ear.said if "was removed" in line]
+    assert gone.startswith("export: teacher: its old INT8 model was removed")
     assert f"kdtool quantize {run.path}" in gone
     assert open_model(run.onnx_model("teacher")).info is not None
 

@@ -66,7 +66,7 @@ def test_int8_keeps_the_accuracy_and_says_so(copy: tuple[RunFolder, Prepared], t
     for role, line in zip(("teacher", "student"), lines, strict=True):
         path = run.onnx_model(role, "int8")
         assert facts[role]["accuracy_before"] == facts[role]["accuracy_after"] == 1.0
-        assert "validation accuracy 100.00 % → 100.00 % (+0.00 points, 24 images)" in line
+        assert "validation accuracy 100.00 % → 100.00 % (+0.00 percentage points, 24 images)" in line
         info, before = open_model(path).info, open_model(run.onnx_model(role)).info
         assert info is not None and before is not None
         assert info.precision == "int8"
@@ -155,8 +155,8 @@ def test_a_collapse_stops_at_the_gate_and_leaves_nothing(
 
     assert caught.value.exit_code == 6
     for part in (
-        f"{run.onnx_model('teacher', 'int8')}: INT8 loses 100.00 points",
-        f"{run.onnx_model('student', 'int8')}: INT8 loses 100.00 points",
+        f"{run.onnx_model('teacher', 'int8')}: INT8 loses 100.00 percentage points",
+        f"{run.onnx_model('student', 'int8')}: INT8 loses 100.00 percentage points",
         "(100.00 % → 0.00 % of 24 images), allowed is 1 (quantize.max_drop)",
         "--set quantize.calibration_images=24",
         "--set quantize.max_drop=100",

@@ -257,7 +257,7 @@ def test_what_cannot_be_compared(run: RunFolder, capsys: pytest.CaptureFixture[s
         ((), "needs bench.json files"),
         ((run.path,), "is not a result of kdtool bench"),
         ((run.record, run.record), "named twice"),
-        ((run.record, "--quick", "--runtime", "openvino"), "--runtime, --quick: without effect"),
+        ((run.record, "--quick", "--runtime", "openvino"), "--runtime, --quick: no effect"),
     ):
         assert kdtool("bench", "--compare", *arguments) == 2
         assert cause in " ".join(capsys.readouterr().err.split())

@@ -231,7 +231,7 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
     assert "states neither" in capsys.readouterr().err
     assert kdtool("bench", run.path, *data[:4]) == 2
     assert kdtool("bench", foreign, "--like", ours) == 2
-    assert "without effect" in capsys.readouterr().err
+    assert "has no effect" in capsys.readouterr().err
 
 
 def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:

@@ -104,7 +104,7 @@ def test_predict_an_empty_folder_beside_a_picture(
     assert kdtool("predict", named[first], named[1 - first], "--json") == 3
     out, err = capsys.readouterr()
     assert [found["path"] for found in json.loads(out)] == [str(named[1])]
-    assert "empty: no pictures in this folder" in " ".join(err.split())
+    assert "empty: no photographs in this folder" in " ".join(err.split())
     assert "1 photograph(s) or folder(s) cannot be read" in err
 
 

@@ -1,4 +1,4 @@
-"""The command line: one module a command, a lazy table of them, and the exit code of each error."""
+"""The command line: one module for each command, a table that imports them lazily, and the exit codes."""
 
 from __future__ import annotations
 
@@ -14,38 +14,47 @@ from kdtool import __version__
 from kdtool.core.errors import ElsewhereError, KdtoolError, SetupError
 from kdtool.machine.launch import process_count, process_rank
 
-# name → (module, first line of its help); the help stands here so that `kdtool --help` imports no command
+# name → (module, first line of its help). It is repeated here so that `kdtool --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": (
         "kdtool.cli.init",
-        "Look at photographs and write a recipe for them, with a reason beside most lines.",
+        "Write a recipe that suits the photographs, with a reason beside most lines.",
     ),
-    "run": ("kdtool.cli.run", "From photographs to a proven small model: every stage."),
+    "run": ("kdtool.cli.run", "Run every stage, from photographs to a small, proven model."),
     "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),
     "distill": ("kdtool.cli.distill", "Distill the student from the teacher."),
-    "export": ("kdtool.cli.export", "Export the trained networks, parity proven."),
+    "export": (
+        "kdtool.cli.export",
+        "Export the trained networks to ONNX and check that the logits stay the same.",
+    ),
     "quantize": (
         "kdtool.cli.quantize",
-        "Quantize exported models, or any ONNX classifier, to INT8, accuracy guarded.",
+        "Quantize exported models, or any ONNX classifier, to INT8 within a limit for the loss of accuracy.",
     ),
     "bench": ("kdtool.cli.bench", "Measure accuracy, compute and latency, and judge the claim."),
-    "compare": ("kdtool.cli.compare", "Train recipes against one another and say which helps here."),
-    "bundle": ("kdtool.cli.bundle", "Write what an app or a page needs: models, labels, snippets, proof."),
-    "verify": ("kdtool.cli.verify", "Replay the golden images of a bundle on this machine."),
-    "serve": ("kdtool.cli.serve", "Give out the page of a bundle, on this machine alone."),
+    "compare": (
+        "kdtool.cli.compare",
+        "Train several recipes on the same photographs and say which one helps.",
+    ),
+    "bundle": (
+        "kdtool.cli.bundle",
+        "Pack what an app or a web page needs: models, labels, example code, golden images.",
+    ),
+    "verify": ("kdtool.cli.verify", "Check on this machine that a bundle gives the expected logits."),
+    "serve": ("kdtool.cli.serve", "Serve the web page of a bundle, by default to this machine only."),
     "report": ("kdtool.cli.report", "Write the report page of a run."),
     "predict": ("kdtool.cli.predict", "Classify photographs with an exported model."),
     "recipes": ("kdtool.cli.recipes", "List the recipes, or show one."),
-    "data": ("kdtool.cli.data", "Look at the photographs before training."),
-    "doctor": ("kdtool.cli.doctor", "Examine the installation, this machine and a run."),
+    "data": ("kdtool.cli.data", "Check the photographs before training."),
+    "doctor": ("kdtool.cli.doctor", "Check the installation, this machine and a run."),
 }
 
 
-TOGETHER = ("run", "teach", "distill")  # what several processes can do
+TOGETHER = ("run", "teach", "distill")  # commands that several processes can run together
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is used, not when it is listed."""
+    """Group of commands that imports the module of a command when it is used, not when it is listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(COMMANDS)
@@ -64,7 +73,7 @@ class LazyGroup(click.Group):
         if args and args[0] in COMMANDS and args[0] not in TOGETHER and process_count() > 1:
             raise SetupError(
                 f"kdtool {args[0]} was started as one of {process_count()} processes; allowed is one. "
-                f"Several can: {', '.join(TOGETHER)}.",
+                f"Commands that several processes can run together: {', '.join(TOGETHER)}.",
                 "Start it without torchrun or accelerate launch.",
             )
         return super().resolve_command(ctx, args)
@@ -80,16 +89,16 @@ class LazyGroup(click.Group):
 def cli(debug: bool) -> None:
     """From a folder of photographs to a small, proven image classifier.
 
-    Start with: kdtool run PHOTOGRAPHS. Without photographs it runs on embedded digits.
+    Start with: kdtool run PHOTOGRAPHS. Without photographs it trains on embedded images of digits.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the `kdtool` command; exits with the code of `kdtool.core.errors`."""
+    """Run the `kdtool` command and exit with a code of `kdtool.core.errors`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed on the way out
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed before the exit
     try:
         sys.exit(cli.main(arguments, prog_name="kdtool", standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
@@ -101,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has ended
         sys.exit(0)
     except Exception as error:
         sys.exit(_explain(error, debug))
@@ -127,9 +136,9 @@ def _explain(error: Exception, debug: bool) -> int:
         if error.hint:
             click.echo(f"{click.style('Next:', fg='green', bold=True)} {error.hint}", err=True)
         return error.exit_code
-    if process_count() > 1 and isinstance(error, RuntimeError) and _speaks_of_peers(error):
-        click.echo("Error: another process of this training is gone; see what that one said.", err=True)
-        click.echo("Next: the same command goes on from the last checkpoint.", err=True)
+    if process_count() > 1 and isinstance(error, RuntimeError) and _is_of_communication(error):
+        click.echo("Error: another process of this training has ended; its message says why.", err=True)
+        click.echo("Next: run the same command again; it continues from the last checkpoint.", err=True)
         return 5
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("kdtool"):
         from kdtool.core.errors import missing_extra
@@ -138,14 +147,16 @@ def _explain(error: Exception, debug: bool) -> int:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_of_memory(error)):
         click.echo("Error: out of memory.", err=True)
         click.echo(
-            "Next: free some, or in a new --out a smaller batch (--set teacher.batch_size=8 --set "
-            "student.batch_size=8) or smaller images (--set data.size=128)",
+            "Next: free some memory, or in a new --out take smaller batches (--set teacher.batch_size=8 "
+            "--set student.batch_size=8) or smaller images (--set data.size=128)",
             err=True,
         )
         return 5
     if isinstance(error, OSError):
         click.echo(f"Error: {error.filename or 'system'}: {error.strerror or error}.", err=True)
-        click.echo("Next: see that it is there and may be read and written; kdtool doctor RUN", err=True)
+        click.echo(
+            "Next: check that it exists and may be read and written, or run: kdtool doctor RUN", err=True
+        )
         return 5
     click.echo(
         f"Error: kdtool failed ({type(error).__name__}: {error}). This is a defect of kdtool.", err=True
@@ -154,13 +165,13 @@ def _explain(error: Exception, debug: bool) -> int:
     return 1
 
 
-def _speaks_of_peers(error: RuntimeError) -> bool:
-    """Whether an error is the communication's: gloo and NCCL raise RuntimeError with a text of their own."""
+def _is_of_communication(error: RuntimeError) -> bool:
+    """True if the communication between processes failed: gloo and NCCL raise a plain RuntimeError."""
     return any(word in str(error).lower() for word in ("gloo", "nccl", "connection", "peer"))
 
 
 def _is_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory: several processes do not halve their batch, and labelling has none."""
+    """True if torch ran out of memory; only the training of a single process halves its batch instead."""
     from kdtool.train.loop.memory import out_of_memory
 
     return "memory" in str(error) and out_of_memory(error)

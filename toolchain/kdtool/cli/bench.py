@@ -26,60 +26,62 @@ if TYPE_CHECKING:
     "targets", nargs=-1, metavar="[RUN | MODEL.onnx … | BENCH.json …]", type=click.Path(path_type=Path)
 )
 @click.option(
-    "--compare", is_flag=True, help="Measure nothing: set bench.json files of several machines side by side."
+    "--compare", is_flag=True, help="Measure nothing; show bench.json files of several machines side by side."
 )
-@click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
+@click.option("--check", is_flag=True, help="Exit with code 6 unless the verdict is PASS.")
 @click.option(
     "--threads",
     type=click.IntRange(0, MOST_THREADS),
-    help="Threads of the runtime; 0 is every processor this process may use.  "
-    "[default: bench.threads, and one]",
+    help="Threads of the runtime; 0: one for each processor that this process may use.  "
+    "[default: bench.threads, and also one thread]",
 )
 @click.option(
     "--runs",
     type=click.IntRange(64, MOST_SAMPLES),
-    help="Latency samples a model, at least.  [default: bench.runs]",
+    help="Minimum number of latency samples for each model.  [default: bench.runs]",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 3600),
-    help="Each series of samples takes at least this long.  [default: bench.seconds]",
+    help="Minimum duration of each series of latency samples.  [default: bench.seconds]",
 )
 @click.option(
     "--runtime",
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help=f"What runs the models: {', '.join(RUNTIMES)}; may be repeated.  [default: {DEFAULT}]",
+    help=f"Runtime for the models: {', '.join(RUNTIMES)}; may be repeated.  [default: {DEFAULT}]",
 )
 @click.option(
     "--quick",
     is_flag=True,
-    help="Latency alone: no cold start, memory, throughput, minimum duration, second number of threads.",
+    help="Leave out cold start, memory, throughput, the minimum duration and the second number of threads.",
 )
 @click.option(
     "--claim",
     metavar="BOUNDS",
-    help='What to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed above.  '
-    "[default: the recipe's]",
+    help='Claim to judge, such as "macs<=0.5,retention>=0.94"; the measures are listed above.  '
+    "[default: the claim of the recipe]",
 )
-@click.option("--judge", metavar="NAME", help="The model that the claim is about.  [default: student]")
-@click.option("--against", metavar="NAME", help="The model it is held against.  [default: teacher]")
+@click.option("--judge", metavar="NAME", help="Model that the claim is about.  [default: student]")
+@click.option(
+    "--against", metavar="NAME", help="Reference that this model is compared with.  [default: teacher]"
+)
 @click.option(
     "--data",
     metavar="DATA",
-    help="Photographs with labels to measure accuracy on, instead of the run's own test split.",
+    help="Photographs with labels to measure the accuracy on, instead of the test split of the run.",
 )
 @click.option(
     "--like",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Files that say nothing of themselves have classes and preprocessing of this ONNX file.",
+    help="ONNX file whose classes and preprocessing are used for files that state none.",
 )
 @click.option(
     "--per-layer",
     is_flag=True,
-    help="Print the compute and parameters of each layer, counted from the graph, and measure nothing.",
+    help="Measure nothing; print the compute and parameters of each layer, counted from the graph.",
 )
 @json_option
 def command(
@@ -101,20 +103,24 @@ def command(
 ) -> None:
     """Measure accuracy, compute and latency, and judge the claim.
 
-    Measures the models of a RUN on its test split (by default the newest run under artifacts/) and
-    writes bench.json into it, if the folder can be written; or any ONNX files, writing nothing. Loose
-    files are measured on the photographs given by --data, which are preprocessed as each file says of
-    itself. With --compare: earlier results, also of other machines.
+    RUN is the folder of a run; the default is the newest run under artifacts/. Its models are measured on
+    its test split, and the result is written to its bench.json if the folder is writable.
 
-    An ONNX file may be any image classifier: one input, (N, 3, H, W) or (N, H, W, 3), of normalized float32
-    or of uint8 pixels (kdtool export --uint8), N free or 1; and one output of logits (N, classes), or several
-    of which one is called logits or is the only one of that shape. Not .ort files.
+    MODEL.onnx is any ONNX file. Its accuracy is measured on the photographs of --data, preprocessed as the
+    file states. Nothing is written.
+
+    BENCH.json is an earlier result, also of another machine, for --compare.
+
+    An ONNX file may be any image classifier. It has one input, (N, 3, H, W) or (N, H, W, 3), of normalized
+    float32 or of uint8 pixels (kdtool export --uint8); N is free or 1. It has one output of logits
+    (N, classes). Of several outputs, the logits are the one with this name or the only one of this shape.
+    Files in the format .ort cannot be measured.
 
     \b
     A claim is a list of bounds, all of which must hold. Measures:
-      retention drop accuracy              of the test images; drop in points
-      macs params size latency throughput  as a share of the reference's
-      size_mb p50_ms p90_ms p99_ms         as they are
+      retention drop accuracy              on the test images; drop in percentage points
+      macs params size latency throughput  divided by those of the reference
+      size_mb p50_ms p90_ms p99_ms         in MB and in ms
     """
     from kdtool.machine.terminal import open_screen
     from kdtool.runs.folder import RunFolder, newest_run
@@ -125,10 +131,10 @@ def command(
         _compare(targets, as_json)
         return
     if like is not None and data is None:
-        raise UsageError("--like: without effect where no accuracy is measured.", "Add --data DATA.")
+        raise UsageError("--like has no effect, because no accuracy is measured.", "Add --data DATA.")
     screen = open_screen()
     if quick and seconds is not None:
-        raise UsageError("--quick: has no minimum duration, so --seconds would be ignored.", "Leave one out.")
+        raise UsageError("--quick has no minimum duration, so --seconds would be ignored.", "Leave one out.")
     given = {
         "threads": threads, "runs": runs, "seconds": seconds,
         "claim": claim, "judged": judge, "reference": against,
@@ -152,15 +158,18 @@ def command(
     folders = [path for path in targets if path.is_dir()]
     if folders and len(targets) > 1:
         raise UsageError(
-            f"{folders[0]} is a folder; allowed is one RUN, or ONNX files.",
-            f"One at a time: kdtool bench {folders[0]}",
+            f"{folders[0]} is a folder; allowed: one RUN, or ONNX files.",
+            f"Measure one run at a time: kdtool bench {folders[0]}",
         )
     if per_layer:
         _print_layers(targets, as_json)
         return
     if folders:
         if like is not None:
-            raise UsageError("--like: the models of a run say for themselves what they are.", "Leave it out.")
+            raise UsageError(
+                "--like has no effect on a run, whose models state their classes and preprocessing.",
+                "Leave it out.",
+            )
         result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
     else:
         from kdtool.recipe.settings import BenchSettings
@@ -173,7 +182,7 @@ def command(
 
 
 def _require_unmeasured(option: str) -> None:
-    """Raise UsageError for what has no effect beside `option`, which measures nothing."""
+    """Raise UsageError for options without effect, because `option` measures nothing."""
     context = click.get_current_context()
     given = [
         parameter.opts[0]
@@ -184,7 +193,7 @@ def _require_unmeasured(option: str) -> None:
     ]
     if given:
         raise UsageError(
-            f"{', '.join(given)}: without effect beside {option}, which measures nothing.", "Leave it out."
+            f"{', '.join(given)}: no effect together with {option}, which measures nothing.", "Leave it out."
         )
 
 
@@ -212,12 +221,15 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: S
         return _bench_files([path for path in models if path.is_file()], data, settings, screen)
     prepared = open_prepared(run.data) if run.data.is_dir() else None
     if prepared is None:
-        screen.warn(f"{run.data} is not here: latency is measured, accuracy is not. Photographs: --data DATA")
+        screen.warn(
+            f"{run.data} does not exist: latency is measured, accuracy is not. "
+            "To measure it, name photographs: --data DATA"
+        )
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(run_lock(run.path))
         except LockedError as error:
-            raise LockedError(error.message, "Wait for it to end.") from error
+            raise LockedError(error.message, "Wait until it has ended.") from error
         except SetupError as error:
             screen.warn(f"{error.message} The run is measured, and nothing is written into it.")
             return bench_run(run, prepared, settings, screen, always=True, write=False)
@@ -225,7 +237,10 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: S
 
 
 def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
-    """Those of the run's recipe; a device may have no more than the models, without run.json."""
+    """Return the bench settings of the run's recipe, with `changes`.
+
+    A copy of a run on a device may contain only the models, without run.json; it gets the defaults.
+    """
     from kdtool.recipe.files import parse_recipe
     from kdtool.recipe.settings import BenchSettings
 
@@ -247,7 +262,7 @@ def _bench_files(
 
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
-    """Of the files named, or of the float models of a run."""
+    """Print the layers of the named files, or of the FP32 models of a run."""
     from kdtool.machine.packages import require_training
     from kdtool.runs.folder import ROLES, RunFolder
 

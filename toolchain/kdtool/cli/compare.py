@@ -15,16 +15,16 @@ from kdtool.cli.options import comparison_options, json_option
 @comparison_options
 @json_option
 def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
-    """Train recipes against one another and say which helps here.
+    """Train several recipes on the same photographs and say which one helps.
 
     DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
-    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+    manifest, or the name of a data set such as imagenette. The default is the embedded digits.
 
-    All students learn from one teacher, that of the first recipe, with the same seeds; each has a
-    baseline, the same student on the same budget without a teacher. The best is chosen on
-    validation; the test split is opened once, after every training. Writes compare.json, the
-    table as compare.csv, compare-trainings.csv and compare.png. The same command goes on where
-    it was interrupted.
+    All students learn from the teacher of the first recipe, with the same seeds. Each student has a
+    baseline: the same student, trained on the same budget without a teacher. The validation split
+    decides which recipe is the best; the test split is read once, after all trainings. The results
+    are written to compare.json, compare.csv, compare-trainings.csv and compare.png. After an
+    interruption, the same command continues.
     """
     from kdtool.core.errors import GateError
     from kdtool.machine.packages import require_training
@@ -64,12 +64,12 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
     if failed:
         raise GateError(
             f"Trainings of {', '.join(failed)} failed.",
-            "Why stands above. Mend the recipe in a copy of another name, or leave it out of --recipes.",
+            "The reasons are above. Mend the recipe in a copy with another name, or omit it in --recipes.",
         )
 
 
 def _names(recipes: str) -> list[str]:
-    """The recipes that --recipes lists, each of which there is."""
+    """Return the recipes that --recipes lists, after checking that each exists."""
     from kdtool.core.errors import UsageError
     from kdtool.recipe.files import shipped_recipes
 
@@ -81,7 +81,7 @@ def _names(recipes: str) -> list[str]:
     if unknown:
         raise UsageError(
             f"--recipes: {', '.join(unknown)}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file. "
-            "Commas separate recipes, so the path of a file must not hold one.",
+            "Commas separate recipes, so the path of a file must not contain a comma.",
             "List them with: kdtool recipes",
         )
     return names

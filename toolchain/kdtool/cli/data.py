@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Look at the photographs before training."""
+    """Check the photographs before training."""
 
 
 @command.command()
@@ -27,10 +27,10 @@ def command() -> None:
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Seed of the splits that are carved from train.",
+    help="Seed of the splits that are taken from train.",
 )
-@click.option("--skip-bad", is_flag=True, help="Count unreadable images as left out, not as findings.")
-@click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits.")
+@click.option("--skip-bad", is_flag=True, help="Count unreadable photographs as left out, not as findings.")
+@click.option("--allow-leaks", is_flag=True, help="Accept the same photograph in two splits.")
 @json_option
 def check(
     data: str | None,
@@ -43,8 +43,9 @@ def check(
 ) -> None:
     """Decode every photograph and list all findings at once.
 
-    DATA is a folder of class folders with or without splits, a manifest (.csv, .jsonl), or a data set
-    by name; without it the embedded digits. Exit code 3 if anything stands in the way of training.
+    DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL manifest,
+    or the name of a data set such as imagenette. The default is the embedded digits. The exit code is 3 if
+    a finding prevents training.
     """
     from kdtool.core.errors import DataError
     from kdtool.data.findings.finding import ways_out
@@ -61,14 +62,14 @@ def check(
     screen = open_screen()
     listing = load_listing(data)
     tell(listing, settings, screen)
-    found = scan(listing, settings, seed, screen)
-    result = overview(found)
+    scanned = scan(listing, settings, seed, screen)
+    result = overview(scanned)
     click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False) if as_json else _text(result))
-    if found.fatal:
-        count = sum(finding.fatal for finding in found.findings)
+    if scanned.fatal:
+        count = sum(finding.fatal for finding in scanned.findings)
         raise DataError(
-            f"{listing.source}: {count} finding(s) stand in the way of training.",
-            ways_out(found.findings),
+            f"{listing.source}: {count} finding(s) prevent training.",
+            ways_out(scanned.findings),
         )
 
 
@@ -80,8 +81,8 @@ def _text(result: Overview) -> str:
     width = max(len("class"), *(len(printable(label)) for label in result.classes), len("total"))
     lines = [f"{'class':{width}}" + "".join(f"{split:>12}" for split in splits)]
     for label in result.classes:
-        held = (result.counts[split][label] for split in splits)
-        lines.append(f"{printable(label):{width}}" + "".join(f"{count:12,}" for count in held))
+        counts = (result.counts[split][label] for split in splits)
+        lines.append(f"{printable(label):{width}}" + "".join(f"{count:12,}" for count in counts))
     totals = (sum(result.counts[split].values()) for split in splits)
     lines.append(f"{'total':{width}}" + "".join(f"{total:12,}" for total in totals))
     lines.append("")

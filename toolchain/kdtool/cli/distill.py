@@ -19,8 +19,8 @@ def command(**options: Any) -> None:
     DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
     manifest, or the name of a data set such as imagenette.
 
-    Trains the teacher first if the run has none; --teacher FILE brings a trained one. Without
-    DATA it goes on with the run at --out, or the newest, on its photographs as prepared.
+    If the run has no teacher, it is trained first; --teacher FILE names a trained one. Without DATA,
+    the command continues the run at --out, or the newest run, with the photographs prepared there.
     """
     from kdtool import pipeline
     from kdtool.machine.launch import process_rank

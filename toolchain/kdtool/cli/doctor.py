@@ -21,10 +21,10 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
 @run_argument
 @json_option
 def command(run: Path | None, as_json: bool) -> None:
-    """Examine the installation, this machine and a run.
+    """Check the installation, this machine and a run.
 
-    RUN is the folder of a run; without it the newest under artifacts/, if there is one. Each finding
-    comes with its fix. Exits 5 if something is broken.
+    RUN is the folder of a run; the default is the newest run under artifacts/, if any. Each problem is
+    printed with its fix. The exit code is 5 if something is broken.
     """
     from dataclasses import asdict
 
@@ -50,7 +50,7 @@ def command(run: Path | None, as_json: bool) -> None:
             click.echo(f"         → {printable(finding.fix)}")
     broken = sum(finding.level == "broken" for finding in findings)
     if broken:
-        raise SetupError(f"{broken} finding(s) are broken.", "The fixes stand beside them.")
+        raise SetupError(f"{broken} finding(s) are marked broken.", "Each is printed with its fix.")
 
 
 def _folder(run: Path | None) -> RunFolder | None:

@@ -9,17 +9,23 @@ import click
 from kdtool.cli.options import run_argument, set_option
 from kdtool.core.errors import UsageError
 
-COMPATIBLE = 17  # with it goes IR 8; runtimes of the web and of phones load both
+COMPATIBLE = 17  # this opset goes with IR 8; runtimes of the web and of phones load both
 
 
 @click.command()
 @run_argument
-@click.option("--onnx", is_flag=True, help="Write ONNX: one file a network, batch dynamic, simplified.")
-@click.option("--opset", type=click.IntRange(17, 23), help="Operator set.  [default: export.opset]")
-@click.option("--compat", is_flag=True, help="What old runtimes load: opset 17 and IR 8.")
-@click.option("--fixed-batch", is_flag=True, help="A batch of one, written into the graph.")
-@click.option("--uint8", is_flag=True, help="Also a model that takes pixels and normalizes them itself.")
-@click.option("--ort", is_flag=True, help="Also ONNX Runtime's format for phones, and its operators.")
+@click.option(
+    "--onnx", is_flag=True, help="Write ONNX: one simplified file for each network, with a free batch size."
+)
+@click.option("--opset", type=click.IntRange(17, 23), help="ONNX operator set.  [default: export.opset]")
+@click.option("--compat", is_flag=True, help="Write opset 17 and IR 8, which older runtimes can load.")
+@click.option("--fixed-batch", is_flag=True, help="Fix the batch size at 1 in the graph.")
+@click.option(
+    "--uint8", is_flag=True, help="Also write a model that takes uint8 pixels and normalizes them itself."
+)
+@click.option(
+    "--ort", is_flag=True, help="Also write ONNX Runtime's format for phones, and the list of its operators."
+)
 @set_option
 def command(
     run: Path | None,
@@ -31,16 +37,16 @@ def command(
     ort: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Export the trained networks, parity proven.
+    """Export the trained networks to ONNX and check that the logits stay the same.
 
-    RUN is the folder of a run; without it the newest under artifacts/. Torch and ONNX Runtime must
-    give the same logits on real images, else nothing is written and the exit code is 6. What is given
-    here is recorded in the run's recipe.
+    RUN is the folder of a run; the default is the newest run under artifacts/. Torch and ONNX Runtime
+    must give the same logits on real images; otherwise nothing is written and the exit code is 6. The
+    options are recorded in the recipe of the run.
     """
     if not onnx:
-        raise UsageError("Export to which format? Allowed: --onnx.", "kdtool export --onnx")
+        raise UsageError("Export to which format? Allowed: --onnx.", "Example: kdtool export --onnx")
     if compat and opset is not None and opset > COMPATIBLE:
-        raise UsageError(f"--compat is opset {COMPATIBLE}, --opset is {opset}.", "Give one of them.")
+        raise UsageError(f"--compat means opset {COMPATIBLE}, but --opset is {opset}.", "Leave one out.")
     from kdtool import pipeline
     from kdtool.cli.job import open_run
     from kdtool.machine.packages import require_training
@@ -48,8 +54,8 @@ def command(
 
     require_training("export")
     changes = [f"export.opset={COMPATIBLE if compat else opset}"] if compat or opset is not None else []
-    given = {"fixed_batch": fixed_batch, "uint8": uint8, "ort": ort}
-    changes += [f"export.{field}=true" for field, wanted in given.items() if wanted]
+    flags = {"fixed_batch": fixed_batch, "uint8": uint8, "ort": ort}
+    changes += [f"export.{field}=true" for field, wanted in flags.items() if wanted]
     with open_run(run, [*overrides, *changes], open_screen()) as job:
         pipeline.export(job, pipeline.open_data(job))
         for role in job.run.trained_roles():

@@ -1,4 +1,4 @@
-"""From the options of a training command to the job it asks for."""
+"""Turns the options of a command into the job that it asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The options of run, teach and distill, by their names in `kdtool.cli.options`."""
+    """Options of run, teach, distill and compare, by their names in `kdtool.cli.options`."""
 
     data: str | None
     out: Path | None
@@ -37,17 +37,17 @@ class TrainingOptions:
     baseline: bool = False
 
     def as_overrides(self) -> list[str]:
-        """Each option is short for a field of the recipe; said later, it wins over --set.
+        """Return --set and, after it, the fields that other options change; the later one wins.
 
         Raises:
-            UsageError: a trained teacher together with weights to train one from.
+            UsageError: a trained teacher is given together with weights to train one from.
         """
         if self.teacher_weights and _teacher_field(self.teacher) == "teacher.trained":
             raise UsageError(
-                f"--teacher {self.teacher} is a trained teacher, so --teacher-weights has no part.",
-                "Give one of them; weights to start from: --teacher ARCH --teacher-weights FILE",
+                f"--teacher {self.teacher} is a trained teacher, so --teacher-weights would be ignored.",
+                "Leave one out. To start from weights: --teacher ARCH --teacher-weights FILE",
             )
-        precision = _fastest() if self.precision == "auto" else self.precision
+        precision = _fastest_precision() if self.precision == "auto" else self.precision
         fields: list[tuple[str, str | None]] = [
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
@@ -65,11 +65,11 @@ class TrainingOptions:
 
 
 def open_job(options: TrainingOptions, screen: Screen, student: bool, continue_newest: bool = False) -> Job:
-    """The job that the options describe, its networks and loss checked.
+    """Return the job that the options describe, after checking its networks and loss.
 
     Args:
-        student: a student will be trained, not a teacher alone.
-        continue_newest: without DATA, --out and --recipe, take the newest run and say which.
+        student: True if a student will be trained, not only a teacher.
+        continue_newest: without DATA, --out and --recipe, continue the newest run and say which it is.
     """
     from kdtool.pipeline import check
 
@@ -81,21 +81,21 @@ def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -
     from kdtool.runs.folder import RunFolder, newest_run
 
     if continue_newest and options.out and not options.data:
-        RunFolder(options.out).read_record()  # a mistyped --out is not a wish for the digits
+        RunFolder(options.out).read_record()  # an error if --out is mistyped, instead of a run on the digits
     if continue_newest and not (options.data or options.out or options.recipe):
         try:
             run = newest_run()
         except UsageError:
-            pass  # none yet: the digits
+            pass  # there is no run yet: start one on the digits
         else:
-            screen.say(f"Going on with {run.path}.")
+            screen.say(f"Continuing {run.path}.")
             return resume(run, options.as_overrides(), screen, options.seed)
     return start(options.data, options.out, options.recipe, options.as_overrides(), options.seed, screen)
 
 
 @contextmanager
 def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iterator[Job]:
-    """The job of a finished run, named or the newest, with its folder locked."""
+    """Lock the folder of a run, the newest if None, and yield its job."""
     from kdtool.pipeline import resume
     from kdtool.runs.folder import RunFolder, newest_run
     from kdtool.runs.lock import run_lock
@@ -104,21 +104,21 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
     folder = RunFolder(run) if run else newest_run()
     if run is None:
         screen.say(f"Newest run: {folder.path}.")
-    folder.read_record()  # before the lock, which would make the folder
+    folder.read_record()  # before the lock, which would create the folder
     with run_lock(folder.path):
         job = resume(folder, overrides, screen)
         record_settings(job)
         yield job
 
 
-def _fastest() -> str:
+def _fastest_precision() -> str:
     from kdtool.train.loop.precision import precision_here
 
     return precision_here()
 
 
 def _teacher_field(value: str | None) -> str:
-    """The name of a network means that network, whatever lies in the working directory."""
+    """Return the field that --teacher sets; a network's name wins over a file with the same name."""
     if value is None or not (value.endswith(".safetensors") or Path(value).is_file()):
         return "teacher.arch"
     from kdtool.arch import FAMILIES

@@ -24,7 +24,7 @@ out_option = click.option(
 recipe_option = click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="A recipe of kdtool or a TOML file.  [default: paper, or digits without DATA]",
+    help="Name of a recipe of kdtool, or a TOML file.  [default: paper, or digits without DATA]",
 )
 set_option = click.option(
     "--set",
@@ -36,7 +36,7 @@ set_option = click.option(
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
-    help="Seed of splits, weights and order.  [default: the run's, or 0]",
+    help="Seed of the splits, the initial weights and the order of images.  [default: that of the run, or 0]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 dry_run_option = click.option(
@@ -45,44 +45,43 @@ dry_run_option = click.option(
 
 
 teacher_options = (
-    click.option("--teacher", metavar="NAME|FILE", help="Network of the teacher, or a trained one to use."),
+    click.option("--teacher", metavar="NAME|FILE", help="Network of the teacher, or file of a trained one."),
     click.option(
         "--teacher-weights",
         metavar="imagenet|none|FILE",
-        help="What the teacher starts from: ImageNet, scratch, or a file of weights.",
+        help="Initial weights of the teacher: trained on ImageNet, none (random), or from a file.",
     ),
 )
 precision_option = click.option(
     "--precision",
     type=click.Choice([*(precision.value for precision in Precision), "auto"]),
-    help="Of the arithmetic in training; auto: bfloat16 where this processor has it, which is faster.  "
-    "[default: the run's, the recipe's, or auto]",
+    help="Arithmetic of training; auto: bfloat16 if this processor has it, because it is faster.  "
+    "[default: that of the run or of the recipe, otherwise auto]",
 )
 compile_option = click.option(
-    "--compile", is_flag=True, help="Translate the networks by torch.compile before training."
+    "--compile", is_flag=True, help="Compile the networks with torch.compile before training."
 )
 cache_option = click.option(
     "--cache",
     type=click.Choice([place.value for place in Cache]),
-    help="Where decoded training pictures are kept; none decodes the photographs in every epoch, "
-    "and for calibration.  "
-    "[default: the run's, or auto: disk where they fit]",
+    help="Where to keep decoded training images; none: decode the photographs again in each epoch and for "
+    "calibration.  [default: that of the run, otherwise auto: on disk if they fit]",
 )
 scan_options = (
-    click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping."),
-    click.option("--allow-leaks", is_flag=True, help="Accept the same picture in two splits."),
+    click.option("--skip-bad", is_flag=True, help="Leave out unreadable photographs instead of stopping."),
+    click.option("--allow-leaks", is_flag=True, help="Accept the same photograph in two splits."),
 )
 
 
 def training_options(command: Command) -> Command:
-    """The options of the commands that read photographs and train: run, teach, distill."""
-    own = (data_argument, out_option, recipe_option, set_option, seed_option)
+    """Add the options of the commands that read photographs and train: run, teach, distill."""
+    first = (data_argument, out_option, recipe_option, set_option, seed_option)
     last = (cache_option, precision_option, compile_option, dry_run_option)
-    return _with(command, (*own, *teacher_options, *scan_options, *last))
+    return _with(command, (*first, *teacher_options, *scan_options, *last))
 
 
 def student_options(command: Command) -> Command:
-    """The further options of the commands that train a student: run, distill."""
+    """Add the further options of the commands that train a student: run, distill."""
     student = click.option("--student", metavar="NAME", help="Network of the student.")
     baseline = click.option(
         "--baseline", is_flag=True, help="Also train the same student without the teacher."
@@ -91,28 +90,28 @@ def student_options(command: Command) -> Command:
         "--views",
         type=click.IntRange(1),
         metavar="M",
-        help="Augmented views of each picture that the teacher answers once.  [default: the run's, or 16]",
+        help="Augmented views of each image, each with soft labels.  [default: that of the run, or 16]",
     )
     return _with(command, (student, views, baseline))
 
 
 def comparison_options(command: Command) -> Command:
-    """The options of compare, but for --json."""
-    own = (
+    """Add the options of compare, except --json."""
+    first = (
         data_argument,
         click.option(
             "--recipes",
             required=True,
             metavar="NAME|FILE,…",
-            help="Recipes of kdtool or TOML files, with commas between. The first decides on photographs "
-            "and teacher.",
+            help="Recipes of kdtool or TOML files, separated by commas. The first one describes the data and "
+            "the teacher.",
         ),
         click.option(
             "--seeds",
             type=click.IntRange(1),
             default=3,
             show_default=True,
-            help="Trainings of each student. Fewer than 3 are no evidence.",
+            help="Number of trainings of each student. Fewer than 3 are no evidence.",
         ),
         click.option(
             "--out",
@@ -131,14 +130,14 @@ def comparison_options(command: Command) -> Command:
         click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),
-            help="The first seed, also that of splits and teacher.  [default: the folder's, or 0]",
+            help="First seed; the splits and the teacher have it too.  [default: that of the folder, or 0]",
         ),
     )
-    return _with(command, (*own, *teacher_options, *scan_options, cache_option, dry_run_option))
+    return _with(command, (*first, *teacher_options, *scan_options, cache_option, dry_run_option))
 
 
 def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    """The command with `options`, listed in this order."""
+    """Add `options` to a command, whose help lists them in this order."""
     for option in reversed(options):
         command = option(command)
     return command

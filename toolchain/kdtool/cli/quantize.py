@@ -17,48 +17,48 @@ from kdtool.recipe.choices import Calibration, Int8Target
 @click.option(
     "--data",
     metavar="DATA",
-    help="Of FILE.onnx: photographs to calibrate on, and to measure the accuracy on where they have labels.",
+    help="Photographs for FILE.onnx: to calibrate on and, if they have labels, to measure the accuracy on.",
 )
 @click.option(
     "--like",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="FILE.onnx, if it says nothing of itself, has classes and preprocessing of this ONNX file.",
+    help="ONNX file whose classes and preprocessing are used for FILE.onnx if it states none.",
 )
 @click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Of FILE.onnx: the file to write.  [default: FILE.int8.onnx]",
+    help="File to write for FILE.onnx.  [default: FILE.int8.onnx]",
 )
 @click.option(
     "--target",
     type=click.Choice([target.value for target in Int8Target]),
-    help="The processor that will run the model; auto is this one.  [default: quantize.target]",
+    help="Processor that will run the model; auto: this one.  [default: quantize.target]",
 )
 @click.option(
     "--calibration",
     type=click.Choice([method.value for method in Calibration]),
-    help="How ranges follow from the values seen.  [default: quantize.calibration]",
+    help="Method that chooses the range of each activation.  [default: quantize.calibration]",
 )
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    help="Largest loss of validation accuracy.  [default: quantize.max_drop]",
+    help="Largest loss of validation accuracy, in percentage points.  [default: quantize.max_drop]",
 )
 @click.option(
     "--search/--no-search",
     default=None,
-    help="Try the sensible INT8 models, print the Pareto table and keep the fastest within --max-drop.  "
+    help="Try several INT8 models, print a table of them and keep the fastest within --max-drop.  "
     "[default: quantize.search]",
 )
 @click.option(
     "--finetune",
     type=click.IntRange(0, 100),
     metavar="EPOCHS",
-    help="Where calibration loses too much: fine-tune the student for INT8, guided by the teacher's "
-    "stored answers; 0: not.  [default: quantize.finetune]",
+    help="If calibration alone loses too much accuracy, fine-tune the student for INT8 with the teacher's "
+    "soft labels; 0: do not.  [default: quantize.finetune]",
 )
 @set_option
 def command(
@@ -73,17 +73,17 @@ def command(
     finetune: int | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Quantize exported models, or any ONNX classifier, to INT8, accuracy guarded.
+    """Quantize exported models, or any ONNX classifier, to INT8 within a limit for the loss of accuracy.
 
-    RUN is the folder of a run; without it the newest under artifacts/. Calibrated on training
-    images. Where a model loses more validation accuracy than --max-drop points, its most sensitive
-    layers go back to float, at most quantize.float_layers; if that is not enough it is not written
-    and the exit code is 6. What is given here is recorded in the run's recipe and holds from then
-    on, until something else is given.
+    RUN is the folder of a run; the default is the newest run under artifacts/. Calibration reads
+    training images. If a model loses more validation accuracy than --max-drop, its most sensitive
+    layers are kept in FP32, at most quantize.float_layers of them. If it still loses too much, it is
+    not written and the exit code is 6. The options are recorded in the recipe of the run and hold
+    until other values are given.
 
-    FILE.onnx is any image classifier in float32, (N, 3, H, W), and needs --data: images of its training split
-    calibrate, those of its validation split measure the accuracy; of photographs without splits, at most half
-    calibrate and the others measure.
+    FILE.onnx is any image classifier in float32, (N, 3, H, W), and needs --data. Calibration reads
+    its training split; the accuracy is measured on its validation split. Without splits, at most half
+    of the photographs are for calibration, and the accuracy is measured on the others.
     """
     from kdtool.machine.packages import require_training
 
@@ -102,11 +102,11 @@ def command(
     if model is not None and (model.suffix == ".onnx" or model.is_file()):
         click.echo(_quantize_file(model, data, like, out, changes))
         return
-    given = {"--data": data, "--like": like, "--out": out}
-    unused = [name for name, value in given.items() if value is not None]
+    file_options = {"--data": data, "--like": like, "--out": out}
+    unused = [name for name, value in file_options.items() if value is not None]
     if unused:
         raise UsageError(
-            f"{', '.join(unused)}: without effect on a run, which has its own photographs.",
+            f"{', '.join(unused)}: no effect on a run, which has its own photographs.",
             "Leave it out, or name an ONNX file: kdtool quantize FILE.onnx --data DATA",
         )
     from kdtool import pipeline
@@ -133,24 +133,22 @@ def _quantize_file(
             f"{file}: quantization needs photographs to calibrate on.",
             f"Name them: kdtool quantize {file} --data DATA",
         )
-    other = [change for change in changes if not change.startswith("quantize.")]
-    if other:
+    unused = [change for change in changes if not change.startswith("quantize.")]
+    if unused:
         raise UsageError(
-            f"--set {other[0]}: without effect on a file; allowed: fields of the section quantize.",
+            f"--set {unused[0]}: no effect on a file; allowed: fields of the section quantize.",
             "Example: --set quantize.float_layers=0",
         )
     settings = override_recipe(Recipe(name="file"), changes).quantize
     if settings.search or settings.finetune:
-        raise UsageError(
-            "--search, --finetune: a run alone has what they need.", "Leave them out, or name a run."
-        )
-    known = stated_in(like) if like is not None else None
-    chosen = settings.model_dump(exclude={"search", "finetune", "finetune_lr"})
+        raise UsageError("--search and --finetune need a run, not a file.", "Leave them out, or name a run.")
+    similar = stated_in(like) if like is not None else None
+    arguments = settings.model_dump(exclude={"search", "finetune", "finetune_lr"})
     return quantize(
         file,
         data,
         out=out,
-        classes=known.classes if known else None,
-        preprocess=known.preprocess if known else None,
-        **chosen,
+        classes=similar.classes if similar else None,
+        preprocess=similar.preprocess if similar else None,
+        **arguments,
     ).path

@@ -11,7 +11,9 @@ from kdtool.cli.options import json_option
 
 @click.command()
 @click.option(
-    "--show", metavar="NAME|FILE", help="Print this recipe with every field it leaves at its default."
+    "--show",
+    metavar="NAME|FILE",
+    help="Print this recipe with all its fields, also those with default values.",
 )
 @json_option
 def command(show: str | None, as_json: bool) -> None:
@@ -25,7 +27,7 @@ def command(show: str | None, as_json: bool) -> None:
         recipe = load_recipe(show)
         content = recipe.to_json()
         for network in recipe.without_precision():
-            del content[network]["precision"]  # what is copied from here shall leave it open too
+            del content[network]["precision"]  # a copy of this text leaves the choice to the machine too
         click.echo(json.dumps(content, indent=2) if as_json else _as_toml(content))
         return
     recipes = {name: load_recipe(name) for name in shipped_recipes()}
@@ -38,7 +40,7 @@ def command(show: str | None, as_json: bool) -> None:
 
 
 def _as_toml(content: dict[str, object], section: str = "") -> str:
-    """TOML of nested tables of strings, numbers and booleans; JSON's spelling of those is TOML's."""
+    """Write nested tables of strings, numbers and booleans as TOML, which spells the values as JSON does."""
     values = [f"{key} = {json.dumps(value)}" for key, value in content.items() if not isinstance(value, dict)]
     head = [f"\n[{section}]"] if section else []
     tables = [

@@ -16,13 +16,13 @@ from kdtool.cli.options import run_argument
     multiple=True,
     metavar="RUN",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Another run to set beside this one in a table; may be repeated.",
+    help="Another run to compare with in a table; may be repeated.",
 )
 def command(run: Path | None, beside: tuple[Path, ...]) -> None:
     """Write the report page of a run.
 
-    RUN is the folder of a run; without it the newest under artifacts/. The page is one HTML file
-    that needs no network.
+    RUN is the folder of a run; the default is the newest run under artifacts/. The page is one HTML
+    file that needs no network.
     """
     from kdtool.cli.job import open_run
     from kdtool.machine.terminal import open_screen

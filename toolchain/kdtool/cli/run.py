@@ -13,15 +13,15 @@ from kdtool.cli.options import student_options, training_options
 @click.command()
 @training_options
 @student_options
-@click.option("--check", is_flag=True, help="Exit 6 unless the verdict is PASS.")
+@click.option("--check", is_flag=True, help="Exit with code 6 unless the verdict is PASS.")
 def command(check: bool, **options: Any) -> None:
-    """From photographs to a proven small model: every stage.
+    """Run every stage, from photographs to a small, proven model.
 
     DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
-    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+    manifest, or the name of a data set such as imagenette. The default is the embedded digits.
 
-    Stages that are complete with the same inputs are skipped, so the same command goes on where it
-    was interrupted.
+    Stages that are complete with the same inputs are skipped. After an interruption, the same command
+    therefore continues.
     """
     from kdtool.machine.launch import process_rank
     from kdtool.machine.packages import require_training
@@ -46,15 +46,16 @@ def command(check: bool, **options: Any) -> None:
     with locked(job):
         failed = run_all(job, choice.baseline)
     if process_rank():
-        return  # the first of the processes has the results
+        return  # the first process prints the results
     result = read_bench(job.run.bench)
     print_table(result)
     if job.source == digits.NAME:
         click.echo(
-            "These are the embedded digits: they prove the plumbing and are no evidence for the claim."
+            "These are the embedded digits: they show that every stage works, "
+            "but are no evidence for the claim."
         )
     click.echo(f"Report: {job.run.report}")
-    click.echo(f"For an app or a page: kdtool bundle {job.run.path}")
+    click.echo(f"For an app or a web page: kdtool bundle {job.run.path}")
     if failed is not None:
         raise failed
     if check and result.claim.verdict != "PASS":

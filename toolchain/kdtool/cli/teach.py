@@ -16,10 +16,10 @@ def command(**options: Any) -> None:
     """Fine-tune the teacher.
 
     DATA is a folder of class folders (with or without train/validation/test), a CSV or JSONL
-    manifest, or the name of a data set such as imagenette. Without DATA: embedded digits.
+    manifest, or the name of a data set such as imagenette. The default is the embedded digits.
 
-    The weights of the best validation accuracy are kept. With more epochs than before
-    (--set teacher.epochs=30) a finished teacher is trained on.
+    The weights with the best validation accuracy are kept. If a finished teacher gets more epochs
+    (--set teacher.epochs=30), its training continues.
     """
     from kdtool import pipeline
     from kdtool.machine.launch import process_rank

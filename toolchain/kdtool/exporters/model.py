@@ -1,4 +1,4 @@
-"""One network to one ONNX file: exported, counted, simplified, proven, and only then put in its place."""
+"""Export of one network to one ONNX file, which gets its final name only after the parity gate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
 
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxsim")
-THOP_DIFFERENCE = 0.01
+THOP_DIFFERENCE = 0.01  # relative
 
 
 def export_model(
@@ -38,20 +38,20 @@ def export_model(
     settings: ExportSettings,
     screen: Screen,
 ) -> dict[str, Any]:
-    """Write the ONNX file of `network` to `path`; returns the facts for the manifest.
+    """Write the ONNX file of `network` to `path`; return the facts for the manifest.
 
-    The raw export has to pass the parity gate. The simplified one replaces it if onnxsim lives through
-    it and it passes the same gate; else the raw one stays, with a warning. The variants that `settings`
-    ask for lie beside it (see `kdtool.exporters.variants`).
+    The raw export must pass the parity gate. The simplified graph replaces it if onnxsim succeeds and the
+    result passes the same gate; otherwise the raw export is kept, with a warning. The variants that
+    `settings` ask for are written beside it (see `kdtool.exporters.variants`).
 
     Args:
         network: in eval mode.
-        info: role, classes, preprocessing and the hash of the weights; the rest is filled in.
-        images: real ones, normalized, for the gate (`parity_images`).
+        info: role, classes, preprocessing and the hash of the weights; this function adds the rest.
+        images: real images, normalized, for the gate (`parity_images`).
 
     Raises:
         ModelFileError: the network cannot be exported, or ONNX Runtime cannot load it.
-        GateError: torch and ONNX Runtime differ; what differs is not left behind.
+        GateError: the logits of torch and ONNX Runtime differ; the file that differs is removed.
         SetupError: the file cannot be written.
     """
     model = export_network(network, info.arch, info.preprocess.size, settings.opset)
@@ -69,7 +69,7 @@ def export_model(
     )
     raw = onnx_bytes(model, info)
 
-    def proven(partial: Path, content: bytes) -> tuple[Parity, ...]:
+    def write_and_check(partial: Path, content: bytes) -> tuple[Parity, ...]:
         partial.write_bytes(content)
         session = open_model(partial)
         try:
@@ -78,10 +78,10 @@ def export_model(
             session.close()
 
     with durable(path) as partial:
-        parity = {"raw": proven(partial, raw)}
+        parity = {"raw": write_and_check(partial, raw)}
         shipped = "simplified"
         try:
-            parity[shipped] = proven(partial, simplify(raw, info))
+            parity[shipped] = write_and_check(partial, simplify(raw, info))
         except (SimplifyError, GateError, ModelFileError) as error:
             screen.warn(
                 f"{path}: not simplified, the raw export is kept ({getattr(error, 'message', error)})"
@@ -116,15 +116,15 @@ def _gmacs(count: Count) -> str:
 
 
 def _compare_counts(path: Path, count: Count, thop: int, screen: Screen) -> None:
-    """Two independent counts should agree, but for attention, which thop cannot see; say what we cannot."""
+    """Warn if two independent counts of the compute differ; thop does not count attention."""
     if count.uncounted:
         screen.warn(f"{path}: the compute of {', '.join(count.uncounted)} is not counted")
     if abs(thop - count.macs) <= THOP_DIFFERENCE * count.macs:
         return
     figures = f"{count.macs:,} MACs in the graph, {thop:,} by thop"
     if count.attention_macs:
-        screen.say(f"export: {path}: {figures}, which does not know attention ({count.attention_macs:,})")
+        screen.say(f"export: {path}: {figures}, which does not count attention ({count.attention_macs:,})")
     else:
         screen.warn(
-            f"{path}: two counts of its compute differ by more than 1 %: {figures}; the graph's is used"
+            f"{path}: two counts of its compute differ by more than 1 %: {figures}; the first is used"
         )

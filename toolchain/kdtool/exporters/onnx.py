@@ -1,4 +1,4 @@
-"""torch → ONNX by the dynamo exporter: one file, batch free, `images` in, `logits` out."""
+"""Translation from torch to ONNX by the dynamo exporter: input `images`, output `logits`, free batch size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from kdtool.exporters.passes.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import INPUT, OUTPUT
 
 EXPORTER_LEAST = 18  # the exporter writes no older operator set
-NEWER = 20  # has operators of its own for what 18 spells out, and runtimes know it
-EXAMPLES = 2  # an example of one can freeze the batch at 1
+NEWER = 20  # has single operators for what opset 18 composes, and runtimes support it
+EXAMPLES = 2  # with one example image, the exporter may fix the batch size at 1
 
 
 def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx.ModelProto:
-    """The graph of a network, not yet simplified; equal weights give equal graphs.
+    """Return the graph of a network, not yet simplified; equal weights give equal graphs.
 
     Args:
-        network: in eval mode, on the CPU, logits (N, K) of images (N, 3, size, size).
-        arch: its name, for the message.
-        opset: of the standard operators; under 18 the graph is converted, which the gate has to judge.
+        network: in eval mode, on the CPU; it computes logits (N, K) of images (N, 3, size, size).
+        arch: the network's name, for messages.
+        opset: version of the standard operators; below 18 the exported graph is converted.
 
     Raises:
-        ModelFileError: the exporter cannot translate this network, or it needs newer operators.
+        ModelFileError: the exporter cannot translate this network, or the network needs a newer opset.
     """
     example = torch.zeros(EXAMPLES, 3, size, size)
     try:
@@ -45,30 +45,30 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
             )
             assert program is not None
             model = inliner.inline_local_functions(program.model_proto)
-    except Exception as error:  # the exporter's passes raise many kinds
+    except Exception as error:  # the exporter raises many kinds of exceptions
         raise ModelFileError(
             f"{arch} cannot be exported to ONNX with opset {opset} "
             f"({type(error).__name__}: {cause_of(error)}).",
-            f"Try another operator set, --set export.opset={another(opset)}, or another network.",
+            f"Try another operator set, --set export.opset={_other_opset(opset)}, or another network.",
         ) from error
     use_global_average_pool(model)
-    return lowered(model, arch, opset) if opset < EXPORTER_LEAST else model
+    return convert_opset(model, arch, opset) if opset < EXPORTER_LEAST else model
 
 
-def another(opset: int) -> int:
-    """An operator set to try where `opset` failed."""
+def _other_opset(opset: int) -> int:
+    """Return an operator set to try after `opset` failed."""
     return NEWER if opset != NEWER else EXPORTER_LEAST
 
 
-def lowered(model: onnx.ModelProto, arch: str, opset: int) -> onnx.ModelProto:
-    """The model in an older operator set, as runtimes that lag behind want it.
+def convert_opset(model: onnx.ModelProto, arch: str, opset: int) -> onnx.ModelProto:
+    """Return the model in an older operator set, for runtimes that do not support newer ones.
 
     Raises:
-        ModelFileError: an operator of it has no older form.
+        ModelFileError: one of its operators has no older form.
     """
     try:
         return version_converter.convert_version(model, opset)
-    except Exception as error:  # the converter raises whatever the graph leads it to
+    except Exception as error:  # the converter raises many kinds of exceptions
         raise ModelFileError(
             f"{arch} cannot be written with opset {opset} ({cause_of(error)}).",
             f"Try a newer operator set, --set export.opset={EXPORTER_LEAST}, or another network.",

@@ -1,7 +1,7 @@
-"""ONNX Runtime's own format for phones, and the operators that a runtime built for it must have.
+"""ORT, ONNX Runtime's format for phones, and the operators that a reduced runtime needs for a file.
 
-The optimizations of loading are done once, here; those that only suit x86 (NCHWc layout) are left out, as
-ONNX Runtime's converter does for mobile targets.
+The graph is optimized once, when the file is written. Optimizations that only suit x86 (NCHWc layout) are
+left out, as in ONNX Runtime's converter for mobile targets.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NOT_FOR_ARM = ["NchwcTransformer"]
 
 
 def write_ort(content: bytes, target: Path, name: Path) -> None:
-    """Write the ONNX file `content` to `target` in ORT format; `name` is how messages call the result.
+    """Write the ONNX file `content` to `target` in ORT format; messages call the result `name`.
 
     Raises:
-        ModelFileError: ONNX Runtime cannot convert it.
+        ModelFileError: ONNX Runtime cannot convert the file.
     """
     options = session_options(1)
     options.optimized_model_filepath = str(target)
@@ -33,7 +33,7 @@ def write_ort(content: bytes, target: Path, name: Path) -> None:
 
 
 def required_operators(model: Path, name: Path) -> str:
-    """The configuration of a reduced build of ONNX Runtime that runs the ORT file `model`.
+    """Return the configuration for a reduced build of ONNX Runtime that runs the ORT file `model`.
 
     Raises:
         ModelFileError: the file cannot be read.
@@ -45,19 +45,19 @@ def required_operators(model: Path, name: Path) -> str:
 
             create_config_from_models([model], config, True)
         lines = config.read_text("utf-8").splitlines()
-    except Exception as error:  # the reader raises whatever the bytes lead it to
+    except Exception as error:  # the reader raises many kinds of exceptions
         raise _failed(name, error) from error
     finally:
         config.unlink(missing_ok=True)
-    wanted = [line for line in lines if not line.startswith("#")]  # their comments name our temporary file
-    return "\n".join([f"# Generated from {name.name}", *wanted]) + "\n"
+    operators = [line for line in lines if not line.startswith("#")]  # the comments name the temporary file
+    return "\n".join([f"# Generated from {name.name}", *operators]) + "\n"
 
 
 def open_ort(content: bytes, name: Path) -> Any:
-    """A session on the content of an ORT file that was written just now; such files are not for strangers'.
+    """Open a session on an ORT file that was just written. Never open one from others: it is not checked.
 
     Raises:
-        ModelFileError: it does not load.
+        ModelFileError: the file does not load.
     """
     options = session_options(1)
     options.add_session_config_entry("session.load_model_format", "ORT")

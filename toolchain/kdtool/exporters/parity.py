@@ -1,6 +1,6 @@
-"""The gate between torch and ONNX Runtime: the same logits on real images, for several batch sizes.
+"""Parity gate: torch and ONNX Runtime must give the same logits on real images, for several batch sizes.
 
-Wrong networks have come out of correct-looking exports, so nothing ships before this gate.
+Exports that look correct have contained wrong networks, so no file ships without passing this gate.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.data.photographs import Images
 
 BATCHES = (1, 2, 7)
-ROUNDING = 1e-6  # relative: a few units in the last place of float32
-LARGE = 100.0  # up to here the tolerance is absolute
+ROUNDING = 1e-6  # relative; a few units in the last place of float32
+LARGE = 100.0  # for logits up to this size the tolerance is absolute
 
 
 @dataclass(frozen=True)
 class Parity:
-    """One batch: its size and the largest |Δlogit|."""
+    """Parity of one batch: its size and the largest |Δlogit|."""
 
     batch: int
     difference: float
 
 
 def parity_images(pixels: Images, preprocess: Preprocess) -> FloatArray:
-    """Images for all batches together, spread evenly over `pixels` (N, S, S, 3), normalized."""
-    wanted = sum(BATCHES)
-    chosen = np.linspace(0, len(pixels) - 1, wanted).round().astype(np.int64)
+    """Choose images for all batches, evenly spread over `pixels` (N, S, S, 3), and normalize them."""
+    chosen = np.linspace(0, len(pixels) - 1, sum(BATCHES)).round().astype(np.int64)
     return preprocess.normalize(np.stack([pixels[index] for index in chosen]))
 
 
@@ -45,23 +44,23 @@ def check_parity(
     tolerance: float,
     name: Path,
 ) -> tuple[Parity, ...]:
-    """Compare torch with a runtime on batches of `BATCHES`, each of other images.
+    """Compare torch with a runtime on batches of the sizes `BATCHES`, each with different images.
 
-    Passed is a batch with max |Δlogit| ≤ tolerance · max(1, max |logit| / 100) and the same top-1 for every
-    image. Logits up to 100, which is any trained classifier's, meet the tolerance as it stands. Beyond that
-    float32 itself gives out: at 100, 1e-4 is 13 units in the last place. An untrained MobileNetV4 answers
-    up to 355 at 224 pixels, and torch is then 2.3e-4 from its own answer in float64. One exception:
-    where torch's own two best logits are equal to the rounding of float32 (`ROUNDING`, relative to the
-    larger), either of them is the top-1.
+    A batch passes if max |Δlogit| ≤ tolerance · max(1, max |logit| / 100) and every image has the same top-1.
+    For logits up to 100, as of any trained classifier, the tolerance is therefore absolute. For larger logits
+    float32 is not precise enough: at 100, 1e-4 is 13 units in the last place. An untrained MobileNetV4 gives
+    logits up to 355 at 224 pixels, where torch in float32 differs by 2.3e-4 from torch in float64. One
+    exception: if the two largest logits of torch are equal within the rounding of float32 (`ROUNDING`,
+    relative to the larger), either of them counts as the top-1.
 
     Args:
         network: in eval mode.
-        run: logits (N, K) of normalized images, by the runtime that ships.
+        run: gives the logits (N, K) of normalized images by the runtime.
         images: (≥ sum(BATCHES), 3, S, S), normalized.
-        name: the file that is to be written, for the message.
+        name: the file that will be written, for messages.
 
     Raises:
-        GateError: names the file, the batch and the difference.
+        GateError: torch and the runtime differ; it names the file, the batch and the difference.
     """
     results = []
     start = 0
@@ -74,14 +73,14 @@ def check_parity(
     return tuple(results)
 
 
-def _compare(expected: FloatArray, given: FloatArray, batch: int, tolerance: float, name: Path) -> Parity:
-    hint = "Try another operator set than now, --set export.opset=…, or another network; never ship this one."
-    if expected.shape != given.shape:
+def _compare(expected: FloatArray, exported: FloatArray, batch: int, tolerance: float, name: Path) -> Parity:
+    hint = "Try another operator set, --set export.opset=…, or another network; do not ship this one."
+    if expected.shape != exported.shape:
         raise GateError(
-            f"{name}: for a batch of {batch}, torch answers {expected.shape} and ONNX Runtime {given.shape}.",
+            f"{name}: for a batch of {batch}, torch gives {expected.shape}, ONNX Runtime {exported.shape}.",
             hint,
         )
-    difference = float(np.abs(expected.astype(np.float64) - given).max())
+    difference = float(np.abs(expected.astype(np.float64) - exported).max())
     limit = tolerance * max(1.0, float(np.abs(expected).max()) / LARGE)
     if not (math.isfinite(difference) and difference <= limit):
         raise GateError(
@@ -89,20 +88,20 @@ def _compare(expected: FloatArray, given: FloatArray, batch: int, tolerance: flo
             f"{difference:.3g}, allowed is {limit:.3g}.",
             hint + " The limit is --set export.tolerance=…",
         )
-    differ = _other_top1(expected, given)
-    if differ:
+    different = _different_top1(expected, exported)
+    if different:
         raise GateError(
-            f"{name}: for a batch of {batch}, torch and ONNX Runtime answer different classes for {differ} "
-            f"image(s), with max |Δlogit| {difference:.3g}.",
+            f"{name}: for a batch of {batch}, torch and ONNX Runtime predict different classes for "
+            f"{different} image(s), with max |Δlogit| {difference:.3g}.",
             hint,
         )
     return Parity(batch, difference)
 
 
-def _other_top1(expected: FloatArray, given: FloatArray) -> int:
-    """Number of images whose top-1 differs, ties apart."""
+def _different_top1(expected: FloatArray, exported: FloatArray) -> int:
+    """Number of images whose top-1 differs, except for ties."""
     best = expected.max(axis=1)
-    chosen = np.take_along_axis(expected, given.argmax(axis=1)[:, None], axis=1)[:, 0]
+    chosen = np.take_along_axis(expected, exported.argmax(axis=1)[:, None], axis=1)[:, 0]
     return int((best - chosen > ROUNDING * np.maximum(1.0, np.abs(best))).sum())
 
 

@@ -1,4 +1,4 @@
-"""The stage export: every trained network of a run to ONNX, through the parity gate."""
+"""Stage export: every trained network of a run becomes an ONNX file, through the parity gate."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ TRAINING_COMMANDS = {
 def export_models(
     run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen
 ) -> dict[str, Any]:
-    """Write `run.onnx_model(role)` of every trained role; returns the facts of each, by role.
+    """Write `run.onnx_model(role)` of every trained role; return role → facts.
 
     Each file passes the parity gate on images of the validation split, raw and simplified. A role is
-    skipped if it was done before with the same weights and settings.
+    skipped if it is complete with the same weights, data and settings.
 
     Raises:
-        UsageError: nothing is trained yet, or the student is of an older teacher.
+        UsageError: nothing is trained yet, or the student learnt from an older teacher.
         ModelFileError: weights are damaged, or a network cannot be exported.
-        GateError: torch and ONNX Runtime differ; the file is not written.
+        GateError: the logits of torch and ONNX Runtime differ; the file is not written.
     """
     roles = run.trained_roles()
     if not roles:
         raise UsageError(
             f"{run.path} holds no trained network.", f"Train first: kdtool run DATA --out {run.path}"
         )
-    networks = {role: _sound_weights(run, role) for role in roles}
+    networks = {role: _intact_weights(run, role) for role in roles}
     require_current(run, NAME)
     return {role: _export(run, role, networks[role], prepared, settings, screen) for role in roles}
 
@@ -66,7 +66,7 @@ def _export(
         inputs={
             "settings": settings.model_dump(mode="json"),
             "data": prepared.digest,
-            "versions": versions_of(VERSIONS),  # an exporter that was mended must not be skipped
+            "versions": versions_of(VERSIONS),  # a new version of the exporter exports again
             "network": network_sha256,
         },
         manifest_name=run.export_manifest(role).name,
@@ -85,16 +85,18 @@ def _export(
     try:
         facts = export_model(path, network, info, images, settings, screen)
     except KdtoolError:
-        _remove_outdated(run, role)  # a variant that failed takes what was right along: all or nothing
+        _remove_outdated(run, role)  # all or nothing: if a variant fails, the model goes too
         raise
     stage.seal(facts["files"], facts, versions_of(VERSIONS))
     if quantized:
-        screen.say(f"{NAME}: {role}: its INT8 is gone; make it anew: kdtool quantize {run.path}")
+        screen.say(
+            f"{NAME}: {role}: its old INT8 model was removed; to make a new one: kdtool quantize {run.path}"
+        )
     return facts
 
 
 def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSettings, screen: Screen) -> Path:
-    """The float ONNX file of the student that was fine-tuned for INT8, through the same gate.
+    """Export the student that was fine-tuned for INT8, through the same gate; return its FP32 ONNX file.
 
     Raises:
         ModelFileError, GateError: as `export_models`.
@@ -104,13 +106,13 @@ def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSetting
     info = replace(info, role="student", weights_sha256=sha256_file(weights))
     images = parity_images(prepared.split("validation").images, info.preprocess)
     path = run.finetuned / "student.onnx"
-    alone = settings.model_copy(update={"uint8": False, "ort": False})
-    export_model(path, network, info, images, alone, screen)
+    without_variants = settings.model_copy(update={"uint8": False, "ort": False})
+    export_model(path, network, info, images, without_variants, screen)
     return path
 
 
-def _sound_weights(run: RunFolder, role: str) -> str:
-    """SHA-256 of the weights, which is the one that training recorded."""
+def _intact_weights(run: RunFolder, role: str) -> str:
+    """Return the SHA-256 of the weights; raise ModelFileError if training recorded another one."""
     path = run.weights(role)
     manifest = read_manifest(path.parent / "manifest.json")
     digest = sha256_file(path) if path.is_file() else "missing"
@@ -123,7 +125,7 @@ def _sound_weights(run: RunFolder, role: str) -> str:
 
 
 def _remove_outdated(run: RunFolder, role: str) -> None:
-    """The file about to be made again, and what was derived from it: none may pass for new."""
+    """Remove the model and all files derived from it, so that none of them is taken for new."""
     run.quantize_manifest(role).unlink(missing_ok=True)
     for precision in MANIFESTS:
         run.onnx_model(role, precision).unlink(missing_ok=True)

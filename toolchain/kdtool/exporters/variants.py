@@ -1,4 +1,4 @@
-"""Further forms of an exported model, each through a parity gate.
+"""Variants of an exported model, each with its own parity gate.
 
 A variant is one function here and one line in `VARIANTS`.
 """
@@ -32,7 +32,7 @@ class Exported:
     """A network and the float32 ONNX file that passed the gate.
 
     Attributes:
-        images: real ones, normalized, for the gate.
+        images: real images, normalized, for the gate.
     """
 
     network: nn.Module
@@ -42,37 +42,37 @@ class Exported:
     tolerance: float
 
 
-def uint8_variant(given: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
-    """`<role>.uint8.onnx`: takes pixels.
+def uint8_variant(exported: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
+    """Write `<role>.uint8.onnx`, which takes pixels.
 
     Raises:
-        GateError: its logits are not torch's; nothing is left.
+        GateError: its logits differ from torch's; nothing is written.
     """
-    preprocess = given.info.preprocess
-    target = given.path.with_suffix(".uint8.onnx")
-    info = replace(given.info, notes={**given.info.notes, "input": PIXELS})
-    content = onnx_bytes(with_pixels(parse_model(read_model(given.path), given.path), preprocess), info)
+    preprocess = exported.info.preprocess
+    target = exported.path.with_suffix(".uint8.onnx")
+    info = replace(exported.info, notes={**exported.info.notes, "input": PIXELS})
+    content = onnx_bytes(with_pixels(parse_model(read_model(exported.path), exported.path), preprocess), info)
     with durable(target) as partial:
         partial.write_bytes(content)
         session = new_session(read_model(partial), session_options(1))
-        parity = _gate(given, session, target, lambda images: pixels_of(images, preprocess))
+        parity = _gate(exported, session, target, lambda images: pixels_of(images, preprocess))
     return [target], parity
 
 
-def ort_variant(given: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
-    """`<role>.ort` and `<role>.required_operators.config`.
+def ort_variant(exported: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
+    """Write `<role>.ort` and `<role>.required_operators.config`.
 
     Raises:
-        ModelFileError: ONNX Runtime cannot convert it.
-        GateError: its logits are not torch's; nothing is left.
+        ModelFileError: ONNX Runtime cannot convert the model.
+        GateError: its logits differ from torch's; nothing is written.
     """
-    target = given.path.with_suffix(".ort")
-    config = given.path.with_suffix(".required_operators.config")
+    target = exported.path.with_suffix(".ort")
+    config = exported.path.with_suffix(".required_operators.config")
     with durable(target) as partial:
-        write_ort(read_model(given.path), partial, target)
+        write_ort(read_model(exported.path), partial, target)
         operators = required_operators(partial, target)
         session = open_ort(partial.read_bytes(), target)
-        parity = _gate(given, session, target, lambda images: images)
+        parity = _gate(exported, session, target, lambda images: images)
     write_text(config, operators)
     return [target, config], parity
 
@@ -81,21 +81,21 @@ VARIANTS: Mapping[str, Callable[[Exported], tuple[list[Path], tuple[Parity, ...]
     "uint8": uint8_variant,
     "ort": ort_variant,
 }
-SUFFIXES = (".uint8.onnx", ".ort", ".required_operators.config")  # of all that variants write
+SUFFIXES = (".uint8.onnx", ".ort", ".required_operators.config")  # of all files that variants write
 
 
 def _gate(
-    given: Exported,
+    exported: Exported,
     session: Any,
     target: Path,
     prepare: Callable[[FloatArray], np.ndarray],
 ) -> tuple[Parity, ...]:
-    """Parity of a variant; where its batch is fixed, images go one after the other."""
+    """Check the parity of a variant; if its batch size is fixed at 1, images go one after the other."""
     single = session.get_inputs()[0].shape[0] == 1
 
     def run(images: FloatArray) -> FloatArray:
-        wanted = prepare(images)
-        parts = [wanted[n : n + 1] for n in range(len(wanted))] if single else [wanted]
+        inputs = prepare(images)
+        parts = [inputs[n : n + 1] for n in range(len(inputs))] if single else [inputs]
         return np.concatenate([session.run([OUTPUT], {INPUT: part})[0] for part in parts])
 
-    return check_parity(given.network, run, given.images, given.tolerance, target)
+    return check_parity(exported.network, run, exported.images, exported.tolerance, target)

@@ -1,4 +1,4 @@
-"""Top-1 accuracy of an ONNX file, by the session that ships."""
+"""Top-1 accuracy of an ONNX file, measured with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from kdtool.runtime.session import Session
 
 @dataclass(frozen=True)
 class Accuracy:
-    """`correct` of `images`; percentages are points."""
+    """Number of `correct` predictions among `images` images; a string of it is in percent."""
 
     correct: int
     images: int
 
     @property
-    def points(self) -> float:
+    def percent(self) -> float:
+        """100 · correct / images."""
         return 100 * self.correct / self.images
 
+    def drop_to(self, after: Accuracy) -> float:
+        """Loss in percentage points, computed from counts of images, so that it can meet a limit exactly."""
+        return 100 * (self.correct - after.correct) / self.images
+
     def __str__(self) -> str:
-        return f"{self.points:.2f} %"
+        return f"{self.percent:.2f} %"
 
 
 def top1(session: Session, split: Split, preprocess: Preprocess) -> Accuracy:
-    """How many images of `split` get their own class as the largest logit.
+    """Count the images of `split` whose prediction is their label.
 
-    A search tries INT8 models of which some are broken: an image with a logit that is NaN or infinite is
-    counted as wrong.
+    An image with a NaN or infinite logit counts as wrong, because a search also tries INT8 models that are
+    broken.
 
     Raises:
         ModelFileError: the model fails on the images.

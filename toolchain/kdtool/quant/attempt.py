@@ -26,7 +26,11 @@ NAME: Final = "quantize"
 
 @dataclass(frozen=True)
 class JobContext:
-    """What is the same for every model of a run; `on_target`: this machine is of the scheme's target."""
+    """Inputs that all INT8 models of a run have in common.
+
+    Attributes:
+        on_target: True if this machine is of the kind that `scheme` is for.
+    """
 
     run: RunFolder
     prepared: Prepared
@@ -38,10 +42,11 @@ class JobContext:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An INT8 model as it was made: in a temporary file, before anybody has judged it.
+    """An INT8 model in a temporary file, before it passes the accuracy gate.
 
     Attributes:
-        before, after: validation accuracy of the run's float model and of the INT8 model.
+        before, after: validation accuracy of the run's FP32 model and of the INT8 model.
+        searched: the search that found `choice`, if there was one.
         fp32_layers: layers that are kept in FP32 because INT8 lost too much.
     """
 
@@ -53,13 +58,13 @@ class Attempt:
     fp32_layers: tuple[Layer, ...] = ()
 
     @property
-    def lost(self) -> float:
-        """Percentage points of accuracy; counted in images, so that a limit is met exactly."""
-        return 100 * (self.before.correct - self.after.correct) / self.before.images
+    def drop(self) -> float:
+        """Loss of accuracy, percentage points."""
+        return self.before.drop_to(self.after)
 
 
 def calibrated(context: JobContext, role: str, source: Path, partial: Path) -> Attempt:
-    """The INT8 model of the run's float model `source`, by the settings or the best that a search finds."""
+    """Quantize the run's FP32 model `source`, by the settings or as the best model of a search."""
     settings, validation = context.settings, context.prepared.split("validation")
     before, info = measure_accuracy(source, validation)
     maker = _maker(context, role, source, info)
@@ -75,26 +80,27 @@ def calibrated(context: JobContext, role: str, source: Path, partial: Path) -> A
 
 
 def better_finetuned(
-    context: JobContext, role: str, before: Attempt, finetuned: Path, partial: Path
+    context: JobContext, role: str, previous: Attempt, finetuned: Path, partial: Path
 ) -> Attempt:
-    """The attempt from `finetuned`, a float file, where that answers better; otherwise the one before.
+    """Quantize the FP32 file `finetuned`; return that attempt if it is more accurate, otherwise `previous`.
 
-    A fine-tuned model says so in its notes, since its answers are no longer those of the run's float file.
+    The notes of a fine-tuned model record the fine-tuning, because its logits are no longer those of the
+    run's FP32 file.
     """
     settings, validation = context.settings, context.prepared.split("validation")
     info = measure_accuracy(finetuned, validation)[1]
     epochs = f"{settings.finetune} epoch{'' if settings.finetune == 1 else 's'}"
     maker = _maker(context, role, finetuned, replace(info, notes={**info.notes, FINETUNED: epochs}))
-    maker.write(partial, before.choice)
+    maker.write(partial, previous.choice)
     after, _ = measure_accuracy(partial, validation)
-    if after.correct > before.after.correct:
-        return replace(before, maker=maker, after=after)
+    if after.correct > previous.after.correct:
+        return replace(previous, maker=maker, after=after)
     context.screen.say(
-        f"{NAME}: {role}: fine-tuned for INT8 it answers {after} rightly, before {before.after}: "
-        f"what was before is kept"
+        f"{NAME}: {role}: validation accuracy is {after} after fine-tuning for INT8 and {previous.after} "
+        f"without it: the model without fine-tuning is kept"
     )
-    before.maker.write(partial, before.choice)
-    return before
+    previous.maker.write(partial, previous.choice)
+    return previous
 
 
 def with_fp32_layers(
@@ -104,45 +110,46 @@ def with_fp32_layers(
 
     Args:
         partial: the file of the attempt, which is written again.
-        title: what lines on the screen begin with.
+        title: the beginning of each line on the screen.
     """
     screen.say(
-        f"{title}: INT8 loses {attempt.lost:.2f} points, allowed is {settings.max_drop:g}; "
-        f"looking for the layers at fault"
+        f"{title}: INT8 loses {attempt.drop:.2f} percentage points, allowed is {settings.max_drop:g}; "
+        f"looking for the most sensitive layers"
     )
     ranked = rank_layers(attempt.maker, attempt.choice, partial, screen)
     for choice, layer in more_and_more_fp32(ranked, settings.float_layers, attempt.choice):
         attempt.maker.write(partial, choice)
         after, _ = measure_accuracy(partial, validation)
         screen.say(
-            f"{title}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) back to float; "
+            f"{title}: {layer.name} ({layer.op}, {layer.sqnr:.1f} dB) is kept in FP32; "
             f"validation accuracy {after}"
         )
         attempt = replace(attempt, choice=choice, after=after, fp32_layers=(*attempt.fp32_layers, layer))
-        if attempt.lost <= settings.max_drop:
+        if attempt.drop <= settings.max_drop:
             break
     return attempt
 
 
 def _maker(context: JobContext, role: str, source: Path, info: ModelInfo) -> Maker:
-    """A maker that has observed the float model `source` on the calibration images."""
+    """Observe the FP32 model `source` on the calibration images, for its INT8 models."""
     prepared, settings = context.prepared, context.settings
     train = prepared.split("train")
-    # The subset is a function of the data alone: the digest is the seed.
-    chosen = calibration_indices(train.labels, settings.calibration_images, int(prepared.digest[:8], 16))
-    images = CalibrationImages(train.images, chosen, info.preprocess)
+    # The digest of the data is the seed, so that equal data give equal subsets.
+    indices = calibration_indices(train.labels, settings.calibration_images, int(prepared.digest[:8], 16))
+    images = CalibrationImages(train.images, indices, info.preprocess)
     count = settings.search or settings.calibration not in WITHOUT_COUNTS
-    with context.screen.bar(f"{NAME} {role}", (1 + count) * len(chosen)) as bar:
+    with context.screen.bar(f"{NAME} {role}", (1 + count) * len(indices)) as bar:
         histograms = observe(source, images, count, bar)
     return Maker(source, info, histograms, images)
 
 
-def _headline(role: str, found: Search, on_target: bool) -> str:
-    timed = (
-        f", {ROUNDS} rounds of latency in turns on {this_machine()}"
+def _headline(role: str, searched: Search, on_target: bool) -> str:
+    latency = (
+        f"latency from {ROUNDS} rounds in turns on {this_machine()}"
         if on_target
-        else f", no latency: this machine, {this_machine()}, is of another kind"
+        else f"no latency, because this machine, {this_machine()}, is of another kind"
     )
     return (
-        f"{NAME}: {role}: searched {len(found.trials)} INT8 models, {found.images} validation images{timed}"
+        f"{NAME}: {role}: searched {len(searched.trials)} INT8 models on {searched.images} validation "
+        f"images; {latency}"
     )

@@ -1,9 +1,10 @@
-"""Static INT8 by ONNX Runtime's quantizer, with ranges of our own.
+"""Static INT8 quantization by ONNX Runtime's quantizer, with ranges that kdtool observed.
 
-In the format QDQ, Quantize/DequantizeLinear stand around float operators: every runtime reads it, and ONNX
-Runtime fuses it into integer operators when it loads the file. In the format QOperator the integer operators
-stand in the file. The quantizer gets the ranges as a calibration cache; its own calibrators keep every
-activation of every image in memory, or throw away what they have seen (`CalibMaxIntermediateOutputs`).
+In the format QDQ, QuantizeLinear and DequantizeLinear surround float operators. Every runtime reads this
+format, and ONNX Runtime fuses these nodes into integer operators when it loads the file. In the format
+QOperator, the file contains the integer operators. The quantizer gets the ranges as a calibration cache,
+because its own calibrators keep every activation of every image in memory, or forget earlier images
+(`CalibMaxIntermediateOutputs`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from kdtool.quant.target import Int8Scheme
 from kdtool.runtime.onnxbytes.guard import read_model
 
 TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-# Of a transformer, the products alone: softmax, layer norm and the residual stream have ranges too wide
-# for 8 bits. DeiT-Tiny (random weights, 96 pixels): logits at 26 dB signal to noise, 4 dB with everything.
+# In a transformer only the products are quantized: the ranges of softmax, layer norm and the residual stream
+# are too wide for 8 bits. DeiT-Tiny (random weights, 96 pixels): the signal-to-noise ratio of the logits is
+# 26 dB, and 4 dB with all operators quantized.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 TRANSFORMER = "LayerNormalization"
 
@@ -42,10 +44,10 @@ def quantize_to_int8(
     only: Sequence[str] = (),
     fp32_layers: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """The INT8 model of the float32 ONNX file `source`; equal inputs give equal models.
+    """Return the INT8 model of the float32 ONNX file `source`; equal inputs give equal models.
 
     Args:
-        ranges: activation → the smallest and the largest value that 8 bits will span.
+        ranges: activation → the smallest and the largest value that 8 bits will represent.
         only: names of the nodes to quantize; empty: all.
         fp32_layers: names of nodes that are kept in FP32.
 
@@ -54,15 +56,15 @@ def quantize_to_int8(
     """
     graph = parse_model(read_model(source), source).graph
     products_only = any(node.op_type == TRANSFORMER for node in graph.node)
-    with _workplace(source.parent) as folder:
-        # A copy, since the quantizer writes beside the file that it reads.
-        given, target = Path(shutil.copyfile(source, folder / "float.onnx")), folder / "int8.onnx"
+    with _work_folder(source.parent) as folder:
+        # A copy, because the quantizer writes files beside the file that it reads.
+        copy, target = Path(shutil.copyfile(source, folder / "float.onnx")), folder / "int8.onnx"
         cache = folder / "ranges.json"
         try:
             with quietly():
                 save_tensors_data(_tensors_data(ranges), cache)
                 quantize_static(
-                    given,
+                    copy,
                     target,
                     None,
                     calibration_cache_path=cache,
@@ -74,7 +76,7 @@ def quantize_to_int8(
                     reduce_range=scheme.reduce_range,
                     activation_type=TYPES[scheme.activation],
                     weight_type=TYPES[scheme.weight],
-                    calibrate_method=CalibrationMethod.MinMax,  # what the cache holds: two ends a tensor
+                    calibrate_method=CalibrationMethod.MinMax,  # the cache contains two ends for each tensor
                     extra_options={
                         "ActivationSymmetric": False,
                         "WeightSymmetric": scheme.weight == "int8",
@@ -82,7 +84,7 @@ def quantize_to_int8(
                 )
         except OSError:
             raise
-        except Exception as error:  # the quantizer raises whatever the graph leads it to
+        except Exception as error:  # the quantizer raises many kinds of exceptions
             raise ModelFileError(
                 f"{source}: ONNX Runtime cannot quantize it ({type(error).__name__}: {cause_of(error)}).",
                 "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
@@ -93,11 +95,11 @@ def quantize_to_int8(
 
 
 def _keep_fp32(graph: onnx.GraphProto, names: Sequence[str]) -> None:
-    """Keep ONNX Runtime from quantizing layers that are kept in FP32.
+    """Prevent ONNX Runtime from quantizing the layers `names` when it loads the file.
 
-    Where a float convolution stands between Dequantize and Quantize, its optimizer `WeightBiasQuantization`
-    quantizes the weights when the file is loaded, by minimum and maximum. x = max(x, x) in between stops it,
-    and no optimizer takes that away.
+    If a float convolution stands between DequantizeLinear and QuantizeLinear, ONNX Runtime's optimizer
+    `WeightBiasQuantization` quantizes its weights, by their minimum and maximum. A node x = max(x, x) in
+    between prevents that, and no optimizer removes this node.
     """
     dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in [node for node in graph.node if node.name in names and node.input[0] in dequantized]:
@@ -108,7 +110,7 @@ def _keep_fp32(graph: onnx.GraphProto, names: Sequence[str]) -> None:
 
 
 def _tensors_data(ranges: Mapping[str, Range]) -> TensorsData:
-    """As ONNX Runtime keeps ranges."""
+    """Convert ranges to the class that ONNX Runtime has for them."""
     pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     data = {
         name: (np.asarray(low).reshape(1), np.asarray(high).reshape(1)) for name, (low, high) in pairs.items()
@@ -117,10 +119,10 @@ def _tensors_data(ranges: Mapping[str, Range]) -> TensorsData:
 
 
 @contextlib.contextmanager
-def _workplace(parent: Path) -> Iterator[Path]:
-    """A folder for all that the quantizer writes, what it would put into the system's own included.
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """Create a folder for all files of the quantizer, also for those of the system's temporary folder.
 
-    Its name marks it as unfinished: a process that is killed leaves it to `remove_partial`.
+    Its name marks it as unfinished, so that `remove_partial` removes what a killed process leaves.
     """
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix=".int8-", suffix=PARTIAL, dir=parent) as folder:

@@ -1,4 +1,4 @@
-"""INT8 of any ONNX classifier, without a run."""
+"""Quantization of any ONNX classifier to INT8, without a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from kdtool.runtime.onnxruntime import open_model
 
 @dataclass(frozen=True)
 class QuantizedFile:
-    """How a file was quantized, and its accuracy before and after; None where no image has a label."""
+    """Result of the quantization of a file.
+
+    Attributes:
+        choice: how the file was quantized.
+        before, after: accuracy of the float32 file and of the INT8 file; None if no image has a label.
+    """
 
     choice: Choice
     before: Accuracy | None = None
@@ -44,12 +49,12 @@ def quantize_file(
     """Write the INT8 model of the float32 ONNX file `source` to `target`.
 
     Args:
-        info: what the file says of itself, or what is known of it.
-        validation: images with labels, none of them among `images`; None: the accuracy is not guarded.
-        settings: all but search and finetune, which a run alone has.
+        info: the record in the file, or that of the caller.
+        validation: images with labels, none of them among `images`; None: the accuracy is not measured.
+        settings: search and finetune are ignored, because they need a run.
 
     Raises:
-        ModelFileError: the file is broken, or cannot be calibrated or quantized.
+        ModelFileError: the file is broken, or it cannot be calibrated or quantized.
         GateError: INT8 loses more than `settings.max_drop`; nothing is written.
     """
     this_kind = int8_target()
@@ -57,22 +62,23 @@ def quantize_file(
     scheme = int8_scheme(kind, settings.reduce_range)
     screen.say(f"{NAME}: for {kind}: {scheme} ({scheme.reason})")
     if kind != this_kind:
-        screen.warn(f"The INT8 model is made for {kind}, this machine is {this_kind}: measure it there.")
+        screen.warn(f"The INT8 model is made for {kind}, but this machine is {this_kind}: measure it there.")
     count = settings.calibration not in WITHOUT_COUNTS
     with screen.bar(NAME, (1 + count) * len(images)) as bar:
         maker = Maker(source, info, observe(source, images, count, bar), images)
-    made = QuantizedFile(Choice(scheme, settings.calibration))
+    quantized = QuantizedFile(Choice(scheme, settings.calibration))
     with durable(target) as partial:
-        maker.write(partial, made.choice)
+        maker.write(partial, quantized.choice)
         if validation is not None:
             before = _accuracy(source, validation, info)
-            attempt = Attempt(maker, made.choice, before, measure_accuracy(partial, validation)[0])
-            if attempt.lost > settings.max_drop and settings.float_layers:
+            after, _ = measure_accuracy(partial, validation)
+            attempt = Attempt(maker, quantized.choice, before, after)
+            if attempt.drop > settings.max_drop and settings.float_layers:
                 attempt = with_fp32_layers(attempt, validation, settings, partial, NAME, screen)
-            _require_kept(source, attempt, settings.max_drop)
-            made = QuantizedFile(attempt.choice, before, attempt.after)
-    screen.say(f"{NAME}: {target}, {_size(source):.1f} → {_size(target):.1f} MB; {_in_words(made)}")
-    return made
+            _require_small_drop(source, attempt, settings.max_drop)
+            quantized = QuantizedFile(attempt.choice, before, attempt.after)
+    screen.say(f"{NAME}: {target}, {_size(source):.1f} → {_size(target):.1f} MB; {_in_words(quantized)}")
+    return quantized
 
 
 def _accuracy(source: Path, split: Split, info: ModelInfo) -> Accuracy:
@@ -83,21 +89,23 @@ def _accuracy(source: Path, split: Split, info: ModelInfo) -> Accuracy:
         session.close()
 
 
-def _require_kept(source: Path, attempt: Attempt, max_drop: float) -> None:
-    if attempt.lost > max_drop:
+def _require_small_drop(source: Path, attempt: Attempt, max_drop: float) -> None:
+    if attempt.drop > max_drop:
         raise GateError(
-            f"{source}: INT8 loses {attempt.lost:.2f} percentage points of accuracy ({attempt.before} → "
+            f"{source}: INT8 loses {attempt.drop:.2f} percentage points of accuracy ({attempt.before} → "
             f"{attempt.after} of {attempt.before.images} images), allowed is {max_drop:g} (max_drop).",
             "Try another calibration, more photographs, or a larger max_drop; or ship the float32 model.",
         )
 
 
 def _size(path: Path) -> float:
+    """Size of a file in MB."""
     return path.stat().st_size / 1e6
 
 
-def _in_words(made: QuantizedFile) -> str:
-    if made.before is None or made.after is None:
-        return "its accuracy is not measured, for want of labels"
-    gain = made.after.points - made.before.points
-    return f"accuracy {made.before} → {made.after} ({gain:+.2f} points, {made.before.images} images)"
+def _in_words(quantized: QuantizedFile) -> str:
+    before, after = quantized.before, quantized.after
+    if before is None or after is None:
+        return "the accuracy is not measured, because no image has a label"
+    gain = after.percent - before.percent
+    return f"accuracy {before} → {after} ({gain:+.2f} percentage points, {before.images} images)"

@@ -1,4 +1,4 @@
-"""INT8 models of one float model, each made and measured alike."""
+"""INT8 models of one FP32 model: how each is made and how its accuracy is measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERSIONS = ("onnx", "onnxruntime")
 
 @dataclass(frozen=True)
 class Choice:
-    """All that an INT8 model is a function of, beside the float model and what was seen of it.
+    """Choices that determine an INT8 model, together with the FP32 model and its histograms.
 
     Attributes:
         fp32_layers: names of the layers that are kept in FP32.
@@ -38,18 +38,18 @@ class Choice:
     fp32_layers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        kept = f", {len(self.fp32_layers)} layer(s) float" if self.fp32_layers else ""
-        return f"{self.scheme}; {self.calibration}{kept}"
+        layers = f", {len(self.fp32_layers)} layer(s) in FP32" if self.fp32_layers else ""
+        return f"{self.scheme}; {self.calibration}{layers}"
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes INT8 models of the float model `source`.
+    """Maker of INT8 models of the FP32 model `source`.
 
     Attributes:
-        info: what `source` says of itself.
-        histograms: what was seen of its activations.
-        images: those they were seen on.
+        info: the record in `source`.
+        histograms: of its activations on `images`.
+        images: the calibration images.
     """
 
     source: Path
@@ -86,10 +86,10 @@ class Maker:
 
 
 def measure_accuracy(path: Path, split: Split, most: int | None = None) -> tuple[Accuracy, ModelInfo]:
-    """Top-1 of an ONNX file of kdtool on a split, or on `most` of its images, evenly spread.
+    """Measure top-1 of an ONNX file of kdtool on a split, or on `most` of its images, evenly spread.
 
     Raises:
-        ModelFileError: broken, or not kdtool's.
+        ModelFileError: the file is broken, or not a model of kdtool.
     """
     session = open_model(path)
     try:

@@ -1,8 +1,8 @@
-"""Activations of the float model, watched image by image: nothing of an image is kept but its counts.
+"""Observation of the FP32 model's activations: a min–max range and a histogram of each, and nothing else.
 
-First pass: the min–max range of every activation. Second pass, where a method wants it: a histogram between
-the two ends. One image at a time goes through the model, so that neither the memory nor, in the last bit, the
-result depends on any batch.
+The first pass over the images observes the min–max range of every activation. The second pass, if a
+calibration method needs it, counts the values in a histogram between the two ends. One image at a time goes
+through the model, so that neither the memory nor the last bit of the result depends on a batch size.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ Histograms = Mapping[str, Histogram]
 
 
 def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> Histograms:
-    """Tensor → histogram, of every float activation of the ONNX file `source`.
+    """Return tensor → histogram for every float activation of the ONNX file `source`.
 
     Args:
-        count: False leaves the counts at 0: only the min–max range is known then.
+        count: False leaves the counts at 0, so that only the min–max range is known.
 
     Raises:
-        ModelFileError: broken or hostile, or it does not run.
+        ModelFileError: the file is broken or hostile, or it does not run.
         GateError: an activation is NaN, infinite, or spans more than float32 holds.
     """
     model = parse_model(read_model(source), source)
     names = activations(model, source)
-    session = _opened(source, model, names)
+    session = _open(source, model, names)
     observers = {name: MinMax() for name in names}
-    for name, values in _seen(source, session, names, images, bar):
+    for name, values in _values(source, session, names, images, bar):
         try:
             observers[name].add(values)
         except ValueError as error:
             raise GateError(
-                f"{source}: {name} holds {error} on training images.",
+                f"{source}: {name} contains {error} on training images.",
                 "Train again with a smaller learning rate; such a model cannot be quantized.",
             ) from error
     histograms = {name: Histogram.empty(observer) for name, observer in observers.items()}
     if count:
-        for name, values in _seen(source, session, names, images, bar):
+        for name, values in _values(source, session, names, images, bar):
             histograms[name].add(values)
     return histograms
 
 
 def ranges_of(histograms: Histograms, method: Calibration) -> dict[str, Range]:
-    """Tensor → range by one of `METHODS`."""
+    """Return tensor → range by one of `METHODS`."""
     choose = METHODS[method]
     return {name: choose(histogram) for name, histogram in histograms.items()}
 
 
 def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[str]:
-    """Float tensors that depend on the input, that itself included, in the order of the graph.
+    """List the input and all float tensors that depend on it, in the order of the graph.
 
     Raises:
         ModelFileError: the graph of the file `name` is broken.
@@ -79,15 +79,15 @@ def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[
     for node in graph.node:
         if all(name in constants for name in node.input if name):
             constants.update(node.output)
-    made = [value.name for value in graph.input] + [name for node in graph.node for name in node.output]
-    return [name for name in made if types.get(name) == onnx.TensorProto.FLOAT and name not in constants]
+    tensors = [value.name for value in graph.input] + [name for node in graph.node for name in node.output]
+    return [name for name in tensors if types.get(name) == onnx.TensorProto.FLOAT and name not in constants]
 
 
-def _opened(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> Any:
-    """A session that answers with every activation."""
+def _open(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> Any:
+    """Open a session whose outputs are the activations `names`."""
     graph = model.graph
-    given = {value.name for value in (*graph.input, *graph.output)}
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    existing = {value.name for value in (*graph.input, *graph.output)}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in existing)
     try:
         content = model.SerializeToString()
         return new_session(content, session_options(usable_threads()))
@@ -95,25 +95,25 @@ def _opened(source: Path, model: onnx.ModelProto, names: Sequence[str]) -> Any:
         raise _failed(source, error) from error
 
 
-def _seen(
+def _values(
     source: Path, session: Any, names: Sequence[str], images: CalibrationImages, bar: Bar
 ) -> Iterator[tuple[str, FloatArray]]:
-    """(tensor, its values) for one image after the other."""
-    given = session.get_inputs()[0].name
-    inner = [name for name in names if name != given]
+    """Yield (tensor, its values) for one image after the other."""
+    input_name = session.get_inputs()[0].name
+    inner = [name for name in names if name != input_name]
     for image in images:
         try:
-            answers = session.run(inner, {given: image})
+            activations = session.run(inner, {input_name: image})
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise _failed(source, error) from error
-        if given in names:
-            yield given, image
-        yield from zip(inner, answers, strict=True)
+        if input_name in names:
+            yield input_name, image
+        yield from zip(inner, activations, strict=True)
         bar.advance()
 
 
 def _failed(source: Path, error: Exception) -> ModelFileError:
     return ModelFileError(
-        f"{source}: cannot be calibrated, it does not run ({cause_of(error)}).",
+        f"{source}: cannot be calibrated, because it does not run ({cause_of(error)}).",
         "Export it again with: kdtool export --onnx",
     )

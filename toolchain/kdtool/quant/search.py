@@ -1,8 +1,9 @@
-"""The sensible INT8 models, tried: accuracy on validation, latency in turns, and which of them to keep.
+"""Search among INT8 models: measure validation accuracy and latency of each, and choose the one to keep.
 
-Calibration is shared: what was seen of the activations gives the ranges of every method. First the target's
-scheme with each method; then the best method with each variation of the scheme. Methods differ in scales
-alone, which no kernel's time depends on, so latency is measured once a scheme.
+All models share the histograms of the activations, which give the ranges of every calibration method. First
+the target's scheme is tried with each method, then the best method with each variation of the scheme. Methods
+differ only in scales, and the time of a kernel does not depend on them, so latency is measured once for each
+scheme.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from kdtool.quant.target import Int8Scheme, QuantFormat
 from kdtool.results.statistics import quantile, ratio_of_medians, speedup
 from kdtool.runtime.onnxruntime import open_model
 
-IMAGES = 1000  # of validation, at most; what is kept is measured again on all of them
-EQUAL = 1.05  # sessions of one model differ by nearly as much (benchmarks/turns.py)
+IMAGES = 1000  # validation images at most; the model that is kept is measured again on all of them
+EQUAL = 1.05  # ratio of latencies; two sessions of one model differ by nearly as much (benchmarks/turns.py)
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Trial:
     """One INT8 model that was tried.
 
     Attributes:
-        drop: points of accuracy lost to the float model, on the images of the search.
-        samples: milliseconds of each round, the rounds being those of all trials; none where the model is
-            for another kind of processor.
+        drop: loss of accuracy against the FP32 model on the images of the search, percentage points.
+        samples: milliseconds of each round, in which all models take turns; empty if the model is for another
+            kind of processor.
     """
 
     choice: Choice
@@ -52,7 +53,7 @@ class Trial:
         return quantile(self.samples, 0.5) if self.samples else None
 
     def slower_than(self, other: Trial) -> bool:
-        """By more than models are that are the same, with 95 % confidence."""
+        """True if this model is slower, with 95 % confidence, by more than equal models differ."""
         if not self.samples:
             return False
         return ratio_of_medians(self.samples, other.samples).interval[0] > EQUAL
@@ -61,7 +62,7 @@ class Trial:
         return {
             "recipe": str(self.choice.scheme),
             "calibration": self.choice.calibration,
-            "accuracy": self.accuracy.points / 100,
+            "accuracy": self.accuracy.percent / 100,
             "drop": self.drop,
             "ms": self.ms,
             "size_bytes": self.size_bytes,
@@ -70,34 +71,40 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried and what is kept; `float_samples` are the float model's latencies, as in `Trial`."""
+    """Result of a search.
+
+    Attributes:
+        kept: the trial whose model is kept.
+        images: number of validation images.
+        fp32_samples: latencies of the FP32 model, as `Trial.samples`.
+    """
 
     trials: tuple[Trial, ...]
     kept: Trial
     images: int
-    float_samples: tuple[float, ...] = ()
+    fp32_samples: tuple[float, ...] = ()
 
     def table(self) -> list[str]:
-        """Lines for a terminal: * marks what nothing else beats in both accuracy and latency."""
+        """Return lines for a terminal; * marks the Pareto front of accuracy and latency."""
         best = pareto(self.trials)
-        head = f"  {'accuracy':>9}  {'points':>7}  {'ms':>7}  {'× float (95 %)':>18}  {'MB':>5}"
+        head = f"  {'accuracy':>9}  {'pp':>7}  {'ms':>7}  {'× FP32 (95 %)':>18}  {'MB':>5}"
         lines = [f"{head}     model"]
         for trial in self.trials:
             ms, faster = "–", "–"
             if trial.ms is not None:
-                ratio = speedup(trial.samples, self.float_samples)
+                ratio = speedup(trial.samples, self.fp32_samples)
                 low, high = ratio.interval
                 ms, faster = f"{trial.ms:.2f}", f"{ratio.value:.2f} ({low:.2f}–{high:.2f})"
             mark = ("*" if trial in best else " ") + (" → " if trial is self.kept else "   ")
             lines.append(
-                f"  {trial.accuracy.points:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>7}  {faster:>18}  "
+                f"  {trial.accuracy.percent:>7.2f} %  {0.0 - trial.drop:>+7.2f}  {ms:>7}  {faster:>18}  "
                 f"{trial.size_bytes / 1e6:>5.1f}  {mark}{trial.choice}"
             )
         return lines
 
 
 def variations(scheme: Int8Scheme) -> list[Int8Scheme]:
-    """The scheme with one thing changed: integer types, granularity, format."""
+    """Return the scheme with one change each: integer types, granularity, format."""
     types: list[dict[str, Any]] = [
         {"activation": "uint8", "weight": "int8"},
         {"activation": "uint8", "weight": "uint8", "reduce_range": False},
@@ -112,19 +119,20 @@ def variations(scheme: Int8Scheme) -> list[Int8Scheme]:
 def search(
     maker: Maker, scheme: Int8Scheme, split: Split, max_drop: float, on_target: bool, screen: Screen
 ) -> Search:
-    """Try the sensible models.
+    """Try INT8 models and choose the one to keep.
 
     Args:
         split: validation.
-        max_drop: points of accuracy that may be lost.
-        on_target: this machine is of the target's kind: latency is measured, and variations are tried.
+        max_drop: largest loss of accuracy, percentage points.
+        on_target: True if this machine is of the target's kind; otherwise latency is not measured and
+            variations are not tried.
     """
     before, _ = measure_accuracy(maker.source, split, IMAGES)
     with _scratch(maker.source.parent) as folder:
         paths: dict[Choice, Path] = {}
         trials: list[Trial] = []
 
-        def attempt(choices: Sequence[Choice]) -> None:
+        def try_each(choices: Sequence[Choice]) -> None:
             for choice in choices:
                 path = folder / f"{len(paths)}.onnx"
                 try:
@@ -134,25 +142,25 @@ def search(
                     screen.warn(f"search: {choice}: left out ({error.message})")
                     continue
                 paths[choice] = path
-                drop = 100 * (before.correct - after.correct) / before.images
-                trials.append(Trial(choice, after, drop, path.stat().st_size))
+                trials.append(Trial(choice, after, before.drop_to(after), path.stat().st_size))
 
-        attempt([Choice(scheme, method) for method in METHODS])
+        try_each([Choice(scheme, method) for method in METHODS])
         if not trials:
             raise ModelFileError(
-                f"{maker.source}: no INT8 model of it works.", "Ship the float32 model: kdtool bench"
+                f"{maker.source}: none of its INT8 models works.",
+                "Ship the float32 model; kdtool bench measures it.",
             )
         if on_target:
             best = min(trials, key=lambda trial: trial.drop).choice.calibration
-            attempt([Choice(variation, best) for variation in variations(scheme)])
-            trials, float_samples = _timed(maker, trials, paths, screen)
+            try_each([Choice(variation, best) for variation in variations(scheme)])
+            trials, fp32_samples = _timed(maker, trials, paths, screen)
         else:
-            float_samples = ()
-    return Search(tuple(trials), keep(trials, max_drop), before.images, float_samples)
+            fp32_samples = ()
+    return Search(tuple(trials), keep(trials, max_drop), before.images, fp32_samples)
 
 
 def keep(trials: Sequence[Trial], max_drop: float) -> Trial:
-    """The fastest within `max_drop`, of those as fast the most accurate; if none is, the most accurate."""
+    """Return the most accurate of the fastest trials within `max_drop`; if none is within, of all trials."""
     within = [trial for trial in trials if trial.drop <= max_drop]
     if not within:
         return min(trials, key=lambda trial: trial.drop)
@@ -161,7 +169,7 @@ def keep(trials: Sequence[Trial], max_drop: float) -> Trial:
 
 
 def pareto(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that no other is as accurate as and faster, or as fast as and more accurate."""
+    """Return the Pareto front: no other trial is as accurate and faster, or as fast and more accurate."""
 
     def beaten(trial: Trial) -> bool:
         return any(
@@ -176,19 +184,21 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
 def _timed(
     maker: Maker, trials: Sequence[Trial], paths: dict[Choice, Path], screen: Screen
 ) -> tuple[list[Trial], tuple[float, ...]]:
-    """The trials with the latency of their schemes, measured in turns with the float model, and its own."""
+    """Return the trials with the latency of their schemes, and the latency of the FP32 model."""
     of_scheme = {trial.choice.scheme: paths[trial.choice] for trial in trials}
     with contextlib.ExitStack() as stack:
         sessions = [open_model(path) for path in (maker.source, *of_scheme.values())]
         for session in sessions:
             stack.callback(session.close)
-        own, *others = map(tuple, take_turns(sessions, maker.images.first(1), screen).T.tolist())
-    samples = dict(zip(of_scheme, others, strict=True))
-    return [replace(trial, samples=samples[trial.choice.scheme]) for trial in trials], own
+        fp32_samples, *scheme_samples = map(
+            tuple, take_turns(sessions, maker.images.evenly(1), screen).T.tolist()
+        )
+    samples = dict(zip(of_scheme, scheme_samples, strict=True))
+    return [replace(trial, samples=samples[trial.choice.scheme]) for trial in trials], fp32_samples
 
 
 @contextlib.contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder that a killed process leaves to `remove_partial`."""
+    """Create a folder that `remove_partial` removes if a killed process leaves it."""
     with tempfile.TemporaryDirectory(prefix=".search-", suffix=PARTIAL, dir=parent) as folder:
         yield Path(folder)

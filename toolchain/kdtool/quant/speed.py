@@ -1,4 +1,4 @@
-"""Is INT8 faster here? The ratio of medians over rounds that visited all models, and its interval."""
+"""Speed of INT8 against FP32 on this machine: the ratio of median latencies and its interval."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure
 
 WARMUP, ROUNDS = 8, 64
-UNNAMED = "an unnamed machine"  # in manifests of the first days
+UNNAMED = "an unnamed machine"  # manifests of early versions do not name it
 
 Times = npt.NDArray[np.float64]  # (rounds, models) milliseconds
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How many times as fast as the float model, by medians, with a 95 % interval.
+    """Speed-up of INT8: how many times as fast as the FP32 model, by median latencies.
 
     Attributes:
-        machine: the processor it was measured on, and its kind: of no other is anything said.
+        low, high: 95 % interval of `ratio`.
+        machine: the processor that the speed-up was measured on and is valid for, and its kind.
     """
 
     ratio: float
@@ -39,7 +40,7 @@ class Speed:
 
     @property
     def worth_it(self) -> bool:
-        """Whether at least `INT8_WORTH_IT` times as fast, with confidence."""
+        """True if INT8 is at least `INT8_WORTH_IT` times as fast, with 95 % confidence."""
         return self.low >= INT8_WORTH_IT
 
     def __str__(self) -> str:
@@ -72,13 +73,13 @@ class Speed:
 
 
 def take_turns(sessions: Sequence[Session], image: FloatArray, screen: Screen, rounds: int = ROUNDS) -> Times:
-    """Milliseconds of each session on `image` (1, 3, S, S), round by round, after warming up."""
-    timed = measure(sessions, [image] * len(sessions), Plan(WARMUP, rounds), screen)
-    return np.array([one.samples for one in timed]).T
+    """Measure the latency of each session on `image` (1, 3, S, S), round by round, after warming up."""
+    latencies = measure(sessions, [image] * len(sessions), Plan(WARMUP, rounds), screen)
+    return np.array([latency.samples for latency in latencies]).T
 
 
 def this_machine() -> str:
-    """Its processor and the kind of its 8-bit arithmetic."""
+    """Name of this machine's processor and the kind of its 8-bit arithmetic."""
     return f"{processor_name()} ({int8_target()})"
 
 

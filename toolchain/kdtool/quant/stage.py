@@ -32,13 +32,17 @@ from kdtool.runs.models import sealed_models
 from kdtool.runs.stage import Stage
 from kdtool.runtime.onnxruntime import open_model
 
-STUDENT: Final = "student"  # the one that may be fine-tuned
+STUDENT: Final = "student"  # the role that may be fine-tuned
 ROLES = ("teacher", STUDENT)
 Facts = dict[str, Any]
 
 
 class TooLossyError(Exception):
-    """An INT8 model that must not be written; `final`: fine-tuning cannot help any more."""
+    """Loss of accuracy because of which an INT8 model must not be written.
+
+    Attributes:
+        final: False if the student may still be fine-tuned.
+    """
 
     def __init__(self, path: Path, attempt: Attempt, final: bool) -> None:
         super().__init__(path)
@@ -47,19 +51,23 @@ class TooLossyError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Role → the facts of its INT8 model, or the loss because of which there is none."""
+    """Result of the stage.
+
+    Attributes:
+        models: role → the facts of its INT8 model, or the error because of which there is none.
+    """
 
     context: JobContext
     models: Mapping[str, Facts | TooLossyError]
 
     @property
     def facts(self) -> dict[str, Facts]:
-        """Role → facts of each model that was written."""
+        """Role → the facts of each model that was written."""
         return {role: model for role, model in self.models.items() if isinstance(model, dict)}
 
     @property
     def to_finetune(self) -> Attempt | None:
-        """The student's INT8 model, where it loses too much and has yet to be fine-tuned."""
+        """The student's INT8 model, if it loses too much and was not fine-tuned yet."""
         student = self.models.get(STUDENT)
         return student.attempt if isinstance(student, TooLossyError) and not student.final else None
 
@@ -69,13 +77,13 @@ def quantize_models(
 ) -> Outcome:
     """Write `run.onnx_model(role, "int8")` of teacher and student.
 
-    Calibrated on images of the training split; accuracy before and after is that on the validation
-    split. A model is skipped if it was done before with the same float model, data, settings and kind
-    of processor; one that fails its gate does not cost the other. With `settings.finetune` a student that
-    loses too much is not written yet; `quantize_finetuned` ends what is begun here.
+    Images of the training split calibrate; the accuracy is measured on the validation split. A model is
+    skipped if it is complete with the same FP32 model, data, settings and kind of processor. If one model
+    loses too much accuracy, the other is written all the same. With `settings.finetune`, a student that loses
+    too much is not written yet: fine-tune it and call `quantize_finetuned`.
 
     Raises:
-        UsageError: the models are not exported yet, or are of older weights.
+        UsageError: the models are not exported yet, or were exported from older weights.
         GateError: models lose more accuracy than `settings.max_drop` (all are named); their files are
             not written.
     """
@@ -88,27 +96,28 @@ def quantize_models(
     screen.say(f"{NAME}: for {target}: {scheme} ({scheme.reason})")
     if not context.on_target:
         screen.warn(
-            f"The INT8 models are made for {target}, this machine is {this_kind}: the accuracy measured "
-            f"here may be another there, and no speed is measured. Measure both there: {_measure(target)}"
+            f"The INT8 models are made for {target}, this machine is {this_kind}: the accuracy may be "
+            f"different there, and speed is not measured here. Measure both there: {_measure(target)}"
         )
-    return _judged(Outcome(context, {role: _quantize(context, role) for role in roles}))
+    return _passed(Outcome(context, {role: _quantize(context, role) for role in roles}))
 
 
 def quantize_finetuned(begun: Outcome, source: Path) -> Outcome:
-    """Write the student's INT8 model, from its fine-tuned weights where these make it better.
+    """Write the student's INT8 model, from its fine-tuned weights if these make it more accurate.
 
     Args:
-        begun: of `quantize_models`, with a student to fine-tune.
-        source: the float ONNX file of the fine-tuned student.
+        begun: result of `quantize_models`, with a student to fine-tune.
+        source: the FP32 ONNX file of the fine-tuned student.
 
     Raises:
         GateError: models of either call lose more accuracy than allowed (all are named).
     """
     student = _quantize(begun.context, STUDENT, begun.to_finetune, source)
-    return _judged(replace(begun, models={**begun.models, STUDENT: student}))
+    return _passed(replace(begun, models={**begun.models, STUDENT: student}))
 
 
-def _judged(outcome: Outcome) -> Outcome:
+def _passed(outcome: Outcome) -> Outcome:
+    """Return `outcome`; raise GateError if models lose too much and fine-tuning cannot help."""
     failed = [model for model in outcome.models.values() if isinstance(model, TooLossyError)]
     if failed and not outcome.to_finetune:
         raise _gate_error(failed, outcome.context.settings)
@@ -118,7 +127,12 @@ def _judged(outcome: Outcome) -> Outcome:
 def _quantize(
     context: JobContext, role: str, previous: Attempt | None = None, finetuned: Path | None = None
 ) -> Facts | TooLossyError:
-    """One model; after fine-tuning with the attempt before and the float file of the fine-tuned student."""
+    """Quantize one model, or skip it if it is complete.
+
+    Args:
+        previous: the attempt without fine-tuning, if the student was fine-tuned since.
+        finetuned: the FP32 file of the fine-tuned student.
+    """
     target = context.run.onnx_model(role, PRECISION)
     stage = Stage(
         name=NAME,
@@ -152,7 +166,7 @@ def _quantize(
 def _write(
     context: JobContext, role: str, target: Path, previous: Attempt | None, finetuned: Path | None
 ) -> Facts:
-    """Raises TooLossyError."""
+    """Write one INT8 model and return its facts; raise TooLossyError if it loses too much."""
     settings, source = context.settings, context.run.onnx_model(role)
     with durable(target) as partial:
         if previous and finetuned:
@@ -161,11 +175,11 @@ def _write(
             attempt = calibrated(context, role, source, partial)
             if settings.finetune and role == STUDENT:
                 _leave_to_finetuning(context, attempt, target)
-        if attempt.lost > settings.max_drop and settings.float_layers:
+        if attempt.drop > settings.max_drop and settings.float_layers:
             validation = context.prepared.split("validation")
             title = f"{NAME}: {role}"
             attempt = with_fp32_layers(attempt, validation, settings, partial, title, context.screen)
-        if attempt.lost > settings.max_drop:
+        if attempt.drop > settings.max_drop:
             raise TooLossyError(target, attempt, final=True)
         speed = _speed(source, partial, attempt.maker.images, context) if context.on_target else None
     before, after = attempt.before, attempt.after
@@ -173,13 +187,13 @@ def _write(
     tuned = f", fine-tuned ({epochs})" if epochs else ""
     context.screen.say(
         f"{NAME}: {target}{tuned}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
-        f"validation accuracy {before} → {after} ({after.points - before.points:+.2f} points, "
-        f"{before.images} images) on {this_machine()}"
+        f"validation accuracy {before} → {after} ({after.percent - before.percent:+.2f} percentage "
+        f"points, {before.images} images) on {this_machine()}"
     )
     scheme = attempt.choice.scheme
     facts: Facts = {
-        "accuracy_before": before.points / 100,
-        "accuracy_after": after.points / 100,
+        "accuracy_before": before.percent / 100,
+        "accuracy_after": after.percent / 100,
         "n_images": before.images,
         "measured_on": this_machine(),
         "calibration": attempt.choice.calibration,
@@ -198,25 +212,26 @@ def _write(
 
 
 def _leave_to_finetuning(context: JobContext, attempt: Attempt, target: Path) -> None:
-    """Raises TooLossyError where calibration alone loses too much."""
-    allowed, lost = context.settings.max_drop, attempt.lost
-    if lost <= allowed:
+    """Raise TooLossyError if calibration alone loses too much, so that the student is fine-tuned."""
+    allowed, drop = context.settings.max_drop, attempt.drop
+    if drop <= allowed:
         context.screen.say(
-            f"{NAME}: {STUDENT}: fine-tuning: not needed, INT8 loses {max(lost, 0.0):.2f} points, allowed is "
-            f"{allowed:g}"
+            f"{NAME}: {STUDENT}: fine-tuning is not needed: INT8 loses {max(drop, 0.0):.2f} percentage "
+            f"points, allowed is {allowed:g}"
         )
         return
     context.screen.say(
-        f"{NAME}: {STUDENT}: INT8 loses {lost:.2f} points, allowed is {allowed:g}; fine-tuning for INT8"
+        f"{NAME}: {STUDENT}: INT8 loses {drop:.2f} percentage points, allowed is {allowed:g}; "
+        "fine-tuning for INT8"
     )
     raise TooLossyError(target, attempt, final=False)
 
 
 def _speed(source: Path, quantized: Path, images: CalibrationImages, context: JobContext) -> Speed:
-    """INT8 against float32 on this machine."""
+    """Measure the speed of INT8 against FP32 on this machine."""
     sessions = [open_model(source), open_model(quantized)]
     try:
-        times = take_turns(sessions, images.first(1), context.screen)
+        times = take_turns(sessions, images.evenly(1), context.screen)
         return speed_of(times[:, 0], times[:, 1], sessions[0].threads)
     finally:
         for session in sessions:
@@ -224,36 +239,36 @@ def _speed(source: Path, quantized: Path, images: CalibrationImages, context: Jo
 
 
 def _judge_speed(context: JobContext, role: str, speed: Speed | None) -> None:
-    """Say whether INT8 pays, also where the model was made before."""
+    """Say whether INT8 is worth it, also for a model that was complete before."""
     path, target = context.run.onnx_model(role, PRECISION), context.scheme.target
     if speed is None:
         context.screen.say(
-            f"{NAME}: {role}: made for {target} on another kind of processor, so nothing is said of its "
-            f"speed. Measure it there: {_measure(target)}"
+            f"{NAME}: {role}: made for {target} on another kind of processor, so its speed is unknown. "
+            f"Measure it there: {_measure(target)}"
         )
         return
     elsewhere = speed.machine != this_machine()
-    measure = f" This machine is {this_machine()}: kdtool bench {context.run.path}" if elsewhere else ""
+    measure = f" To measure it on {this_machine()}: kdtool bench {context.run.path}" if elsewhere else ""
     if speed.worth_it:
         context.screen.say(f"{NAME}: {role}: INT8 is {speed}.{measure}")
     else:
         context.screen.warn(
-            f"{path}: INT8 is {speed}, which is not at least {INT8_WORTH_IT:g} times with confidence. "
+            f"{path}: INT8 is {speed}. It is not certainly {INT8_WORTH_IT:g} times as fast or more. "
             f"On {'that' if elsewhere else 'this'} machine ship the float32 model, "
             f"{context.run.onnx_model(role)}, unless size matters.{measure}"
         )
 
 
 def _measure(target: str) -> str:
-    """The command that measures on a processor of this kind."""
+    """Name the command that measures on a processor of this kind."""
     return "kdtool bundle, then kdtool serve" if target == Int8Target.WEB else "kdtool bench"
 
 
 def _exported_roles(run: RunFolder) -> tuple[str, ...]:
-    """Of `ROLES`, those that are exported; one that is trained and not exported is not passed over."""
+    """Return the exported roles; raise UsageError if a trained role is not exported."""
     sealed = sealed_models(run)
-    begun = (*run.trained_roles(), *(role for role in ROLES if run.export_manifest(role).is_file()))
-    missing = [role for role in ROLES if role in begun and (role, "fp32") not in sealed]
+    started = (*run.trained_roles(), *(role for role in ROLES if run.export_manifest(role).is_file()))
+    missing = [role for role in ROLES if role in started and (role, "fp32") not in sealed]
     if missing:
         raise UsageError(
             f"{run.path}: no complete export of {' and '.join(missing)} to quantize.",
@@ -269,18 +284,18 @@ def _exported_roles(run: RunFolder) -> tuple[str, ...]:
 
 
 def _gate_error(failed: Sequence[TooLossyError], settings: QuantizeSettings) -> GateError:
-    """One error for all models that lose too much; its advice is for the worst of them."""
+    """Return one error for all models that lose too much; its hint fits the worst of them."""
     lines = [
-        f"{error.path}: INT8 loses {error.attempt.lost:.2f} points of validation accuracy "
+        f"{error.path}: INT8 loses {error.attempt.drop:.2f} percentage points of validation accuracy "
         f"({error.attempt.before} → {error.attempt.after} of {error.attempt.before.images} images), "
         f"allowed is {settings.max_drop:g} (quantize.max_drop)."
         for error in failed
     ]
-    worst = max(error.attempt.lost for error in failed)
+    worst = max(error.attempt.drop for error in failed)
     return GateError(
         "\n".join(lines),
-        f"Try other ways to make it, --search; "
-        f"more calibration images, --set quantize.calibration_images={2 * settings.calibration_images}; "
-        f"accept the loss, --set quantize.max_drop={math.ceil(10 * worst) / 10:g}; "
+        f"Try a search (--search) or more calibration images "
+        f"(--set quantize.calibration_images={2 * settings.calibration_images}), "
+        f"accept the loss (--set quantize.max_drop={math.ceil(10 * worst) / 10:g}), "
         "or ship the float32 model.",
     )

@@ -1,13 +1,13 @@
-"""Which INT8 suits which processor.
+"""Quantization schemes: the INT8 that suits each kind of processor.
 
 ONNX Runtime's integer kernels differ by instruction set. U8S8 means unsigned activations and signed
 weights. Without VNNI, x86 multiplies with VPMADDUBSW, whose int16 sums saturate: weights of 7 bits
 (`reduce_range`) avoid that. ARM's dot product wants both signed. WebAssembly widens to 16 bits before it
 multiplies and sums in 32, so that nothing saturates.
 
-Weights are symmetric, activations are not: their zero point is added to the bias when the file is loaded. A
-zero point that is the smallest integer makes clipping to 8 bits and ReLU the same, and the ReLU is left out;
-with a zero point of 0 each of them would be computed in float.
+Weights are symmetric, activations are asymmetric: their zero point is added to the bias when the file is
+loaded. If the zero point is the smallest integer, clipping to 8 bits does what ReLU does, and the runtime
+leaves the ReLU out; with a zero point of 0 it would compute each ReLU in float.
 Source: ONNX Runtime, "Quantize ONNX models", the documentation of `quantize_static`, and pull request 11696.
 """
 
@@ -24,9 +24,9 @@ IntegerType = Literal["uint8", "int8"]
 
 
 class QuantFormat(StrEnum):
-    """How integers stand in the file.
+    """Format of INT8 in a file.
 
-    `QDQ` keeps float operators between Quantize and Dequantize; `QOPERATOR` has integer operators.
+    `QDQ` has float operators between DequantizeLinear and QuantizeLinear; `QOPERATOR` has integer operators.
     """
 
     QDQ = "QDQ"
@@ -35,14 +35,14 @@ class QuantFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Int8Scheme:
-    """How a network is quantized.
+    """Quantization scheme: how a network becomes INT8.
 
     Attributes:
-        target: the kind of processor; all but `WEB` are what `kdtool.machine.cpu.int8_target` returns.
+        target: the kind of processor; `kdtool.machine.cpu.int8_target` returns all but `WEB`.
         activation, weight: integer types.
         per_channel: one scale for each output channel of a weight, instead of one for all.
         reduce_range: weights of 7 bits.
-        reason: why, in words.
+        reason: why the scheme suits the target, in words.
     """
 
     target: Int8Target
@@ -82,7 +82,7 @@ SCHEMES: Mapping[Int8Target, Int8Scheme] = {
 
 
 def int8_scheme(target: str, reduce_range: bool | Literal["auto"] = "auto") -> Int8Scheme:
-    """The scheme of a target; a `reduce_range` other than auto replaces the scheme's own."""
+    """Return the scheme of a target; `reduce_range`, unless auto, replaces that of the scheme."""
     scheme = SCHEMES[Int8Target(target)]
     if reduce_range == "auto":
         return scheme

@@ -1,18 +1,18 @@
 """Compute and parameters, counted from the ONNX graph itself.
 
-A multiply–accumulate (MAC) is one multiplication and one addition; FLOPs = 2 · MACs. Counted are the
-products of layers and of attention; normalization, activations, pooling and additions are not, as is
-the custom of the field:
+A multiply–accumulate (MAC) is one multiplication and one addition; FLOPs = 2 · MACs. The products of layers
+and of attention are counted. Normalization, activations, pooling and additions are not, as is the custom of
+the field:
 
     Conv            |Y| · (C_in / groups) · k_h · k_w
     ConvTranspose   |X| · (C_out / groups) · k_h · k_w
     Gemm, MatMul    |Y| · K                              K: length of the inner dimension
     Attention       |Q| · L_k + |Y| · L_k                L_k: number of keys
 
-|T| is the number of elements of a tensor, for one image. The same products in integers (QLinearConv, QGemm,
-…) are counted alike. Parameters are the numbers of weights and biases, stored as floats or as the integers
-that DequantizeLinear or an integer operator reads; their scales and zero points are none. (Scales that a
-Mul applies, as after MatMulInteger, are numbers like any other.)
+|T| is the number of elements of a tensor, for one image. Products of integers (QLinearConv, QGemm, …) count
+like products of floats. Parameters are the elements of weights and biases, stored as floats or as integers
+that DequantizeLinear or an integer operator reads. The scales and zero points of these integers are not
+parameters. (Scales that a Mul applies, as after MatMulInteger, count like any other number.)
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ FLOAT_TYPES = {
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One node.
+    """Count of one node.
 
     Attributes:
-        output: shape of its result, for one image.
-        params: elements of its weights and bias, quantized ones too.
-        dynamic: both factors are activations, as in attention.
+        output: shape of its output, for one image.
+        params: elements of its weights and bias, also if they are quantized.
+        dynamic: True if both factors are activations, as in attention.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Count:
     """Compute and parameters of a graph, for one image.
 
     Attributes:
-        params: numbers stored in the graph, floats and quantized ones. Batch norms are folded into
-            their convolutions, so there are fewer than the network was trained with.
-        macs: multiply–accumulates; at least as many where anything is uncounted.
-        layers: what they consist of, in the order of the graph.
-        uncounted: operators that may multiply and are not counted: those that we have no formula for,
-            and whatever holds a subgraph or is a function of the file itself.
+        params: parameters in the graph, floats and quantized ones. Batch norms are folded into their
+            convolutions, so the network was trained with more.
+        macs: multiply–accumulates; a lower limit if `uncounted` is not empty.
+        layers: the counted nodes, in the order of the graph.
+        uncounted: operators that may multiply and are not counted: those without a formula, those that
+            contain a subgraph, and functions that the file defines.
     """
 
     params: int
@@ -85,11 +85,12 @@ class Count:
 
     @property
     def exact_macs(self) -> int | None:
-        """The sum, or None if an operator is uncounted."""
+        """Multiply–accumulates, or None if an operator is uncounted."""
         return None if self.uncounted else self.macs
 
     @property
     def flops(self) -> int:
+        """Floating-point operations, 2 · MACs."""
         return 2 * self.macs
 
     @property
@@ -104,10 +105,10 @@ class Count:
 
 
 def count_onnx(model: onnx.ModelProto | Path) -> Count:
-    """Count a float or INT8 model, QDQ or of integer operators, at batch 1.
+    """Count a float or INT8 model, QDQ or with integer operators, for one image.
 
     Raises:
-        ModelFileError: broken or hostile, or shapes depend on more than the batch.
+        ModelFileError: the file is broken or hostile, or shapes depend on more than the batch size.
     """
     name = str(model) if isinstance(model, Path) else "the model"
     proto = parse_model(read_model(model), name) if isinstance(model, Path) else model
@@ -123,13 +124,13 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
     layers: list[LayerCount] = []
     billed: set[str] = set()  # a weight that two layers share counts for the first layer
     for node in graph.node:
-        given = [source for source in node.input if source]
-        if all(source in origins for source in given):  # what DequantizeLinear, Reshape, … make of constants
-            sources = set(node.output) if not given else set().union(*(origins[source] for source in given))
+        inputs = [name for name in node.input if name]
+        if all(name in origins for name in inputs):  # DequantizeLinear, Reshape, … of constants
+            sources = set().union(*(origins[name] for name in inputs)) if inputs else set(node.output)
             origins.update(dict.fromkeys(node.output, sources))
         if operator(node) not in FORMULAS:
             continue
-        weights = set().union(*(origins.get(source, set()) for source in given)) - billed
+        weights = set().union(*(origins.get(name, set()) for name in inputs)) - billed
         billed |= weights
         layers.append(
             LayerCount(
@@ -138,7 +139,7 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
                 output=shapes[node.output[0]],
                 params=sum(stored.get(name, 0) for name in weights),
                 macs=FORMULAS[operator(node)](node, shapes),
-                dynamic=not any(source in origins for source in values(node)[:2]),
+                dynamic=not any(name in origins for name in values(node)[:2]),
             )
         )
     return Count(
@@ -150,7 +151,7 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
 
 
 def _stored(graph: onnx.GraphProto) -> dict[str, int]:
-    """Weight or bias → its elements, whichever way it is stored."""
+    """Return weight or bias → number of its elements, however it is stored."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for value in node.attribute if node.op_type == "Constant" else ():

@@ -9,7 +9,7 @@ from kdtool.exporters.compute.count import Count
 
 
 def layer_lines(name: str, count: Count) -> list[str]:
-    """The table of one model; the unit is named, because the field writes GFLOPs for GMACs."""
+    """Return the table of one model; it names the unit, because the field often writes GFLOPs for GMACs."""
     wide = max([len(layer.name) for layer in count.layers] + [5])
     lines = [f"{name}: {_sum(count)}, one image"]
     lines.append(f"  {'layer':{wide}}  {'operator':13}  {'MACs':>15}  {'share':>6}  {'params':>12}  output")
@@ -29,7 +29,7 @@ def layer_lines(name: str, count: Count) -> list[str]:
 
 
 def layer_json(name: str, count: Count) -> dict[str, Any]:
-    """The same as plain values; `macs` and `flops` are null where only `macs_at_least` is known."""
+    """Return the table as plain values; `macs` and `flops` are None if only `macs_at_least` is known."""
     exact = count.exact_macs
     return {
         "name": name,
@@ -44,7 +44,7 @@ def layer_json(name: str, count: Count) -> dict[str, Any]:
 
 
 def _sum(count: Count) -> str:
-    """The sums of a count; "at least" if an operator is uncounted, since it may multiply and hold weights."""
+    """Return the sums in words; with "at least" if an operator is uncounted, which may have both."""
     if not count.uncounted:
         return f"{count.macs:,} MACs ({count.flops:,} FLOPs), {count.params:,} parameters"
     least = f"at least {count.macs:,} MACs ({count.flops:,} FLOPs)" if count.macs else "MACs unknown"

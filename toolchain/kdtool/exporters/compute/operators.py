@@ -1,8 +1,8 @@
-"""Operators by what they cost and by where their operands stand.
+"""Operators: those that cost nothing, and the positions of the operands of integer operators.
 
-Normalization, activations, pooling, additions and moving of values multiply nothing, by the custom of the
-field, and are not billed; nor are they in 8 bits. An operator that is neither here nor among the formulas
-of `kdtool.exporters.compute.count` is reported as not counted, never billed at zero in silence.
+By the custom of the field, normalization, activations, pooling, additions and moves of values cost nothing,
+in float and in 8 bits. An operator that is neither here nor among the formulas of
+`kdtool.exporters.compute.count` is reported as not counted; it never counts as zero in silence.
 
 Integer operators have scales and zero points between their operands. Source: the schemas of ONNX's operators
 and of ONNX Runtime's contrib operators (docs/ContribOperators.md).
@@ -43,7 +43,7 @@ FREE: frozenset[Operator] = frozenset(
     [(STANDARD, name) for name in _FREE.split()] + [(MICROSOFT, name) for name in _FREE_MICROSOFT.split()]
 )
 _FIRST = (0,)
-# Of the integer operators: where the values stand, all other inputs being their scales and zero points.
+# Positions of the values among the inputs of integer operators; all other inputs are scales and zero points.
 VALUES: Mapping[Operator, tuple[int, ...]] = {
     (STANDARD, "QuantizeLinear"): _FIRST,
     (STANDARD, "DequantizeLinear"): _FIRST,
@@ -56,7 +56,9 @@ VALUES: Mapping[Operator, tuple[int, ...]] = {
     (MICROSOFT, "QGemm"): (0, 3, 6),
     (MICROSOFT, "QLinearAdd"): (0, 3),
     (MICROSOFT, "QLinearAveragePool"): _FIRST,
-    (MICROSOFT, "QLinearConcat"): tuple(range(2, 300, 3)),  # after those of the result, three an operand
+    (MICROSOFT, "QLinearConcat"): tuple(
+        range(2, 300, 3)
+    ),  # after scale and zero point of the output, three inputs for each operand
     (MICROSOFT, "QLinearGlobalAveragePool"): _FIRST,
     (MICROSOFT, "QLinearLeakyRelu"): _FIRST,
     (MICROSOFT, "QLinearMul"): (0, 3),
@@ -68,22 +70,22 @@ VALUES: Mapping[Operator, tuple[int, ...]] = {
 
 
 def operator(node: onnx.NodeProto) -> Operator:
-    """Domain and name."""
+    """Domain and name of the operator of a node."""
     return (STANDARD if node.domain == "ai.onnx" else node.domain), node.op_type
 
 
 def values(node: onnx.NodeProto) -> list[str]:
-    """The names of its operands, without scales and zero points."""
+    """Names of the operands of a node, without scales and zero points."""
     positions = VALUES.get(operator(node))
     names = list(node.input)
     return names if positions is None else [names[index] for index in positions if index < len(names)]
 
 
-def spelt(found: Operator) -> str:
-    """The operator in a message: `Conv`, `com.microsoft.FusedConv`."""
-    return ".".join(part for part in found if part)
+def spelt(identity: Operator) -> str:
+    """Name of an operator in messages: `Conv`, `com.microsoft.FusedConv`."""
+    return ".".join(part for part in identity if part)
 
 
 def has_subgraph(node: onnx.NodeProto) -> bool:
-    """A branch or the body of a loop, whose compute depends on the way through it."""
+    """True for a branch or a loop, whose compute depends on the path through it."""
     return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)

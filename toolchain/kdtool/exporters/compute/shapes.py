@@ -19,28 +19,28 @@ Shapes = Mapping[str, Shape]
 
 
 def tensor_shapes(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
-    """Name → shape. Inferred; where inference does not follow (Swin's windows), seen in a run on zeros.
+    """Return name → shape: inferred or, if inference fails (windows of Swin), observed in a run on zeros.
 
     Args:
-        model: left as it is; a free first side of an input is taken as 1.
-        name: how messages call the model.
+        model: not changed; a free first side of an input is taken as 1.
+        name: the name of the model in messages.
 
     Raises:
-        ModelFileError: another side of an input is free, the graph is broken, or does not run.
+        ModelFileError: another side of an input is free, or the graph is broken or does not run.
     """
     single = _of_one_image(model, name)
-    found = {tensor.name: tuple(tensor.dims) for tensor in single.graph.initializer}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in single.graph.initializer}
     graph = infer_shapes(single, name, values=True)
     for value in (*graph.input, *graph.value_info, *graph.output):
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
-            found[value.name] = tuple(dim.dim_value for dim in shape.dim)
-    missing = [out for node in single.graph.node for out in node.output if out and out not in found]
-    return found | _seen(single, missing, name) if missing else found
+            shapes[value.name] = tuple(dim.dim_value for dim in shape.dim)
+    missing = [out for node in single.graph.node for out in node.output if out and out not in shapes]
+    return shapes | _observed_shapes(single, missing, name) if missing else shapes
 
 
 def _of_one_image(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """A copy whose inputs are fixed; shapes declared for a free batch are forgotten."""
+    """Return a copy with fixed input shapes, without the shapes declared for a free batch size."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
     graph = single.graph
@@ -54,14 +54,14 @@ def _of_one_image(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if not all(dim.HasField("dim_value") for dim in dims):
             sides = " × ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
             raise ModelFileError(
-                f"{name}: its input {value.name!r} is {sides}; only the batch may be free to be counted.",
+                f"{name}: its input {value.name!r} is {sides}; only the batch may be free, to be counted.",
                 "Export it again with: kdtool export --onnx",
             )
     return single
 
 
-def _seen(single: onnx.ModelProto, names: list[str], name: str) -> dict[str, Shape]:
-    """The shapes of `names` in a run on zeros; nothing is optimized away."""
+def _observed_shapes(single: onnx.ModelProto, names: list[str], name: str) -> dict[str, Shape]:
+    """Return the shapes of `names` in a run on zeros, without graph optimization."""
     existing = {output.name for output in single.graph.output}
     single.graph.output.extend(
         onnx.ValueInfoProto(name=missing) for missing in names if missing not in existing
@@ -80,6 +80,6 @@ def _seen(single: onnx.ModelProto, names: list[str], name: str) -> dict[str, Sha
         return {key: np.shape(value) for key, value in zip(names, session.run(names, zeros), strict=True)}
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
-            f"{name}: its compute cannot be counted, it does not run ({cause_of(error)}).",
+            f"{name}: its compute cannot be counted, because it does not run ({cause_of(error)}).",
             "Export it again with: kdtool export --onnx",
         ) from error

@@ -1,8 +1,8 @@
-"""thop's count of a network: the independent check of `kdtool.exporters.compute.count`.
+"""Count of a network's compute by thop, as an independent check of `kdtool.exporters.compute.count`.
 
-thop hooks torch modules: it sees neither the graph nor the products of attention, which are no modules.
-The rules count convolutions and linear layers alone, subclasses included (thop compares exact types, and
-timm has convolutions of its own).
+thop hooks torch modules, so it does not count the products of attention, which are not modules. The rules
+count only convolutions and linear layers, also subclasses of them (thop compares exact types, and timm has
+its own subclasses of convolutions).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Rule = Callable[[Any, Any, Any], None]
 
 
 def thop_macs(network: nn.Module, size: int) -> int:
-    """Multiply–accumulates of one image (3, size, size) as thop counts them.
+    """Count the multiply–accumulates of one image (3, size, size) with thop.
 
-    thop works on a copy, since it adds buffers to the network that it profiles.
+    thop works on a copy, because it adds buffers to the network that it profiles.
     """
     with quietly():
         importlib.import_module("setuptools")  # brings back distutils, which thop imports, on Python ≥ 3.12

@@ -1,4 +1,4 @@
-"""A batch of 1 written into the graph, as NNAPI, Core ML and some compilers require."""
+"""Fixed batch size of 1 in the graph, as NNAPI, Core ML and some compilers require."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A mean over height and width is a global average pool: say so in the graph.
+"""Replacement of means over height and width by global average pools.
 
-torch's exporter writes `AdaptiveAvgPool2d(1)` as ReduceMean, an operator ONNX Runtime's quantizer does
-not know: an INT8 model would go back to float there.
+torch's exporter writes `AdaptiveAvgPool2d(1)` as ReduceMean. ONNX Runtime's quantizer does not know this
+operator, so an INT8 model would compute it in float.
 
     ReduceMean(x, axes={2, 3}, keepdims=1) = GlobalAveragePool(x)                    x: (N, C, H, W)
     ReduceMean(x, axes={2, 3}, keepdims=0) = Flatten(GlobalAveragePool(x), axis=1)
@@ -17,7 +17,7 @@ IMAGE_RANK = 4
 
 
 def use_global_average_pool(model: onnx.ModelProto) -> int:
-    """Rewrite, in place, every such mean of a (N, C, H, W) tensor; returns how many there were."""
+    """Rewrite, in place, every such mean of a (N, C, H, W) tensor; return their number."""
     graph = model.graph
     means = [node for node in graph.node if node.op_type == "ReduceMean"]
     if not means:
@@ -49,7 +49,7 @@ def _rewrite(graph: onnx.GraphProto, mean: onnx.NodeProto) -> None:
 
 
 def _axes(mean: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> set[int]:
-    """The axes, counted from the front; empty where they are not constant."""
+    """Return the axes, counted from the front; empty if they are not constant."""
     if len(mean.input) < 2 or mean.input[1] not in constants:
         return set()
     return {int(axis) % IMAGE_RANK for axis in numpy_helper.to_array(constants[mean.input[1]]).reshape(-1)}

@@ -1,4 +1,4 @@
-"""onnxsim, in a child process: it has crashed on strange graphs, and a crash must not take us along."""
+"""Simplification by onnxsim in a child process, because onnxsim has crashed on unusual graphs."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from kdtool.core.quiet import quietly
 from kdtool.exporters.passes.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import onnx_bytes
 
-# -P: the current folder must not be able to stand in for a package.
+# -P: a package must not be imported from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "kdtool.exporters.passes.simplify_child")
 TIMEOUT = 600.0
 SOURCE_ROOT = Path(__file__).parents[3]
 
 
 class SimplifyError(Exception):
-    """Why there is no simplified model, in words; the raw one is as good."""
+    """Reason, in words, why there is no simplified model; the raw model is correct as well."""
 
 
 def simplify(
     payload: bytes, info: ModelInfo, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT
 ) -> bytes:
-    """The simplified model: same input, same output, fewer nodes.
+    """Return the simplified model, with the same inputs and outputs.
 
     Args:
         payload: content of an ONNX file.
-        info: what the file will say of itself; onnxsim leaves its own notes otherwise.
-        command: the child; reads the model on standard input and writes it on standard output.
+        info: the record for the file; it replaces the notes of onnxsim.
+        command: the child, which reads the model on standard input and writes it on standard output.
         timeout: seconds.
 
     Raises:
-        SimplifyError: the child crashed, took too long, or answered with something else.
+        SimplifyError: the child crashed, took too long, or wrote something else.
     """
     paths = (str(SOURCE_ROOT), os.environ.get("PYTHONPATH", ""))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     try:
-        child = subprocess.run(  # noqa: S603 (our own interpreter, our own module)
+        child = subprocess.run(  # noqa: S603 (this interpreter, a module of kdtool)
             command, input=payload, capture_output=True, timeout=timeout, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
@@ -55,13 +55,13 @@ def simplify(
     return _checked(child.stdout, payload, info)
 
 
-def _checked(answer: bytes, payload: bytes, info: ModelInfo) -> bytes:
+def _checked(output: bytes, payload: bytes, info: ModelInfo) -> bytes:
     try:
-        simplified, raw = onnx.load_model_from_string(answer), onnx.load_model_from_string(payload)
+        simplified, raw = onnx.load_model_from_string(output), onnx.load_model_from_string(payload)
         with quietly():
             onnx.checker.check_model(simplified)
-    except Exception as error:  # of protobuf, of the checker, or of what the bytes lead them to
-        raise SimplifyError(f"onnxsim's answer is no valid model ({type(error).__name__})") from error
+    except Exception as error:  # protobuf and the checker raise many kinds of exceptions
+        raise SimplifyError(f"onnxsim wrote no valid model ({type(error).__name__})") from error
     if _interface(simplified) != _interface(raw):
         raise SimplifyError("onnxsim changed the inputs or outputs")
     use_global_average_pool(simplified)

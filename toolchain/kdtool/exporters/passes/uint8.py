@@ -1,9 +1,8 @@
-"""Pixels in, logits out: the variant whose graph normalizes for itself.
+"""Variant of a model that takes pixels and normalizes them in its graph.
 
     uint8 (N, S, S, 3), RGB → float32 → / 255 → − mean → / std → (N, 3, S, S) → the network
 
-The arithmetic is that of `Preprocess.normalize`, operation for operation. An app then has resizing and
-cropping to get right, and nothing more.
+Each operation is that of `Preprocess.normalize`. An app then only has to resize and crop the photograph.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ NORMALIZED = "normalized"
 
 
 def with_pixels(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelProto:
-    """A copy of the float32 `model` that takes pixels under the same name."""
+    """Return a copy of the float32 `model` whose input, of the same name, takes pixels."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    given = graph.input[0]
-    batch = given.type.tensor_type.shape.dim[0]
+    pixels = graph.input[0]
+    batch = pixels.type.tensor_type.shape.dim[0]
     sides = [preprocess.size, preprocess.size, 3]
     first = batch.dim_value if batch.HasField("dim_value") else batch.dim_param or "batch"
     for node in graph.node:
         for index, name in enumerate(node.input):
             if name == INPUT:
                 node.input[index] = NORMALIZED
-    given.CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [first, *sides]))
+    pixels.CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [first, *sides]))
     constants = {
         "pixel_scale": np.float32(255),
         "pixel_mean": np.asarray(preprocess.mean, np.float32),
@@ -52,7 +51,7 @@ def with_pixels(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelPro
 
 
 def pixels_of(images: FloatArray, preprocess: Preprocess) -> UInt8Array:
-    """The pixels (N, S, S, 3) that were normalized to `images` (N, 3, S, S); rounding makes it exact."""
+    """Return the pixels (N, S, S, 3) that gave `images` (N, 3, S, S); rounding makes them exact."""
     scaled = images.transpose(0, 2, 3, 1).astype(np.float64)
     values = 255 * (scaled * np.asarray(preprocess.std) + np.asarray(preprocess.mean))
     return np.ascontiguousarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
