@@ -215,6 +215,13 @@ def test_the_loss_is_the_sum_that_the_docstring_says(teacher: nn.Module) -> None
     assert all(torch.equal(images[:30], batch[0]) for images in seen), "the teacher sees other images"
 
 
+def test_how_it_is_trained_is_up_to_the_caller(teacher: nn.Module) -> None:
+    own = {"precision": "bfloat16", "optimizer": "sgd", "weight_decay": 0.01, "warmup_epochs": 2}
+    made = train(network(0), teacher, **own, schedule="constant", lr=1e-9, epochs=9, patience=2)
+    assert [row["lr"] for row in made.history] == pytest.approx([0.25e-9, 0.75e-9, 1e-9])
+    assert made.best_epoch == 1, "patience did not stop what gets no better"
+
+
 def test_parameters_of_a_loss_train_along(teacher: nn.Module) -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
@@ -386,7 +393,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"teacher": Convolutions(4, 5)}, r"^student gives 3 logits for an image, teacher 5; allowed: one for"),
     ({"teacher": nn.Identity()}, r"^teacher gives \(8, 3, 16, 16\) for 8 images"),
     ({"teacher_input": lambda images: images[:, :1]}, r"^teacher fails on images of shape \(8, 3, 16, 16\)"),
-    ({"train": iter(BATCH)}, r"^train is of type list_iterator, which can be gone through once alone\.\nGiv"),
+    ({"train": iter(BATCH)}, r"^train is of type list_iterator, which can be gone through only once\.\nGiv"),
     ({"train": []}, r"^train has no batches"),
     ({"validation": 3}, r"^validation is of type int; allowed: batches"),
     ({"train": TensorDataset(IMAGES, LABELS)}, r"^train: batch 1 is \(a tensor \(3, 16, 16\) of float32, a"),
