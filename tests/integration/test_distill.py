@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import kdtool
 from kdtool.core.errors import GateError, Interrupted, LockedError
 from kdtool.losses import FEATURE_LOSSES, LOGIT_LOSSES, kd_loss
+from kdtool.machine.threads import usable_threads
 from kdtool.runs.lock import run_lock
 from kdtool.train.loop import fit as loop
 
@@ -144,6 +145,22 @@ def test_a_student_learns_in_place_and_the_rest_stays_as_it_was(
     assert torch.equal(torch.get_rng_state(), drawn)
     assert torch.get_num_threads() == threads
     assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_are_those_of_the_best_epoch(teacher: nn.Module) -> None:
+    """One that knows better learns wrong labels, so that the first epoch is the best."""
+    student, (images, labels) = copy.deepcopy(teacher), pictures(0)
+    wrong, threads = [(images, (labels + 1) % CLASSES)], set()
+    student.register_forward_hook(lambda *_: threads.add(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    made = train(student, None, train=wrong, epochs=20, schedule="constant")
+    torch.set_num_threads(before)
+    images, labels = pictures(1)
+    assert made.best_epoch == 1
+    assert made.history[-1]["validation_accuracy"] < 0.5 < made.accuracy
+    assert (student(images).argmax(1) == labels).float().mean().item() == pytest.approx(made.accuracy)
+    assert threads == {usable_threads()}, "another number of threads gives other last bits"
 
 
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
