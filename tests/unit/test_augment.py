@@ -54,7 +54,7 @@ def test_a_view_depends_on_nothing_but_seed_number_and_picture(
 def test_equal_pictures_are_not_changed_equally() -> None:
     split = a_split()
     equal = Split("train", split.images[[0] * PICTURES], split.labels, split.paths, split.hashes)
-    pixels = Augment(AugmentSettings(crop=0.3), equal, 0).view(np.arange(PICTURES), 0).pixels
+    pixels = views({"crop": 0.3}, equal, 0)(np.arange(PICTURES), 0).pixels
     assert len(np.unique(pixels, axis=0)) == PICTURES
 
 
