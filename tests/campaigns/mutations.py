@@ -49,7 +49,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "losses/numerics.py": [
             ("teacher.detach()", "teacher"),
-            ("if not value > 0:", "if not value >= 0:"),
+            ("value, value > 0,", "value, value >= 0,"),
             ("1, target[:, None], False", "1, (target[:, None] + 1) % logits.shape[1], False"),
         ],
         "losses/standardize.py": [
@@ -70,7 +70,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "losses/reviewkd.py": [
             ("weight /= 2", "weight /= 4"),
             ("return loss / total", "return loss"),
-            ("own * fused + other * deeper", "own * fused + deeper"),
+            ("share * fused + deeper_share * deeper", "share * fused + deeper"),
         ],
         "losses/vitkd.py": [
             ("self.beta / self.mask_ratio", "self.beta"),

@@ -293,7 +293,7 @@ def test_networks_of_one_width_need_no_linear_maps() -> None:
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_a_trial_draws_no_random_numbers(name: str) -> None:
-    """Else checking a recipe would change the student's initial weights."""
+    """Otherwise a check of the recipe would change the student's initial weights."""
     before = torch.get_rng_state()
     feature_loss(name, {})
     assert torch.equal(torch.get_rng_state(), before)
@@ -427,7 +427,7 @@ def test_unknown_stage_names_the_known_ones() -> None:
 
 
 def test_as_many_stages_of_one_as_of_the_other() -> None:
-    with pytest.raises(UsageError, match="1 student_stages and 0 teacher_stages; allowed: as many"):
+    with pytest.raises(UsageError, match="1 student_stages and 0 teacher_stages; allowed: the same number"):
         pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer8"])
 
 
@@ -442,15 +442,15 @@ def test_maps_are_not_compared_with_patches(name: str) -> None:
 @pytest.mark.parametrize("name", CNN_LOSSES)
 def test_networks_without_a_common_size_say_theirs(name: str) -> None:
     with pytest.raises(
-        UsageError, match=r"no feature maps of one size; the student's: layer16 16×16; the teacher's: "
+        UsageError, match=r"no feature maps of the same size; the student has layer16 16×16; the teacher has "
     ):
         pair_stages(name, cnn(16), cnn(12, 6))
 
 
 def test_patches_are_not_compared_with_maps() -> None:
-    with pytest.raises(UsageError, match=r"compares patch tokens; the teacher is no vision transformer"):
+    with pytest.raises(UsageError, match=r"compares patch tokens; the teacher is not a vision transformer"):
         pair_stages("vitkd", vit(), cnn(16))
-    with pytest.raises(UsageError, match=r"the student is no vision transformer\.\n.*name=reviewkd"):
+    with pytest.raises(UsageError, match=r"the student is not a vision transformer\.\n.*name=reviewkd"):
         feature_loss("vitkd", {})(shapes_of(cnn(16, 8)), shapes_of(vit()[:2]))
 
 
@@ -461,7 +461,7 @@ def test_patches_must_lie_on_one_square_grid(patches: int, others: int) -> None:
 
 
 def test_vitkd_needs_a_shallow_and_a_deep_stage() -> None:
-    with pytest.raises(UsageError, match="shallow stages and a deep one; given: 1; allowed: 2 and more"):
+    with pytest.raises(UsageError, match="shallow stages and a deep stage; given: 1; allowed: 2 or more"):
         feature_loss("vitkd", {})([(16, 8)], [(16, 12)])
 
 
@@ -473,14 +473,14 @@ def test_a_hint_much_larger_than_the_students_map_is_refused() -> None:
 @pytest.mark.parametrize(
     "name, params, message",
     [
-        ("attention_transfer", {"p": 0.5}, r"student\.features\.p is 0\.5; allowed: 1 and more"),
-        ("reviewkd", {"mid_channels": 0}, r"student\.features\.mid_channels is 0; allowed: 1 and more"),
-        ("vitkd", {"alpha": -1.0}, r"student\.features\.alpha is -1\.0; allowed: 0 and more"),
-        ("vitkd", {"beta": -1.0}, r"student\.features\.beta is -1\.0; allowed: 0 and more"),
+        ("attention_transfer", {"p": 0.5}, r"student\.features\.p is 0\.5; allowed: 1 or more"),
+        ("reviewkd", {"mid_channels": 0}, r"student\.features\.mid_channels is 0; allowed: 1 or more"),
+        ("vitkd", {"alpha": -1.0}, r"student\.features\.alpha is -1\.0; allowed: 0 or more"),
+        ("vitkd", {"beta": -1.0}, r"student\.features\.beta is -1\.0; allowed: 0 or more"),
         ("vitkd", {"mask_ratio": 1.0}, r"student\.features\.mask_ratio is 1\.0; allowed: between 0 and 1"),
         ("vitkd", {"mask_ratio": "half"}, r"mask_ratio is 'half'; allowed: a finite number\.\n.*=0\.5"),
         ("vitkd", {"alpha": float("inf")}, r"student\.features\.alpha is inf; allowed: a finite number"),
-        ("attention_transfer", {"min_positions": -1}, r"min_positions is -1; allowed: 0 and more"),
+        ("attention_transfer", {"min_positions": -1}, r"min_positions is -1; allowed: 0 or more"),
         ("attention_transfer", {"p": float("inf")}, r"features\.p is inf; allowed: a finite number"),
         ("reviewkd", {"mid_channels": True}, r"mid_channels is True; allowed: a whole number"),
         ("reviewkd", {"mid_channels": 2.5}, r"mid_channels is 2\.5; allowed: a whole number\.\n.*=512"),

@@ -188,12 +188,12 @@ def test_temperature_must_be_positive() -> None:
         ("kd", {"temperature": 1e300}, r"'kd' cannot take temperature=1e\+300 \(.*out of range"),
         ("kd", {"temperature": 1e30}, r"'kd' cannot take temperature=1e\+30 \(the loss is (nan|inf)\)"),
         ("dkd", {"beta": float("nan")}, r"student\.loss\.beta is nan; allowed: a finite number"),
-        ("dkd", {"alpha": -1}, r"student\.loss\.alpha is -1; allowed: 0 and more"),
-        ("dkd", {"beta": -8.0}, r"student\.loss\.beta is -8\.0; allowed: 0 and more"),
+        ("dkd", {"alpha": -1}, r"student\.loss\.alpha is -1; allowed: 0 or more"),
+        ("dkd", {"beta": -8.0}, r"student\.loss\.beta is -8\.0; allowed: 0 or more"),
         ("nkd", {"gamma": float("inf")}, r"student\.loss\.gamma is inf; allowed: a finite number"),
-        ("nkd", {"gamma": -0.1}, r"student\.loss\.gamma is -0\.1; allowed: 0 and more"),
-        ("dist", {"beta": -1.0}, r"student\.loss\.beta is -1\.0; allowed: 0 and more"),
-        ("dist", {"gamma": -1.0}, r"student\.loss\.gamma is -1\.0; allowed: 0 and more"),
+        ("nkd", {"gamma": -0.1}, r"student\.loss\.gamma is -0\.1; allowed: 0 or more"),
+        ("dist", {"beta": -1.0}, r"student\.loss\.beta is -1\.0; allowed: 0 or more"),
+        ("dist", {"gamma": -1.0}, r"student\.loss\.gamma is -1\.0; allowed: 0 or more"),
     ],
 )  # fmt: skip
 def test_wrong_parameters_are_refused_before_training(name: str, params: dict, message: str) -> None:

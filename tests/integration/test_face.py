@@ -128,7 +128,7 @@ def test_losses_are_created_by_name_with_their_parameters() -> None:
     ("name", "parameters", "message"),
     [
         ("kd", {"temperature": -1}, r"^temperature is -1; allowed: above 0\.\nExample: temperature=2$"),
-        ("dkd", {"beta": -1.0}, r"^beta is -1\.0; allowed: 0 and more\.\nExample: beta=1$"),
+        ("dkd", {"beta": -1.0}, r"^beta is -1\.0; allowed: 0 or more\.\nExample: beta=1$"),
         ("kd", {"temprature": 2.0}, r"^temprature: the loss 'kd' has no such parameter; allowed: temp"),
         ("kd", {"temperature": "warm"}, r"^temperature is 'warm'; allowed: a finite number\.\nIts def"),
         ("kd", {"temperature": 1e300}, r"^the loss 'kd' cannot take temperature=1e\+300"),

@@ -139,7 +139,7 @@ def test_patience_before_the_learning_rate_has_fallen_is_said(prepared: Prepared
 @pytest.mark.parametrize(
     "fields, message",
     [
-        (features("vitkd"), "the student is no vision transformer"),
+        (features("vitkd"), "the student is not a vision transformer"),
         (features("reviewkd") | {"arch": VIT}, "the student is a vision transformer"),
         (features("fitnet", student_stages=["nowhere"], teacher_stages=["layer2"]), "no stage is called"),
         (features("fitnet", student_stages=["layer2"]), "student_stages"),

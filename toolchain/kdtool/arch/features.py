@@ -1,4 +1,4 @@
-"""Features of a network: which stages it has, and their outputs in each forward, without editing it."""
+"""Feature stages of a network, and forward hooks that read their outputs without a change of the network."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ from kdtool.core.featurestage import FeatureStage
 
 
 def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
-    """The stages of a network for inputs of `size` × `size`, in the order of the forward.
+    """Find the feature stages of a network for inputs of `size` × `size`, in the order of the forward pass.
 
-    Of a CNN: the last module at each resolution, up to the global pooling ("layer1" … "layer4" of a
-    ResNet, after its stem). Of a vision transformer: each block and the final norm.
+    The stages of a CNN are the last module at each resolution, up to the global pooling (for a ResNet the
+    stem and "layer1" … "layer4"). The stages of a vision transformer are each block and the final norm.
 
-    One forward of a blank image in eval mode; weights, statistics, modes and random state stay as they are.
+    The function runs one forward pass of a blank image in eval mode. Weights, statistics, modes and random
+    state stay unchanged.
 
     Raises:
         UsageError: the network has neither feature maps nor known patch tokens.
     """
     shapes = _output_shapes(network, size)
     transformer = _transformer(network)
-    found = _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
-    if not found:
+    stages = _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
+    if not stages:
         raise UsageError(
-            f"student.features: {type(network).__name__} has no stage that kdtool knows; CNNs and vision "
-            "transformers of torchvision and timm have.",
+            f"student.features: {type(network).__name__} has no stage that kdtool knows; allowed: CNNs and "
+            "vision transformers of torchvision and timm.",
             "Choose another network, or a recipe without student.features: kdtool recipes",
         )
-    return tuple(found)
+    return tuple(stages)
 
 
 class FeatureExtractor:
-    """Keep what some stages put out in each forward of a network, by forward hooks.
+    """Forward hooks that keep the outputs of some stages in each forward pass of a network.
 
         with FeatureExtractor(network, stages) as extractor:
             logits = network(images)
             features = extractor.take()
 
-    Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class
-    and distillation tokens, in the graph if the forward was. Copies, because the next module may work
-    in place. A copy of the network (an average of its weights) is not heard.
+    Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class and
+    distillation tokens. They carry gradients if the forward pass did. They are copies, because the next
+    module may work in place. A copy of the network, such as an average of its weights, calls no hook.
     """
 
     def __init__(self, network: nn.Module, stages: Sequence[FeatureStage]) -> None:
@@ -62,19 +63,19 @@ class FeatureExtractor:
         ]
 
     def take(self) -> list[Tensor]:
-        """The features of the last forward; they are forgotten here.
+        """Return the features of the last forward pass and forget them.
 
         Raises:
-            RuntimeError: there was no forward since the last call.
+            RuntimeError: there was no forward pass since the last call.
         """
         if not self._outputs:
-            raise RuntimeError("FeatureExtractor.take() before a forward of the network")
+            raise RuntimeError("FeatureExtractor.take() was called before a forward pass of the network")
         features = [self._outputs[stage.name] for stage in self._stages]
         self._outputs.clear()
         return features
 
     def close(self) -> None:
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""
         for handle in self._handles:
             handle.remove()
         self._outputs.clear()
@@ -87,9 +88,9 @@ class FeatureExtractor:
     ) -> None:
         self.close()
 
-    def _hook(self, stage: FeatureStage, own: nn.Module) -> Callable[..., None]:
+    def _hook(self, stage: FeatureStage, hooked: nn.Module) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (a hook's arguments)
-            if module is own:  # a deep copy of the network carries this hook along
+            if module is hooked:  # a deep copy of the network copies this hook too
                 self._outputs[stage.name] = _feature(output, stage).clone()
 
         return keep
@@ -102,7 +103,7 @@ def _feature(output: Tensor, stage: FeatureStage) -> Tensor:
 
 
 def _transformer(network: Any) -> tuple[int, list[str]] | None:
-    """The number of prefix tokens and the names of blocks and final norm, if it is a vision transformer."""
+    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
     if isinstance(network, VisionTransformer):
         blocks = [f"encoder.layers.{name}" for name, _ in network.encoder.layers.named_children()]
         return 1, [*blocks, "encoder.ln"]
@@ -113,7 +114,7 @@ def _transformer(network: Any) -> tuple[int, list[str]] | None:
 
 
 def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[FeatureStage]:
-    """Stages of patch tokens; in some networks (CaiT, XCiT) the class token joins them after the blocks."""
+    """Stages of patch tokens; some networks (CaiT, XCiT) add the class token after the blocks."""
     tokens = {name: shapes[name][1:] for name in names if len(shapes.get(name, ())) == 3}
     if not tokens:
         return []
@@ -126,12 +127,12 @@ def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[Fe
 
 
 def _output_shapes(network: nn.Module, size: int) -> Shapes:
-    """Shapes of what all modules put out for a blank image."""
+    """Shapes of the outputs of all modules for a blank image."""
     shapes: Shapes = {}
 
     def record(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 (a hook's arguments)
-            shapes.pop(name, None)  # a module used twice counts where it is used last
+            shapes.pop(name, None)  # a module that is used twice counts at its last use
             shapes[name] = tuple(output.shape) if isinstance(output, Tensor) else ()
 
         return keep
@@ -149,7 +150,7 @@ def _output_shapes(network: nn.Module, size: int) -> Shapes:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards each module is in the mode it was in."""
+    """Switch to eval mode within the block; afterwards each module has its former mode again."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
