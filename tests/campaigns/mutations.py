@@ -206,15 +206,15 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("self._folder / f", "self._folder.parent / f"),
         ],
     },
-    "unit/test_objective.py": {
+    "unit/test_criterion.py": {
         "train/loop/optimizer.py": [
-            ("one.ndim > 1]", "one.ndim > 0]"),
-            ("epochs / settings.warmup_epochs)", "epochs)"),
+            ("value.ndim > 1]", "value.ndim > 0]"),
+            ("epochs / self.warmup_epochs)", "epochs)"),
             ("(1 + math.cos(math.pi * share)) / 2", "1 - share"),
         ],
-        "train/loop/objective.py": [
+        "train/loop/criterion.py": [
             ("(output[0] + output[1]) / 2", "output[0]"),
-            ("* settings.warm(batch.epoch)", ""),
+            ("* warm(batch.epoch, self._warmup_epochs)", ""),
             ("batch.labels, label_smoothing", "batch.target, label_smoothing"),
         ],
     },
@@ -227,13 +227,13 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
     "unit/test_augment.py": {
         "train/views/augment.py": [
             ("share <= 0.5", "share <= 1"),
-            ("_key(self._seed, number, int(index))", "_key(self._seed, number)"),
-            ("view.other), view.share", "view.other), 1 - view.share"),
+            ("_key(self.seed, number, int(index))", "_key(self.seed, number)"),
+            ("view.second), view.share", "view.second), 1 - view.share"),
         ],
     },
     "unit/test_shards.py": {
         "train/teaching/shards.py": [
-            ("indices[here] - number * size", "np.sort(indices[here]) - number * size"),
+            ("indices[inside] - number * size", "np.sort(indices[inside]) - number * size"),
             ("[:HASHED] == path.stem", "[:HASHED] != path.stem"),
             ("sorted(parts.items())", "parts.items()"),
             ("min(start + IMAGES, images)", "start + IMAGES"),

@@ -1,4 +1,4 @@
-"""Every feature loss against its authors' values, and the properties all of them share."""
+"""Every feature loss: values of its authors, and properties that all losses share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make(name: str, **params: Any) -> nn.Module:
 
 
 def features(name: str, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> list[list[Tensor]]:
-    """The student's and the teacher's, of 3 images."""
+    """Features of student and teacher for 3 images."""
     generator = torch.Generator().manual_seed(1)
     return [
         [(torch.randn(3, *shape, generator=generator) * scale).to(dtype).requires_grad_() for shape in shapes]
@@ -46,7 +46,7 @@ def features(name: str, scale: float = 1.0, dtype: torch.dtype = torch.float32) 
 
 
 def with_noise(name: str, noise: Tensor) -> dict[str, Tensor]:
-    """What makes a loss that draws random numbers repeatable."""
+    """Argument that makes a loss with random numbers repeatable."""
     return {"noise": noise} if "noise" in inspect.signature(FEATURE_LOSSES[name].forward).parameters else {}
 
 
@@ -61,13 +61,13 @@ def golden(case: int, name: str, dtype: torch.dtype) -> Tensor:
 
 
 def assert_close(found: Tensor, expected: np.ndarray, tolerance: float) -> None:
-    """Relative to the largest value: some gradients are of the order 1e-6."""
+    """Compare relative to the largest value, because some gradients are of the order 1e-6."""
     largest = np.abs(expected).max()
     np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=tolerance * largest)
 
 
 def attention_of_table(student: Tensor, teacher: Tensor, **params: Any) -> Tensor:
-    """The loss that a recipe names, of one stage."""
+    """Attention transfer of one stage, built as for a recipe."""
     loss = feature_loss("attention_transfer", params)([student.shape[1:]], [teacher.shape[1:]])
     value: Tensor = loss([student], [teacher])
     return value
@@ -141,7 +141,7 @@ def test_autocast_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_independent_of_the_batch(name: str) -> None:
-    """A mean over the batch: twice the same images are the same loss. Batch statistics are left out."""
+    """The loss is a mean over the batch: twice the same images, equal loss (no batch statistics)."""
     loss, noise = make(name).double().eval(), torch.rand(3, 16)
     student, teacher = features(name, dtype=torch.float64)
     once = loss(student, teacher, **with_noise(name, noise))
@@ -216,14 +216,14 @@ def test_a_map_of_one_place_has_one_level() -> None:
 
 @pytest.mark.parametrize("side, total", [(8, 1.875), (4, 1.75), (2, 1.5)])
 def test_hierarchical_context_of_a_checkerboard_is_that_of_its_details(side: int, total: float) -> None:
-    """Its averages on every grid are zero, so only the first of the weights 1, 1/2, 1/4, 1/8 counts."""
+    """All averages of a checkerboard are zero, so only the first of the weights 1, 1/2, 1/4, 1/8 matters."""
     board = torch.ones(1, 1, side, side)
     board[..., ::2, ::2] = board[..., 1::2, 1::2] = -1
     assert hierarchical_context(board, torch.zeros_like(board)).item() == pytest.approx(1 / total)
 
 
 def test_a_hint_is_the_mean_squared_error_behind_the_regressor() -> None:
-    """A regressor that only doubles, and batch statistics of mean 0 and variance 1."""
+    """The regressor only doubles its input; batch statistics have mean 0 and variance 1."""
     loss = feature_loss("fitnet", {})([(1, 4, 4)], [(1, 4, 4)]).eval()
     convolution, normalization = loss.regressors[0]
     normalization.eps = 0.0
@@ -234,7 +234,7 @@ def test_a_hint_is_the_mean_squared_error_behind_the_regressor() -> None:
 
 
 def test_a_fusion_weighs_the_stage_and_the_deeper_ones() -> None:
-    """Convolutions of weight 1 and attention of σ(0) = 1/2 for both: (4 + 2) / 2."""
+    """Convolutions have weight 1, both attentions are σ(0) = 1/2: (4 + 2) / 2."""
     fusion = Fusion(1, 1, 1, deepest=False).eval()
     for convolution, normalization in (fusion.enter, fusion.leave):
         nn.init.dirac_(convolution.weight)
@@ -248,7 +248,7 @@ def test_a_fusion_weighs_the_stage_and_the_deeper_ones() -> None:
 
 
 def test_a_review_goes_from_deep_to_shallow() -> None:
-    """The last stage is part of every level, the first of its own alone."""
+    """The last stage influences every level, the first stage only its own level."""
     loss = make("reviewkd").eval()
     outputs: dict[int, Tensor] = {}
     for level, fusion in enumerate(loss.fusions):
@@ -263,7 +263,7 @@ def test_a_review_goes_from_deep_to_shallow() -> None:
 
 
 def test_only_masked_tokens_are_generated() -> None:
-    """Those with the most noise, half of them; a change of the teacher elsewhere is not seen."""
+    """Half of the tokens, those with the largest noise, are masked; other tokens have no effect."""
     loss, noise = make("vitkd", alpha=0.0), torch.arange(16.0).repeat(3, 1)
     student, (first, second, deep) = features("vitkd")
     kept, masked = deep.detach().clone(), deep.detach().clone()
@@ -328,7 +328,7 @@ VIT_PAIRS = [
 
 
 def step(name: str, student_arch: str, teacher_arch: str) -> tuple[list[tuple[str, str]], Tensor, nn.Module]:
-    """The chosen names, the loss of one batch after its backward pass, and the student."""
+    """Return the chosen names, the loss of one batch after its backward pass, and the student."""
     torch.manual_seed(0)
     student, teacher = build(student_arch, 3, SIZE).train(), build(teacher_arch, 3, SIZE).eval()
     pairs = pair_stages(name, feature_stages(student, SIZE), feature_stages(teacher, SIZE))
