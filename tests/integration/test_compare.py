@@ -41,7 +41,7 @@ NKD = '[student.loss]\nname = "nkd"\n'
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe file: recipe(name, text)."""
+    """Function that writes a recipe file: recipe(name, text)."""
 
     def write(name: str, text: str) -> Path:
         path = tmp_path / f"{name}.toml"
@@ -57,7 +57,7 @@ def two(recipe: Callable[..., Path]) -> str:
 
 
 def files(folder: Path) -> dict[str, tuple[str, int]]:
-    """Hash and time of every file but the lock."""
+    """Hash and time of each file except the lock."""
     return {
         str(path.relative_to(folder)): (sha256_file(path), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -66,7 +66,7 @@ def files(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """compare-trainings.csv without the times."""
+    """Rows of compare-trainings.csv without the times."""
     with (folder / "compare-trainings.csv").open() as stream:
         return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
 

@@ -1,4 +1,4 @@
-"""A batch that memory does not suffice for is halved; the training is then that of the smaller batch."""
+"""If memory does not suffice, the batch is halved; the result is that of a training with this batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = TeacherSettings(arch="timm/test_resnet", weights="none", epochs=1, lr
 
 
 def exhausting(largest: int) -> Any:
-    """The loop, on a machine whose memory takes a batch of `largest` images."""
+    """Return a training loop that runs out of memory with more than `largest` images in a batch."""
 
     def limited(*arguments: Any) -> Any:
         if arguments[2]["train"].batch_size > largest:

@@ -1,4 +1,4 @@
-"""The loop trains any network on any batches: a plain module, a torch DataLoader, a teacher's features."""
+"""The loop trains any network with any batches: a plain module, a DataLoader, features of a teacher."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STAGE = FeatureStage("0", (4, SIDE, SIDE), 1)
 
 
 class Loaded:
-    """A DataLoader as `kdtool.train.views.batches.Batches`, its order a function of the epoch."""
+    """Adapter from a DataLoader to `kdtool.train.views.batches.Batches`; the epoch decides the order."""
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader

@@ -1,4 +1,4 @@
-"""Teacher, student and baseline on a few tiny images: the real loop, real files, real signals."""
+"""Training of teacher, student and baseline on a few tiny images, with real files and real signals."""
 
 from __future__ import annotations
 

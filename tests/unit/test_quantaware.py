@@ -1,4 +1,4 @@
-"""INT8 simulated in float: its grid, its gradient, and a student that learns on it."""
+"""Simulated INT8: its grid, its gradient, and a student that is fine-tuned with it."""
 
 from __future__ import annotations
 

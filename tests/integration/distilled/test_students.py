@@ -41,7 +41,7 @@ def test_a_teacher_worse_than_its_student_is_said(run: RunFolder, prepared: Prep
 
 
 def test_the_average_is_timms_over_all_steps(prepared: Prepared, tmp_path: Path) -> None:
-    """By hand, from the weights after each step: decay min(0.9, 1 − (1 + n)^(−2/3)), n from all epochs."""
+    """By hand from the weights of each step: decay min(0.9, 1 − (1 + n)^(−2/3)), n over all epochs."""
     settings = student(ema=0.9, epochs=2)
     seen: list[dict[str, torch.Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +90,7 @@ def test_resuming_brings_back_everything(
     fields: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    """Averages, helper layers and moments too: the weights are those of an uninterrupted run."""
+    """Averages, helper layers and moments are restored too: the weights equal those without interruption."""
     settings = student(**fields)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     distill(run, prepared, settings, 0, QUIET, folder=whole)

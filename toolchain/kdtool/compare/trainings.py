@@ -64,6 +64,10 @@ class _PlannedTraining:
     folder: Path
     train: Callable[[], Manifest]
 
+    @property
+    def title(self) -> str:
+        return f"{self.role} of {self.name}" if self.role == STUDENT else f"baseline {self.name}"
+
 
 def train_all(
     job: Job, prepared: Prepared, entries: Sequence[Entry], seeds: Sequence[int]
@@ -75,14 +79,14 @@ def train_all(
     """
     trainings = [training for seed in seeds for training in _trainings(job, prepared, entries, seed)]
     results = []
-    for number, one in enumerate(trainings, 1):
-        title = f"{one.role} of {one.name}" if one.role == STUDENT else f"baseline {one.name}"
-        job.screen.say(f"[{number}/{len(trainings)}] {title}, seed {one.seed}")
+    for number, training in enumerate(trainings, 1):
+        job.screen.say(f"[{number}/{len(trainings)}] {training.title}, seed {training.seed}")
         try:
-            results.append(_result(one, one.train()))
+            results.append(_result(training, training.train()))
         except GateError as error:
             job.screen.warn(f"{error.message}\nThe comparison continues without this network.")
-            results.append(Trained(one.role, one.name, one.seed, one.folder, failed=error.message))
+            place = training.role, training.name, training.seed, training.folder
+            results.append(Trained(*place, failed=error.message))
     return tuple(results)
 
 

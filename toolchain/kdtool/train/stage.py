@@ -172,7 +172,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
 
     if group.count == 1:
         manifest = within_memory(role, attempt, settings.batch_size, stage.folder, key, screen)
-    else:  # if one process alone ran out of memory, the others would wait for it
+    else:  # a process that ran out of memory alone would leave the others waiting
         manifest = attempt(settings.batch_size)
     accuracy, epochs = manifest.result["validation_accuracy"], manifest.result["epochs"]
     early = "" if epochs == settings.epochs else f", stopped after {epochs} epochs"

@@ -90,13 +90,13 @@ def store_soft_labels(
     If more views are stored than needed, the first ones are used; if there are fewer, the others are added.
 
     Args:
-        teacher: it sees the images as its own preprocessing says.
-        examples: the student's on the training split; the logits of each of its views are stored.
-        stored_as: float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
+        teacher: its preprocessing normalizes the images.
+        examples: training split of the student; the logits of each of its views are stored.
+        stored_as: type of the stored logits; float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
 
     Raises:
-        GateError: logits are NaN or infinite, or more than float16 holds.
-        Interrupted: SIGTERM or Ctrl-C; every shard that was written stays.
+        GateError: logits are NaN, infinite, or too large for float16.
+        Interrupted: SIGTERM or Ctrl-C; all finished shards stay.
     """
     stage, views = _stage(teacher, prepared, examples, folder, stored_as)
     group = processes()
