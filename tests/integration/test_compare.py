@@ -108,8 +108,8 @@ def test_two_recipes_on_two_seeds(
     rows = table(out)
     assert [row["role"] for row in rows] == ["teacher", "baseline", "baseline", *["student"] * 4]
     with (out / "test" / "predictions.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    right = sum(row["student/dkd/seed-1"] == row["label"] for row in rows) / len(rows)
+        predictions = list(csv.DictReader(stream))
+    right = sum(row["student/dkd/seed-1"] == row["label"] for row in predictions) / len(predictions)
     (last,) = [row for row in rows if (row["name"], row["seed"]) == ("dkd", "1")]
     assert float(last["test_accuracy"]) == pytest.approx(right, abs=1e-6)
     assert (out / "students.json").is_file()
