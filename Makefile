@@ -17,15 +17,19 @@ WEBTEST := $(VENV)/.installed-webtest
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test web demo docs check test test-arm64 test-hub kill-campaign io-faults cache-edits clean
+.PHONY: help setup setup-test web demo docs quick check test test-table test-arm64 test-hub mutants interval-coverage kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    install into $(VENV) and run every stage on the embedded digits'
 	@echo 'make test    install what tests need, check the code and run every test'
+	@echo 'make quick   ruff, mypy and the tests that need no training, no browser and little time'
 	@echo 'make test-arm64  the device path in an emulated arm64 Debian (as root; long)'
 	@echo 'make test-hub  transformers.js and Optimum load a bundle and answer as kdtool (npm; installs both in build/hub)'
 	@echo 'make check   ruff, mypy and import-linter alone'
+	@echo 'make mutants small wrong changes to the code, each of which some test must catch (ONLY=regular expression)'
+	@echo 'make interval-coverage  how often the interval of a ratio of latencies holds the truth (ROUNDS=n)'
+	@echo 'make test-table  write which tests test each module (tests/README.md)'
 	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
 	@echo 'make docs    write docs/architecture.md and docs/api.md from the code'
 	@echo 'make setup   install alone'
@@ -86,6 +90,16 @@ docs: $(TEST)
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# To run after each change: at most 90 s on two cores. The hosted CI has the same commands.
+quick: $(TEST)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not train and not browser and not slow'
+
+test-table: $(TEST)
+	$(BIN)/python tests/table.py
+
 test-arm64: $(TEST)
 	tests/device/arm64.sh $(BIN)/python build/arm64
 
@@ -94,7 +108,14 @@ test-hub: $(WEB)
 
 CAMPAIGN := OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m
 ROUNDS ?=
+ONLY ?=
 ROUNDS_OPTION = $(if $(ROUNDS),--rounds $(ROUNDS))
+
+mutants: $(TEST)
+	$(CAMPAIGN) campaigns.mutants --jobs $(JOBS) --only '$(ONLY)'
+
+interval-coverage: $(TEST)
+	$(CAMPAIGN) campaigns.coverage $(ROUNDS_OPTION)
 
 kill-campaign: $(TEST)
 	$(CAMPAIGN) campaigns.kill $(ROUNDS_OPTION)

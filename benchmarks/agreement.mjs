@@ -1,6 +1,7 @@
-// node agreement.mjs BUNDLE RAW ORT: the golden images through the page's own modules and onnxruntime-web in Node.
-// RAW holds each image decoded, as `<image>.rgba`, and their sizes. Prints JSON by image: its pixels' largest
-// difference from the stored ones, and the logits by model file.
+// node agreement.mjs BUNDLE RAW ORT
+// Run the golden images through the page's own modules and onnxruntime-web in Node. The folder RAW has each decoded
+// image as `<image>.rgba`, and the sizes of all. Prints JSON: for each image the largest difference of its pixels from
+// the stored ones, and the logits of each model file.
 
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -14,7 +15,7 @@ const { toInput, toPixels } = await load(join(bundle, "web/preprocess.js"));
 const page = JSON.parse(readFileSync(join(bundle, "web/bundle.json"), "utf8"));
 const sizes = JSON.parse(readFileSync(join(raw, "sizes.json"), "utf8"));
 
-const found = {};
+const answers = {};
 for (const model of page.models) { // one in memory at a time
   const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(join(bundle, model.file))));
   for (const { image, pixels: stored } of page.golden.vectors) {
@@ -23,11 +24,11 @@ for (const model of page.models) { // one in memory at a time
     const npy = readFileSync(join(bundle, "golden", stored));
     const expected = npy.subarray(npy.length - pixels.length);
     const off = pixels.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
-    found[image] ??= { pixels: off, logits: {} };
+    answers[image] ??= { pixels: off, logits: {} };
     const [type, data, shape] = toInput(expected, page.preprocess, model.input);
-    const answer = await session.run({ [model.input.name]: new ort.Tensor(type, data, shape) });
-    found[image].logits[model.file] = Array.from(answer[session.outputNames[0]].data);
+    const outputs = await session.run({ [model.input.name]: new ort.Tensor(type, data, shape) });
+    answers[image].logits[model.file] = Array.from(outputs[session.outputNames[0]].data);
   }
   await session.release();
 }
-console.log(JSON.stringify({ answers: found, runtime: ort.env.versions.web ?? ort.env.versions.common }));
+console.log(JSON.stringify({ answers, runtime: ort.env.versions.web ?? ort.env.versions.common }));

@@ -1,13 +1,13 @@
-"""The golden images of a bundle in Python, in Node and in Chromium: the largest difference of a logit.
+"""Compare the logits of a bundle's golden images in Python, in Node and in Chromium.
 
     make setup-test
     kdtool bundle RUN
     python benchmarks/agreement.py RUN/bundle --out benchmarks/results/agreement.json
 
-Differences are from the logits that the bundle states, on the pixels that it states, so that preprocessing
-has no part in them; `pixels` is how far each platform's own preprocessing is from those (of 255). Chromium
-runs the page's own worker. `share` is a difference as a share of the largest logit of its image, which is
-what `kdtool verify` and the page hold against their limits.
+`logit` is the largest difference from the logits that the bundle contains, computed on the pixels that it
+contains, so that preprocessing has no influence. `pixels` is the largest difference (of 255) between these
+pixels and the platform's own preprocessing. Chromium runs the page's own worker. `share` is the difference as
+a share of the largest logit of its image; `kdtool verify` and the page compare it with their limits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NODE_RUNTIME = Path(sys.prefix) / "node_modules" / "onnxruntime-web" / "dist" / 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT = 120_000  # ms
-# The page's own worker, asked for whole numbers where the page shows rounded ones.
+# Calls the page's own worker for the exact logits, since the page shows rounded numbers.
 IN_THE_PAGE = """async () => {
   const bundle = await (await fetch("bundle.json")).json();
   const engine = new Worker("engine.js", { type: "module" });
@@ -73,14 +73,14 @@ IN_THE_PAGE = """async () => {
 
 @dataclass(frozen=True)
 class Platform:
-    """What one platform answered: by image the difference of its pixels, and its logits by model file."""
+    """Results of one platform: for each image the difference of its pixels and the logits of each model."""
 
     answers: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
 
 
 def in_python(bundle: Path, golden: Golden) -> Platform:
-    """ONNX Runtime here and now, of every file of the bundle."""
+    """Run every model file of the bundle in ONNX Runtime, in this process."""
     info = onnx_info(bundle / next(iter(golden.logit_tolerance)))
     assert info is not None
     answers: dict[str, dict[str, Any]] = {}
@@ -96,7 +96,7 @@ def in_python(bundle: Path, golden: Golden) -> Platform:
 
 
 def in_node(bundle: Path, golden: Golden) -> Platform:
-    """onnxruntime-web in Node; images decoded by Pillow, since Node has no decoder."""
+    """Run onnxruntime-web in Node; Pillow decodes the images, since Node has no decoder."""
     script = Path(__file__).with_suffix(".mjs")
     with tempfile.TemporaryDirectory() as raw:
         sizes = {}
@@ -105,13 +105,13 @@ def in_node(bundle: Path, golden: Golden) -> Platform:
             sizes[vector.image] = image.size
             (Path(raw) / f"{vector.image}.rgba").write_bytes(image.convert("RGBA").tobytes())
         (Path(raw) / "sizes.json").write_text(json.dumps(sizes))
-        found = json.loads(_output("node", script, bundle, raw, NODE_RUNTIME))
-    versions = {"onnxruntime-web": found["runtime"], "node": _output("node", "--version").strip()}
-    return Platform(found["answers"], versions)
+        printed = json.loads(_output("node", script, bundle, raw, NODE_RUNTIME))
+    versions = {"onnxruntime-web": printed["runtime"], "node": _output("node", "--version").strip()}
+    return Platform(printed["answers"], versions)
 
 
 def in_chromium(bundle: Path) -> Platform:
-    """The page of the bundle, served as `kdtool serve` does."""
+    """Open the page of the bundle, served as `kdtool serve` does."""
     with open_server(bundle, "127.0.0.1", 0) as server, sync_playwright() as playwright:
         threading.Thread(target=partial(server.serve_forever, poll_interval=0.05), daemon=True).start()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=WAIT)
@@ -119,27 +119,27 @@ def in_chromium(bundle: Path) -> Platform:
         page.set_default_timeout(WAIT)
         page.goto(f"http://localhost:{server.server_address[1]}/")
         page.wait_for_selector("body[data-ready]")
-        found = page.evaluate(IN_THE_PAGE)
-        versions = {"onnxruntime-web": found["runtime"], "chromium": browser.version}
+        returned = page.evaluate(IN_THE_PAGE)
+        versions = {"onnxruntime-web": returned["runtime"], "chromium": browser.version}
         browser.close()
         server.shutdown()
-    return Platform(found["answers"], versions)
+    return Platform(returned["answers"], versions)
 
 
-def compare(golden: Golden, found: Platform) -> dict[str, Any]:
-    """The largest differences over all images, and whether every top-1 is the stated one."""
+def compare(golden: Golden, platform: Platform) -> dict[str, Any]:
+    """Compute the largest differences over all images, and count the images with the expected top-1 class."""
     models: dict[str, dict[str, Any]] = {}
     for vector in golden.vectors:
-        for file, logits in found.answers[vector.image]["logits"].items():
-            expected, answer = np.asarray(vector.logits[file]), np.asarray(logits)
-            difference = float(np.abs(answer - expected).max())
+        for file, logits in platform.answers[vector.image]["logits"].items():
+            expected, computed = np.asarray(vector.logits[file]), np.asarray(logits)
+            difference = float(np.abs(computed - expected).max())
             share = difference / max(1.0, float(np.abs(expected).max()))
             entry = models.setdefault(file, {"logit": 0.0, "share": 0.0, "top1_same": 0})
             entry["logit"] = max(entry["logit"], difference)
             entry["share"] = max(entry["share"], share)
-            entry["top1_same"] += int(answer.argmax() == expected.argmax())
-    pixels = max(int(found.answers[vector.image]["pixels"]) for vector in golden.vectors)
-    return {"pixels": pixels, "models": models, "versions": dict(found.versions)}
+            entry["top1_same"] += int(computed.argmax() == expected.argmax())
+    pixels = max(int(platform.answers[vector.image]["pixels"]) for vector in golden.vectors)
+    return {"pixels": pixels, "models": models, "versions": dict(platform.versions)}
 
 
 def _output(*command: object) -> str:
@@ -150,9 +150,11 @@ def _output(*command: object) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Logits of a bundle in Python, Node and Chromium.")
+    parser = argparse.ArgumentParser(
+        description="Compare the logits of a bundle in Python, Node and Chromium."
+    )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--out", type=Path, help="file for the result; it is printed in any case")
+    parser.add_argument("--out", type=Path, help="file to write the result to; it is also printed")
     chosen = parser.parse_args()
     golden = read_golden(chosen.bundle)
     about = json.loads((chosen.bundle / "bundle.json").read_text("utf-8"))

@@ -1,9 +1,9 @@
-"""How much memory calibration takes, by number of images: one process each, ResNet18 at 224 pixels.
+"""Measure the peak memory of calibration by number of images: a process for each, ResNet18 at 224 pixels.
 
 python benchmarks/calibration_memory.py [--images 64,2048] [--size 224]
 
-Linux alone (/proc). Weights and pixels are random: memory does not depend on their values. Growth is the
-difference of the peaks of resident memory during calibration, between the most and the fewest images.
+For Linux only (/proc). Weights and pixels are random, since memory does not depend on their values. Growth is
+the difference between the peaks of resident memory with the most and with the fewest images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZE, LIMIT_MB = 224, 50.0
 
 
 def prepare(folder: Path, images: int, size: int) -> None:
-    """A random ResNet18 as ONNX, and random pixels in a file."""
+    """Write a random ResNet18 as ONNX, and random pixels, to files in `folder`."""
     import torch
 
     from kdtool.arch.network import build
@@ -44,7 +44,7 @@ def prepare(folder: Path, images: int, size: int) -> None:
 
 
 def calibrate(folder: Path, count: int) -> dict[str, float]:
-    """Calibrate on `count` images with histograms; peak memory of this process, MB, and seconds."""
+    """Calibrate on `count` images with histograms; return the peak memory, MB, and the seconds."""
     from kdtool.calibration.ranges import METHODS
     from kdtool.core.preprocess import Preprocess
     from kdtool.core.screen import QUIET
@@ -64,14 +64,14 @@ def calibrate(folder: Path, count: int) -> dict[str, float]:
 
 
 def peak_megabytes() -> float:
-    """Of this process since it was started; `getrusage` would count what its parent had when it forked."""
+    """Peak memory of this process since its start, MB; `getrusage` would include the memory of its parent."""
     status = Path("/proc/self/status").read_text("ascii").splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--images", default="64,2048", help="numbers of images, with commas between")
+    parser.add_argument("--images", default="64,2048", help="numbers of images, separated by commas")
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--child", nargs=2, metavar=("FOLDER", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()

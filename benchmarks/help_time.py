@@ -1,4 +1,4 @@
-"""How long `kdtool --help` takes, against `python -c pass` of the same interpreter, paired.
+"""Measure the time of `kdtool --help` against that of `python -c pass`, in pairs, with one interpreter.
 
 python benchmarks/help_time.py
 """
@@ -18,6 +18,7 @@ PAIRS = 31
 
 
 def seconds(*arguments: str) -> float:
+    """Run Python with `arguments`; return how long it took."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started

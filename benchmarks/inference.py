@@ -1,19 +1,19 @@
-"""The INT8 student of a run against its FP32 teacher, and against OpenVINO's INT8 of the same student.
+"""Compare the INT8 student of a run with its FP32 teacher, and with OpenVINO's INT8 of the same student.
 
     pip install "kdtool[train,openvino]" nncf
     kdtool run PHOTOGRAPHS --out RUN
     python benchmarks/inference.py RUN --out benchmarks/results/inference.json
 
-NNCF quantizes the float student with its own defaults on the calibration images that kdtool's own INT8 was
-made with: as many as quantize.calibration_images of the run says, chosen from the training split in the same
-way; kdtool's INT8 file runs in both runtimes, which tells the file from the runtime. NNCF is needed by this
-script alone. All models are in memory at once and take turns (decision 0031) in each of several runs of one
-process; medians of each run, not of all samples together, say how well they repeat; every sample and warm-up
-is in the result. Idle machine: nothing else may run.
+NNCF quantizes the float student with its own defaults, on the calibration images of kdtool's INT8 file: as
+many as quantize.calibration_images of the run, chosen from the training split in the same way. kdtool's INT8
+file runs in both runtimes, which separates the effect of the file from that of the runtime. Only this script
+needs NNCF. All models are in memory at once and take turns (decision 0031) in each of several runs of one
+process. The medians of the runs, not of all samples together, show how well they repeat. Every sample and
+warm-up is in the result. Run the script on an idle machine, with nothing else running.
 
-Targets: median latency of the INT8 student ≤ 0.30 × the FP32 teacher's and ≤ 1.05 × OpenVINO's INT8
-student's, in ONNX Runtime and both in OpenVINO, INT8 loses at most half a point of accuracy, medians repeat
-within 5 %.
+Targets: the median latency of the INT8 student is ≤ 0.30 × that of the FP32 teacher. It is ≤ 1.05 × that of
+OpenVINO's INT8 student, with kdtool's file in ONNX Runtime and in OpenVINO. INT8 loses at most half a
+percentage point of accuracy. Medians repeat within 5 %.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ LATENCY_TO_TEACHER, LATENCY_TO_OPENVINO, DROP, REPEATS_WITHIN = 0.30, 1.05, 0.5,
 
 
 def nncf_int8(path: Path, prepared: Prepared, images: int) -> Any:
-    """OpenVINO's own INT8 of a float ONNX file, calibrated on what `kdtool quantize` takes, in its order.
+    """Quantize a float ONNX file with NNCF, calibrated on the images of `kdtool quantize`, in its order.
 
     Args:
-        images: how many, quantize.calibration_images of the run.
+        images: number of images, quantize.calibration_images of the run.
     """
     info = onnx_info(path)
     assert info is not None
@@ -77,7 +77,7 @@ def nncf_int8(path: Path, prepared: Prepared, images: int) -> Any:
 
 
 def sessions_of(run: RunFolder, prepared: Prepared, threads: int, images: int) -> dict[str, Session]:
-    """Every model that is compared, open."""
+    """Open every model that is compared."""
     student = run.onnx_model("student")
     ours, openvino = load_runtime(), load_runtime("openvino")
     theirs = nncf_int8(student, prepared, images)
@@ -92,17 +92,17 @@ def sessions_of(run: RunFolder, prepared: Prepared, threads: int, images: int) -
 
 
 def require_own_kind(session: Session, host: Host) -> None:
-    """Exit where our INT8 was made for another kind of processor: its time here would be nobody's."""
+    """Exit if our INT8 file was made for another kind of processor: its time here would mean nothing."""
     made_for = session.info.notes.get("target") if session.info else None
     if made_for not in (None, host.int8_target):
         raise SystemExit(
-            f"{session.path} was made for {made_for}, this machine is {host.int8_target}: "
+            f"{session.path} was made for {made_for}, this machine is {host.int8_target}. Make it again: "
             f"kdtool quantize {session.path.parent.parent} --target {host.int8_target}"
         )
 
 
 def correct_of(session: Session, prepared: Prepared) -> BoolArray:
-    """Whether each test image is answered rightly."""
+    """Return for each test image whether it is classified correctly."""
     split, info = prepared.split("test"), session.info
     assert info is not None
     logits = logits_of(session, split.images, info.preprocess, len(info.classes))
@@ -110,39 +110,39 @@ def correct_of(session: Session, prepared: Prepared) -> BoolArray:
 
 
 def accuracies(correct: Mapping[str, BoolArray]) -> dict[str, Any]:
-    """Top-1 of each, and what each INT8 loses against the float student, paired."""
-    found: dict[str, Any] = {}
-    for name, right in correct.items():
-        found[name] = {
-            "accuracy": float(right.mean()),
-            "accuracy_95": wilson(int(right.sum()), len(right)),
-            "images": len(right),
+    """Compute the top-1 of each model, and what each INT8 model loses against the float student, paired."""
+    entries: dict[str, Any] = {}
+    for name, hits in correct.items():
+        entries[name] = {
+            "accuracy": float(hits.mean()),
+            "accuracy_95": wilson(int(hits.sum()), len(hits)),
+            "images": len(hits),
         }
     for name in (OURS, THEIRS, OURS_OPENVINO):
         low, high = difference_bootstrap(correct[name], correct[STUDENT])
-        alone = int((correct[name] & ~correct[STUDENT]).sum()), int((correct[STUDENT] & ~correct[name]).sum())
-        lost = 100 * (found[STUDENT]["accuracy"] - found[name]["accuracy"])
-        found[name] |= {
+        only = int((correct[name] & ~correct[STUDENT]).sum()), int((correct[STUDENT] & ~correct[name]).sum())
+        lost = 100 * (entries[STUDENT]["accuracy"] - entries[name]["accuracy"])
+        entries[name] |= {
             "drop_points": lost,
             "drop_points_95": (-100 * high, -100 * low),
-            "mcnemar_p": mcnemar_exact(*alone),
+            "mcnemar_p": mcnemar_exact(*only),
         }
-    return found
+    return entries
 
 
 def one_run(
     sessions: Mapping[str, Session], image: Mapping[str, FloatArray], plan: Plan, watch: Watch
 ) -> Any:
-    """Samples of every model, taken in turns."""
+    """Measure every model, in turns."""
     timed = measure(list(sessions.values()), [image[name] for name in sessions], plan, QUIET, watch.look)
     return {
-        name: latency_of(one, session.threads)
-        for (name, session), one in zip(sessions.items(), timed, strict=True)
+        name: latency_of(series, session.threads)
+        for (name, session), series in zip(sessions.items(), timed, strict=True)
     }
 
 
 def raw(latency: Latency) -> dict[str, Any]:
-    """Milliseconds of one model in one run: all samples in their order, and the warm-ups before them."""
+    """Return the milliseconds of one model in one run: all samples in their order, and the warm-up."""
     return {
         "samples_ms": [round(sample, 4) for sample in latency.samples],
         "warmup_ms": [round(sample, 4) for sample in latency.warmup],
@@ -152,28 +152,39 @@ def raw(latency: Latency) -> dict[str, Any]:
 
 
 def ratio(runs: Sequence[Mapping[str, Latency]], name: str, base: str) -> dict[str, Any]:
-    """Of medians: of each run, their mean, and its interval over runs, as over seeds elsewhere.
+    """Compute the ratio of medians in each run, their mean, and its interval over runs.
 
-    An interval over all rounds would hold nothing of what minutes change, and would be far too narrow.
+    An interval over all rounds would not contain the changes of the machine from one minute to the next, and
+    would be far too narrow.
     """
-    each = [run[name].p50 / run[base].p50 for run in runs]
-    return {"of": name, "to": base, "ratio": mean(each), "ratio_95": seeds_interval(each), "each_run": each}
+    ratios = [run[name].p50 / run[base].p50 for run in runs]
+    return {
+        "of": name,
+        "to": base,
+        "ratio": mean(ratios),
+        "ratio_95": seeds_interval(ratios),
+        "each_run": ratios,
+    }
 
 
-def _within(found: Mapping[str, Any], limit: float) -> bool:
-    """The whole interval is."""
-    return bool(found["ratio_95"][1] <= limit)
+def _within(compared: Mapping[str, Any], limit: float) -> bool:
+    """Tell whether the whole interval of a `ratio` is within `limit`."""
+    return bool(compared["ratio_95"][1] <= limit)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--repeats", type=int, default=5, help="runs, 2 at least")
-    parser.add_argument("--samples", type=int, default=100, help="of each model in each run, 64 at least")
+    parser.add_argument("--repeats", type=int, default=5, help="number of runs, at least 2")
+    parser.add_argument(
+        "--samples", type=int, default=100, help="samples of each model in each run, at least 64"
+    )
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=10.0, help="each run takes at least this long")
-    parser.add_argument("--threads", type=int, default=0, help="0: every processor")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of the runtimes; 0 is every processor"
+    )
     options = parser.parse_args()
     nncf.set_log_level(logging.ERROR)
     run = RunFolder(options.run)
@@ -195,7 +206,7 @@ def main() -> None:
         plan = Plan(options.warmup, options.samples, options.seconds)
         runs = [one_run(sessions, image, plan, watch) for _ in range(options.repeats)]
     watch.end()
-    medians = {name: [one[name].p50 for one in runs] for name in sessions}
+    medians = {name: [latencies[name].p50 for latencies in runs] for name in sessions}
     spread = {
         name: (max(values) - min(values)) / float(np.median(values)) for name, values in medians.items()
     }
@@ -211,7 +222,7 @@ def main() -> None:
         },
         "protocol": {
             "threads": next(iter(sessions.values())).threads, "repeats": options.repeats,
-            "samples_each": [len(one[TEACHER].samples) for one in runs], "warmup": options.warmup,
+            "samples_each": [len(latencies[TEACHER].samples) for latencies in runs], "warmup": options.warmup,
             "calibration_images": recipe.quantize.calibration_images,
             "interleaved": "orders of Williams' design, each with its mirror image",
             "side": prepared.preprocess.size,
@@ -220,7 +231,7 @@ def main() -> None:
         "accuracy": quality,
         "p50_ms": medians,
         "p50_spread": spread,
-        "runs": [{name: raw(latency) for name, latency in one.items()} for one in runs],
+        "runs": [{name: raw(latency) for name, latency in latencies.items()} for latencies in runs],
         "ratios": [
             to_teacher, to_openvino, ratio(runs, STUDENT, TEACHER), ratio(runs, THEIRS, TEACHER),
             ratio(runs, OPENVINO, STUDENT), same_runtime,
@@ -234,7 +245,7 @@ def main() -> None:
         },
         "unstable": [
             *watch.reasons(host),
-            *latency_reasons([pair for one in runs for pair in one.items()]),
+            *latency_reasons([pair for latencies in runs for pair in latencies.items()]),
         ],
         "void": watch.void(),
     }  # fmt: skip

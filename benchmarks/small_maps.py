@@ -1,9 +1,10 @@
-"""Training with and without the matrix product of `kdtool.arch.smallmaps`, interleaved, one thread.
+"""Measure training with and without the matrix product of `kdtool.arch.smallmaps`, in turns, one thread.
 
     python benchmarks/small_maps.py
 
-Steps of a ResNet18 with a fused AdamW; and single 3×3 convolutions, forward and backward, on maps of growing
-side, which say where the matrix product stops to pay (`LARGEST`). A ratio is the plain time over ours.
+The script measures steps of a ResNet18 with a fused AdamW, and single 3×3 convolutions, forward and backward,
+on maps of growing side; the latter show from which side on the matrix product is slower (`LARGEST`). A ratio
+is the time of the plain convolution divided by that of the matrix product.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CASES = [(size, batch, bf16) for size, batch in ((32, 64), (64, 64), (96, 64)) f
 
 
 def stepper(network: nn.Module, size: int, batch: int, bfloat16: bool):
-    """A function that takes one step and returns its seconds."""
+    """Return a function that takes one step and returns its seconds."""
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     target = torch.randint(0, 10, (batch,))
@@ -47,21 +48,22 @@ def stepper(network: nn.Module, size: int, batch: int, bfloat16: bool):
 
 
 def layer(convolution: nn.Module, channels: int, side: int, bfloat16: bool):
-    """A function that goes through one convolution, forward and backward, and returns its seconds."""
+    """Return a function that runs one convolution, forward and backward, and returns its seconds."""
     images = torch.randn(BATCH, channels, side, side).to(memory_format=torch.channels_last).requires_grad_()
 
     def step() -> float:
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            answer = convolution(images)
-        answer.backward(torch.ones_like(answer))
+            output = convolution(images)
+        output.backward(torch.ones_like(output))
         return time.perf_counter() - started
 
     return step
 
 
-def compare(one: Callable[[], float], other: Callable[[], float]) -> dict[str, float]:
-    ratios = [one() / other() for _ in range(WARMUP + PAIRS)][WARMUP:]
+def compare(plain: Callable[[], float], small: Callable[[], float]) -> dict[str, float]:
+    """Measure both in turns; return the ratio of their times."""
+    ratios = [plain() / small() for _ in range(WARMUP + PAIRS)][WARMUP:]
     return {
         "ratio_median": round(statistics.median(ratios), 2),
         "ratio_min": round(min(ratios), 2),
@@ -73,16 +75,16 @@ def measure_step(size: int, batch: int, bfloat16: bool) -> dict[str, float | int
     plain = resnet18(num_classes=10).to(memory_format=torch.channels_last)
     ours = copy.deepcopy(plain)
     smallmaps.speed_up_small_maps(ours)
-    one, other = (stepper(network, size, batch, bfloat16) for network in (plain, ours))
-    return {"size": size, "batch": batch, "precision": name_of(bfloat16), **compare(one, other)}
+    steps = (stepper(network, size, batch, bfloat16) for network in (plain, ours))
+    return {"size": size, "batch": batch, "precision": name_of(bfloat16), **compare(*steps)}
 
 
 def measure_layer(channels: int, side: int, bfloat16: bool) -> dict[str, float | int | str]:
     plain = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     ours = copy.deepcopy(plain)
     smallmaps.speed_up_small_maps(ours)
-    one, other = (layer(convolution, channels, side, bfloat16) for convolution in (plain, ours))
-    return {"channels": channels, "side": side, "precision": name_of(bfloat16), **compare(one, other)}
+    passes = (layer(convolution, channels, side, bfloat16) for convolution in (plain, ours))
+    return {"channels": channels, "side": side, "precision": name_of(bfloat16), **compare(*passes)}
 
 
 def name_of(bfloat16: bool) -> str:
@@ -92,7 +94,7 @@ def name_of(bfloat16: bool) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     steps = [measure_step(*case) for case in CASES]
-    smallmaps.LARGEST = 10_000  # every map goes our way, to see where that stops to pay
+    smallmaps.LARGEST = 10_000  # use the matrix product for every map, to see where it becomes slower
     result = {
         "pairs": PAIRS,
         "steps": steps,

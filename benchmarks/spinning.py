@@ -1,9 +1,10 @@
-"""What idle threads of one session cost the next: two networks alone and in turns, with spinning and without.
+"""Measure how idle threads of one session slow down the next: two networks alone and in turns.
 
     python benchmarks/spinning.py
 
-Prints medians with intervals, and how much longer an answer takes in turns than alone. kdtool's sessions
-stop spinning when they have answered; this is why.
+Each case is measured with and without spinning threads. The script prints medians, and how much longer an
+inference takes in turns than alone, with an interval. It is the reason why the threads of kdtool's sessions
+stop spinning after an inference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SPINNING_STOP = "session.force_spinning_stop"
 
 
 def network(layers: int) -> bytes:
-    """Convolutions of 64 channels on 32 × 32 pixels."""
+    """Build an ONNX network of `layers` convolutions of 64 channels on 32 × 32 pixels."""
     generator = np.random.default_rng(0)
     nodes, weights, value = [], [], "images"
     for layer in range(layers):
@@ -47,6 +48,7 @@ def network(layers: int) -> bytes:
 
 
 def milliseconds(session: ort.InferenceSession) -> float:
+    """Run the session once; return how long it took."""
     images = np.zeros((1, 3, SIDE, SIDE), np.float32)
     start = time.perf_counter_ns()
     session.run(None, {"images": images})
@@ -54,17 +56,17 @@ def milliseconds(session: ort.InferenceSession) -> float:
 
 
 def slowdown(spinning: bool) -> dict[str, object]:
-    """Medians of a network of 8 layers, alone and in turns with one of 2 layers."""
+    """Measure the medians of a network of 8 layers, alone and in turns with a network of 2 layers."""
     options = session_options(usable_threads())
     if spinning:
-        ort.set_default_logger_severity(FATAL_ONLY)  # it warns of an entry that is set again
+        ort.set_default_logger_severity(FATAL_ONLY)  # it warns because the entry is set again
         options.add_session_config_entry(SPINNING_STOP, "0")
     first, second = (ort.InferenceSession(network(layers), options) for layers in (8, 2))
     for _ in range(WARMUP):
         milliseconds(first)
         milliseconds(second)
     alone, turns = [], []
-    for _ in range(ROUNDS // BLOCK):  # by turns, so that both see the same machine
+    for _ in range(ROUNDS // BLOCK):  # in turns, so that both cases see the same state of the machine
         alone += [milliseconds(first) for _ in range(BLOCK)]
         for _ in range(BLOCK):
             turns.append(milliseconds(first))

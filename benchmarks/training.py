@@ -1,20 +1,20 @@
-"""What an epoch of distillation costs: kdtool, torchdistill, and a plain PyTorch loop, on the same images.
+"""Measure an epoch of distillation in kdtool, torchdistill and a plain PyTorch loop, on the same images.
 
 python benchmarks/training.py [--data FOLDER] [--sizes 224:16:160,64:64:960] [--repeats 3] [--augment]
 
-FOLDER holds class folders; without one, JPEG files of coloured noise of 500 × 375 pixels are made. A
+FOLDER has class folders; without --data, the script makes JPEG files of coloured noise, 500 × 375 pixels. A
 ResNet34 teaches a ResNet18, both from scratch (the time of a step does not depend on weights), with Adam
-and cross-entropy plus KL. Each measurement is a process of its own that trains `--epochs` epochs, of which
-the first warms up; in each repeat every candidate is measured once, in an order that rotates. What is
-stated are ratios within a repeat, with their median and range.
+and cross-entropy plus KL. Each measurement is a process of its own that trains `--epochs` epochs; the first
+epoch warms up. In each repeat every candidate is measured once, in an order that rotates. The result has the
+median and range of the ratios within a repeat.
 
-    stored       kdtool distill, the teacher's answers looked up
-    online       kdtool, the teacher asked in every step
+    stored       kdtool distill with stored soft labels
+    online       kdtool distill, the teacher asked in every step
     alone        kdtool without a teacher
-    bfloat16     as stored, with --precision bfloat16
-    torchdistill the package of that name (pip install torchdistill), left out where it is not installed
+    bfloat16     stored, with --precision bfloat16
+    torchdistill the package of that name (pip install torchdistill), left out if it is not installed
     plain        a loop over ImageFolder and DataLoader, the teacher asked in every step
-    one, two     kdtool stored in one process of one thread, and in two of one thread each (torchrun)
+    one, two     stored, in one process of one thread, and in two processes of one thread each (torchrun)
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from kdtool.machine.threads import usable_threads
 
 TEACHER, STUDENT, CLASSES = "resnet34", "resnet18", 10
 LR, TEMPERATURE = 1e-3, 4.0
-CROP = 0.5  # smallest share of the area, where views are made
+CROP = 0.5  # smallest share of the area that a random crop keeps
 RESULTS = Path(__file__).with_name("results") / "training.json"
 
 
 def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
-    """Train with kdtool; seconds of each epoch, of its data, and of its checkpoints."""
+    """Train with kdtool; return the seconds of an epoch and of a checkpoint, and the share of its data."""
     from kdtool.core.screen import QUIET
     from kdtool.data.reader import open_prepared
     from kdtool.losses import logit_loss
@@ -83,9 +83,8 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         both = {"train": criterion, "validation": criterion}
         train(prepared, Training("student", out, settings, 0, 0), lambda _: both, QUIET)
     else:
-        distill(
-            run, prepared, settings, 0, QUIET, folder=out, soft_labels=run.soft_labels
-        )  # stored in any case
+        # naming their folder has soft labels stored, even if asking would cost less
+        distill(run, prepared, settings, 0, QUIET, folder=out, soft_labels=run.soft_labels)
     if not first:
         return {}
     starts = [data.calls[0][0], *(end for _, end in marks.calls[:-1])]
@@ -97,12 +96,12 @@ def kdtool(name: str, options: argparse.Namespace) -> dict[str, float]:
         "seconds": statistics.median(measured),
         "data_share": sum(after_first) / sum(measured),
         "save_seconds": save,
-        "durability_share_at_most": save / (fit.checkpoint_interval(save) + save),  # as they are spaced
+        "durability_share_at_most": save / (fit.checkpoint_interval(save) + save),
     }
 
 
 def torchdistill(options: argparse.Namespace) -> dict[str, float]:
-    """Train with torchdistill's box, as its examples do."""
+    """Train with torchdistill's DistillationBox, as its examples do."""
     import torch
     from torch.utils.data import RandomSampler
     from torchdistill.core.distillation import get_distillation_box
@@ -125,7 +124,7 @@ def torchdistill(options: argparse.Namespace) -> dict[str, float]:
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": criterion}},
     }
     teacher, student = networks()
-    teacher.eval()  # the box itself leaves it as it is
+    teacher.eval()  # the box itself does not do this
     device = torch.device("cpu")
     box = get_distillation_box(
         teacher, student, {"train": image_folder(options)}, config, device, None, False, 1
@@ -140,7 +139,7 @@ def torchdistill(options: argparse.Namespace) -> dict[str, float]:
 
 
 def plain(options: argparse.Namespace) -> dict[str, float]:
-    """The loop of a tutorial."""
+    """Train with a loop as tutorials show it."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader
@@ -156,11 +155,11 @@ def plain(options: argparse.Namespace) -> dict[str, float]:
     def epoch(_: int) -> None:
         for images, targets in loader:
             with torch.no_grad():
-                answers = teacher(images)
+                teacher_logits = teacher(images)
             logits = student(images)
             soft = F.kl_div(
                 F.log_softmax(logits / TEMPERATURE, 1),
-                F.softmax(answers / TEMPERATURE, 1),
+                F.softmax(teacher_logits / TEMPERATURE, 1),
                 reduction="batchmean",
             )
             loss = 0.5 * F.cross_entropy(logits, targets) + 0.5 * TEMPERATURE**2 * soft
@@ -189,7 +188,7 @@ OF_STORED = ("data_share", "durability_share_at_most", "save_seconds")
 
 
 class Stopwatch:
-    """Start and end of every call of a function."""
+    """Records start and end of every call of a function."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[float, float]] = []
@@ -205,7 +204,7 @@ class Stopwatch:
 
 
 def timed(epoch: Callable[[int], None], epochs: int) -> dict[str, float]:
-    """The median of all epochs but the first."""
+    """Run `epochs` epochs; return the median of their seconds without the first."""
     seconds = []
     for number in range(epochs):
         started = time.perf_counter()
@@ -215,13 +214,14 @@ def timed(epoch: Callable[[int], None], epochs: int) -> dict[str, float]:
 
 
 def networks() -> tuple[Any, Any]:
+    """Build teacher and student."""
     from torchvision import models
 
     return models.get_model(TEACHER, num_classes=CLASSES), models.get_model(STUDENT, num_classes=CLASSES)
 
 
 def image_folder(options: argparse.Namespace) -> Any:
-    """The training images, decoded, resized and cropped each time, as usual."""
+    """Open the training images; each is decoded, resized and cropped each time, as usual."""
     from torchvision import datasets, transforms
 
     plain = [transforms.Resize(options.size), transforms.CenterCrop(options.size)]
@@ -235,21 +235,21 @@ def image_folder(options: argparse.Namespace) -> Any:
 
 
 def photographs(options: argparse.Namespace) -> Path:
-    """The source of one size of image."""
+    """Return the folder of photographs for one size of image."""
     root: Path = options.folder / f"photographs-{options.size}"
     return root
 
 
 def lay_out(images: int, root: Path, data: Path | None) -> None:
-    """Training images in class folders, and a few for validation and test."""
-    own = iter(sorted(data.rglob("*.jp*g"))) if data else None
+    """Write training images in class folders, and a few for validation and test."""
+    photos = iter(sorted(data.rglob("*.jp*g"))) if data else None
     for split, count in {"train": images, "validation": 2 * CLASSES, "test": 2 * CLASSES}.items():
         for index in range(count):
             folder = root / split / f"class{index % CLASSES}"
             folder.mkdir(parents=True, exist_ok=True)
             file = folder / f"{index:05d}.jpg"
-            if own is not None:
-                file.symlink_to(next(own).resolve())
+            if photos is not None:
+                file.symlink_to(next(photos).resolve())
             else:
                 generator = np.random.default_rng((len(split), index))
                 coarse = generator.integers(0, 256, (15, 20, 3)).astype(np.uint8)
@@ -257,7 +257,7 @@ def lay_out(images: int, root: Path, data: Path | None) -> None:
 
 
 def prepare(options: argparse.Namespace) -> dict[str, float]:
-    """kdtool's prepared images, a teacher and its answers; seconds that images and answers took."""
+    """Prepare images, a teacher and soft labels; return the seconds of the images and of the soft labels."""
     import torch
 
     from kdtool.arch.network import build, save_network
@@ -278,14 +278,14 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     decoded = time.perf_counter()
     info = ModelInfo("teacher", TEACHER, prepared.classes, prepared.preprocess)
     save_network(run.weights("teacher"), build(TEACHER, CLASSES, options.size).state_dict(), info)
-    task = training_examples(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
+    examples = training_examples(prepared, StudentSettings(arch=STUDENT, epochs=options.epochs), 0)
     asked = time.perf_counter()
-    store_soft_labels(open_teacher(run, prepared), prepared, task, run.soft_labels, QUIET)
+    store_soft_labels(open_teacher(run, prepared), prepared, examples, run.soft_labels, QUIET)
     return {"prepare_seconds": decoded - started, "label_seconds": time.perf_counter() - asked}
 
 
 def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict[str, float]:
-    """One measurement in a process of its own."""
+    """Run one measurement in a process of its own."""
     words = [
         __file__, "--child", name, "--size", str(size), "--batch", str(batch),
         "--folder", str(options.folder),
@@ -304,28 +304,28 @@ def child(name: str, size: int, batch: int, options: argparse.Namespace) -> dict
 
 
 def measure(size: int, batch: int, images: int, options: argparse.Namespace) -> dict[str, Any]:
-    """All candidates at one size of image."""
+    """Measure all candidates at one size of image."""
     lay_out(images, options.folder / f"photographs-{size}", options.data)
     before = child("prepare", size, batch, options)
     names = [name for name in options.candidates if name != "torchdistill" or find_spec("torchdistill")]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for repeat in range(options.repeats):
         for name in (*names[repeat % len(names) :], *names[: repeat % len(names)]):
-            found[name].append(child(name, size, batch, options))
-    seconds = {name: [one["seconds"] for one in results] for name, results in found.items()}
+            results[name].append(child(name, size, batch, options))
+    seconds = {name: [result["seconds"] for result in repeats] for name, repeats in results.items()}
 
     def ratios(over: str, under: str) -> dict[str, float]:
         return spread(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
 
-    both = [pair for pair in RATIOS if {*pair} <= seconds.keys()]
-    own = found.get("stored", [])
-    shares = {name: spread(one[name] for one in own) for name in OF_STORED} if own else {}
+    pairs = [pair for pair in RATIOS if {*pair} <= seconds.keys()]
+    stored = results.get("stored", [])
+    shares = {name: spread(result[name] for result in stored) for name in OF_STORED} if stored else {}
     return {
         "size": size,
         "batch": batch,
         "images": images,
-        "images_per_second": {name: spread(images / one for one in seconds[name]) for name in names},
-        "ratios_of_seconds": {f"{over} / {under}": ratios(over, under) for over, under in both},
+        "images_per_second": {name: spread(images / epoch for epoch in seconds[name]) for name in names},
+        "ratios_of_seconds": {f"{over} / {under}": ratios(over, under) for over, under in pairs},
         "of_stored": shares,
         "seconds_of_an_epoch": seconds,
         **before,
@@ -333,12 +333,12 @@ def measure(size: int, batch: int, images: int, options: argparse.Namespace) -> 
 
 
 def spread(values: Iterator[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
-    every = list(values)
+    """Return median, smallest and largest value."""
+    numbers = list(values)
     return {
-        "median": round(statistics.median(every), 4),
-        "min": round(min(every), 4),
-        "max": round(max(every), 4),
+        "median": round(statistics.median(numbers), 4),
+        "min": round(min(numbers), 4),
+        "max": round(max(numbers), 4),
     }
 
 
@@ -348,7 +348,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument(
-        "--sizes", default="224:16:160,64:64:960", help="pixels:batch:images, with commas between"
+        "--sizes", default="224:16:160,64:64:960", help="pixels:batch:images, separated by commas"
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
@@ -356,10 +356,12 @@ def main() -> None:
         "--candidates",
         type=lambda text: text.split(","),
         default=list(CANDIDATES),
-        help="with commas between",
+        help="candidates to measure, separated by commas",
     )
     parser.add_argument("--augment", action="store_true", help="random crops and flips for all")
-    parser.add_argument("--workers", type=int, default=2, help="of the peers' DataLoader")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="workers of the DataLoader in torchdistill and plain"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     for hidden, kind in (("--child", str), ("--size", int), ("--batch", int), ("--folder", Path)):
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)

@@ -1,11 +1,12 @@
-"""How equal the protocol finds equal models: sessions of one and the same file, measured in turns.
+"""Measure how equal the times of equal models are: several sessions of the same file, in turns.
 
     python benchmarks/turns.py [--copies 5] [--rounds 200] [--repeats 3]
 
-All orders of `kdtool.runtime.turns`, against one order and its mirror image alone (A B C | C B A), where the
-first and the last model follow themselves in half of the rounds and those between never do. A ratio is that
-of a copy's median to the mean of all medians; each repeat opens new sessions. What is left of it with all
-orders is what sessions differ by: no interval over the rounds of one process holds that.
+All orders of `kdtool.runtime.turns` are compared with one order and its mirror image (A B C | C B A). With
+the latter, the first and the last model follow themselves in half of the rounds, and the others never do. A
+ratio is a copy's median divided by the mean of all medians; each repeat opens new sessions. The differences
+that remain with all orders are differences between sessions: no interval over the rounds of one process
+contains them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NETWORKS, SIZE, WARMUP = ("timm/mobilenetv2_100", "resnet18"), 96, 10
 
 
 def model(folder: Path, arch: str) -> Path:
-    """An ONNX file of the network with random weights: time does not depend on their values."""
+    """Write an ONNX file of the network with random weights, since time does not depend on their values."""
     torch.manual_seed(0)
     path = folder / f"{arch.replace('/', '-')}.onnx"
     path.write_bytes(onnx_bytes(export_network(build(arch, 10, SIZE).eval(), arch, SIZE, 18)))
@@ -43,36 +44,36 @@ def model(folder: Path, arch: str) -> Path:
 
 
 def mirrored(models: int) -> list[list[int]]:
-    """One order and its mirror image."""
+    """Return one order and its mirror image."""
     return [list(range(models)), list(range(models))[::-1]]
 
 
 def ratios(path: Path, copies: int, rounds: int) -> list[float]:
-    """Each copy's median to the mean of all."""
+    """Return the median of each copy, divided by the mean of all medians."""
     image = np.zeros((1, 3, SIZE, SIZE), np.float32)
     with ExitStack() as stack:
         sessions = [open_model(path) for _ in range(copies)]
         for session in sessions:
             stack.callback(session.close)
         timed = turns.measure(sessions, [image] * copies, turns.Plan(WARMUP, rounds), QUIET)
-    medians = np.array([np.median(one.samples) for one in timed])
+    medians = np.array([np.median(series.samples) for series in timed])
     return [round(float(ratio), 4) for ratio in medians / medians.mean()]
 
 
 def measured(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Both kinds of rounds by turns, so that both see the same machine."""
-    found: dict[str, list[list[float]]] = {"all orders": [], "mirrored": []}
+    """Measure both kinds of rounds in turns, so that both see the same state of the machine."""
+    repeats: dict[str, list[list[float]]] = {"all orders": [], "mirrored": []}
     for _ in range(options.repeats):
-        found["all orders"].append(ratios(path, options.copies, options.rounds))
+        repeats["all orders"].append(ratios(path, options.copies, options.rounds))
         with patch.object(turns, "orders", mirrored):
-            found["mirrored"].append(ratios(path, options.copies, options.rounds))
+            repeats["mirrored"].append(ratios(path, options.copies, options.rounds))
     return {
         name: {
-            "ratios": each,
-            "mean_by_place": [round(float(mean), 4) for mean in np.mean(each, axis=0)],
-            "largest_difference": round(max(max(one) - min(one) for one in each), 4),
+            "ratios": rows,
+            "mean_by_place": [round(float(mean), 4) for mean in np.mean(rows, axis=0)],
+            "largest_difference": round(max(max(row) - min(row) for row in rows), 4),
         }
-        for name, each in found.items()
+        for name, rows in repeats.items()
     }
 
 

@@ -1,11 +1,12 @@
-"""Whether augmented views should be made ahead of the training step, by a worker process.
+"""Measure whether a worker process should make augmented views ahead of the training step.
 
     python benchmarks/views_ahead.py [--pairs 5] [--steps 12]
 
-Steps of a ResNet18 with AdamW on random crops, flips and RandAugment of pictures of noise, with all usable
-threads: the views made in the step, as kdtool does, and by one worker of a DataLoader, in turns. A ratio is
-the worker's time over ours; the share is that of a step that our views take. And the same steps, views in
-the step, in bfloat16: float32's time over bfloat16's.
+The script measures steps of a ResNet18 with AdamW on random crops, flips and RandAugment of noise images,
+with all usable threads. The views are made in the step, as kdtool does, or by one worker of a DataLoader, in
+turns. The ratio is the time with the worker divided by the time without; the share is the part of a step that
+making views takes. The same steps also run in bfloat16, with the views made in the step: the ratio is the
+time in float32 divided by that in bfloat16.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ RESULTS = Path(__file__).with_name("results") / "views_ahead.json"
 
 
 class Batches(Dataset[Any]):
-    """The batches of some steps, each made when it is asked for."""
+    """Batches of some steps; each is made when it is requested."""
 
     def __init__(self, examples: Examples, batch: int, steps: int) -> None:
         self.examples, self.batch, self.steps = examples, batch, steps
@@ -58,7 +59,7 @@ class Batches(Dataset[Any]):
 
 
 def seconds(batches: Iterable[Any], bfloat16: bool = False) -> tuple[float, float]:
-    """Of all steps but the first, in which a worker starts; and those of them spent waiting for views."""
+    """Seconds of all steps but the first, in which a worker starts, and the part that waits for views."""
     torch.manual_seed(0)
     network = resnet18(num_classes=CLASSES).to(memory_format=torch.channels_last)
     smallmaps.speed_up_small_maps(network)
@@ -78,6 +79,7 @@ def seconds(batches: Iterable[Any], bfloat16: bool = False) -> tuple[float, floa
 
 
 def measure(size: int, batch: int, pairs: int, steps: int) -> dict[str, Any]:
+    """Measure all three ways at one size of image."""
     count = batch * (steps + 1)
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     split = Split("train", pixels, np.arange(count) % CLASSES, ("",) * count, ("",) * count)
@@ -85,12 +87,12 @@ def measure(size: int, batch: int, pairs: int, steps: int) -> dict[str, Any]:
     batches = Batches(examples, batch, steps + 1)
     ratios, shares, faster = [], [], []
     for _ in range(pairs):
-        own, waited = seconds(batches)
+        in_step, waited = seconds(batches)
         ahead, _ = seconds(DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=2))
-        half, _ = seconds(batches, bfloat16=True)
-        ratios.append(ahead / own)
-        shares.append(waited / own)
-        faster.append(own / half)
+        bfloat16, _ = seconds(batches, bfloat16=True)
+        ratios.append(ahead / in_step)
+        shares.append(waited / in_step)
+        faster.append(in_step / bfloat16)
     return {
         "size": size, "batch": batch, "worker_over_own": spread(ratios), "share_of_views": spread(shares),
         "float32_over_bfloat16": spread(faster),
@@ -98,9 +100,9 @@ def measure(size: int, batch: int, pairs: int, steps: int) -> dict[str, Any]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
-    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: round(value, 3) for name, value in found.items()}
+    """Return median, smallest and largest value."""
+    figures = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def main() -> None:

@@ -15,8 +15,41 @@ from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import DataSettings
 
+TESTS = Path(__file__).parent
+
 settings.register_profile("kdtool", deadline=None)  # no test is a matter of time
 settings.load_profile("kdtool")
+
+
+# What the tests of a file, or of every file below a folder, need; a browser is told by the fixture.
+MARKS = {
+    "campaigns/": "train",
+    "contract/test_export_archs.py": "slow",
+    "contract/test_export_recipes.py": "slow",
+    "integration/bundled/test_agreement_benchmark.py": "browser",
+    "integration/distilled/": "train",
+    "integration/exported/": "train",
+    "integration/test_answers.py": "train",
+    "integration/test_cache.py": "train",
+    "integration/test_commands.py": "train",
+    "integration/test_compare.py": "train",
+    "integration/test_compile.py": "train",
+    "integration/test_memory.py": "train",
+    "integration/test_processes.py": "train",
+    "integration/test_training.py": "train",
+    "integration/test_tutorial.py": "train",
+    "packaging/test_wheel.py": "slow",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix()
+        for start, mark in MARKS.items():
+            if place.startswith(start):
+                item.add_marker(mark)
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
 
 
 @pytest.fixture

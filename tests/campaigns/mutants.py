@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
@@ -141,9 +142,9 @@ def campaign(mutants: list[Mutant], jobs: int, tell: Callable[[str], None]) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
-    parser.add_argument("--only", default="", help="mutants of files whose name contains this")
+    parser.add_argument("--only", default="", help="mutants that this regular expression finds")
     options = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if options.only in mutant.file]
+    chosen = [mutant for mutant in MUTANTS if re.search(options.only, str(mutant))]
     started = time.monotonic()
     outcomes = campaign(chosen, options.jobs, lambda line: print(line, flush=True))
     print(f"\n{'area':14} mutants  caught")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.proof.golden import allowed, read_golden, read_npy
+from kdtool.bundle.proof.golden import largest_allowed, read_golden, read_npy
 from kdtool.core.preprocess import decode
 from kdtool.runtime.classify import softmax
 from kdtool.runtime.onnxbytes.declared import onnx_info
@@ -28,7 +28,10 @@ for answers in (json.loads(Path(path).read_text()) for path in sys.argv[2:]):
         sides = decode(image.read_bytes(), image.name).size
         aside = any((int(rule.resize * side / min(sides)) - rule.size) % 4 == 3 for side in sides)
         excused = aside and answers["rounds_down"]  # its crop begins a pixel before ours
-        off, most = np.abs(row["logits"] - logits).max(), allowed(golden.logit_tolerance[row["file"]], logits)
+        off, most = (
+            np.abs(row["logits"] - logits).max(),
+            largest_allowed(golden.logit_tolerance[row["file"]], logits),
+        )
         fine = off <= most and (excused or (pixels <= golden.pixel_tolerance and share <= SHARE))
         wrong += not fine
         said = [f"off by {off:.1g} of a logit, {pixels:.0f} of 255, {share:.1g} of a probability"]

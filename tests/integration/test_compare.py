@@ -284,7 +284,7 @@ def test_a_folder_holds_a_run_or_a_comparison(
         capsys.readouterr()
         assert kdtool("compare", source, "--out", run, "--recipes", kd, *extra) == 2
         said = " ".join(capsys.readouterr().err.split())
-        assert "is a run of its own, and no comparison" in said
+        assert "is the folder of a run, not of a comparison" in said
         assert f"--out DIR --teacher {teacher}" in said
     for command in (
         *((name, source, "--out", out, "--recipe", kd) for name in ("run", "teach", "distill")),
@@ -294,7 +294,7 @@ def test_a_folder_holds_a_run_or_a_comparison(
     ):
         capsys.readouterr()
         assert kdtool(*command) == 2, command
-        assert "is a comparison, which has many students" in " ".join(capsys.readouterr().err.split())
+        assert "is the folder of a comparison, not of a run" in " ".join(capsys.readouterr().err.split())
     assert (files(run), files(out)) == before
 
 

@@ -1,4 +1,4 @@
-"""The notebooks in examples/: every cell runs, and none keeps an output.
+"""The notebooks in examples/: every cell runs, and none keeps an output. The script of docs/api.md runs too.
 
 A cell is run as Jupyter would, in a process of its own for each notebook, without Jupyter.
 """
@@ -6,13 +6,19 @@ A cell is run as Jupyter would, in a process of its own for each notebook, witho
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
+from fixtures.runs.onnxmodels import photographs
+from kdtool.bundle.proof.verify import verify
+from kdtool.core.screen import QUIET
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 RUNNER = """
 import ast, json, sys
 names = {"__name__": "__main__"}
@@ -48,3 +54,14 @@ def test_a_notebook_keeps_no_output(notebook: Path) -> None:
 
 def test_the_notebooks_are_there() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["own_networks", "photographs_to_bundle"]
+
+
+def test_the_script_with_own_networks_ends_with_a_verified_bundle(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    script = page.split("With networks of your own:")[1].split("```python\n")[1].split("```")[0]
+    assert len(re.findall(r"^.*\S", script, re.MULTILINE)) <= 20
+    photographs(tmp_path / "photographs", {"train": 16, "validation": 8, "test": 8})
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verify(tmp_path / done.stdout.splitlines()[-1], QUIET).images > 1

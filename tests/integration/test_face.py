@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_was(run: kdtool.Run, capsys: pytest.CaptureFixtu
     again = kdtool.run(out=run.path)
     assert again == run
     assert "complete, skipped" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="trained otherwise"):
+    with pytest.raises(ValueError, match="trained with other settings"):
         kdtool.run(out=run.path, set={"data.size": 40}, quiet=True)
 
 
@@ -106,7 +106,7 @@ def test_a_transform_sees_pixels_and_gives_pixels(prepared: Prepared) -> None:
     torch.testing.assert_close(plain[-1][0], plain[23][0], rtol=0, atol=0)
     with pytest.raises(IndexError):
         plain[24]
-    with pytest.raises(ValueError, match=r"transform gives something else than a uint8 tensor"):
+    with pytest.raises(ValueError, match=r"transform does not return a uint8 tensor"):
         kdtool.Data(prepared).torch("train", transform=lambda image: image.float())[0]
     with pytest.raises(DataError, match="no split 'dev'"):
         kdtool.Data(prepared).torch("dev")
@@ -179,10 +179,10 @@ def test_a_network_from_anywhere_is_exported_and_gives_its_own_logits(pictures: 
     [
         (
             {"size": 8, "classes": ["a", "b"]},
-            r"network gives \(2, 3\) for 2 images; allowed: .* \(2, 2\)",
+            r"network returns \(2, 3\) for 2 images; allowed: .* \(2, 2\)",
         ),
-        ({"classes": CLASSES}, "size and preprocess: allowed is one of them"),
-        ({"size": 8, "preprocess": RULE, "classes": CLASSES}, "size and preprocess: allowed is one"),
+        ({"classes": CLASSES}, "size and preprocess: allowed is exactly one"),
+        ({"size": 8, "preprocess": RULE, "classes": CLASSES}, "size and preprocess: allowed is exactly one"),
         ({"size": 8, "classes": CLASSES, "opset": 9}, "opset is 9: Input should be greater"),
         ({"size": 8, "classes": CLASSES, "role": "pupil"}, "role is 'pupil'; allowed: teacher, student"),
         ({"size": 8, "classes": []}, r"classes is \[\]; allowed: different names"),
@@ -269,10 +269,10 @@ def test_too_much_loss_writes_nothing(
     [
         ("student", {"target": "toaster"}, "target is 'toaster': Input should be 'auto', 'x86-avx2'"),
         ("student", {"max_drop": -1}, "max_drop is -1: Input should be greater"),
-        ("student", {"labels": ["red"]}, "labels: the photographs' are the names of their folders"),
+        ("student", {"labels": ["red"]}, "labels: the folders of the photographs are their classes already"),
         ("student", {"out": "student.onnx"}, "out: .* is the model itself"),
         ("foreign", {}, "states neither its classes nor its preprocessing"),
-        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, "does not know: blue, green"),
+        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, "these classes of the data: blue"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_of_quantize_are_named(
@@ -322,7 +322,7 @@ def test_the_command_quantizes_a_file(
         (("foreign.onnx", "--data", "."), "states neither its classes nor its preprocessing"),
         (("student.onnx", "--data", ".", "--search"), "a run alone has what they need"),
         (("student.onnx", "--data", ".", "--set", "student.epochs=3"), "without effect on a file"),
-        (("student.onnx", "--data", ".", "--like", "foreign.onnx"), "--like foreign.onnx: states neither"),
+        (("student.onnx", "--data", ".", "--like", "foreign.onnx"), "foreign.onnx: the file states neither"),
         ((".", "--data", "."), "--data: without effect on a run"),
         (("--out", "x.onnx"), "--out: without effect on a run"),
     ],

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from fixtures.runs.onnxmodels import SIDE, photographs
-from kdtool.bundle.packing import SUMS, sums
-from kdtool.bundle.proof.golden import Golden, Vector, dump
+from kdtool.bundle.packing import SUMS, checksums
+from kdtool.bundle.proof.golden import Golden, Vector, golden_json
 from kdtool.bundle.session import open_shipped
 from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
@@ -123,8 +123,8 @@ def shipped(bundle: Path, model: bytes) -> None:
     (bundle / "golden").mkdir(parents=True)
     (bundle / "student.onnx").write_bytes(model)
     vector = Vector("a.png", "a.npy", "", (), {"student.onnx": (0.0,)})
-    (bundle / "golden" / "golden.json").write_text(dump(Golden(1, {"student.onnx": 1.0}, (vector,))))
-    (bundle / SUMS).write_text(sums(bundle, ["student.onnx", "golden/golden.json"]))
+    (bundle / "golden" / "golden.json").write_text(golden_json(Golden(1, {"student.onnx": 1.0}, (vector,))))
+    (bundle / SUMS).write_text(checksums(bundle, ["student.onnx", "golden/golden.json"]))
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_doctor_calls_it_broken(
 ) -> None:
     """Its answer is about the installation and the run as a whole, so its exit code is 5."""
     Path(places["model"]).write_bytes(HOSTILE[kind])
-    monkeypatch.setattr("kdtool.doctor.installation.examine_installation", lambda: ())  # a process of its own
+    monkeypatch.setattr("kdtool.doctor.installation.check_installation", lambda: ())  # a process of its own
 
     assert ran(["doctor", "{run}", "--json"], places, monkeypatch) == 5
 

@@ -37,6 +37,34 @@ print(run.student.predict("cat.jpg", top=3))
 run.bundle()
 ```
 
+With networks of your own:
+
+```python
+import kdtool
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+data = kdtool.open_data("photographs", size=32)
+train = DataLoader(data.torch("train"), batch_size=24, shuffle=True)
+validation = DataLoader(data.torch("validation"), batch_size=24)
+
+
+def network(width):
+    body = nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+    return nn.Sequential(*body, nn.Linear(16 * width, len(data.classes)))
+
+
+torch.manual_seed(0)
+teacher = kdtool.distill(network(32), None, train, validation, epochs=5).student
+student = kdtool.distill(network(8), teacher, train, validation, epochs=5, loss="dkd").student
+about = {"classes": data.classes, "preprocess": data.preprocess, "images": "photographs/validation"}
+file = kdtool.export(student, "own/onnx/student.onnx", **about)
+kdtool.quantize(file, "photographs", max_drop=10)
+kdtool.bench([file], "photographs", quick=True)
+print(kdtool.open_run("own").bundle(license="CC0-1.0"))
+```
+
 A wrong argument is a `ValueError` that names the argument; every error that can be expected is a
 `kdtool.KdtoolError`, with what is wrong in `message` and what to do next in `hint`; `kdtool.core.errors`
 has the kinds. The losses are plain functions and modules of torch as well: `from kdtool.losses import
@@ -50,7 +78,7 @@ SECTIONS = {
     "Runs": ("run", "open_run", "Run", "BenchResult", "list_recipes"),
     "Models": ("load", "Model", "Prediction", "Preprocess"),
     "Photographs": ("open_data", "Data"),
-    "Losses": ("create_loss", "list_losses"),
+    "Distillation": ("distill", "Distilled", "create_loss", "list_losses"),
     "Networks and files from anywhere": ("export", "quantize", "Quantized", "bench"),
     "Errors": ("KdtoolError",),
 }
@@ -62,6 +90,8 @@ from collections.abc import Iterator
 
 import kdtool
 import numpy as np
+import torch
+from torch.utils.data import DataLoader
 
 run: kdtool.Run = kdtool.run("photographs", recipe="best", set={"student.epochs": 30}, baseline=True)
 verdict: str = run.claim.verdict
@@ -73,6 +103,15 @@ for image, label in [kdtool.open_data("photographs").torch("train")[0]]:
     image.mean(), label + 1
 after: float | None = kdtool.quantize("student.onnx", ["a.jpg"], target="web").accuracy_after
 rows: int = len(kdtool.bench("student.onnx").models)
+student = torch.nn.Linear(2, 2)
+batches = [(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))]
+made = kdtool.distill(student, None, batches, DataLoader(kdtool.open_data(None).torch("validation")), lr=0.1)
+kdtool.distill(made.student, student, batches, batches, loss=kdtool.create_loss("dkd"), features="fitnet")
+kdtool.distill(student, student, batches, batches, loss=lambda student, teacher, target: student.mean())
+accuracies: tuple[float, float | None] = made.accuracy, made.teacher_accuracy
+losses: list[float] = [row["train_loss"] for row in made.history]
+kdtool.distill(student, "resnet18", batches, batches)  # error: arg-type
+kdtool.distill(student, None, batches)  # error: call-arg
 model.predict("a.jpg").lable  # error: attr-defined
 kdtool.load(3)  # error: arg-type
 kdtool.laod  # error: attr-defined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,7 +32,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_a_target_make_explains_itself(folder: Path) -> None:
     said = make(folder).stdout
-    for word in ("make demo", "make test", "TORCH_INDEX"):
+    for word in ("make demo", "make test", "make quick", "make mutants", "TORCH_INDEX"):
         assert word in said
     assert not (folder / ".venv").exists()
 
@@ -54,6 +55,27 @@ def test_torch_comes_from_the_index_that_is_named(folder: Path) -> None:
     assert planned.index(torch) < rest  # what is there is not fetched again
 
 
+def test_every_target_is_explained(folder: Path) -> None:
+    said = make(folder).stdout
+    (targets,) = [
+        line for line in (folder / "Makefile").read_text().splitlines() if line.startswith(".PHONY")
+    ]
+    for target in set(targets.split()[1:]) - {"help", "setup-test"}:
+        assert re.search(rf"\bmake (\S+, )*{target}\b|, {target}\b", said), target
+
+
+def test_the_quick_target_leaves_out_what_takes_long(folder: Path) -> None:
+    planned = make(folder, "--dry-run", "quick").stdout
+    for part in ("ruff check", "bin/mypy", "pytest -n 2", "-m 'not train and not browser and not slow'"):
+        assert part in planned
+
+
+def test_mutants_are_as_many_at_a_time_as_there_are_jobs(folder: Path) -> None:
+    planned = make(folder, "--dry-run", "mutants", "JOBS=3", "ONLY=losses").stdout
+    assert "-m campaigns.mutants --jobs 3 --only 'losses'\n" in planned
+    assert (ROOT / "tests" / "campaigns" / "mutants.py").is_file()
+
+
 def test_the_test_target_checks_and_tests(folder: Path) -> None:
     planned = make(folder, "--dry-run", "test").stdout
     for tool in ("--group test", "ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
@@ -62,7 +84,12 @@ def test_the_test_target_checks_and_tests(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "target, module",
-    [("kill-campaign", "kill"), ("io-faults", "io_faults"), ("cache-edits", "cache_edits")],
+    [
+        ("kill-campaign", "kill"),
+        ("io-faults", "io_faults"),
+        ("cache-edits", "cache_edits"),
+        ("interval-coverage", "coverage"),
+    ],
 )
 def test_a_campaign_is_as_long_as_asked(folder: Path, target: str, module: str) -> None:
     assert f"-m campaigns.{module} --rounds 7\n" in make(folder, "--dry-run", target, "ROUNDS=7").stdout

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtool.doctor.recipe import examine_recipe
+from kdtool.doctor.recipe import check_recipe
 from kdtool.recipe.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
@@ -118,7 +118,7 @@ def test_a_teacher_that_is_worse() -> None:
 
 def test_a_teacher_that_guesses() -> None:
     (advice,) = advise_accuracies(0.11, 0.5, 10)
-    assert "right on 11.0% of the validation images, guessing among 10 classes on 10.0%" in advice
+    assert "right on 11.0 % of the validation images, and a guess among 10 classes on 10.0 %" in advice
     assert advise_accuracies(0.112, None, 10) == []
     assert len(advise_accuracies(0.5, None, 2)) == 1
 
@@ -145,5 +145,5 @@ def test_patience_ends_a_falling_learning_rate_early() -> None:
 def test_doctor_speaks_of_what_counts(tmp_path: Path, overrides: list[str], said: list[str]) -> None:
     """Not of a loss without weight, nor of how a teacher from elsewhere would have been trained."""
     recipe = override_recipe(Recipe(name="tiny"), overrides)
-    found = [finding.text for finding in examine_recipe(RunFolder(tmp_path), recipe, ["cat", "dog"])]
+    found = [finding.text for finding in check_recipe(RunFolder(tmp_path), recipe, ["cat", "dog"])]
     assert [advice[: len(part)] for advice, part in zip(found, said, strict=True)] == said

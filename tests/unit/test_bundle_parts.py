@@ -20,10 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from kdtool.bundle import texts
 from kdtool.bundle.licences import front_matter
 from kdtool.bundle.options import UNSTATED
-from kdtool.bundle.packing import SUMS, differences, part_of, sums
+from kdtool.bundle.packing import SUMS, checksums, differences, part_of
 from kdtool.bundle.page import webpage
 from kdtool.bundle.shipped import int8_facts
-from kdtool.bundle.targets import TARGETS, check_compatibility, doubts, take
+from kdtool.bundle.targets import TARGETS, best_file, check_compatibility, notes_on
 from kdtool.core.errors import ModelFileError
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
@@ -97,7 +97,7 @@ def test_an_ort_file_states_its_operators_and_its_format(tmp_path: Path, opset: 
     assert (found.ir, found.opset) == (0, opset)
     assert found.ort >= 5
     for end in range(0, 64, 4):  # its tables lie behind
-        with pytest.raises(WireError, match=r"no \.ort file"):
+        with pytest.raises(WireError, match=r"not an \.ort file"):
             ort_versions(content[:end])
 
 
@@ -147,7 +147,7 @@ SLOWER = replace(INT8, made_for="x86-avx2", faster=False)
 )
 def test_what_to_take(target: str, files: tuple[File, ...], taken: str) -> None:
     chosen = TARGETS[target]
-    assert take(chosen, files, check_compatibility([chosen], files)) == taken
+    assert best_file(chosen, files, check_compatibility([chosen], files)) == taken
 
 
 def test_why_a_file_is_not_loaded_is_said() -> None:
@@ -155,8 +155,10 @@ def test_why_a_file_is_not_loaded_is_said() -> None:
     (finding,) = check_compatibility([TARGETS["android"]], [file])
     assert not finding.loads
     assert finding.reasons == (
-        "IR 11, loads up to 10", "opset 22, loads up to 21", ".ort format 7, loads up to 6",
-    )  # fmt: skip
+        "IR 11, the target loads up to 10",
+        "opset 22, the target loads up to 21",
+        ".ort format 7, the target loads up to 6",
+    )
 
 
 def test_what_compat_exports_every_target_loads() -> None:
@@ -174,8 +176,8 @@ def test_a_heavy_file_loads_and_is_doubted() -> None:
     chosen = TARGETS["android"]
     heavy = (File("model.onnx", "fp32", bytes=85_000_000),)
     findings = check_compatibility([chosen], heavy)
-    assert take(chosen, heavy, findings) == "model.onnx"
-    assert list(doubts(chosen, "model.onnx", findings)) == ["model.onnx: 85.0 MB, more than 50."]
+    assert best_file(chosen, heavy, findings) == "model.onnx"
+    assert list(notes_on(chosen, "model.onnx", findings)) == ["model.onnx: 85.0 MB, more than 50 MB."]
 
 
 @pytest.mark.parametrize(
@@ -185,11 +187,14 @@ def test_a_heavy_file_loads_and_is_doubted() -> None:
         ("android", replace(INT8, made_for="arm-dotprod"), []),
         (
             "android", SLOWER,
-            ["model.int8.onnx: made for x86-avx2; make one with `kdtool quantize --target arm-dotprod`."],
+            [
+                "model.int8.onnx: made for x86-avx2; "
+                "for this target use `kdtool quantize --target arm-dotprod`.",
+            ],
         ),
         (
             "python", FASTER,
-            ["model.int8.onnx: made for x86-avx2; on another processor make one with `kdtool quantize`."],
+            ["model.int8.onnx: made for x86-avx2; for another processor use `kdtool quantize`."],
         ),
         ("ios", SLOWER, []),  # which takes float32
     ],
@@ -197,13 +202,13 @@ def test_a_heavy_file_loads_and_is_doubted() -> None:
 def test_int8_for_another_processor_is_said(target: str, model: File, said: list[str]) -> None:
     chosen, files = TARGETS[target], (FLOAT, model)
     findings = check_compatibility([chosen], files)
-    assert list(doubts(chosen, take(chosen, files, findings), findings)) == said
+    assert list(notes_on(chosen, best_file(chosen, files, findings), findings)) == said
 
 
 def test_why_float32_comes_first_is_said() -> None:
     chosen = TARGETS["python"]
-    (said,) = doubts(chosen, "model.onnx", check_compatibility([chosen], (FLOAT, SLOWER)))
-    assert "not faster than float32 with confidence on the machine that made it" in said
+    (said,) = notes_on(chosen, "model.onnx", check_compatibility([chosen], (FLOAT, SLOWER)))
+    assert "not measurably faster than float32 on the machine that made it" in said
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_each_file_stands_in_one_list(name: str, part: str) -> None:
 def test_differences_are_named(tmp_path: Path, break_it: Callable[[Path], object]) -> None:
     for name in ("a b.txt", "ü.txt"):
         (tmp_path / name).write_text(name)
-    (tmp_path / SUMS).write_text(sums(tmp_path, ["a b.txt", "ü.txt"]))
+    (tmp_path / SUMS).write_text(checksums(tmp_path, ["a b.txt", "ü.txt"]))
     assert list(differences(tmp_path)) == []
     break_it(tmp_path / "ü.txt")
     (found,) = differences(tmp_path)

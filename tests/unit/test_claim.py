@@ -171,14 +171,14 @@ def test_a_claim_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("", "'' is no bound"),
-        ("macs", "'macs' is no bound"),
-        ("macs<0.5", "'macs<0.5' is no bound"),
-        ("speed<=1", "'speed<=1' is no bound; allowed is .* retention, accuracy"),
-        ("macs<=-1", "is no bound"),
-        ("macs<=nan", "is no bound"),
-        ("macs<=0.5,,size<=1", "'' is no bound"),
-        ("macs<=0.5,macs<=0.4", "two limits on one side"),
+        ("", "'' is not a bound"),
+        ("macs", "'macs' is not a bound"),
+        ("macs<0.5", "'macs<0.5' is not a bound"),
+        ("speed<=1", "'speed<=1' is not a bound; allowed is .* retention, accuracy"),
+        ("macs<=-1", "is not a bound"),
+        ("macs<=nan", "is not a bound"),
+        ("macs<=0.5,,size<=1", "'' is not a bound"),
+        ("macs<=0.5,macs<=0.4", "two limits on the same side"),
     ],
 )
 def test_what_is_no_claim(text: str, cause: str) -> None:

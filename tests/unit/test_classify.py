@@ -53,19 +53,19 @@ def test_logits_are_those_of_all_batches_in_their_order() -> None:
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_a_logit_that_is_no_finite_number_is_a_gate_error(odd: float) -> None:
     pixels, names = images(*[0] * BATCH, 1, 255), [f"{number}.png" for number in range(BATCH + 2)]
-    with pytest.raises(GateError, match=r"channels\.onnx: answers NaN or infinity to 33\.png") as error:
+    with pytest.raises(GateError, match=r"channels\.onnx: gives NaN or infinity for 33\.png") as error:
         logits_of(Channels(odd), pixels, PREPROCESS, names=names)
     assert "kdtool quantize" in error.value.hint
-    with pytest.raises(GateError, match="to image 34 of 34"):
+    with pytest.raises(GateError, match="for image 34 of 34"):
         logits_of(Channels(odd), pixels, PREPROCESS)
     logits = logits_of(Channels(odd), pixels, PREPROCESS, require_finite=False)
     assert (~np.isfinite(logits)).nonzero()[0].tolist() == [33]
 
 
 def test_another_number_of_logits_or_another_size_is_a_model_error() -> None:
-    with pytest.raises(ModelFileError, match="answers with 3 logits to 4 classes"):
+    with pytest.raises(ModelFileError, match="gives 3 logits for 4 classes"):
         logits_of(Channels(), images(0), PREPROCESS, 4)
-    with pytest.raises(ModelFileError, match="a side of 8 pixels, the images of 2"):
+    with pytest.raises(ModelFileError, match="a side of 8 pixels, the images have 2"):
         logits_of(Channels(input_shape=(None, 3, 8, 8)), images(0), PREPROCESS)
 
 

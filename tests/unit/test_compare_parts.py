@@ -72,8 +72,10 @@ def test_an_interval_over_images_is_that_of_the_normal_where_there_are_many() ->
 
 
 def test_an_interval_over_images_of_one_seed_is_that_of_a_difference() -> None:
-    """It equals the interval of two networks; with so few images the correction for small samples matters."""
-    ours, theirs = np.array([True] * 9 + [False] * 3), np.array([False] * 8 + [True] * 4)
+    """It equals the interval of two networks; the images are right for one network only, so the correction
+    for small samples matters.
+    """
+    ours, theirs = np.ones(40, bool), np.zeros(40, bool)
     expected = difference_bootstrap(ours, theirs, 20_000)
     assert images_interval(ours[None], theirs[None], 20_000) == pytest.approx(expected, abs=0.01)
 

@@ -10,7 +10,7 @@ import pytest
 from fixtures.hosts import MACHINE, levels, pi, write
 from kdtool.benchmark.notes import stability_notes
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons, throughput_reasons
-from kdtool.doctor.installation import examine_machine
+from kdtool.doctor.installation import check_machine
 from kdtool.machine.host import throttled_since_boot, throttling
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.results.bench import Latency, Throughput
@@ -53,8 +53,8 @@ def test_a_pi_that_was_slowed_down_before_is_to_be_restarted(
     watch.end()
     reasons = " ".join(watch.reasons(MACHINE))
     assert "since its start (under-voltage, throttled)" in reasons
-    assert "between two looks cannot be seen; restart it" in reasons
-    found = levels(examine_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
+    assert "slows down again between two looks; restart it" in reasons
+    found = levels(check_machine(MACHINE, tmp_path, "U8S8", throttled_since_boot()))
     assert "warning power: The machine has been slowed down since it was started: under-voltage" in found
     assert "sudo reboot" in found
 
@@ -69,8 +69,10 @@ def test_a_pi_that_does_not_tell_is_no_steady_machine(
     watch.end()
     assert ("could not be read (vcgencmd" not in " ".join(watch.reasons(board))) == known
     assert "vcgencmd" not in " ".join(watch.reasons(MACHINE))
-    found = levels(examine_machine(board, tmp_path, "U8S8"))
-    assert ("warning power: Whether this Raspberry Pi is slowed down cannot be read" not in found) == known
+    found = levels(check_machine(board, tmp_path, "U8S8"))
+    assert (
+        "warning power: kdtool cannot read whether this Raspberry Pi is slowed down" not in found
+    ) == known
 
 
 def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +92,7 @@ def test_what_makes_a_machine_unsteady_is_named(tmp_path: Path, monkeypatch: pyt
     watch.end()
     reasons = watch.reasons(MACHINE)
     for part in (
-        "other programs kept",
+        "other programs used",
         "hypervisor took",
         "from 1000 to 2000 MHz",
         "81 °C",
@@ -112,12 +114,12 @@ def test_samples_that_raise_doubt() -> None:
     reasons = latency_reasons([("a", drifting), ("b", noisy)])
     assert reasons == [
         "latency is noisy (p90 over 1.25 × p50): b",
-        "warming up did not end in a steady state: a",
+        "the warm-up did not end in a steady state: a",
         "the two halves of the samples differ: a",
     ]
     tiny = Latency(1.0, 1.0, (1.0,) * MOST_SAMPLES, (), 1, steady=True)
     assert latency_reasons([("tiny", tiny)]) == [
-        "measuring ended with the 100,000 samples that are kept, whatever the minimum duration: tiny"
+        "the measurement ended before its minimum duration, at the limit of 100,000 samples: tiny"
     ]
 
 
@@ -127,6 +129,6 @@ def test_batches_that_raise_doubt() -> None:
     restless = replace(steady, steady=False)
     assert throughput_reasons([("a", steady), ("a", replace(steady, steady=None))]) == []
     assert throughput_reasons([("a", drifting), ("b", restless), ("b", restless)]) == [
-        "warming up of batches did not end in a steady state: b",
+        "the warm-up of the batches did not end in a steady state: b",
         "the two halves of the batches differ: a",
     ]

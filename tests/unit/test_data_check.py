@@ -77,7 +77,7 @@ def test_skip_bad_and_set_are_honoured(photos: Photos, capsys: pytest.CaptureFix
     code, out, _ = check(capsys, str(root), "--skip-bad", "--set", "data.allow_leaks=true")
     assert code == 0
     assert "Left out: 1" in out
-    assert "The same picture in two splits (1)" in out
+    assert "The same image in two splits (1)" in out
 
 
 def test_the_seed_and_the_fractions_are_honoured(photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,10 +97,10 @@ def test_dist_is_as_published_with_more_classes() -> None:
 def test_reasons_say_what_was_taken_and_why() -> None:
     said = " ".join(resolve("dkd", {"standardize": True}, 10, 0.0).reasons)
     assert "dkd: temperature 1.215 for standardized logits of 10 classes" in said
-    assert "then 0.60, at the published 2 it is 0.35" in said
+    assert "then 0.60, at the published temperature 2 it is 0.35" in said
     assert "dkd: beta 0.727 = 8 · (K − 1) / 99 for 10 classes; the authors tuned 8 for 100." in said
     (smoothed,) = resolve("kd", {}, 10, 0.1).reasons
-    assert smoothed.startswith("kd: temperature 1 for a teacher trained with label smoothing 0.1;")
+    assert smoothed.startswith("kd: temperature 1 for a teacher trained with label smoothing 0.1, which")
 
 
 @given(st.integers(3, 1000))

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from fixtures.hosts import MACHINE, levels
 from kdtool.doctor import installation as doctor
-from kdtool.doctor.installation import examine_installation, examine_machine
+from kdtool.doctor.installation import check_installation, check_machine
 
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     found = {"python": "3.11", "pillow": "12.1", "numpy": "2.0", "torch": "2.14.1+cpu"}
     monkeypatch.setattr(doctor, "versions_of", lambda _: found)
-    text = levels(examine_installation())
+    text = levels(check_installation())
     assert "broken packages: Missing: onnxruntime, pydantic" in text
     assert "warning packages: pillow is 12.1, allowed is >=13." in text
     assert "note training: Not installed: onnx." in text
@@ -35,26 +35,26 @@ def test_doctor_tries_onnxruntime_in_a_child(monkeypatch: pytest.MonkeyPatch, tm
     broken.write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
     broken.chmod(0o755)
     monkeypatch.setattr(doctor.sys, "executable", str(broken))
-    assert "cannot be loaded on" in levels(examine_installation())
-    assert "Illegal instruction" in levels(examine_installation())
+    assert "cannot be loaded on" in levels(check_installation())
+    assert "Illegal instruction" in levels(check_installation())
     monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "absent"))
-    assert "broken onnxruntime" in levels(examine_installation())
+    assert "broken onnxruntime" in levels(check_installation())
 
 
 def test_doctor_of_32_bits_and_piwheels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(doctor, "_pip_settings", lambda: "extra-index-url = piwheels")
-    assert "piwheels is set up" in levels(examine_installation())
+    assert "pip uses piwheels" in levels(check_installation())
     monkeypatch.setattr(doctor.sys, "maxsize", 2**31 - 1)
-    assert "broken python: This Python is 32-bit" in levels(examine_installation())
+    assert "broken python: This Python is 32-bit" in levels(check_installation())
 
 
 def test_doctor_of_a_hot_full_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "DISK_WANTED", 1 << 60)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = replace(MACHINE, temperature_c=85.0, throttling=("throttled",))
-    text = levels(examine_machine(host, tmp_path, "U8S8"))
+    text = levels(check_machine(host, tmp_path, "U8S8"))
     for part in ("warning heat: 85 °C", "warning power", "warning disk", "ok int8: U8S8"):
         assert part in text
-    assert "note threads: OMP_NUM_THREADS=1 is among the limits" in text
+    assert "note threads: OMP_NUM_THREADS=1 is set and limits" in text
     assert "kdtool run DATA --out DIR" in text

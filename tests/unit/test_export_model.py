@@ -23,6 +23,7 @@ from kdtool.runtime.onnxbytes.declared import onnx_info
 SIZE = 8
 
 
+@pytest.mark.slow
 def test_a_file_states_no_compute_that_is_only_a_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

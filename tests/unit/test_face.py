@@ -104,7 +104,7 @@ def test_a_broken_model_gives_no_prediction(folder: Path) -> None:
     with pytest.raises(GateError, match="NaN"):
         kdtool.load(path).predict(red(folder))
     path.write_bytes(classifier(INFO, np.ones((3, 4))))
-    with pytest.raises(ModelFileError, match="4 logits to 3 classes"):
+    with pytest.raises(ModelFileError, match="4 logits for 3 classes"):
         kdtool.load(path).predict(red(folder))
     with pytest.raises(ModelFileError):
         kdtool.load(folder / "absent.onnx")
@@ -118,7 +118,7 @@ def test_a_file_that_says_nothing_needs_classes_and_preprocessing(folder: Path) 
         kdtool.load(foreign, classes=CLASSES)
     with pytest.raises(UsageError, match=r"classes is \('a', 'a'\); allowed: different names"):
         kdtool.load(foreign, classes=("a", "a"), preprocess=RULE)
-    with pytest.raises(UsageError, match="states its own classes"):
+    with pytest.raises(UsageError, match="states its classes and preprocessing"):
         kdtool.load(folder / "student.onnx", classes=CLASSES, preprocess=RULE)
     assert kdtool.load(foreign, classes=CLASSES, preprocess=RULE).predict(red(folder)).label == "red"
 
@@ -143,7 +143,7 @@ def test_runs_and_bundles_are_found_by_their_folder(model: kdtool.Model, folder:
 
 
 def test_a_folder_or_zip_without_a_model_is_said_so(folder: Path) -> None:
-    with pytest.raises(UsageError, match="holds neither an exported student nor a bundle"):
+    with pytest.raises(UsageError, match="has neither an exported student nor a bundle"):
         kdtool.load(folder / "photos")
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("model.onnx", b"")
@@ -173,7 +173,7 @@ def test_photographs_are_prepared_once_and_opened_again(
 def test_wrong_arguments_of_open_data_are_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="size is 4: Input should be greater than or equal to 8"):
         kdtool.open_data(folder / "photos", size=4)
-    with pytest.raises(UsageError, match=r"out: .* would lie among the photographs"):
+    with pytest.raises(UsageError, match=r"out: .* would be inside the folder of photographs"):
         kdtool.open_data(folder / "photos", size=SIDE, out=folder / "photos" / "out")
     with pytest.raises(UsageError, match="no-such-place"):
         kdtool.open_data("no-such-place")
@@ -221,5 +221,5 @@ def test_a_folder_that_is_no_run_is_not_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["epochs", "student.", ".epochs", ""])
 def test_a_field_to_set_has_a_section(name: str) -> None:
-    with pytest.raises(ValueError, match=r"set: .* is no field of a recipe; allowed: section\.key"):
+    with pytest.raises(ValueError, match=r"set: .* is not a field of a recipe; allowed: section\.key"):
         kdtool.run(set={name: 3})

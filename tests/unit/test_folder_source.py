@@ -66,7 +66,7 @@ def test_a_class_may_be_called_train(photos: Photos) -> None:
         ({"train": 1, "eval": 1}, "'eval' can mean the validation or the test split"),
         ({"train": 1, "val": 1, "valid": 1}, "'val' and 'valid' both name the validation split"),
         ({"test": 1, "val": 1}, "no folder for training; allowed are 'train' and 'training'"),
-        ({"train": 1, "extra": 1}, "split folders .'train'. stand beside others .'extra'."),
+        ({"train": 1, "extra": 1}, "split folders .'train'. stand beside other folders .'extra'."),
     ],
 )
 def test_ambiguous_splits(photos: Photos, splits: dict[str, int], message: str) -> None:
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_read(photos: Photos, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("function", [load_listing, resolve, default_recipe])
 def test_nothing_that_is_known(tmp_path: Path, function: Callable[[str], object]) -> None:
-    with pytest.raises(UsageError, match=r"no such folder, no manifest") as caught:
+    with pytest.raises(UsageError, match=r"no such folder, manifest") as caught:
         function(str(tmp_path / "missing"))
     assert "cifar10" in caught.value.hint
     with pytest.raises(UsageError) as caught:

@@ -15,7 +15,7 @@ from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import outdated, require_current
 from kdtool.runs.stage import Stage
 
-STUDENT = "student/model.safetensors learnt from another teacher than"
+STUDENT = "student/model.safetensors was trained with another teacher than"
 
 
 def teach(run: RunFolder, weights: str) -> None:

@@ -89,8 +89,11 @@ def test_broken_metadata_is_a_model_error(tmp_path: Path) -> None:
     [
         (model(("N", 3, 4)), "its inputs are"),
         (model(dtype=TensorProto.INT32), r"its inputs are images tensor\(int32\) \(\?, 3, 4, 4\)"),
-        (model(("N", 1, 4, 4)), r"allowed is one, float32 or uint8, \(N, 3, H, W\) or \(N, H, W, 3\)"),
-        (model((8, 3, 4, 4)), "N free or 1"),
+        (
+            model(("N", 1, 4, 4)),
+            r"allowed is one input, float32 or uint8, of shape \(N, 3, H, W\) or \(N, H, W, 3\)",
+        ),
+        (model((8, 3, 4, 4)), "N is free or 1"),
         (model(outputs=("a", "b")), r"its outputs are a float32 \(\?, 2\), b float32 \(\?, 2\)"),
     ],
 )
@@ -147,8 +150,18 @@ def test_a_failure_while_running_is_told_once(tmp_path: Path, capfd: pytest.Capt
 def test_answers_that_are_no_rows_of_logits_are_a_model_error(tmp_path: Path) -> None:
     content = model(outputs=("flat2",))
     content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["flat2"]))
-    with pytest.raises(ModelFileError, match=r"answered float32 of shape \(2, 3, 1, 1\)"):
+    with pytest.raises(ModelFileError, match=r"gave float32 of shape \(2, 3, 1, 1\)"):
         open_model(saved(tmp_path, content)).run(np.ones((2, 3, 4, 4), np.float32))
+
+
+def test_one_answer_to_two_images_is_a_model_error(tmp_path: Path) -> None:
+    content = model(outputs=("mean",))
+    content.graph.initializer.append(numpy_helper.from_array(np.array([0]), "first"))
+    content.graph.node[-1].CopyFrom(helper.make_node("ReduceMean", ["flat", "first"], ["mean"]))
+    session = open_model(saved(tmp_path, content))
+    assert session.run(np.ones((1, 3, 4, 4), np.float32)).shape == (1, 3)
+    with pytest.raises(ModelFileError, match=r"answered float32 of shape \(1, 3\) to 2 image"):
+        session.run(np.ones((2, 3, 4, 4), np.float32))
 
 
 def test_a_closed_session_is_not_used(tmp_path: Path) -> None:
@@ -185,7 +198,10 @@ def test_a_runtime_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
         (model(("N", 3, 4)), "its inputs are"),
         (model(("N", 2, 4, 4)), "its inputs are"),
         (model(dtype=TensorProto.INT8), "its inputs are"),
-        (model(outputs=("a", "b")), r"its outputs are a float32 .*, b float32 .*; allowed is one"),
+        (
+            model(outputs=("a", "b")),
+            r"its outputs are a float32 .*, b float32 .*; allowed is a single output",
+        ),
         (b"junk" * 50, "not an intact ONNX file"),
     ],
     ids=range(5),

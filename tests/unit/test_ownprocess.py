@@ -21,8 +21,8 @@ from kdtool.core.screen import QUIET
         ),
         ("echo odd >&2; exit 4", "odd"),
         ("exit 4", "exit code 4"),
-        ("echo garbage", "its answer cannot be read"),
-        ("true", "its answer cannot be read"),
+        ("echo garbage", "its output cannot be read"),
+        ("true", "its output cannot be read"),
         ("exec sleep 5", "no answer in 0.5 seconds"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_run_remembers_its_recipe(tmp_path: Path) -> None:
 
 def test_a_run_among_the_photographs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="The run would lie among the photographs") as caught:
+    with pytest.raises(UsageError, match="The run would be inside the folder of photographs") as caught:
         start(".", None, None, (), None, QUIET)
     assert "--out" in caught.value.hint
 
@@ -96,9 +96,11 @@ def test_what_may_change_in_a_run(tmp_path: Path, begun: tuple[str, ...], change
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
         return
     key = change.partition("=")[0]
-    with pytest.raises(UsageError, match=rf"trained otherwise.\n  {key}: .* in the run, .* asked for"):
+    with pytest.raises(
+        UsageError, match=rf"trained with other settings.\n  {key}: .* in the run, .* asked for"
+    ):
         start(None, tmp_path / "run", "paper", [change], None, QUIET)
-    with pytest.raises(UsageError, match="trained otherwise"):
+    with pytest.raises(UsageError, match="trained with other settings"):
         resume(RunFolder(tmp_path / "run"), [change], QUIET)
 
 
@@ -120,7 +122,7 @@ def test_more_epochs_are_not_asked_in_the_middle_of_a_falling_rate(
     if refused:
         with pytest.raises(UsageError, match=r"teacher\.epochs: 5 in the run, 6") as caught:
             start(None, tmp_path / "run", "paper", longer, None, QUIET)
-        assert "falls towards the last" in caught.value.hint
+        assert "falls until the last epoch" in caught.value.hint
     else:
         assert start(None, tmp_path / "run", "paper", longer, None, QUIET).recipe.teacher.epochs == 6
 
@@ -133,7 +135,7 @@ def test_a_new_run_takes_the_faster_precision_and_keeps_it(
     screen = Recorder()
     job = start(None, tmp_path / "run", "paper", given, None, screen)
     assert (job.recipe.teacher.precision, job.recipe.student.precision) == ("bfloat16", expected)
-    assert ["Training in bfloat16" in line for line in screen.lines] == [True]
+    assert ["Training uses bfloat16" in line for line in screen.lines] == [True]
     assert ("student.precision=float32" in screen.lines[0]) == (not given), "only what it chose itself"
     record(job, "teacher", "student")
     monkeypatch.setattr("kdtool.train.loop.precision.has_bfloat16", lambda _: False)  # on another machine
@@ -162,7 +164,7 @@ def test_another_seed_wants_another_folder(tmp_path: Path) -> None:
 
 
 def test_no_run_and_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No run under"):
+    with pytest.raises(UsageError, match="There is no run under"):
         newest_run(tmp_path)
     with pytest.raises(UsageError, match=r"is not a run: it has no run\.json"):
         RunFolder(tmp_path).read_record()

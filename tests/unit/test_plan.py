@@ -58,7 +58,7 @@ def test_where_asking_costs_less_than_storing_the_teacher_is_in_the_plan_of_the_
 ) -> None:
     found = steps(monkeypatch, tmp_path, views, answer=answer)
     assert "label" not in found
-    assert found["student"].what.endswith(", the teacher along")
+    assert found["student"].what.endswith(", with the teacher")
     asked = answer * (6 * IMAGES["train"] + IMAGES["validation"])
     assert found["student"].seconds - found["baseline"].seconds == pytest.approx(asked)
 

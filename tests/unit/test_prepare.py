@@ -293,7 +293,7 @@ def test_the_user_is_told_what_was_decided(photos: Photos, tmp_path: Path) -> No
     prepare(str(root), SETTINGS, 0, tmp_path / "out", screen)
     counts = "3 classes; 15 train, 3 validation, 6 test images of 16 × 16"
     assert screen.said == [
-        f"{root}: no validation split; 15% of train becomes it (stratified, seeded)",
+        f"{root}: there is no validation split; 15% of train is taken for it (stratified, seeded)",
         f"{root}: ignored 1 × .txt",
         f"prepare: {counts}",
     ]

@@ -243,7 +243,7 @@ def test_truncated(kind: str) -> None:
 def test_no_image(payload: bytes) -> None:
     with pytest.raises(DataError) as caught:
         decode(payload, "a b.jpg")
-    assert caught.value.message == "a b.jpg: not a readable image (no image format Pillow knows)."
+    assert caught.value.message == "a b.jpg: not a readable image (no image format that Pillow knows)."
     assert "--skip-bad" in caught.value.hint
 
 

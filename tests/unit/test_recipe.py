@@ -21,7 +21,7 @@ def test_a_search_ignores_no_calibration_in_silence() -> None:
     assert "kdtool quantize --no-search" in error.value.hint
     with pytest.raises(UsageError, match=r"2 field\(s\) are wrong") as error:
         load_recipe("paper", [*changes, "student.epochs=0"])
-    assert error.value.hint == "All fields with their defaults: kdtool recipes --show paper"
+    assert error.value.hint == "See all fields with their defaults: kdtool recipes --show paper"
 
 
 def test_the_default_recipe_is_the_papers() -> None:
@@ -86,13 +86,13 @@ def test_all_wrong_fields_at_once() -> None:
 @pytest.mark.parametrize(
     "override, match",
     [
-        ("student", "not of the form"),
-        ("=3", "not of the form"),
-        ("epochs=3", "not of the form"),
-        ("student..epochs=3", "not of the form"),
+        ("student", "the form must be"),
+        ("=3", "the form must be"),
+        ("epochs=3", "the form must be"),
+        ("student..epochs=3", "the form must be"),
         ("data.resize=100", "resize is 100, allowed is 224"),
         ("data.size.x=1", "size is a value, not a section"),
-        ("data.validation_fraction=0.9", "leave nothing to train on"),
+        ("data.validation_fraction=0.9", "leave no images for training"),
         ("student.batch_size=1", "student.batch_size"),
     ],
 )
@@ -103,7 +103,9 @@ def test_wrong_overrides(override: str, match: str) -> None:
 
 @pytest.mark.parametrize("name, size", [("x" * 101, 101), ("é" * 51, 102)])
 def test_a_name_that_no_folder_can_have(name: str, size: int) -> None:
-    with pytest.raises(UsageError, match=rf"name: {size} bytes long, allowed are 100 \(given '{name}'\)"):
+    with pytest.raises(
+        UsageError, match=rf"name: the name has {size} bytes, allowed are 100 \(given '{name}'\)"
+    ):
         parse_recipe({"name": name}, "mine.toml")
     assert parse_recipe({"name": name[:50]}, "mine.toml").name == name[:50]
 

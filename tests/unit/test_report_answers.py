@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kdtool.report.calibration import calibration, calibration_chart
 from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.flips import flips_of
+from kdtool.report.reliability import reliability_chart, reliability_curve
 from kdtool.results.predictions import Predicted, Predictions
 from kdtool.results.statistics import wilson
 
@@ -19,7 +19,7 @@ def test_calibration_is_the_published_formula() -> None:
     """ECE by hand: bins [.6, .7) with 1 of 2 right at .65, and [.9, 1] with 3 of 3 right at .95."""
     labels = ("a", "a", "a", "b", "b")
     answers = Predicted(("a", "b", "a", "b", "b"), (0.62, 0.68, 0.92, 0.98, 0.95))
-    found = calibration(labels, answers)
+    found = reliability_curve(labels, answers)
     assert found.error == pytest.approx(2 / 5 * abs(0.5 - 0.65) + 3 / 5 * abs(1 - 0.95))
     assert found.bias == pytest.approx((0.62 + 0.68 + 0.92 + 0.98 + 0.95) / 5 - 4 / 5)
     assert [one.n_images for one in found.bins] == [2, 3]
@@ -27,14 +27,14 @@ def test_calibration_is_the_published_formula() -> None:
 
 
 def test_a_certain_answer_falls_into_the_last_bin() -> None:
-    found = calibration(("a", "a"), Predicted(("a", "b"), (1.0, 0.0)))
+    found = reliability_curve(("a", "a"), Predicted(("a", "b"), (1.0, 0.0)))
     assert [one.n_images for one in found.bins] == [1, 1]
     assert found.bins[-1].confidence == 1.0
 
 
 def test_the_calibration_chart_lies_inside_and_has_the_diagonal() -> None:
-    drawing = calibration_chart(
-        "Student", "student", calibration(("a", "b"), Predicted(("a", "a"), (0.3, 1.0)))
+    drawing = reliability_chart(
+        "Student", "student", reliability_curve(("a", "b"), Predicted(("a", "a"), (0.3, 1.0)))
     )
     assert drawing.lines[0].points == ((LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP))
     for mark in drawing.marks:

@@ -90,7 +90,7 @@ def test_a_complete_run_shows_everything(run: RunFolder) -> None:
         assert fact in text
     assert [tag for tag, _ in outline.tags].count("svg") >= 2 + 6
     assert "\\x" not in text  # nothing of our own is spelt out as if it were hostile
-    assert "proves plumbing" not in text
+    assert "proves that every stage works" not in text
 
 
 def test_pictures_are_the_pixels_the_models_saw(run: RunFolder) -> None:
@@ -186,7 +186,7 @@ def test_a_finished_report_is_skipped_until_its_run_changes(run: RunFolder) -> N
         ("teacher", "Fig. 2."),
         ("bench.json", "Not measured yet: this folder has no bench.json"),
         ("predictions.csv", "this folder has no predictions.csv"),
-        ("data", "The prepared images (data/) are not in this folder"),
+        ("data", "The images are left out, since the prepared data (data/) is not"),
     ],
 )
 def test_a_missing_part_is_left_out_and_said(run: RunFolder, missing: str, said: str) -> None:
@@ -303,8 +303,8 @@ def test_how_an_int8_model_was_made_is_said_beside_its_answers(run: RunFolder) -
     _, outline = page_of(run)
     step = " ".join("".join(outline.text).split()).split("The INT8 step")[-1]
     teacher, student = step.split("Student, distilled")[:2]
-    assert "The INT8 model was fine-tuned for INT8 (2 epochs) and the float one was not" in student
-    assert "have 8 bits: conv<1> (Conv, 3.1 dB), head (Gemm, 9.0 dB)." in student
+    assert "The INT8 model was fine-tuned for INT8 (2 epochs) and the FP32 model was not" in student
+    assert "has 8 bits: conv<1> (Conv, 3.1 dB), head (Gemm, 9.0 dB)." in student
     assert "fine-tuned" not in teacher
 
     path.write_bytes(b"another model, not measured yet")
@@ -334,7 +334,7 @@ def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
     text = " ".join("".join(outline.text).split())
     for said in (
         "accuracy was not measured",
-        "No training history",
+        "no training history",
         "The retention is not known",
         "12.50",
     ):
@@ -343,7 +343,7 @@ def test_on_a_device_with_nothing_but_the_bench(tmp_path: Path) -> None:
 
 def test_without_a_measurement_nothing_is_judged(run: RunFolder) -> None:
     run.bench.unlink()
-    assert "Nothing was judged." in page_of(run)[0]
+    assert "No claim was judged." in page_of(run)[0]
 
 
 def test_models_without_a_student(run: RunFolder) -> None:
@@ -356,7 +356,7 @@ def test_models_without_a_student(run: RunFolder) -> None:
 def test_a_perfect_student_has_no_mistakes(run: RunFolder) -> None:
     make_predictions(run, ("cat",), ["cat"] * 12, [f"{i}.png" for i in range(12)])
     text = page_of(run)[0]
-    assert "every test image was answered correctly" in text
+    assert "every prediction for a test image is right" in text
 
 
 def test_many_classes_show_the_confused_pairs(tmp_path: Path) -> None:
@@ -364,14 +364,14 @@ def test_many_classes_show_the_confused_pairs(tmp_path: Path) -> None:
     html, outline = page_of(make_run(tmp_path, classes))
     assert 'class="matrix' not in html
     assert "confused most often among 70 classes" in " ".join("".join(outline.text).split())
-    assert "The 60 weakest of 70 classes" in html
+    assert "the 60 weakest of 70 classes" in html
 
 
 def test_damaged_data_costs_the_pictures_alone(run: RunFolder) -> None:
     (run.data / "test.npy").write_bytes(b"torn")
     listener = Recorder()
     html = write_report(run, listener).read_text("utf-8")
-    assert "The pictures are left out" in html
+    assert "The images are left out" in html
     assert "damaged" in listener.warned[0]
 
 
@@ -384,7 +384,7 @@ def test_other_images_than_those_measured_are_not_shown(run: RunFolder) -> None:
 
 def test_digits_prove_plumbing(tmp_path: Path) -> None:
     html, _ = page_of(make_run(tmp_path, source="digits"))
-    assert "proves plumbing" in html
+    assert "proves that every stage works" in html
     assert "never evidence" in html
 
 
@@ -395,6 +395,6 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_a_broken_bench_writes_no_page(run: RunFolder) -> None:
     run.bench.write_text("{")
-    with pytest.raises(UsageError, match=r"bench\.json is not a result of bench"):
+    with pytest.raises(UsageError, match=r"bench\.json is not a result of kdtool bench"):
         write_report(run, QUIET)
     assert not run.report.exists()

@@ -17,11 +17,11 @@ from PIL import Image, ImageFilter
 from fixtures.screens import Recorder
 from kdtool.core.errors import DataError
 from kdtool.core.screen import QUIET
-from kdtool.data import examine as examining
-from kdtool.data.examine import Photo
+from kdtool.data import photo as photo_module
 from kdtool.data.findings import duplicates
 from kdtool.data.findings.finding import KINDS, SHOWN, WAYS_OUT, Finding, describe, ways_out
 from kdtool.data.listing import Listing, Sample
+from kdtool.data.photo import Photo
 from kdtool.data.scan import Scan, scan
 from kdtool.data.sources import load_listing
 from kdtool.recipe.settings import DataSettings
@@ -64,10 +64,10 @@ def test_unreadable_pictures_are_listed_with_their_reasons(photos: Photos) -> No
     reasons = texts(found, "unreadable")
     assert reasons[0] == "train/checks/000.png: the file is empty (0 bytes)."
     assert reasons[1].startswith("train/checks/001.png: not a readable image (")
-    assert reasons[2] == "train/checks/002.png: not a readable image (no image format Pillow knows)."
+    assert reasons[2] == "train/checks/002.png: not a readable image (no image format that Pillow knows)."
     assert reasons[3] == "train/checks/gone.jpg: cannot be read (No such file or directory)."
     assert reasons[4].startswith("train/checks/photo.heic: not a readable image (")
-    with pytest.raises(DataError, match=r"5 finding\(s\) stop the training") as caught:
+    with pytest.raises(DataError, match=r"because of 5 finding\(s\)") as caught:
         found.require(QUIET)
     assert caught.value.exit_code == 3
     assert "--skip-bad" in caught.value.hint
@@ -80,7 +80,7 @@ def test_skip_bad_leaves_them_out_and_substitutes_nothing(photos: Photos) -> Non
     found = scan_of(root, skip_bad=True)
     screen = Recorder()
     found.require(screen)
-    assert "Pictures that cannot be read (5)" in screen.warned[0]
+    assert "Photo files that cannot be read (5)" in screen.warned[0]
     assert [p.sample.path for p in found.photos if "train/checks" in p.sample.path] == [
         "train/checks/003.png"
     ]
@@ -118,8 +118,8 @@ def test_empty_class_and_class_of_broken_pictures_alone(photos: Photos) -> None:
         path.write_bytes(b"")
     found = scan_of(root, skip_bad=True)
     assert texts(found, "classes") == [
-        "train: the class 'checks' has no readable picture.",
-        "test: the class 'rings' has no readable picture.",
+        "train: the class 'checks' has no readable photograph.",
+        "test: the class 'rings' has no readable photograph.",
     ]
 
 
@@ -131,7 +131,8 @@ def test_fewer_than_two_classes(photos: Photos, tmp_path: Path) -> None:
     loose.mkdir()
     Image.new("L", (8, 8)).save(loose / "x.png")
     assert texts(scan_of(loose), "classes") == [
-        "train has no class folder (1 pictures lie outside any class folder); a classifier needs at least 2."
+        "train has no class folder (1 photo file(s) lie outside the class folders); "
+        "a classifier needs at least 2."
     ]
 
 
@@ -140,8 +141,8 @@ def test_too_few_pictures_to_split(photos: Photos) -> None:
     (root / "rings" / "000.png").unlink()
     shutil.copy(root / "checks" / "000.png", root / "checks" / "001.png")
     assert texts(scan_of(root), "few") == [
-        "'checks' has 2 different picture(s); train and validation and test need at least 3.",
-        "'rings' has 2 different picture(s); train and validation and test need at least 3.",
+        "'checks' has 2 different photograph(s); the splits train, validation, test need at least 3.",
+        "'rings' has 2 different photograph(s); the splits train, validation, test need at least 3.",
     ]
 
 
@@ -155,7 +156,7 @@ def test_the_same_picture_in_two_splits(photos: Photos) -> None:
     leak(root)
     found = scan_of(root)
     assert texts(found, "leak") == ["train/rings/000.png (train), test/rings/x.tiff (test)"]
-    with pytest.raises(DataError, match=r"The same picture in two splits") as caught:
+    with pytest.raises(DataError, match=r"The same image in two splits") as caught:
         found.require(QUIET)
     assert "--allow-leaks" in caught.value.hint
     assert "--skip-bad" not in caught.value.hint
@@ -195,11 +196,11 @@ def test_a_picture_that_looks_the_same_is_a_warning(photos: Photos) -> None:
 
 def test_without_imagehash_nothing_looks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "imagehash", None)
-    examining._imagehash.cache_clear()
+    photo_module._imagehash.cache_clear()
     try:
-        assert examining.perceptual_hash(Image.new("RGB", (40, 40))) is None
+        assert photo_module.perceptual_hash(Image.new("RGB", (40, 40))) is None
     finally:
-        examining._imagehash.cache_clear()
+        photo_module._imagehash.cache_clear()
 
 
 @settings(max_examples=40, deadline=None)

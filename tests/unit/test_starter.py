@@ -26,7 +26,7 @@ def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path
     assert recipe.student.epochs == 100
     assert recipe.export.uint8  # what a bundle for apps holds
     assert recipe.export.ort
-    assert "# Training images a class: 4.\n" in path.read_text()
+    assert "# Training images of each class: 4.\n" in path.read_text()
 
 
 def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path:
     path.write_text(recipe_text("mine", found))
     assert not load_recipe(str(path)).student.augment.active
     assert found.size == 32
-    assert "most photographs have fewer pixels" in path.read_text()
+    assert "most photographs are smaller" in path.read_text()
 
 
 def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
@@ -44,8 +44,8 @@ def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
         path.unlink()
     (root / "rings" / "000.png").write_bytes(b"no image")
     said = "\n".join(survey(load_listing(str(root)), QUIET).advice)
-    assert "Class 'rings' has" in said
-    assert "Class 'stripes' has 28" in said  # 40 without 6 for validation and 6 for the test
+    assert "class 'rings' has" in said
+    assert "class 'stripes' has 28" in said  # 40 without 6 for validation and 6 for the test
     assert "1 file(s) cannot be read" in said
     assert "test images" in said
 

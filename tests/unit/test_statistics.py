@@ -193,9 +193,9 @@ def test_percentiles() -> None:
     samples = list(range(101))
     assert (quantile(samples, 0.5), quantile(samples, 0.9)) == (50.0, 90.0)
     assert (samples_for(0.5), samples_for(0.9), samples_for(0.99)) == (1, 64, 662)
-    with pytest.raises(UsageError, match="p90 of 63 samples: at least 64"):
+    with pytest.raises(UsageError, match="p90 of 63 samples: it needs at least 64"):
         quantile(samples[:63], 0.9)
-    with pytest.raises(UsageError, match="p99 of 661 samples: at least 662"):
+    with pytest.raises(UsageError, match="p99 of 661 samples: it needs at least 662"):
         quantile(range(661), 0.99)
     with pytest.raises(UsageError, match="p50 of 0 samples"):
         quantile([], 0.5)
@@ -228,7 +228,7 @@ def test_too_few_samples_give_no_interval_of_a_quantile(n: int, share: float) ->
 def test_interval_of_a_ratio_of_medians_is_as_wide_as_it_was(
     shared: float, private: float, covered: float, width: float
 ) -> None:
-    """Simulation of 60 runs; `make coverage` takes 600.
+    """Simulation of 60 runs; `make interval-coverage` takes 600.
 
     A slowness that both models share cancels where rounds are paired; one that each model has on its own
     does not, and needs blocks of rounds.

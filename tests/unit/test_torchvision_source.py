@@ -257,7 +257,7 @@ def test_a_download_under_way_is_waited_for(cache: Path) -> None:
         pytest.raises(LockedError, match=r"'mnist' is being downloaded: .* in use by process") as caught,
     ):
         load_listing("mnist")
-    assert caught.value.hint == "Wait for that to end, then run the same command again."
+    assert caught.value.hint == "Wait until the download ends, then run the same command again."
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
@@ -271,7 +271,7 @@ def test_offline(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Non
     with pytest.raises(SetupError) as caught:
         load_listing(name)
     assert f"The data set '{name}' could not be downloaded" in caught.value.message
-    assert "nothing of it was kept" in caught.value.message
+    assert "no part of it was kept" in caught.value.message
     assert "Check the network" in caught.value.hint
     assert [path.name for path in cache.iterdir()] == [f".{name}.lock"]
 

@@ -58,7 +58,7 @@ def test_a_claim_that_holds() -> None:
         "Measured: the student has 95 % of the teacher’s accuracy (95 % interval 94.1 % to 97 %), 49.5 % of "
         "the teacher’s compute and 53.6 % of the teacher’s parameters.",
         "Even at the lower end of its interval, 94.1 %, the retention is at least 94 %; the compute relative "
-        "to the teacher’s, 49.5 %, is at most 50 %. Chance is no likely explanation.",
+        "to the teacher’s, 49.5 %, is at most 50 %. Chance is an unlikely explanation.",
     )
 
 
@@ -79,16 +79,16 @@ def test_a_claim_that_does_not_hold_says_each_reason() -> None:
 def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
     assert words("INCONCLUSIVE")[2] == (
         "The interval of the retention, 93 % to 97 %, contains the limit of 94 %: the student may be on "
-        "either side of it. About 1,488 test images would decide it, if the retention stays where it is."
+        "either side of the limit. About 1,488 test images would decide it, if the retention does not change."
     )
     assert words("INCONCLUSIVE", needed=None)[2].endswith(
-        "The retention lies on the limit itself: more test images would not decide it."
+        "The retention is exactly at the limit: more test images would not decide it."
     )
     unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio"))
     assert words("INCONCLUSIVE", **unknown)[2] == (
-        "The retention is not known: measuring it takes the answers of both models to the same test images, "
-        "some of which the teacher classifies correctly. The compute relative to the teacher’s is not known: "
-        "measuring it takes the multiply–accumulates of both models."
+        "The retention is not known; its measurement needs the predictions of both models for the "
+        "same test images, some of which the teacher classifies correctly. The compute relative to the "
+        "teacher’s is not known; its measurement needs the multiply–accumulates of both models."
     )
 
 
@@ -173,7 +173,7 @@ def alone(bound: Judged, **changes: Any) -> tuple[str, ...]:
     }
     known = zip(kept.get(bound.measure, ()), (bound.value, bound.interval), strict=False)
     given = result(bound.verdict, bounds=(bound,), **(NOTHING | dict(known) | changes))
-    return tuple(text for text in result_in_words(given)[:-1] if not text.startswith("Times are"))
+    return tuple(text for text in result_in_words(given)[:-1] if not text.startswith("The times"))
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -195,7 +195,7 @@ def test_every_measure_alone_in_every_outcome(measure: str) -> None:
     assert claimed == f"Claimed: {said.phrase.format(f'at {most} {said.limit}')}."
     interval = f" (95 % interval {said.interval})" if bound.interval else ""
     assert measured == f"Measured: the student has {said.phrase.format(said.value)}{interval}."
-    assert unknown.startswith(f"The {noun} is not known: measuring it takes ")
+    assert unknown.startswith(f"The {noun} is not known; its measurement needs ")
     assert "{" not in unknown
     if bound.interval is None:
         assert passed == f"The {noun}, {said.value}, is at {most} {said.limit}."
@@ -203,14 +203,15 @@ def test_every_measure_alone_in_every_outcome(measure: str) -> None:
         return
     assert passed == (
         f"Even at the {within[0]} end of its interval, {within[1]}, the {noun} is at {most} {said.limit}. "
-        "Chance is no likely explanation."
+        "Chance is an unlikely explanation."
     )
     assert failed == (
         f"Even at the {beyond[0]} end of its interval, {beyond[1]}, the {noun} is {over} {said.limit}."
     )
     assert undecided == (
         f"The interval of the {noun}, {said.interval}, contains the limit of {said.limit}: the student may "
-        f"be on either side of it. About 1,400 {bound.of} would decide it, if the {noun} stays where it is."
+        f"be on either side of the limit. About 1,400 {bound.of} would decide it, if the {noun} does not "
+        "change."
     )
 
 
@@ -225,9 +226,9 @@ def test_every_measure_together() -> None:
     assert measured.startswith("Measured: the student has 97 % of the teacher’s accuracy (95 % interval 95 %")
     assert measured.endswith(" and 180 % of the teacher’s throughput (95 % interval 175 % to 185 %).")
     assert measured.count("parameters") == 1
-    assert times.startswith("Times are those of A CPU")
+    assert times.startswith("The times were measured on A CPU")
     assert meaning.count(";") == len(bounds) - 1
-    assert meaning.endswith("is at least 150 %. Chance is no likely explanation.")
+    assert meaning.endswith("is at least 150 %. Chance is an unlikely explanation.")
 
 
 def test_one_percentage_point_is_singular() -> None:
@@ -252,10 +253,15 @@ def test_what_was_not_measured_is_not_said() -> None:
 
 def test_what_the_teacher_was_good_for() -> None:
     sure = words("PASS", Gain(3.25, 20, 7, 0.003))[-1]
-    assert "+3.2 percentage points, which chance alone would hardly give" in sure
-    assert "(alone right on 20 and 7 images; McNemar p = 0.003)" in sure
-    assert "-1.0 percentage points, which chance may have given" in words("PASS", Gain(-1, 3, 4, 0.4))[-1]
-    assert "Use --baseline." in words("PASS")[-1]
+    assert "+3.2 percentage points. Chance alone is an unlikely explanation: " in sure
+    assert (
+        "only the student is right on 20 images, only the other one on 7 images (McNemar p = 0.003)." in sure
+    )
+    assert (
+        "-1.0 percentage points. Chance alone may explain the difference"
+        in words("PASS", Gain(-1, 3, 4, 0.4))[-1]
+    )
+    assert "Train one with --baseline." in words("PASS")[-1]
 
 
 def test_the_report_says_the_same_with_unbreakable_percentages() -> None:
@@ -277,10 +283,10 @@ def test_a_claim_on_times_says_whose_times_they_are() -> None:
         )
         return " ".join(result_in_words(made))
 
-    assert "Times are those of A CPU (x86-avx2). " in said(timed) + " "
+    assert "The times were measured on A CPU (x86-avx2). " in said(timed) + " "
     assert "was made for" not in said(timed, target="x86-avx2")
-    assert "Times are those of A CPU (x86-avx2). student-int8 was made for arm-dotprod, where" in said(
+    assert "The times were measured on A CPU (x86-avx2). student-int8 was made for arm-dotprod; its" in said(
         exact, timed, target="arm-dotprod"
     )
-    assert "Times are" not in said(exact, target="arm-dotprod")
-    assert "Times are" not in said(replace(timed, verdict="INCONCLUSIVE", value=None, interval=None))
+    assert "The times" not in said(exact, target="arm-dotprod")
+    assert "The times" not in said(replace(timed, verdict="INCONCLUSIVE", value=None, interval=None))

@@ -4,7 +4,7 @@
     run.claim.verdict, run.report
     run.student.predict("cat.jpg", top=3)
 
-Each name of `__all__` is imported when it is first used, so that `import kdtool` loads nothing else.
+A name of `__all__` is imported on its first use, so that `import kdtool` loads nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdtool.api.bench import bench
     from kdtool.api.data import Data, open_data
+    from kdtool.api.distill import Distilled, distill
     from kdtool.api.export import export
     from kdtool.api.losses import create_loss, list_losses
     from kdtool.api.model import Model, Prediction, load
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BenchResult", "Data", "KdtoolError", "Model", "Prediction", "Preprocess", "Quantized", "Run",
-    "bench", "create_loss", "export", "list_losses", "list_recipes", "load", "open_data", "open_run",
-    "quantize", "run",
+    "BenchResult", "Data", "Distilled", "KdtoolError", "Model", "Prediction", "Preprocess", "Quantized",
+    "Run", "bench", "create_loss", "distill", "export", "list_losses", "list_recipes", "load", "open_data",
+    "open_run", "quantize", "run",
 ]  # fmt: skip
 
 _MODULES = {
     "BenchResult": "results.bench",
     "Data": "api.data",
+    "Distilled": "api.distill",
     "KdtoolError": "core.errors",
     "Model": "api.model",
     "Prediction": "api.model",
@@ -44,6 +46,7 @@ _MODULES = {
     "Run": "api.run",
     "bench": "api.bench",
     "create_loss": "api.losses",
+    "distill": "api.distill",
     "export": "api.export",
     "list_losses": "api.losses",
     "list_recipes": "api.recipes",
@@ -54,7 +57,7 @@ _MODULES = {
     "run": "api.run",
 }
 
-if not TYPE_CHECKING:  # a type checker knows the names above, and shall not accept any other
+if not TYPE_CHECKING:  # a type checker reads the imports above and must reject every other name
 
     def __getattr__(name: str) -> Any:
         """Import a public name on its first use (PEP 562)."""

@@ -1,4 +1,4 @@
-"""`python -m kdtool`."""
+"""Entry point of `python -m kdtool`."""
 
 from kdtool.cli import main
 

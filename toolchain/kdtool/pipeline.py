@@ -1,10 +1,17 @@
-"""The stages in order.
+"""Stages of a run, in their order.
 
-    prepare → teach → distill (→ baseline) → export → quantize → bench → report
+    stage     does                                                  writes
+    prepare   scan the photographs and decode them once             data/, run.json
+    teach     train the teacher, or copy a trained one              teacher/
+    distill   train the student, and the baseline on request        student/, baseline/, softlabels/
+    export    write each network as ONNX and check parity           onnx/
+    quantize  write teacher and student as INT8                     onnx/, finetuned/
+    bench     measure accuracy, compute and latency; the verdict    bench.json, predictions.csv
+    report    write the page                                        report.html
 
-Each function below is one stage of one job; a stage that is complete with the same inputs says so
-and returns. `run_all` is `kdtool run`. Several processes (`kdtool.train.together.processes`) train together;
-the other stages are the first one's alone.
+`run_all` is `kdtool run`. Each function after it is one stage of one job; a stage that is complete with the
+same inputs says so and returns. The functions at the end open a job. Several processes
+(`kdtool.train.together.processes`) train together; the first process does the other stages alone.
 """
 
 from __future__ import annotations
@@ -38,125 +45,55 @@ if TYPE_CHECKING:
     from kdtool.results.bench import BenchResult
 
 
-def start(
-    source: str | None = None,
-    out: Path | None = None,
-    recipe_name: str | None = None,
-    overrides: Iterable[str] = (),
-    seed: int | None = None,
-    screen: Screen = QUIET,
-    comparison: bool = False,
-) -> Job:
-    """A job on `source`, in a new run or in the one that already lies at `out`.
-
-    Where `source`, `recipe_name` or `seed` is None, the one of the run at `out` is meant; where there
-    is none either, the digits, the recipe that goes with the source, and 0.
+def run_all(job: Job, baseline: bool) -> GateError | None:
+    """Run every stage. If an INT8 model fails its gate, the later stages run without this model.
 
     Args:
-        comparison: the job is a comparison's; a folder holds a run or a comparison, never both.
-
-    Raises:
-        UsageError: the run at `out` was trained with settings that this job would change, or it would
-            lie among the photographs, or the folder is one of the other kind.
-    """
-    from kdtool.train.loop.precision import with_precision
-
-    name = recipe_name or default_recipe(source)
-    run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
-    require_kind = require_comparison if comparison else require_run
-    require_kind(run)
-    record = read_record(run)
-    if record is None:
-        open_recipe = load_recipe(name, overrides)
-        recipe = with_precision(open_recipe)
-        left_open = open_recipe.without_precision()
-        chosen = [name for name in left_open if getattr(recipe, name).precision == "bfloat16"]
-        if chosen:
-            without = " ".join(f"--set {name}.precision=float32" for name in chosen)
-            screen.say(f"Training in bfloat16, which this processor has; without: {without}")
-        job = Job(run, recipe, seed or 0, resolve(source), screen)
-    else:
-        own = parse_recipe(record["recipe"], str(run.record))
-        recipe = override_recipe(own, overrides)
-        if recipe_name:
-            recipe = with_precision(load_recipe(recipe_name, overrides), like=own)
-        source = str(record["source"]) if source is None else resolve(source)
-        job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
-        require_same_training(job, record)
-    require_apart(job)
-    return job
-
-
-def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int | None = None) -> Job:
-    """The job of an existing run, its recipe and seed as recorded but for what is given.
-
-    Raises:
-        UsageError: not a run, or the overrides change what it was trained with.
-    """
-    require_run(run)
-    record = run.read_record()
-    recipe = override_recipe(parse_recipe(record["recipe"], str(run.record)), overrides)
-    job = Job(run, recipe, int(record["seed"]) if seed is None else seed, str(record["source"]), screen)
-    require_same_training(job, record)
-    return job
-
-
-def check(job: Job, student: bool) -> Job:
-    """Find out what is wrong with networks, weights and loss before any photograph is decoded.
+        baseline: train the student without the teacher as well.
 
     Returns:
-        The job, its recipe saying the truth about a teacher that was brought.
-
-    Raises:
-        UsageError, ModelFileError: see `kdtool.train.check`.
-    """
-    from kdtool.train.check import check_student, check_teacher
-    from kdtool.train.together.processes import processes
-
-    def checked() -> Recipe:
-        recipe = check_teacher(job.run, job.recipe)
-        if student:
-            check_student(job.run, recipe)
-        return recipe
-
-    return replace(job, recipe=processes().once(checked))
-
-
-@contextmanager
-def locked(job: Job) -> Iterator[None]:
-    """The run is this job's for the time of the block.
-
-    Raises:
-        LockedError, SetupError: see `kdtool.runs.lock`.
+        The error of the gate that quantization failed, if any.
     """
     from kdtool.train.together.processes import processes
 
-    with ExitStack() as held:
-        processes().once(lambda: held.enter_context(run_lock(job.run.path)))
-        yield
+    prepared = prepare(job)
+    teach(job, prepared)
+    distill(job, prepared, baseline)
+    if not processes().first:
+        return None
+    export(job, prepared)
+    failed: GateError | None = None
+    try:
+        quantize(job, prepared)
+    except GateError as error:
+        failed = error
+        job.screen.warn(f"{error.message}\nThe run continues without this INT8 model.")
+    bench(job, prepared)
+    report(job)
+    return failed
 
 
-def prepare(job: Job, look_again: bool = True) -> Prepared:
+def prepare(job: Job, rescan: bool = True) -> Prepared:
     """Scan the photographs, decode them once, and write run.json.
 
     Args:
-        look_again: False takes what the run has prepared with the same settings, where it has; the
-            photographs themselves are then not needed.
+        rescan: False uses the prepared data of the run if its settings are the same; the photographs are
+            not needed then.
 
     Raises:
-        UsageError: the run was trained on other photographs, from another place.
+        UsageError: the run was trained on other photographs, from another folder.
     """
     from kdtool.train.together.processes import processes
 
-    return processes().once(lambda: _prepare(job, look_again))
+    return processes().once(lambda: _prepare(job, rescan))
 
 
-def _prepare(job: Job, look_again: bool) -> Prepared:
+def _prepare(job: Job, rescan: bool) -> Prepared:
     from kdtool.data.prepare import keeps_enough, unchanged
     from kdtool.data.prepare import prepare as prepare_data
 
     settings, record = job.recipe.data, read_record(job.run)
-    prepared = open_data(job) if record and not look_again and same_pixels(job, record) else None
+    prepared = open_data(job) if record and not rescan and same_pixels(job, record) else None
     if prepared is None or not keeps_enough(prepared, settings):
         moved = record is not None and record["source"] != job.source and begun(job.run)
         if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
@@ -170,23 +107,24 @@ def _prepare(job: Job, look_again: bool) -> Prepared:
 
 
 def open_data(job: Job) -> Prepared:
-    """The data of a run as prepared; the photographs themselves are not needed."""
+    """Open the prepared data of a run; the photographs are not needed."""
     from kdtool.data.reader import open_prepared
 
     return open_prepared(job.run.data).at(job.source)
 
 
 def teach(job: Job, prepared: Prepared) -> None:
-    """The teacher: trained, or brought as a file."""
+    """Train the teacher, or copy a trained one."""
     from kdtool.train.teaching.teacher import teach as train_teacher
 
     train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen)
 
 
 def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
-    """The student, and with `baseline` the same student without the teacher.
+    """Train the student, and with `baseline` the same student without the teacher.
 
-    A baseline that is there is kept on the student's budget, asked for or not: it would mislead else.
+    If the run already has a baseline, it is trained on the student's budget in any case: the comparison
+    would be unfair otherwise.
     """
     from kdtool.train.student import distill as train_student
     from kdtool.train.student import train_baseline
@@ -197,17 +135,20 @@ def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
 
 
 def export(job: Job, prepared: Prepared) -> None:
-    """Every trained network to simplified ONNX, parity proven."""
+    """Write every trained network as simplified ONNX, and check its parity with torch."""
     from kdtool.exporters.stage import export_models
 
     export_models(job.run, prepared, job.recipe.export, job.screen)
 
 
 def quantize(job: Job, prepared: Prepared) -> None:
-    """Teacher and student to INT8, accuracy guarded.
+    """Write teacher and student as INT8, if they lose little accuracy.
 
-    Where calibration alone costs the student too much accuracy, and the recipe asks for fine-tuning, it is
-    fine-tuned for INT8, exported and quantized again.
+    If calibration alone costs the student too much accuracy, and the recipe asks for fine-tuning, the student
+    is fine-tuned for INT8, exported and quantized again.
+
+    Raises:
+        GateError: a model loses too much accuracy.
     """
     from kdtool.quant.stage import quantize_finetuned, quantize_models
 
@@ -227,39 +168,119 @@ def quantize(job: Job, prepared: Prepared) -> None:
 
 
 def bench(job: Job, prepared: Prepared, always: bool = False) -> BenchResult:
-    """Accuracy on the test split, compute, latency, and the verdict; `always` measures again."""
+    """Measure accuracy on the test split, compute and latency, and judge the claim.
+
+    Args:
+        always: measure again even if the stage is complete.
+    """
     from kdtool.benchmark.stage import bench_run
 
     return bench_run(job.run, prepared, job.recipe.bench, job.screen, always=always)
 
 
 def report(job: Job, others: Sequence[RunFolder] = ()) -> Path:
-    """The report page, with a table of `others` beside this run."""
+    """Write the report page, with a table that compares this run with `others`."""
     from kdtool.report.stage import write_report
 
     return write_report(job.run, job.screen, others)
 
 
-def run_all(job: Job, baseline: bool) -> GateError | None:
-    """Every stage. An INT8 model that fails its gate does not cost the rest of the run.
+def start(
+    source: str | None = None,
+    out: Path | None = None,
+    recipe_name: str | None = None,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    screen: Screen = QUIET,
+    comparison: bool = False,
+) -> Job:
+    """Open a job on `source`, in a new run or in the run at `out`.
+
+    If `source`, `recipe_name` or `seed` is None, the job takes it from the run at `out`. Without a run, it
+    takes the digits, the recipe for the source, and 0.
+
+    Args:
+        comparison: True for the job of a comparison; a folder has a run or a comparison, never both.
+
+    Raises:
+        UsageError: the run at `out` was trained with settings that this job would change, the folder would
+            be among the photographs, or the folder is of the other kind.
+    """
+    from kdtool.train.loop.precision import with_precision
+
+    name = recipe_name or default_recipe(source)
+    run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
+    require_kind = require_comparison if comparison else require_run
+    require_kind(run)
+    record = read_record(run)
+    if record is None:
+        open_recipe = load_recipe(name, overrides)
+        recipe = with_precision(open_recipe)
+        left_open = open_recipe.without_precision()
+        bfloat16 = [role for role in left_open if getattr(recipe, role).precision == "bfloat16"]
+        if bfloat16:
+            float32 = " ".join(f"--set {role}.precision=float32" for role in bfloat16)
+            screen.say(f"Training uses bfloat16, since this processor has it. For float32: {float32}")
+        job = Job(run, recipe, seed or 0, resolve(source), screen)
+    else:
+        recorded = parse_recipe(record["recipe"], str(run.record))
+        recipe = override_recipe(recorded, overrides)
+        if recipe_name:
+            recipe = with_precision(load_recipe(recipe_name, overrides), like=recorded)
+        source = str(record["source"]) if source is None else resolve(source)
+        job = Job(run, recipe, int(record["seed"]) if seed is None else seed, source, screen)
+        require_same_training(job, record)
+    require_apart(job)
+    return job
+
+
+def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int | None = None) -> Job:
+    """Open a job in an existing run, with its recorded recipe and seed unless the arguments change them.
+
+    Raises:
+        UsageError: the folder is not a run, or the overrides change settings of a trained network.
+    """
+    require_run(run)
+    record = run.read_record()
+    recipe = override_recipe(parse_recipe(record["recipe"], str(run.record)), overrides)
+    job = Job(run, recipe, int(record["seed"]) if seed is None else seed, str(record["source"]), screen)
+    require_same_training(job, record)
+    return job
+
+
+def check(job: Job, student: bool) -> Job:
+    """Check networks, weights and losses before any photograph is decoded.
+
+    Args:
+        student: check the student as well as the teacher.
 
     Returns:
-        The gate that quantization failed, if it did.
+        The job; its recipe has the real settings of a teacher that comes from a file.
+
+    Raises:
+        UsageError, ModelFileError: see `kdtool.train.check`.
+    """
+    from kdtool.train.check import check_student, check_teacher
+    from kdtool.train.together.processes import processes
+
+    def checked() -> Recipe:
+        recipe = check_teacher(job.run, job.recipe)
+        if student:
+            check_student(job.run, recipe)
+        return recipe
+
+    return replace(job, recipe=processes().once(checked))
+
+
+@contextmanager
+def locked(job: Job) -> Iterator[None]:
+    """Hold the lock of the run during a block.
+
+    Raises:
+        LockedError, SetupError: see `kdtool.runs.lock`.
     """
     from kdtool.train.together.processes import processes
 
-    prepared = prepare(job)
-    teach(job, prepared)
-    distill(job, prepared, baseline)
-    if not processes().first:
-        return None
-    export(job, prepared)
-    failed: GateError | None = None
-    try:
-        quantize(job, prepared)
-    except GateError as error:
-        failed = error
-        job.screen.warn(f"{error.message}\nThe run goes on without what failed.")
-    bench(job, prepared)
-    report(job)
-    return failed
+    with ExitStack() as held:
+        processes().once(lambda: held.enter_context(run_lock(job.run.path)))
+        yield

@@ -1,7 +1,7 @@
-"""`--dry-run`: what a job would do, how long it would take here, and what it would write.
+"""Plan of a job for `--dry-run`: its steps, their time on this machine, and the disk space they need.
 
-Times are extrapolated from a few real steps of the real networks, so they are right to a factor of
-about two; disk is exact for the data and close for the rest.
+Times are extrapolated from a few real steps of the real networks, so they are right within a factor of
+about two. The disk space is exact for the data and close for the rest.
 """
 
 from __future__ import annotations
@@ -28,16 +28,23 @@ from kdtool.train.student import without_soft_labels
 from kdtool.train.teaching.source import Costs, why_online
 
 MEGABYTE = 1e6
-DECODE_SECONDS = 0.004  # one photograph of half a megapixel on one core
+DECODE_SECONDS = 0.004  # for one photograph of half a megapixel on one core
 FLOAT_BYTES = 4
 LOGIT_BYTES = {"float32": 4, "float16": 2}
-CHECKPOINT_COPIES = 8  # two kept, each with weights, best weights and Adam's two moments
+CHECKPOINT_COPIES = 8  # two checkpoints, each with weights, best weights and the two moments of Adam
 EXPORT_SECONDS, QUANTIZE_IMAGES_SHARE = 20.0, 3
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the plan: seconds and bytes are estimates."""
+    """One line of the plan.
+
+    Attributes:
+        name: name of the stage in its manifest.
+        what: description for the user.
+        seconds, size: estimates of the time and of the disk space in bytes.
+        done: True if the stage is complete with the settings of the job.
+    """
 
     name: str
     what: str
@@ -50,53 +57,53 @@ def print_plan(job: Job, stages: Sequence[str], baseline: bool) -> None:
     """Print the plan of `stages` on standard output; nothing is written to the run.
 
     Raises:
-        DataError, UsageError: as the stages themselves would, on finding the photographs.
+        DataError, UsageError: the photographs cannot be found, as in the stages themselves.
     """
     title = f"Plan for {job.run.path} (recipe {job.recipe.name}, seed {job.seed})"
     print_steps(title, make_plan(job, stages, baseline))
 
 
 def print_steps(title: str, steps: Sequence[Step]) -> None:
-    """Print steps as a table, with the sums of what is to do."""
+    """Print steps as a table, and the sums over the steps that are not done."""
     table = Table(title=title)
     for heading in ("stage", "what", "time", "disk", "state"):
         table.add_column(heading, justify="right" if heading in ("time", "disk") else "left")
     for step in steps:
-        state = "there, skipped if unchanged" if step.done else "to do"
+        state = "done, skipped if unchanged" if step.done else "to do"
         table.add_row(step.name, step.what, clock(step.seconds), f"{step.size / MEGABYTE:,.0f} MB", state)
     todo = [step for step in steps if not step.done]
     console = Console()
     console.print(table)
     console.print(
         f"To do: about {clock(sum(step.seconds for step in todo))} (h:mm:ss or m:ss) and "
-        f"{sum(step.size for step in todo) / MEGABYTE:,.0f} MB. Early stopping may end sooner.",
+        f"{sum(step.size for step in todo) / MEGABYTE:,.0f} MB. Early stopping may end a training sooner.",
         highlight=False,
     )
 
 
 def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = False) -> list[Step]:
-    """The steps of `stages` with measured estimates. A data set by name is downloaded to be counted.
+    """Estimate the steps of `stages`. A data set by name is downloaded, since its images must be counted.
 
     Args:
-        shared: whether several students share the soft labels.
+        shared: True if several students use the soft labels.
     """
     listing = load_listing(job.source)
     recipe, classes = job.recipe, len(listing.classes)
     images = planned_counts(listing, recipe.data, job.seed)
     total = sum(images.values())
     what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
-    kept = total if _keeps(job, total) else total - images["train"]
-    data_bytes = kept * recipe.data.size**2 * 3
+    stored_images = total if _keeps_pixels(job, total) else total - images["train"]
+    data_bytes = stored_images * recipe.data.size**2 * 3
     steps = [_step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
     if recipe.teacher.trained:
-        steps.append(_step(job, "teacher", f"take {recipe.teacher.trained}", 1, 0))
+        steps.append(_step(job, "teacher", f"copy {recipe.teacher.trained}", 1, 0))
     else:
         steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
-        along = _asks_along(job, classes, images, shared)
-        if not along:
+        online = _runs_teacher_online(job, classes, images, shared)
+        if not online:
             steps.append(_soft_labels(job, classes, images))
-        steps.append(_distillation(job, classes, images, along))
+        steps.append(_distillation(job, classes, images, online))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
@@ -104,16 +111,16 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     return steps
 
 
-def _asks_along(job: Job, classes: int, images: Mapping[str, int], shared: bool) -> bool:
-    """Whether the teacher is asked in each step, as `kdtool.train.teaching.source` decides."""
+def _runs_teacher_online(job: Job, classes: int, images: Mapping[str, int], shared: bool) -> bool:
+    """Return True if the teacher runs in each training step, as `kdtool.train.teaching.source` decides."""
     student = job.recipe.student
 
     def stored() -> bool:
-        return _is_there(job, "label")
+        return _is_done(job, "label")
 
     def costs() -> Costs:
-        view = _view(job, student, classes) + _decoding(job, images)
-        return Costs(_forward(job, job.recipe.teacher, classes), view)
+        view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
+        return Costs(_forward_seconds(job, job.recipe.teacher, classes), view)
 
     return bool(student.features.name) or why_online(student, shared, stored, costs) is not None
 
@@ -122,28 +129,29 @@ def _soft_labels(job: Job, classes: int, images: Mapping[str, int]) -> Step:
     student = job.recipe.student
     views = student.seen_views
     rows = views * images["train"] + images["validation"]
-    what = "the teacher's logits, once" + (f" of each of {views} views" if views > 1 else "")
-    seconds = rows * _forward(job, job.recipe.teacher, classes)
-    seconds += views * images["train"] * (_view(job, student, classes) + _decoding(job, images))
+    what = "the teacher's logits, once for each " + (f"of {views} views" if views > 1 else "image")
+    seconds = rows * _forward_seconds(job, job.recipe.teacher, classes)
+    view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
+    seconds += views * images["train"] * view
     return _step(job, "label", what, seconds, rows * classes * LOGIT_BYTES[student.answers])
 
 
-def _distillation(job: Job, classes: int, images: Mapping[str, int], along: bool) -> Step:
-    """`along`: the teacher is asked in every step."""
+def _distillation(job: Job, classes: int, images: Mapping[str, int], online: bool) -> Step:
+    """Estimate the training of the student; with `online` the teacher runs in each step."""
     student = job.recipe.student
     step = _training(job, "student", student, classes, images)
-    if not along:
+    if not online:
         return step
-    validations = student.epochs if student.features.name else 1  # without, they are remembered
-    asked = student.epochs * images["train"] + validations * images["validation"]
-    seconds = asked * _forward(job, job.recipe.teacher, classes)
-    return replace(step, what=f"{step.what}, the teacher along", seconds=step.seconds + seconds)
+    validations = student.epochs if student.features.name else 1  # logits of validation are kept in memory
+    inferences = student.epochs * images["train"] + validations * images["validation"]
+    seconds = inferences * _forward_seconds(job, job.recipe.teacher, classes)
+    return replace(step, what=f"{step.what}, with the teacher", seconds=step.seconds + seconds)
 
 
 def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[Step]:
     recipe = job.recipe
     networks = (recipe.teacher, recipe.student)
-    both = sum(_forward(job, settings, classes) for settings in networks)
+    both = sum(_forward_seconds(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
     timed = 2 * (recipe.bench.warmup + recipe.bench.runs + recipe.bench.batch * recipe.bench.batches)
@@ -151,7 +159,7 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
     )
-    forms = 1 + recipe.export.uint8 + recipe.export.ort  # of each network, all about as large
+    forms = 1 + recipe.export.uint8 + recipe.export.ort  # files of each network, all of about the same size
     return [
         _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, forms * size),
         _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size / 4),
@@ -167,44 +175,44 @@ def _training(
 ) -> Step:
     size = job.recipe.data.size
     step = seconds_per_image(settings.arch, classes, size, training=True, precision=settings.precision)
-    step += _view(job, settings, classes) + _decoding(job, images)
-    seconds = images["train"] * step + images["validation"] * _forward(job, settings, classes)
+    step += _view_seconds(job, settings, classes) + _decoding_seconds(job, images)
+    seconds = images["train"] * step + images["validation"] * _forward_seconds(job, settings, classes)
     weights = parameter_count(build(settings.arch, classes, size)) * FLOAT_BYTES
     what = f"{settings.arch}, at most {settings.epochs} epochs of {images['train']:,} images"
     return _step(job, role, what, settings.epochs * seconds, weights * (1 + CHECKPOINT_COPIES))
 
 
-def _forward(job: Job, settings: NetworkSettings, classes: int) -> float:
+def _forward_seconds(job: Job, settings: NetworkSettings, classes: int) -> float:
     return seconds_per_image(settings.arch, classes, job.recipe.data.size, training=False)
 
 
-def _view(job: Job, settings: NetworkSettings, classes: int) -> float:
+def _view_seconds(job: Job, settings: NetworkSettings, classes: int) -> float:
     return seconds_per_view(noise_examples(settings.augment, classes, job.recipe.data.size))
 
 
-def _decoding(job: Job, images: Mapping[str, int]) -> float:
-    """Seconds that each training picture costs anew, every time it is asked for."""
-    return 0.0 if _keeps(job, sum(images.values())) else DECODE_SECONDS
+def _decoding_seconds(job: Job, images: Mapping[str, int]) -> float:
+    """Time to decode a training image each time it is used; 0 if its decoded pixels are kept."""
+    return 0.0 if _keeps_pixels(job, sum(images.values())) else DECODE_SECONDS
 
 
-def _keeps(job: Job, photographs: int) -> bool:
-    """Whether decoded training pictures are kept, or would be."""
+def _keeps_pixels(job: Job, photographs: int) -> bool:
+    """Return True if the run keeps decoded training images, or would keep them."""
     if read_manifest(job.run.data / "manifest.json") is not None:
-        standing = read_prepared(job.run.data)
-        if keeps_enough(standing, job.recipe.data):
-            return not standing.photographs
+        prepared = read_prepared(job.run.data)
+        if keeps_enough(prepared, job.recipe.data):
+            return not prepared.photographs
     folder = next(path for path in (job.run.path.resolve(), *job.run.path.resolve().parents) if path.exists())
     return keeps_training_pixels(job.recipe.data, photographs, shutil.disk_usage(folder).free)
 
 
 def _step(job: Job, name: str, what: str, seconds: float, size: float) -> Step:
-    return Step(name, what, seconds, size, done=_is_there(job, name))
+    return Step(name, what, seconds, size, done=_is_done(job, name))
 
 
-def _is_there(job: Job, name: str) -> bool:
-    """Whether the stage was completed with the settings that the job has now.
+def _is_done(job: Job, name: str) -> bool:
+    """Return True if the stage was completed with the settings of the job.
 
-    Its other inputs, the photographs above all, are looked at when the stage runs.
+    The stage checks its other inputs, such as the photographs, when it runs.
     """
     run, recipe = job.run, job.recipe
     networks = {"teacher": recipe.teacher, "student": recipe.student, "baseline": recipe.student}
@@ -217,7 +225,7 @@ def _is_there(job: Job, name: str) -> bool:
     if name in places:
         return read_manifest(places[name] / "manifest.json") is not None
     earlier = [role for role in networks if role != "baseline"]
-    return all(_is_there(job, role) for role in earlier) and _sealed_as(job, name)
+    return all(_is_done(job, role) for role in earlier) and _sealed_as(job, name)
 
 
 def _trained_as(settings: NetworkSettings, role: str) -> NetworkSettings:
@@ -227,7 +235,7 @@ def _trained_as(settings: NetworkSettings, role: str) -> NetworkSettings:
 
 
 def _sealed_as(job: Job, name: str) -> bool:
-    """Whether a stage after training is complete with the job's settings of it."""
+    """Return True if a stage after training is complete with its settings in the job."""
     manifests = [
         read_manifest(path)
         for folder in (job.run.onnx, job.run.path)

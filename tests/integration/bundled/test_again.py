@@ -67,10 +67,10 @@ def test_a_repacked_int8_model_has_the_limit_of_int8(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        (("int8.onnx",), "without model.int8.onnx; to add: kdtool quantize {run}, kdtool bundle {run}"),
+        (("int8.onnx",), "made without model.int8.onnx; to add: kdtool quantize {run}, kdtool bundle {run}"),
         (
             ("uint8.onnx", "ort"),
-            "without model.uint8.onnx, model.ort; to add: kdtool export --onnx --uint8 --ort {run}, "
+            "made without model.uint8.onnx, model.ort; to add: kdtool export --onnx --uint8 --ort {run}, "
             "kdtool quantize {run}, kdtool bundle {run}",
         ),
     ],
@@ -90,7 +90,7 @@ def test_an_app_takes_one_of_the_models_and_their_sizes_are_said(run: RunFolder)
     listener = Recorder()
     write_bundle(run, Options(), REMOTE, listener)
     size = (run.path / "bundle.zip").stat().st_size / 1e6
-    said = f"bundle: {run.path / 'bundle'}, bundle.zip {size:.1f} MB; an app takes one of 4 model(s)"
+    said = f"bundle: {run.path / 'bundle'}, bundle.zip {size:.1f} MB; an app needs one of 4 model file(s)"
     assert listener.said[0].startswith(said)
 
 
@@ -102,7 +102,7 @@ def test_an_8_bit_model_that_is_another_network_is_not_shipped(
     (scale,) = [one for one in model.graph.initializer if one.name == "scale"]
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, "scale"))
     onnx.save(model, path)
-    with pytest.raises(GateError, match=r"model\.uint8\.onnx answers otherwise than model\.onnx"):
+    with pytest.raises(GateError, match=r"model\.uint8\.onnx and model\.onnx compute different logits"):
         write_bundle(run, Options(), REMOTE, QUIET)
 
 
@@ -114,6 +114,6 @@ def test_a_model_whose_logits_are_no_numbers_is_not_shipped(run: RunFolder) -> N
     values[0, 0] = np.nan
     matrix.CopyFrom(numpy_helper.from_array(values, "matrix"))
     onnx.save(model, path)
-    with pytest.raises(GateError, match=r"model\.onnx: answers NaN or infinity to photo-1\.png"):
+    with pytest.raises(GateError, match=r"model\.onnx: gives NaN or infinity for photo-1\.png"):
         write_bundle(run, Options(), REMOTE, QUIET)
     assert not list(run.path.glob("*.partial"))

@@ -25,11 +25,11 @@ def test_a_target_that_nothing_fits_fails_when_asked_for_and_warns_when_not(
     run = make_bundle_run(opset=21)
     with pytest.raises(GateError, match="No model file fits the target web") as caught:
         write_bundle(run, Options(targets=("web",)), REMOTE, QUIET)
-    assert "opset 21, loads up to 20" in caught.value.message
+    assert "opset 21, the target loads up to 20" in caught.value.message
     assert not (run.path / "bundle").exists()
     listener = Recorder()
     folder = write_bundle(run, Options(), REMOTE, listener)
-    assert any("No file fits web without a doubt" in said for said in listener.warned)
+    assert any("No model file fits the target web" in said for said in listener.warned)
     assert re.search(r"\| web \|.*\| none of these \|.*opset 21", (folder / "README.md").read_text())
 
 
@@ -44,12 +44,12 @@ def test_a_section_says_where_its_snippet_is_not_for_the_file_to_take(
     run = make_bundle_run(opset=21)
     run.onnx_model("student", "int8").unlink()
     readme = (write_bundle(run, Options(), REMOTE, QUIET) / "README.md").read_text()
-    assert f"onnxruntime-web 1.17 does not load `model.onnx`.** Make one that it loads with {command}" in (
+    assert f"onnxruntime-web 1.17 does not load `model.onnx`.** Make a file that it loads with {command}" in (
         section(readme, "Web")
     )
     assert command not in section(readme, "Android")
     assert re.search(r"\| android \|.*\| `model\.uint8\.onnx` \|", readme)
-    assert "The snippet feeds `model.onnx`; `model.uint8.onnx`, the file to take, is fed otherwise." in (
+    assert "The snippet feeds `model.onnx`. The file to take, `model.uint8.onnx`, needs other code." in (
         section(readme, "Android")
     )
     usual = (bundled / "README.md").read_text()

@@ -64,7 +64,7 @@ def test_a_chosen_file_is_classified_and_a_broken_one_reported(
     expect(page.locator("#status")).to_contain_text(best(bundled, "photo-2.png"))
     (tmp_path / "broken.png").write_bytes(b"no image")
     page.set_input_files("#files", tmp_path / "broken.png")
-    expect(page.locator("#status")).to_have_text("broken.png: this browser cannot read it as an image")
+    expect(page.locator("#status")).to_have_text("broken.png: this browser cannot read the file as an image")
 
 
 def test_a_dropped_file_is_classified(page: Page, bundled: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_runtime_from_elsewhere_is_taken_with_its_hash_alone(
         page = open_page(context, url, [])
         if tampered:
             said = page.locator("#status.bad")
-            expect(said).to_contain_text(f"The runtime cannot be had from {CDN}ort.wasm.bundle.min.mjs")
+            expect(said).to_contain_text(f"The runtime cannot be loaded from {CDN}ort.wasm.bundle.min.mjs")
             expect(said).to_contain_text(f"npm install onnxruntime-web@{VERSION}, then kdtool bundle")
             assert page.locator("body[data-ready]").count() == 0
         else:

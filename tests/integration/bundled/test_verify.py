@@ -91,7 +91,7 @@ def test_other_logits_are_a_failed_gate_that_names_the_number(
     seal_again(bundle, "golden/golden.json")
     assert kdtool("verify", bundle) == 6
     said = capsys.readouterr().err
-    assert f"{file} on photo-3.png: logits differ, first number 1" in said
+    assert f"{file} on photo-3.png: logits differ, first at index 1" in said
     assert "Traceback" not in said
 
 

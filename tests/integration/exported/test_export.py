@@ -305,7 +305,7 @@ def test_a_baseline_added_later_costs_no_other_export(
 def test_a_new_teacher_is_not_paired_with_an_old_student(copy: tuple[RunFolder, Prepared]) -> None:
     run, prepared = copy
     replace_teacher(run)
-    with pytest.raises(UsageError, match=r"learnt from another teacher.*\n.*kdtool distill --out"):
+    with pytest.raises(UsageError, match=r"was trained with another teacher.*\n.*kdtool distill --out"):
         export_models(run, prepared, EXPORT, QUIET)
     with pytest.raises(UsageError, match=r"teacher\.onnx was made from other weights"):
         quantize_models(run, prepared, QUANTIZE, QUIET)

@@ -48,7 +48,7 @@ def test_command_prints_json_and_checks(run: RunFolder, capsys: pytest.CaptureFi
 def test_command_without_a_baseline_says_so(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     run.onnx_model("baseline").unlink()
     assert kdtool("bench", run.path) == 0
-    assert "Use --baseline" in capsys.readouterr().out
+    assert "Train one with --baseline" in capsys.readouterr().out
 
 
 def test_command_on_a_device_that_has_models_alone(
@@ -134,6 +134,7 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
 
 
+@pytest.mark.slow
 def test_the_variant_that_takes_pixels_is_measured_beside_the_plain_file(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +174,7 @@ def test_onnxruntimes_own_format_is_called_by_its_name(
     path.write_bytes(b"\x18\0\0\0ORTM" + bytes(64))
     assert kdtool("bench", path) == 4
     err = " ".join(capsys.readouterr().err.split())
-    assert "student.ort: a file in ONNX Runtime's own format (.ort), not ONNX." in err
+    assert "student.ort: this file has ONNX Runtime's own format (.ort), it is not ONNX." in err
     assert "Name the .onnx file beside it" in err
 
 
@@ -191,8 +192,9 @@ def test_no_bound_on_compute_passes_on_operators_that_are_not_counted(
     assert kdtool("bench", plain, fused, *claim, "--quick", "--runs", 64, "--threads", 1, "--check") == 6
 
     out, err = capsys.readouterr()
-    assert f"{fused}: its compute is unknown; not counted are com.microsoft.FusedMatMul" in " ".join(
-        err.split()
+    assert (
+        f"{fused}: the compute is unknown, since kdtool does not count com.microsoft.FusedMatMul"
+        in " ".join(err.split())
     )
     assert "INCONCLUSIVE" in out
 
@@ -234,7 +236,7 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
 
 def test_classes_a_model_does_not_know_are_named(run: RunFolder) -> None:
     give(run, "student", None, classes=("blue", "green", "yellow"))
-    with pytest.raises(DataError, match="classes it does not know: red"):
+    with pytest.raises(DataError, match="does not know these classes of the data: red"):
         bench_files([run.onnx_model("student")], load_listing(str(source_of(run))), SETTINGS, QUIET)
 
 

@@ -127,7 +127,7 @@ def test_doctor_warns_of_a_loss_that_does_not_suit_the_run(
 
 @pytest.mark.parametrize(
     ("teacher", "expected"),
-    [(0.7, "(70.0 against 80.0 % of the validation images)"), (0.35, "it has nothing")],
+    [(0.7, "(70.0 against 80.0 % of the validation images)"), (0.35, "the teacher has nothing")],
 )
 def test_doctor_warns_of_a_teacher_by_its_validation_accuracy(
     run: RunFolder, teacher: float, expected: str, capsys: pytest.CaptureFixture[str]
@@ -151,7 +151,7 @@ def test_doctor_finds_classes_in_another_order(run: RunFolder, capsys: pytest.Ca
     assert (code, len(levels["broken"])) == (5, 4)
     assert "a, b, blue, c, green, … (6 in all) differ" in text
     assert f"{run.weights('student')}: Its classes are in another order: number 0 is 'red'" in text
-    assert f"{run.weights('baseline')}: Its classes are others than in run.json: cyan, green differ" in text
+    assert f"{run.weights('baseline')}: Its classes are not those of run.json: cyan, green differ" in text
     assert f"{run.onnx_model('student')}: Its classes are in another order: number 1 is 'red'" in text
 
 

@@ -1,5 +1,5 @@
-"""The public face, `kdtool.__all__`: what `import kdtool` offers, one module for each concept.
+"""The public interface, `kdtool.__all__`: the names that `import kdtool` offers, one module for each concept.
 
-Each function goes through the functions that the commands use. A module loads what training needs only when
-a function of it is called, so that the face works on a device without torch.
+Each function calls the functions that the commands use. A module loads the packages for training only when
+one of its functions is called, so that the interface works on a device without torch.
 """

@@ -1,4 +1,4 @@
-"""Measuring ONNX files from anywhere."""
+"""Measure ONNX files from anywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdtool.api.stated import checked, given
+from kdtool.api.stated import caller_info, checked
 from kdtool.benchmark.loose import bench_files
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -37,25 +37,31 @@ def bench(
     runtimes: Sequence[str] = ("onnxruntime",),
     quiet: bool = False,
 ) -> BenchResult:
-    """Measure ONNX files: accuracy, compute, size and latency, all in turns, and judge the claim.
+    """Measure accuracy, compute, size and latency of ONNX files, and judge the claim.
+
+    The models take turns, so that a change of the machine affects all of them.
 
     Args:
-        files: image classifiers; their roles decide on their names, such as student and student-int8.
+        files: image classifiers; the role in a file makes the name of the model, such as student-int8.
         data: photographs with labels to measure the accuracy on: a folder of class folders, a manifest or the
-            name of a data set; its test split where it has one. None measures no accuracy.
-        classes, preprocess: of the files that do not state them.
-        quick: latency alone: no cold start, memory, throughput, minimum duration, second number of threads.
+            name of a data set. The test split is used, or everything without splits. None measures no
+            accuracy.
+        classes, preprocess: names in the order of the logits and preprocessing, for files that do not state
+            them.
+        quick: measure latency without cold start, memory, throughput, minimum duration and second number of
+            threads.
         claim: bounds such as "size<=0.3,drop<=1"; empty is retention>=0.94 at macs<=0.5.
-        judged, reference: names of the model that the claim is about and of the one it is held against.
-        threads: of the runtime; 0 is every processor that this process may use. None is 0, and one as well.
-        runs: latency samples for each model, at least; None is 100.
-        seconds: each series of samples takes at least this long; None is 2.
-        runtimes: what runs the models: onnxruntime, openvino.
-        quiet: say nothing on standard error.
+        judged, reference: name of the model that the claim is about, and of the model to compare with.
+        threads: threads of the runtime; 0 is every processor that this process may use; None measures with 0
+            and with one thread.
+        runs: least number of latency samples for each model; None is 100.
+        seconds: least duration of each series of samples; None is 2.
+        runtimes: runtimes that run the models: onnxruntime, openvino.
+        quiet: print nothing on standard error.
 
     Raises:
-        UsageError: an argument is wrong, or accuracy is asked of a file whose classes are not known.
-        DataError: photographs that cannot be read, or of a class that a model does not know.
+        UsageError: an argument is wrong, or accuracy is wanted but the classes of a file are not known.
+        DataError: a photograph cannot be read, or a model does not know its class.
         ModelFileError: a file is broken or not an image classifier.
 
     Example:
@@ -67,38 +73,40 @@ def bench(
     if not paths or folder is not None:
         raise UsageError(
             f"files: {folder or 'none'}; allowed: one ONNX file or more.",
-            "What a run has measured: kdtool.open_run(FOLDER).bench",
+            "The measurements of a run are in: kdtool.open_run(FOLDER).bench",
         )
-    named = {"threads": threads, "runs": runs, "seconds": seconds}
-    changes: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
+    optional = {"threads": threads, "runs": runs, "seconds": seconds}
+    changes: dict[str, Any] = {key: value for key, value in optional.items() if value is not None}
     if threads is not None:
         changes["single_thread"] = False
     if quick and seconds is not None:
-        raise UsageError("quick has no minimum duration, so seconds would be ignored.", "Leave one out.")
+        raise UsageError(
+            "quick has no minimum duration, so seconds would be ignored.", "Leave out quick or seconds."
+        )
     changes |= QUICK if quick else {}
     settings = checked(
         BenchSettings, claim=claim, judged=judged, reference=reference, runtimes=tuple(runtimes), **changes
     )
-    like = given("", classes, preprocess)
+    like = caller_info("", classes, preprocess)
     return bench_any(paths, None if data is None else str(data), settings, screen_of(quiet), like)
 
 
 def bench_any(
     paths: Sequence[Path], data: str | None, settings: BenchSettings, screen: Screen, like: ModelInfo | None
 ) -> BenchResult:
-    """`bench` of settings, as `kdtool bench` calls it.
+    """Measure ONNX files with checked settings, as `kdtool bench` and `bench` do.
 
     Args:
-        like: classes and preprocessing of the files that state none.
+        like: classes and preprocessing for files that state none.
     """
     listing = load_listing(data) if data is not None else None
     return bench_files(paths, listing, settings, screen, functools.partial(_count, screen), like)
 
 
 def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
-    """(params, MACs) from the graph, where the training extra is installed; else nothing.
+    """Count (params, MACs) of the graph; None without the training extra or if the sum would be incomplete.
 
-    Of a graph with operators that are not counted there is no figure that a claim could be judged on.
+    The sum is incomplete if some operators are not counted; no claim can be judged on it.
     """
     try:
         from kdtool.exporters.compute.count import count_onnx
@@ -108,9 +116,11 @@ def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
         return None
     try:
         count = count_onnx(path)
-    except ModelFileError:  # a shape that depends on more than the batch has no one number
+    except ModelFileError:  # the compute is not one number if a shape depends on more than the batch
         return None
     if count.uncounted:
-        screen.warn(f"{path}: its compute is unknown; not counted are {', '.join(count.uncounted)}")
+        screen.warn(
+            f"{path}: the compute is unknown, since kdtool does not count {', '.join(count.uncounted)}"
+        )
         return None
     return count.params, count.macs

@@ -1,4 +1,4 @@
-"""Which of the caller's images calibrate an INT8 model, and which measure its accuracy."""
+"""Choose the images of a caller that calibrate an INT8 model and those that measure its accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kdtool.data.sources import load_listing
 from kdtool.quant.images import calibration_indices
 
 Labels = npt.NDArray[np.int64]
-Parts = tuple[UInt8Array, Labels, Split | None]  # images, the numbers of those that calibrate, validation
+Parts = tuple[UInt8Array, Labels, Split | None]  # images, numbers of the calibration images, validation split
 SEED = 0
 
 
@@ -31,36 +31,42 @@ def parts_of(
     count: int,
     screen: Screen,
 ) -> Parts:
-    """`count` images, or fewer, that calibrate, and others with labels that measure the accuracy.
+    """Choose at most `count` images to calibrate on, and other images with labels to measure the accuracy on.
 
     Raises:
         UsageError: labels do not fit the images or the classes.
-        DataError: images that cannot be read, or of a class that the model does not know.
+        DataError: an image cannot be read, or the model does not know its class.
     """
     if isinstance(images, str | Path):
         listing = load_listing(str(images))
         if listing.samples:
             if labels is not None:
-                raise UsageError("labels: the photographs' are the names of their folders; allowed: none.")
+                raise UsageError(
+                    "labels: the folders of the photographs are their classes already; allowed: none.",
+                    "Leave out labels.",
+                )
             return _of_samples(listing.samples, "validation" not in listing.carve, info, count, screen)
-    found = listed(images)
+    sequence = listed(images)
     if labels is None:
-        wanted = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(np.int64)
-        return stacked([found[index] for index in wanted], info.preprocess), np.arange(len(wanted)), None
-    return _halves(stacked(found, info.preprocess), _numbers(labels, len(found), info), count)
+        chosen = np.linspace(0, len(sequence) - 1, min(count, len(sequence))).round().astype(np.int64)
+        return stacked([sequence[index] for index in chosen], info.preprocess), np.arange(len(chosen)), None
+    return _halves(stacked(sequence, info.preprocess), _numbers(labels, len(sequence), info), count)
 
 
-def _of_samples(samples: Sequence[Sample], split: bool, info: ModelInfo, count: int, screen: Screen) -> Parts:
-    """Of a source with splits, train calibrates and validation measures."""
+def _of_samples(
+    samples: Sequence[Sample], has_validation: bool, info: ModelInfo, count: int, screen: Screen
+) -> Parts:
+    """Take the calibration images from train and measure on validation, if there is such a split."""
     train = [sample for sample in samples if sample.split == "train"]
-    held = [sample for sample in samples if sample.split == "validation"]
+    validation = [sample for sample in samples if sample.split == "validation"]
     labels = labels_of(train, info, Path(info.arch))
-    if not split:
+    if not has_validation:
         return _halves(decode_samples(train, info.preprocess, screen), labels, count)
     chosen = calibration_indices(labels, count, SEED)
     pixels = decode_samples([train[index] for index in chosen], info.preprocess, screen)
-    answers = labels_of(held, info, Path(info.arch))
-    return pixels, np.arange(len(pixels)), _split(decode_samples(held, info.preprocess, screen), answers)
+    validation_labels = labels_of(validation, info, Path(info.arch))
+    validation_pixels = decode_samples(validation, info.preprocess, screen)
+    return pixels, np.arange(len(pixels)), _split(validation_pixels, validation_labels)
 
 
 def _halves(pixels: UInt8Array, labels: Labels, count: int) -> Parts:
@@ -74,15 +80,15 @@ def _split(pixels: UInt8Array, labels: Labels) -> Split:
 
 
 def _numbers(labels: Sequence[str | int], images: int, info: ModelInfo) -> Labels:
-    """Labels as class indices."""
+    """Convert labels, which are names or numbers of classes, to class indices."""
     position: dict[object, int] = {name: index for index, name in enumerate(info.classes)}
     position |= {index: index for index in range(len(info.classes))}
-    given = [label if isinstance(label, str) else int(label) for label in labels]
-    unknown = sorted({str(label) for label in given if label not in position})
-    if unknown or len(given) != images:
+    plain = [label if isinstance(label, str) else int(label) for label in labels]
+    unknown = sorted({str(label) for label in plain if label not in position})
+    if unknown or len(plain) != images:
         raise UsageError(
-            f"labels: {len(given)} for {images} images"
+            f"labels: {len(plain)} for {images} images"
             + (f", of which the model does not know {', '.join(unknown)}" if unknown else "")
             + f"; allowed: one for each image, of {', '.join(info.classes)}, or their numbers from 0.",
         )
-    return np.array([position[label] for label in given], np.int64)
+    return np.array([position[label] for label in plain], np.int64)

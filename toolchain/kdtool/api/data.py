@@ -1,4 +1,4 @@
-"""Photographs, prepared once, and as a data set of torch."""
+"""Photographs that are prepared once, also as a torch Dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ARTIFACTS, RunFolder
 
 if TYPE_CHECKING:
-    from kdtool.api.dataset import Photographs
+    from kdtool.api.training.dataset import Photographs
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Data:
     """Photographs in splits, decoded, resized and cropped; `kdtool.open_data` opens them.
 
     Attributes:
-        prepared: the files that hold them.
+        prepared: the prepared files.
 
     Example:
         data = kdtool.open_data("photographs/")
@@ -34,37 +34,37 @@ class Data:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; label k is the class number k."""
+        """Names of the classes; label k means classes[k]."""
         return self.prepared.classes
 
     @property
     def splits(self) -> Mapping[str, int]:
-        """train, validation and test → number of images."""
+        """Number of images in each split: train, validation and test."""
         return self.prepared.counts
 
     @property
     def preprocess(self) -> Preprocess:
-        """How a photograph becomes the input of a network, with mean and std of the training images."""
+        """Preprocessing of a photograph for a network, with mean and std of the training images."""
         return self.prepared.preprocess
 
     def torch(self, split: str, transform: Callable[[Any], Any] | None = None) -> Photographs:
-        """A split as a data set of torch, for a DataLoader with any number of workers.
+        """Open a split as a torch Dataset, for a DataLoader with any number of workers.
 
         Args:
             split: train, validation or test.
-            transform: of an image before it is normalized: a uint8 tensor (3, S, S) → a uint8 tensor
+            transform: function of an image before normalization: uint8 tensor (3, S, S) → uint8 tensor
                 (3, H, W), such as a transform of torchvision.transforms.v2.
 
         Returns:
             A torch.utils.data.Dataset of (image, label): float32 (3, S, S), normalized, and int.
 
         Raises:
-            DataError: no such split, or its photographs are no longer there.
+            DataError: there is no such split, or its photographs are no longer there.
         """
         from kdtool.machine.packages import require_training
 
         require_training("open_data")
-        from kdtool.api.dataset import Photographs
+        from kdtool.api.training.dataset import Photographs
 
         return Photographs(self.prepared, split, transform)
 
@@ -83,20 +83,20 @@ def open_data(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Data:
-    """Open photographs; those that are not prepared yet are checked, split and decoded first.
+    """Open photographs; if they are not prepared yet, check, split and decode them first.
 
     Args:
-        data: the folder of a run or its data/, which is opened as it is; or a folder of class folders, a
-            manifest or the name of a data set; None is the embedded digits.
+        data: a folder of class folders, a manifest or the name of a data set; None is the embedded digits. Or
+            the folder of a run, or its folder data/: these are opened without change.
         size: side of the square images, pixels.
         resize: length of the shortest side before the centre crop, pixels; 0 is `size`.
-        seed: of the splits, where the photographs have none.
-        out: folder for the decoded images; None is one of their own in artifacts/data/.
-        quiet: say nothing on standard error.
+        seed: seed of the splits, if the photographs have none.
+        out: folder for the decoded images; None is a folder in artifacts/data/.
+        quiet: print nothing on standard error.
 
     Raises:
-        UsageError: data is nothing that can be opened, or an argument is wrong.
-        DataError: the photographs are not what training needs; names everything that was found.
+        UsageError: kdtool cannot open data, or an argument is wrong.
+        DataError: the photographs are not fit for training; the message names all findings.
 
     Example:
         train = kdtool.open_data("photographs/").torch("train")
@@ -119,7 +119,8 @@ def open_data(
     folder = Path(out) if out is not None else ARTIFACTS / "data" / name
     if Path(source).is_dir() and folder.resolve().is_relative_to(source):
         raise UsageError(
-            f"out: {folder} would lie among the photographs of {source}.", "Name another folder: out=…"
+            f"out: {folder} would be inside the folder of photographs {source}.",
+            "Name another folder: out=…",
         )
     prepared, _ = prepare(source, settings, seed, folder, screen_of(quiet))
     return Data(prepared)

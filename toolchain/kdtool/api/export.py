@@ -1,4 +1,4 @@
-"""Any torch network to ONNX, verified."""
+"""Export any torch network to ONNX and verify it."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ def export(
 ) -> Path:
     """Export a network to simplified ONNX that states its classes and its preprocessing.
 
-    Torch and ONNX Runtime must give the same logits and the same classes on the images, before and after
-    simplification; otherwise nothing is written. The network stays as it is, in its mode and on its device.
+    Torch and ONNX Runtime must give the same logits and predictions for the images, before and after
+    simplification; otherwise no file is written. The network itself, its mode and its device do not change.
 
     Args:
-        network: images (N, 3, S, S) float32 → logits (N, classes).
-        out: the file to write, such as "student.onnx".
+        network: module that maps images (N, 3, S, S) float32 to logits (N, classes).
+        out: file to write, such as "student.onnx".
         classes: names in the order of the logits.
         size: S, for a network that takes RGB values from 0 to 1; otherwise give preprocess.
-        preprocess: how a photograph becomes the input: kdtool.Preprocess(resize, size, mean=…, std=…).
+        preprocess: preprocessing of a photograph: kdtool.Preprocess(resize, size, mean=…, std=…).
         images: a folder of photographs, or images, to compare torch and ONNX Runtime on; None is noise.
-        name: of the network, as the file shall state it; empty is the name of its class.
+        name: name of the network in the file; empty is the name of its Python class.
         role: teacher, student or baseline, for the benchmark.
-        opset: of the standard operators, 17 to 23.
-        fixed_batch: write a batch of one into the graph.
+        opset: version of the standard operators, 17 to 23.
+        fixed_batch: fix the batch of the graph at 1.
         uint8: also write OUT.uint8.onnx, which takes pixels and normalizes them itself.
         ort: also write the format of ONNX Runtime for phones.
         tolerance: largest |Δlogit| between torch and ONNX Runtime.
-        quiet: say nothing on standard error.
+        quiet: print nothing on standard error.
 
     Returns:
         The file `out`.
 
     Raises:
-        UsageError: an argument is wrong, or the network does not give (N, classes).
+        UsageError: an argument is wrong, or the network does not return logits (N, classes).
         ModelFileError: the network cannot be exported.
         GateError: torch and ONNX Runtime differ.
 
@@ -73,14 +73,14 @@ def export(
     require_training("export")
     import copy
 
-    from kdtool.api.stated import checked, given
+    from kdtool.api.stated import caller_info, checked
     from kdtool.exporters.model import export_model
     from kdtool.exporters.parity import parity_images
     from kdtool.recipe.settings import ExportSettings
 
     if (size is None) == (preprocess is None):
         raise UsageError(
-            "size and preprocess: allowed is one of them.",
+            "size and preprocess: allowed is exactly one of the two.",
             "size=224, or preprocess=kdtool.Preprocess(resize=256, size=224, mean=(0.485, 0.456, 0.406), …)",
         )
     if role not in ROLES:
@@ -88,18 +88,18 @@ def export(
     settings = checked(
         ExportSettings, opset=opset, fixed_batch=fixed_batch, uint8=uint8, ort=ort, tolerance=tolerance
     )
-    rule = preprocess or Preprocess(size or 0, size or 0)
-    info = given(name or type(network).__name__, classes, rule, role)
+    preprocess = preprocess or Preprocess(size or 0, size or 0)
+    info = caller_info(name or type(network).__name__, classes, preprocess, role)
     assert info is not None
     frozen = copy.deepcopy(network).cpu().eval()
-    _require_logits(frozen, len(info.classes), rule.size)
-    real = parity_images(_pixels(images, rule), rule)
-    export_model(Path(out), frozen, info, real, settings, screen_of(quiet))
+    _require_logits(frozen, len(info.classes), preprocess.size)
+    inputs = parity_images(_pixels(images, preprocess), preprocess)
+    export_model(Path(out), frozen, info, inputs, settings, screen_of(quiet))
     return Path(out)
 
 
 def _pixels(images: str | Path | Iterable[AnyImage] | None, preprocess: Preprocess) -> UInt8Array:
-    """Some of the images, or noise, as the network sees them before normalization: (N, S, S, 3)."""
+    """Return some of the images, or noise, before normalization: (N, S, S, 3) uint8."""
     import numpy as np
 
     from kdtool.api.images import listed, stacked
@@ -108,9 +108,9 @@ def _pixels(images: str | Path | Iterable[AnyImage] | None, preprocess: Preproce
     count, side = sum(BATCHES), preprocess.size
     if images is None:
         return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
-    found = listed(images)
-    wanted = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(np.intp)
-    return stacked([found[index] for index in wanted], preprocess)
+    sequence = listed(images)
+    chosen = np.linspace(0, len(sequence) - 1, min(count, len(sequence))).round().astype(np.intp)
+    return stacked([sequence[index] for index in chosen], preprocess)
 
 
 def _require_logits(network: nn.Module, classes: int, size: int) -> None:
@@ -124,6 +124,6 @@ def _require_logits(network: nn.Module, classes: int, size: int) -> None:
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, classes):
         raise UsageError(
-            f"network gives {shape} for 2 images; allowed: logits (2, {classes}), one for each class.",
-            "Name as many classes as there are logits, and let the network give one tensor.",
+            f"network returns {shape} for 2 images; allowed: logits (2, {classes}), one for each class.",
+            "Name as many classes as there are logits, and let the network return one tensor.",
         )

@@ -1,4 +1,4 @@
-"""Images as a caller has them: a path, encoded bytes, a PIL image or an array of pixels; one or many."""
+"""Read the images of a caller: a path, encoded bytes, a PIL image or an array of pixels; one or many."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ ALLOWED = "a path, bytes, a PIL image or an array of uint8, (H, W, 3)"
 
 
 def is_many(images: Any) -> bool:
-    """Whether `images` is a list, a tuple or an array (N, H, W, 3), not one image."""
+    """True if `images` is a list, a tuple or an array (N, H, W, 3), not one image."""
     return isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
 
 
 def listed(images: Iterable[AnyImage] | str | Path) -> Sequence[AnyImage]:
-    """The images one by one; of a folder, its photographs at any depth.
+    """List the images; those of a folder are its photo files at any depth.
 
     Raises:
-        DataError: there is none.
+        DataError: there are no images.
     """
     if isinstance(images, str | Path):
         folder = Path(images)
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
-            raise DataError(f"{folder}: no photographs in this folder.", "Name a folder with photographs.")
-    found = images if isinstance(images, np.ndarray) else list(images)
-    if not len(found):
+            raise DataError(
+                f"{folder}: there are no photographs in this folder.", "Name a folder with photographs."
+            )
+    sequence = images if isinstance(images, np.ndarray) else list(images)
+    if not len(sequence):
         raise DataError("There are no images.", "Give at least one.")
-    return found  # type: ignore[return-value]  # an array is a sequence of its images
+    return sequence  # type: ignore[return-value]  # an array is a sequence of its images
 
 
 def pixels_of(image: AnyImage, preprocess: Preprocess) -> UInt8Array:
-    """The image as the network sees it before normalization: (size, size, 3) uint8.
+    """Decode, resize and crop an image to (size, size, 3) uint8, not normalized.
 
     Raises:
-        UsageError: not an image that is allowed here.
-        DataError: it cannot be read or decoded.
+        UsageError: the type or the shape of the image is not allowed.
+        DataError: the image cannot be read or decoded.
     """
     if isinstance(image, bytes):
         return preprocess.read(image, "the image")
@@ -62,7 +64,7 @@ def pixels_of(image: AnyImage, preprocess: Preprocess) -> UInt8Array:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise UsageError(
                 f"The image is {image.dtype} of shape {image.shape}; allowed: {ALLOWED}.",
-                "An array holds the pixels of a photograph, RGB from 0 to 255, not yet normalized.",
+                "Give the pixels of a photograph, RGB from 0 to 255, not normalized.",
             )
         return preprocess.pixels(Image.fromarray(np.ascontiguousarray(image)))
     if isinstance(image, Image.Image):
@@ -71,12 +73,12 @@ def pixels_of(image: AnyImage, preprocess: Preprocess) -> UInt8Array:
 
 
 def stacked(images: Sequence[AnyImage], preprocess: Preprocess) -> UInt8Array:
-    """As `pixels_of`, of all: (N, size, size, 3) uint8."""
+    """Apply `pixels_of` to each image; the result is (N, size, size, 3) uint8."""
     return np.stack([pixels_of(image, preprocess) for image in images])
 
 
 def names_of(images: Sequence[AnyImage]) -> list[str]:
-    """What messages call each image: its path, or its place among the images."""
+    """Name each image for messages: by its path, otherwise by its number."""
     return [
         printable(str(image)) if isinstance(image, str | Path) else f"image {number} of {len(images)}"
         for number, image in enumerate(images, start=1)

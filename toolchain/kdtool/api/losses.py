@@ -1,4 +1,4 @@
-"""The losses of distillation by name."""
+"""Create and list the losses of distillation by name."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from kdtool.machine.packages import require_training
 
 
 def create_loss(name: str, **parameters: bool | float) -> Callable[..., Any]:
-    """A loss of distillation with its parameters set.
+    """Create a loss of distillation.
 
     Args:
         name: one of `kdtool.list_losses()`.
-        parameters: of the loss, such as temperature; what is left out has the loss's default.
+        parameters: parameters of the loss, such as temperature; the others have the defaults of the loss.
 
     Returns:
-        For a loss on logits: loss(student_logits, teacher_logits, target) → scalar, of logits (N, classes)
-        and class indices (N,); it does not contain the cross-entropy with the labels. For a loss on features:
-        loss(student_shapes, teacher_shapes) → torch module with the helper layers, which train along with the
-        student; it is called with the features of both networks, one tensor for each stage.
+        For a logit loss: loss(student_logits, teacher_logits, target) → scalar, with logits (N, classes) and
+        class indices (N,); it does not contain the cross-entropy with the labels. For a feature loss:
+        loss(student_shapes, teacher_shapes) → torch module with helper layers, which train together with the
+        student; call the module with the feature maps of both networks, one tensor for each feature stage.
 
     Raises:
-        UsageError: an unknown name, or a parameter that the loss does not have or cannot take.
+        UsageError: the name is unknown, or the loss does not have or cannot take a parameter.
 
     Example:
         loss = kdtool.create_loss("dkd", beta=2.0)
@@ -36,11 +36,11 @@ def create_loss(name: str, **parameters: bool | float) -> Callable[..., Any]:
 
 
 def list_losses() -> dict[str, str]:
-    """The losses of distillation: name → what it computes.
+    """List the losses of distillation: name → description.
 
     Example:
-        for name, formula in kdtool.list_losses().items():
-            print(name, formula)
+        for name, description in kdtool.list_losses().items():
+            print(name, description)
     """
     require_training("list_losses")
     from kdtool.losses import FEATURE_LOSSES, LOGIT_LOSSES

@@ -1,4 +1,4 @@
-"""A classifier, loaded from a file, a run or a bundle: labels with probabilities, without torch."""
+"""Load a classifier from a file, a run or a bundle; it predicts labels with probabilities, without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.api.images import AnyImage, Encoded, is_many, names_of, stacked
-from kdtool.api.stated import stated
+from kdtool.api.stated import info_of
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess
@@ -22,17 +22,17 @@ from kdtool.runtime.classify import logits_of, ranked, softmax
 from kdtool.runtime.onnxruntime import OnnxSession, open_model
 
 BATCH = 32
-MODEL = "model.onnx"  # of a bundle
+MODEL = "model.onnx"  # file in a bundle
 Image = TypeVar("Image", bound=AnyImage)
 
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """The likeliest classes of one image.
+    """The most likely classes of one image.
 
     Attributes:
-        labels: names of the classes, the likeliest first.
-        probabilities: of each of them, by the softmax of the logits.
+        labels: names of the classes, the most likely first.
+        probabilities: probability of each class, by the softmax of the logits.
 
     Example:
         prediction = model.predict("cat.jpg", top=3)
@@ -45,26 +45,26 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
+        """The most likely class."""
         return self.labels[0]
 
     @property
     def probability(self) -> float:
-        """The probability of the likeliest class."""
+        """Probability of the most likely class."""
         return self.probabilities[0]
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
         return iter(zip(self.labels, self.probabilities, strict=True))
 
     def __repr__(self) -> str:
-        return f"Prediction({', '.join(f'{label} {100 * share:.1f} %' for label, share in self)})"
+        return f"Prediction({', '.join(f'{label} {100 * value:.1f} %' for label, value in self)})"
 
 
 class Model:
-    """A classifier that is ready; `kdtool.load` opens one.
+    """A loaded classifier; `kdtool.load` opens one.
 
-    An image is a path, encoded bytes, a PIL image or an array (H, W, 3) of uint8, RGB: a photograph of any
-    size, which is resized, cropped and normalized as the model file says.
+    An image is a path, encoded bytes, a PIL image or an array (H, W, 3) of uint8, RGB, of any size. The model
+    resizes, crops and normalizes it as the model file states.
 
     Example:
         model = kdtool.load("artifacts/paper")
@@ -86,12 +86,12 @@ class Model:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How a photograph becomes the input of the network."""
+        """Preprocessing of a photograph for the network."""
         return self._info.preprocess
 
     @property
     def precision(self) -> str:
-        """fp32 or int8."""
+        """Precision of the weights: fp32 or int8."""
         return self._info.precision
 
     @overload
@@ -104,28 +104,29 @@ class Model:
     def predict(self, x: npt.NDArray[np.uint8], top: int = 1) -> Any: ...
 
     def predict(self, x: Any, top: int = 1) -> Prediction | list[Prediction]:
-        """The likeliest classes of one image, or of each of many.
+        """Predict the most likely classes of one image or of many.
 
         Args:
             x: one image, or many: a list, a tuple or an array (N, H, W, 3).
-            top: classes for each image.
+            top: number of classes for each image.
 
         Returns:
-            One Prediction for one image, a list for many.
+            One Prediction for one image, a list of them for many.
 
         Raises:
-            UsageError: x is nothing that is allowed, or top is below 1.
+            UsageError: x is not an image or images, or top is below 1.
             DataError: an image cannot be read.
-            GateError: the model gives NaN or infinity.
+            GateError: the logits contain NaN or infinity.
         """
         if top < 1:
             raise UsageError(f"top is {top}; allowed: 1 and more.", "Example: top=3")
         logits = self.logits(x)
-        found = [_prediction(row, self.labels, top) for row in np.atleast_2d(logits)] if len(logits) else []
-        return found if is_many(x) else found[0]
+        rows = logits if is_many(x) else logits[None]
+        predictions = [_prediction(row, self.labels, top) for row in rows]
+        return predictions if is_many(x) else predictions[0]
 
     def logits(self, x: AnyImage | Sequence[AnyImage]) -> FloatArray:
-        """What the network gives before the softmax.
+        """Compute the logits, the output of the network before the softmax.
 
         Args:
             x: one image, or many: a list, a tuple or an array (N, H, W, 3).
@@ -165,16 +166,16 @@ def load(
     preprocess: Preprocess | None = None,
     threads: int = 0,
 ) -> Model:
-    """Load a classifier; needs no torch.
+    """Load a classifier; torch is not needed.
 
     Args:
         path: an ONNX file, the folder of a run (its student in float32), or a bundle, as folder or zip.
         classes: names in the order of the logits, for a file that does not state them.
-        preprocess: of a photograph, for a file that does not state it.
-        threads: of the runtime; 0 is every processor that this process may use.
+        preprocess: preprocessing of a photograph, for a file that does not state it.
+        threads: threads of the runtime; 0 is every processor that this process may use.
 
     Raises:
-        UsageError: the folder holds no model, or classes and preprocess are not known.
+        UsageError: the folder has no model, or classes and preprocess are not known.
         ModelFileError: the file is missing, broken, hostile or not an image classifier.
 
     Example:
@@ -183,30 +184,30 @@ def load(
     """
     file = _model_in(Path(path))
     session = _from_zip(file, threads) if file.suffix == ".zip" else open_model(file, threads)
-    return Model(session, stated(file, session.info, classes, preprocess))
+    return Model(session, info_of(file, session.info, classes, preprocess))
 
 
 def _model_in(path: Path) -> Path:
     if not path.is_dir():
         return path
-    places = RunFolder(path).onnx_model("student"), path / MODEL, path / "onnx" / MODEL
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    candidates = RunFolder(path).onnx_model("student"), path / MODEL, path / "onnx" / MODEL
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if file is None:
         raise UsageError(
-            f"{path} holds neither an exported student nor a bundle.",
-            "Name an ONNX file, a run after kdtool export --onnx, or what kdtool bundle wrote.",
+            f"{path} has neither an exported student nor a bundle.",
+            "Name an ONNX file, a run after kdtool export --onnx, or a bundle that kdtool bundle wrote.",
         )
-    return found
+    return file
 
 
 def _from_zip(path: Path, threads: int) -> OnnxSession:
-    """The session of the model in the zip of a bundle, which has one folder."""
+    """Open the model in the zip of a bundle, which has one folder."""
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             names = [name for name in archive.namelist() if Path(name).parts[1:] == (MODEL,)]
             if len(names) != 1:
                 raise ModelFileError(
-                    f"{path}: not the zip of a bundle, it holds {len(names)} file(s) FOLDER/{MODEL}.",
+                    f"{path} is not the zip of a bundle: it has {len(names)} files FOLDER/{MODEL}, not one.",
                     "Name the file bundle.zip that kdtool bundle wrote.",
                 )
             session = open_model(Path(archive.extract(names[0], folder)), threads)

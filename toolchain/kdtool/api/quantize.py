@@ -1,4 +1,4 @@
-"""INT8 of an ONNX classifier from anywhere."""
+"""Quantize an ONNX classifier from anywhere to INT8."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quantized:
-    """An INT8 file and what it cost.
+    """An INT8 file, with accuracy and size before and after.
 
     Attributes:
         path: the INT8 file.
-        target: the kind of processor that it is made for.
-        accuracy_before, accuracy_after: top-1 of the float32 file and of the INT8 file on the same `images`
-            images; None where the images have no labels.
-        images: how many images the accuracy was measured on.
-        size_before, size_after: bytes.
-        float_layers: names of the layers that are kept in FP32, since INT8 cost too much in them.
+        target: kind of processor that the file is made for.
+        accuracy_before, accuracy_after: top-1 of the float32 file and of the INT8 file on the same images;
+            None if the images have no labels.
+        images: number of images that the accuracy was measured on.
+        size_before, size_after: size of the float32 file and of the INT8 file, bytes.
+        float_layers: names of the layers kept in FP32, since INT8 would lose too much accuracy in them.
 
     Example:
-        made = kdtool.quantize("student.onnx", "photographs/")
-        made.path, made.accuracy_before, made.accuracy_after
+        quantized = kdtool.quantize("student.onnx", "photographs/")
+        quantized.path, quantized.accuracy_before, quantized.accuracy_after
     """
 
     path: Path
@@ -59,34 +59,34 @@ def quantize(
     preprocess: Preprocess | None = None,
     quiet: bool = False,
 ) -> Quantized:
-    """Quantize an ONNX classifier to INT8, its accuracy guarded where the images have labels.
+    """Quantize an ONNX classifier to INT8, and guard its accuracy if the images have labels.
 
-    Images of the training split calibrate, those of the validation split measure the accuracy; the test split
-    is not touched. Without splits, at most half of the images calibrate, evenly from every class, and all
-    others measure. Where INT8 loses more than `max_drop`, the most sensitive layers are kept in FP32.
+    The images of the training split calibrate the ranges, those of the validation split measure the accuracy;
+    the test split is not used. Without splits, at most half of the images calibrate, evenly from every class,
+    and all others measure. If INT8 loses more than `max_drop`, the most sensitive layers are kept in FP32.
 
     Args:
-        model: a float32 ONNX file, (N, 3, S, S).
-        images: a folder of class folders or another source of photographs as `kdtool.run` takes it; a folder
+        model: a float32 ONNX file with the input (N, 3, S, S).
+        images: a folder of class folders or another source of photographs that `kdtool.run` takes; a folder
             of photographs without classes; or paths, bytes, PIL images, or arrays (H, W, 3) of uint8.
-        out: the file to write; None is MODEL.int8.onnx beside the model.
+        out: file to write; None is MODEL.int8.onnx beside the model.
         target: the processor that will run the model: auto (this one), x86-avx2, x86-vnni, arm-dotprod, arm
             or web.
-        calibration: how ranges follow from the values seen: minmax, percentile, entropy or mse.
-        calibration_images: images to calibrate on, at most.
+        calibration: method that chooses the ranges of activations: minmax, percentile, entropy or mse.
+        calibration_images: largest number of images to calibrate on.
         max_drop: largest loss of accuracy, percentage points.
-        float_layers: layers that may be kept in FP32, at most.
-        reduce_range: weights of 7 bits; "auto" is the choice of the target.
-        labels: class of each image, by name or number; a folder of class folders has its own.
+        float_layers: largest number of layers that may be kept in FP32.
+        reduce_range: use weights of 7 bits; "auto" lets the target decide.
+        labels: class of each image, by name or number; a folder of class folders states them already.
         classes: names in the order of the logits, for a file that does not state them.
-        preprocess: of a photograph, for a file that does not state it.
-        quiet: say nothing on standard error.
+        preprocess: preprocessing of a photograph, for a file that does not state it.
+        quiet: print nothing on standard error.
 
     Raises:
         UsageError: an argument is wrong, or classes and preprocess are not known.
-        DataError: images that cannot be read, or of a class that the model does not know.
+        DataError: an image cannot be read, or the model does not know its class.
         ModelFileError: the file is broken, or ONNX Runtime cannot quantize it.
-        GateError: INT8 loses more than `max_drop`; nothing is written.
+        GateError: INT8 loses more than `max_drop`; no file is written.
 
     Example:
         kdtool.quantize("student.onnx", "photographs/", target="arm-dotprod", max_drop=0.5)
@@ -95,7 +95,7 @@ def quantize(
 
     require_training("quantize")
     from kdtool.api.calibration import parts_of
-    from kdtool.api.stated import checked, stated
+    from kdtool.api.stated import checked, info_of
     from kdtool.quant.images import CalibrationImages
     from kdtool.quant.loose import quantize_file
     from kdtool.recipe.settings import QuantizeSettings
@@ -112,32 +112,34 @@ def quantize(
         reduce_range=reduce_range,
     )
     source = Path(model)
-    written = Path(out) if out is not None else source.with_suffix(".int8.onnx")
-    if written.resolve() == source.resolve():
-        raise UsageError(f"out: {written} is the model itself.", "Name another file: out=…")
+    target_file = Path(out) if out is not None else source.with_suffix(".int8.onnx")
+    if target_file.resolve() == source.resolve():
+        raise UsageError(f"out: {target_file} is the model itself.", "Name another file: out=…")
     session = open_model(source)
     session.close()
-    info = stated(source, session.info, classes, preprocess)
+    info = info_of(source, session.info, classes, preprocess)
     if session.input_format != InputFormat() or info.precision != "fp32":
         raise UsageError(
             f"{source}: {info.precision}, input {session.input_format.type} {session.input_format.layout}; "
             "allowed: fp32, input float32 NCHW.",
-            "Name the float32 file that it was made from.",
+            "Name the float32 file that this file was made from.",
         )
     screen = screen_of(quiet)
     pixels, chosen, validation = parts_of(images, labels, info, calibration_images, screen)
     if not len(chosen):
-        raise DataError("There is one image; quantization takes 2 and more.", "Give more images.")
-    seen = CalibrationImages(pixels, chosen, info.preprocess)
-    made = quantize_file(source, written, info, seen, validation, settings, screen)
-    before, after = made.before, made.after
+        raise DataError(
+            "There is one image; quantization with labels needs two or more.", "Give more images."
+        )
+    calibration_set = CalibrationImages(pixels, chosen, info.preprocess)
+    result = quantize_file(source, target_file, info, calibration_set, validation, settings, screen)
+    before, after = result.before, result.after
     return Quantized(
-        path=written,
-        target=made.choice.scheme.target.value,
+        path=target_file,
+        target=result.choice.scheme.target.value,
         accuracy_before=before.correct / before.images if before else None,
         accuracy_after=after.correct / after.images if after else None,
         images=before.images if before else 0,
         size_before=source.stat().st_size,
-        size_after=written.stat().st_size,
-        float_layers=made.choice.fp32_layers,
+        size_after=target_file.stat().st_size,
+        float_layers=result.choice.fp32_layers,
     )

@@ -1,10 +1,10 @@
-"""The recipes that come with kdtool."""
+"""List the recipes that come with kdtool."""
 
 from __future__ import annotations
 
 
 def list_recipes() -> dict[str, str]:
-    """The recipes that come with kdtool: name → title. `kdtool recipes --show NAME` prints one in full.
+    """List the recipes that come with kdtool: name → title. `kdtool recipes --show NAME` prints a recipe.
 
     Example:
         for name, title in kdtool.list_recipes().items():

@@ -1,4 +1,4 @@
-"""A run: from photographs to a proven small model, in one folder."""
+"""Make and open runs: from photographs to a small model with its proof, in one folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from kdtool.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run and what lies in it; `kdtool.run` makes one, `kdtool.open_run` opens one.
+    """The folder of a run with its content; `kdtool.run` makes a run, `kdtool.open_run` opens one.
 
     Attributes:
         path: the folder.
-        failed: why there is no INT8 model, where `kdtool.run` found that INT8 loses too much; otherwise None.
+        failed: the error that explains why there is no INT8 model, if INT8 lost too much accuracy in
+            `kdtool.run`; otherwise None.
 
     Example:
         run = kdtool.open_run("artifacts/paper")
@@ -37,31 +38,31 @@ class Run:
 
     @property
     def folder(self) -> RunFolder:
-        """Where each file of the run lies."""
+        """Paths of the files of the run."""
         return RunFolder(self.path)
 
     @property
     def bench(self) -> BenchResult:
-        """What was measured: accuracy, compute, size and latency of each model.
+        """Measurements of each model: accuracy, compute, size and latency.
 
         Raises:
-            UsageError: nothing was measured.
+            UsageError: the run was not measured.
         """
         return read_bench(self.folder.bench)
 
     @property
     def claim(self) -> Verdict:
-        """Whether the claim of the recipe holds."""
+        """Verdict on the claim of the recipe: PASS, FAIL or INCONCLUSIVE, with the values."""
         return self.bench.claim
 
     @property
     def report(self) -> Path:
-        """The page of the report."""
+        """Path of the report page."""
         return self.folder.report
 
     @cached_property
     def data(self) -> Data:
-        """The photographs that the run was trained on, as it prepared them."""
+        """The prepared photographs of the run."""
         return open_data(self.path)
 
     @cached_property
@@ -75,7 +76,7 @@ class Run:
         return self.model("student")
 
     def model(self, role: str, precision: str = "fp32") -> Model:
-        """An exported model of the run.
+        """Load an exported model of the run.
 
         Args:
             role: teacher, student or baseline.
@@ -96,21 +97,21 @@ class Run:
         data_license: str | None = None,
         quiet: bool = False,
     ) -> Path:
-        """Write what an app or a page needs, and replay its golden images.
+        """Write the bundle for an app or a page, and verify it with its golden images.
 
         Args:
             role: teacher, student or baseline.
             targets: kinds of app that a model file must fit, such as "android" or "web".
-            photographs: test photographs to ship among the golden images; 0 ships none.
-            license, data_license: of the model and of the photographs, as the model card shall state them.
-            quiet: say nothing on standard error.
+            photographs: number of test photographs among the golden images; 0 ships none.
+            license, data_license: licenses of the model and of the photographs for the model card.
+            quiet: print nothing on standard error.
 
         Returns:
             The folder bundle/ in the run; bundle.zip lies beside it.
 
         Raises:
-            UsageError: the run has no such exported model, or a part of it is outdated.
-            GateError: a model does not fit a target, or gives something else when it is replayed.
+            UsageError: the run has no such exported model, or a part of the run is outdated.
+            GateError: a model does not fit a target, or its logits for the golden images differ.
         """
         from kdtool.bundle.options import UNSTATED, Options
         from kdtool.bundle.page.runtime import find_runtime
@@ -120,10 +121,10 @@ class Run:
         from kdtool.runs.lock import run_lock
 
         require_run(self.folder)
-        stated = license or UNSTATED, data_license or UNSTATED
-        chosen, screen = Options(role, tuple(targets), photographs, *stated), screen_of(quiet)
+        licenses = license or UNSTATED, data_license or UNSTATED
+        options, screen = Options(role, tuple(targets), photographs, *licenses), screen_of(quiet)
         with run_lock(self.path):
-            folder = write_bundle(self.folder, chosen, find_runtime(), screen)
+            folder = write_bundle(self.folder, options, find_runtime(), screen)
         verify(folder, screen)
         return folder
 
@@ -143,28 +144,29 @@ def run(
     seed: int | None = None,
     quiet: bool = False,
 ) -> Run:
-    """From photographs to a proven small model: every stage, as `kdtool run` does.
+    """Make a run with every stage, from photographs to a small model with its proof, as `kdtool run` does.
 
-    Stages that are complete with the same inputs are skipped, so the same call goes on where it was stopped.
+    Stages that are complete with the same inputs are skipped, so the same call continues a run that was
+    stopped.
 
     Args:
-        data: a folder of class folders, a manifest or the name of a data set; None is the embedded digits, or
-            the photographs of the run at `out`.
-        recipe: one of `kdtool.list_recipes()` or a TOML file; None is that of the run at `out`, or
-            paper, or digits without data.
+        data: a folder of class folders, a manifest or the name of a data set; None is the photographs of the
+            run at `out`, otherwise the embedded digits.
+        recipe: one of `kdtool.list_recipes()` or a TOML file; None is the recipe of the run at `out`,
+            otherwise paper, or digits without data.
         set: fields of the recipe to change, such as {"student.epochs": 30}.
         out: folder of the run; None is artifacts/<recipe>.
         baseline: also train the same student without the teacher.
-        seed: of splits, weights and order; None is that of the run at `out`, or 0.
-        quiet: say nothing on standard error.
+        seed: seed of splits, weights and order; None is the seed of the run at `out`, otherwise 0.
+        quiet: print nothing on standard error.
 
     Returns:
-        The run; where INT8 loses too much accuracy, without INT8 and with the reason in `failed`.
+        The run. If INT8 loses too much accuracy, the run has no INT8 model, and `failed` says why.
 
     Raises:
-        UsageError: an argument or a field of the recipe is wrong, or the run at `out` was trained otherwise.
-        DataError: the photographs are not what training needs.
-        SetupError: a package, the disk or the network fails.
+        UsageError: an argument or a field of the recipe is wrong, or the run at `out` has other settings.
+        DataError: the photographs are not fit for training.
+        SetupError: a package is missing, or the disk or the network fails.
         GateError: training or export fails its check.
 
     Example:
@@ -191,7 +193,7 @@ def run(
 
 
 def open_run(path: str | Path) -> Run:
-    """The run in a folder, also one that holds no more than exported models (onnx/student.onnx).
+    """Open the run in a folder, which may have only exported models (onnx/student.onnx).
 
     Raises:
         UsageError: the folder is not a run.
@@ -206,11 +208,11 @@ def open_run(path: str | Path) -> Run:
 
 
 def _overrides(fields: Mapping[str, Any]) -> list[str]:
-    """Fields as `section.key=value`; JSON spells text, numbers and lists as TOML does."""
+    """Write fields as `section.key=value`; text, numbers and lists look the same in JSON and TOML."""
     for name in fields:
         if not all(name.split(".")) or "." not in name:
             raise UsageError(
-                f"set: {name!r} is no field of a recipe; allowed: section.key.",
+                f"set: {name!r} is not a field of a recipe; allowed: section.key.",
                 'Example: set={"student.epochs": 10}',
             )
     return [f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in fields.items()]

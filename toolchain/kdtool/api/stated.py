@@ -1,4 +1,4 @@
-"""What a model file says of itself, or what the caller says of a file that says nothing."""
+"""Classes and preprocessing of a model, stated by its file or by the caller; checks of other arguments."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kdtool.runtime.onnxbytes.declared import onnx_info
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def given(
+def caller_info(
     name: str, classes: Sequence[str] | None, preprocess: Preprocess | None, role: str = "student"
 ) -> ModelInfo | None:
-    """The record that `classes` and `preprocess` make; None where the caller gave neither.
+    """Make the ModelInfo that a caller states by `classes` and `preprocess`; None if the caller gave neither.
 
     Raises:
-        UsageError: one of them without the other, or no list of different names.
+        UsageError: one argument is given without the other, or classes is not a list of different names.
     """
     if classes is None and preprocess is None:
         return None
@@ -41,57 +41,57 @@ def given(
     return ModelInfo(role, name, names, preprocess)
 
 
-def stated(
-    path: Path, own: ModelInfo | None, classes: Sequence[str] | None, preprocess: Preprocess | None
+def info_of(
+    path: Path, file_info: ModelInfo | None, classes: Sequence[str] | None, preprocess: Preprocess | None
 ) -> ModelInfo:
-    """The record of the file `path`: its own, or the caller's where the file has none.
+    """Return the ModelInfo of the file `path`: the one in the file, otherwise the one of the caller.
 
     Raises:
-        UsageError: there is neither, or there are both.
+        UsageError: there is no ModelInfo, or there are two.
     """
-    other = given(path.stem, classes, preprocess)
-    if own is not None and other is not None:
+    from_caller = caller_info(path.stem, classes, preprocess)
+    if file_info is not None and from_caller is not None:
         raise UsageError(
-            f"{path} states its own classes and preprocessing; allowed: neither classes nor preprocess.",
+            f"{path} states its classes and preprocessing; allowed: neither classes nor preprocess.",
             "Leave both out.",
         )
-    found = own or other
-    if found is None:
+    info = file_info or from_caller
+    if info is None:
         raise UsageError(
             f"{path} states neither its classes nor its preprocessing.",
             "Give classes, in the order of the logits, and preprocess; on the command line: --like FILE",
         )
-    return found
+    return info
 
 
 def stated_in(path: Path) -> ModelInfo:
-    """The record in the file of the option --like.
+    """Read the ModelInfo in the file of the option --like.
 
     Raises:
-        UsageError: the file has none.
-        ModelFileError: it is broken.
+        UsageError: the file has no ModelInfo.
+        ModelFileError: the file is broken.
     """
     info = onnx_info(path)
     if info is None:
         raise UsageError(
-            f"--like {path}: states neither its classes nor its preprocessing.",
+            f"--like {path}: the file states neither its classes nor its preprocessing.",
             "Name a model made by: kdtool export --onnx",
         )
     return info
 
 
 def checked(kind: type[Settings], **values: Any) -> Settings:
-    """The settings of these values.
+    """Make settings from arguments.
 
     Raises:
-        UsageError: a value is not allowed; names every such argument.
+        UsageError: a value is not allowed; the message names every such argument.
     """
     try:
         return kind(**values)
     except ValidationError as error:
         wrong = [
-            f"{'.'.join(map(str, one['loc'])) or 'settings'} is {one['input']!r}: "
-            f"{one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
+            f"{'.'.join(map(str, fault['loc'])) or 'settings'} is {fault['input']!r}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
         ]
         raise UsageError("; ".join(wrong)) from error

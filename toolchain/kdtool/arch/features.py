@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from math import isqrt
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,8 @@ from torchvision.models import VisionTransformer
 from kdtool.arch.trunk import Shapes, maps
 from kdtool.core.errors import UsageError
 from kdtool.core.featurestage import FeatureStage
+
+PREFIX_TOKENS = 2  # class and distillation token
 
 
 def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
@@ -29,9 +32,9 @@ def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
     Raises:
         UsageError: the network has neither feature maps nor known patch tokens.
     """
-    shapes = _output_shapes(network, size)
-    transformer = _transformer(network)
-    stages = _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
+    parameter = next(network.parameters())
+    blank = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
+    stages = known_stages(network, blank)
     if not stages:
         raise UsageError(
             f"student.features: {type(network).__name__} has no stage that kdtool knows; allowed: CNNs and "
@@ -39,6 +42,54 @@ def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
             "Choose another network, or a recipe without student.features: kdtool recipes",
         )
     return tuple(stages)
+
+
+def known_stages(network: nn.Module, images: Tensor) -> list[FeatureStage]:
+    """Find the stages as `feature_stages`, with the images (B, C, S, S); empty if kdtool knows none."""
+    shapes, _ = _outputs(network, images)
+    return _known(network, shapes, images.shape[2])
+
+
+def named_stages(network: nn.Module, names: Sequence[str], images: Tensor, field: str) -> list[FeatureStage]:
+    """Return the modules with these names as stages; the network may be any, the outputs maps or tokens.
+
+    A module that kdtool knows as a stage is returned as this stage. Otherwise a map must have its channels
+    first, and up to two tokens more than a square grid of patches are class and distillation tokens.
+
+    Args:
+        names: dotted names, as in `named_modules`.
+        images: (B, C, H, W) for one forward pass, like the blank image of `feature_stages`.
+        field: name of the argument with the names, for messages.
+
+    Raises:
+        UsageError: the module does not exist, the forward pass does not use it, or its output does not fit.
+    """
+    modules = [name for name, _ in network.named_modules() if name]
+    shapes, kinds = _outputs(network, images)
+    known = {stage.name: stage for stage in _known(network, shapes, images.shape[2])}
+    stages = []
+    for name in names:
+        if name not in modules:
+            close = get_close_matches(name, modules) or [child for child, _ in network.named_children()]
+            raise UsageError(
+                f"{field}: {type(network).__name__} has no module {name!r}; similar: {', '.join(close)}.",
+                "To list all names: [name for name, _ in network.named_modules()]",
+            )
+        if name not in shapes:
+            raise UsageError(
+                f"{field}: the forward pass does not use module {name!r}.", "Name another module."
+            )
+        shape = shapes[name][1:]
+        if len(shape) not in (2, 3):
+            raise UsageError(
+                f"{field}: {name!r} returns {kinds[name]}; allowed: maps (B, C, H, W) or tokens (B, N, D).",
+                "Name another module.",
+            )
+        left = shape[0] - isqrt(shape[0]) ** 2
+        prefix = left if len(shape) == 2 and left <= PREFIX_TOKENS else 0
+        unknown = FeatureStage(name, (shape[0] - prefix, *shape[1:]), 1, prefix_tokens=prefix)
+        stages.append(known.get(name, unknown))
+    return stages
 
 
 class FeatureExtractor:
@@ -126,26 +177,34 @@ def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[Fe
     ]
 
 
-def _output_shapes(network: nn.Module, size: int) -> Shapes:
-    """Shapes of the outputs of all modules for a blank image."""
+def _known(network: nn.Module, shapes: Shapes, size: int) -> list[FeatureStage]:
+    transformer = _transformer(network)
+    return _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
+
+
+def _outputs(network: nn.Module, images: Tensor) -> tuple[Shapes, dict[str, str]]:
+    """Run `images` and return for each module the shape of its output (() if no tensor) and a word for it."""
     shapes: Shapes = {}
+    kinds: dict[str, str] = {}
 
     def record(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 (a hook's arguments)
             shapes.pop(name, None)  # a module that is used twice counts at its last use
             shapes[name] = tuple(output.shape) if isinstance(output, Tensor) else ()
+            kinds[name] = (
+                f"a tensor {shapes[name]}" if shapes[name] else f"an object of type {type(output).__name__}"
+            )
 
         return keep
 
     handles = [module.register_forward_hook(record(name)) for name, module in network.named_modules()]
-    parameter = next(network.parameters())
     try:
         with _evaluating(network), torch.no_grad():
-            network(torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype))
+            network(images)
     finally:
         for handle in handles:
             handle.remove()
-    return shapes
+    return shapes, kinds
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Bench of any ONNX files, without a run."""
+"""Measure any ONNX files, without a run."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def bench_files(
     count: Callable[[Path], Cost | None] | None = None,
     like: ModelInfo | None = None,
 ) -> BenchResult:
-    """Measure ONNX files; role, classes and preprocessing are those that each states of itself.
+    """Measure ONNX files; each states its role, its classes and its preprocessing.
 
     Args:
-        listing: photographs with labels: its test split, or all of it where it has no splits.
-            Without it, latency alone is measured.
-        count: (params, MACs) of a file that does not state them.
-        like: the classes, in the order of the logits, and the preprocessing of files that state none.
+        listing: photographs with labels; the test split is used, or all samples if there are no splits.
+            None measures latency alone.
+        count: function that finds (params, MACs) of a file that does not state them.
+        like: classes, in the order of the logits, and preprocessing of files that state none.
 
     Raises:
-        ModelFileError: a file is broken or no classifier.
-        UsageError: accuracy is asked of a file that states no classes.
-        DataError: photographs that cannot be read, or of a class that a model does not know.
+        ModelFileError: a file is broken or is not a classifier.
+        UsageError: accuracy is wanted, but a file states no classes.
+        DataError: a photograph cannot be read, or a model does not know its class.
     """
     samples = _test_samples(listing, screen) if listing is not None else None
     pixels: dict[Preprocess, UInt8Array] = {}
@@ -52,12 +52,12 @@ def bench_files(
             for name, session in zip(names, sessions, strict=True):
                 info, images = session.info, None
                 if samples is not None:
-                    known = _require_info(session, like)
-                    labels = labels_of(samples, known, session.path)
-                    if known.preprocess not in pixels:
-                        pixels[known.preprocess] = decode_samples(samples, known.preprocess, screen)
+                    model = _require_info(session, like)
+                    labels = labels_of(samples, model, session.path)
+                    if model.preprocess not in pixels:
+                        pixels[model.preprocess] = decode_samples(samples, model.preprocess, screen)
                     images = TestImages(
-                        pixels[known.preprocess], labels, known.preprocess, len(known.classes)
+                        pixels[model.preprocess], labels, model.preprocess, len(model.classes)
                     )
                 role, precision = (info.role, info.precision) if info is not None else (None, None)
                 name = name_in(runtime, name, settings)
@@ -66,17 +66,18 @@ def bench_files(
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:
-    """`student`, `student-int8`, …; the path where the file states no role.
+    """Name each model by its role, such as `student` or `student-int8`; by its path if it states no role.
 
-    Where several files have one role, the first keeps its name and the claim; the others go by path.
+    If several files have the same role and precision, the claim is about the first; the others have their
+    paths as names.
     """
     names: list[str] = []
     for session in sessions:
         info = session.info
-        stated = str(session.path)
+        name = str(session.path)
         if info is not None:
-            stated = info.role if info.precision == "fp32" else f"{info.role}-{info.precision}"
-        names.append(str(session.path) if stated in names else stated)
+            name = info.role if info.precision == "fp32" else f"{info.role}-{info.precision}"
+        names.append(str(session.path) if name in names else name)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise UsageError(f"{', '.join(twice)}: named twice.", "Name each model once.")
@@ -87,11 +88,13 @@ def _test_samples(listing: Listing, screen: Screen) -> tuple[Sample, ...]:
     carved = "test" in listing.carve
     samples = tuple(sample for sample in listing.samples if carved or sample.split == "test")
     if not samples:
-        raise DataError(f"{listing.source}: no photographs to test on.", "Name a folder of class folders.")
+        raise DataError(
+            f"{listing.source}: there are no photographs to test on.", "Name a folder of class folders."
+        )
     if carved:
         screen.warn(
             f"{listing.source} has no test split; all {len(samples):,} photographs are taken. "
-            "Accuracy means nothing on photographs a model was trained on."
+            "Accuracy means nothing on photographs that a model was trained on."
         )
     return samples
 
@@ -100,8 +103,9 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
     info = session.info or like
     if info is None:
         raise UsageError(
-            f"{session.path} states neither its classes nor its preprocessing: no accuracy can be measured.",
-            "Name a file with the same ones by --like FILE, or leave out --data.",
+            f"{session.path} states neither its classes nor its preprocessing, so its accuracy cannot be "
+            "measured.",
+            "Name a file with the same classes and preprocessing by --like FILE, or leave out --data.",
         )
     return info
 
@@ -109,11 +113,16 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
 def labels_of(
     samples: Sequence[Sample], info: ModelInfo, path: Path
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the label of each sample as an index into the classes of a model, (N,).
+
+    Raises:
+        DataError: the model does not know the class of a sample.
+    """
     position = {name: index for index, name in enumerate(info.classes)}
     unknown = sorted({sample.label for sample in samples} - position.keys())
     if unknown:
         raise DataError(
-            f"{path}: the data has classes it does not know: {', '.join(unknown[:SHOWN])}; "
+            f"{path}: the model does not know these classes of the data: {', '.join(unknown[:SHOWN])}; "
             f"it knows {', '.join(info.classes[:SHOWN])}{', …' if len(info.classes) > SHOWN else ''}.",
             "Name the data that the model was trained for.",
         )
@@ -121,7 +130,11 @@ def labels_of(
 
 
 def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Screen) -> UInt8Array:
-    """(N, S, S, 3). All photographs that cannot be read are named at once."""
+    """Decode, resize and crop samples to (N, S, S, 3) uint8.
+
+    Raises:
+        DataError: photographs cannot be read; the message names all of them, up to a limit.
+    """
     images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
     bad: list[str] = []
     with screen.bar("decoding", len(samples)) as bar:
@@ -135,7 +148,7 @@ def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Sc
         more = f"\n  … {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise DataError(
             "\n  ".join([f"{len(bad)} photographs cannot be read.", *bad[:SHOWN]]) + more,
-            "Repair or remove them.",
+            "Repair or remove these photo files.",
         )
     return images
 

@@ -1,4 +1,4 @@
-"""Measuring a set of models together: the part that runs and loose files share."""
+"""Measure a set of models together: the part that runs and loose files share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kdtool.benchmark.notes import (
 )
 from kdtool.benchmark.pairs import differences_of, gain_of
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons, throughput_reasons
-from kdtool.benchmark.timing.protocol import Measured, against, measure_in_turns
+from kdtool.benchmark.timing.protocol import Timings, measure_in_turns, relative_to
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import FINETUNED
@@ -31,9 +31,8 @@ from kdtool.results.claim import Verdict, judge
 from kdtool.results.measures import Resampling, Side
 from kdtool.results.statistics import BoolArray, Concordance, paired_bootstrap, wilson
 from kdtool.runtime.classify import Classified, logits_of
-from kdtool.runtime.session import Session
 
-SEED = 0  # of the resamples, so that the same answers give the same interval
+SEED = 0  # seed of the resamples, so that equal predictions give equal intervals
 
 
 def measure_all(
@@ -42,41 +41,41 @@ def measure_all(
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
 ) -> tuple[BenchResult, Mapping[str, Classified]]:
-    """Accuracy of each model, latency of all in turns, and the verdict on teacher and student.
+    """Measure the accuracy of each model and the latency of all in turns; judge the claim.
 
     Args:
-        count: (params, MACs) of a file that does not state them.
+        count: function that finds (params, MACs) of a file that does not state them.
 
     Returns:
-        The result, and name → answers to the test images.
+        The result, and name → predictions for the test images.
     """
     _require_names(candidates, settings)
     host = read_host()
     host = replace(host, versions=dict(host.versions) | versions_of(settings.runtimes))
-    answers, correct = {}, {}
-    for one in candidates:
-        if one.images is not None:
-            answers[one.name] = _answers(one.session, one.images, screen, one.name)
-            correct[one.name] = answers[one.name].correct(one.images.labels)
+    classified, correct = {}, {}
+    for candidate in candidates:
+        if candidate.images is not None:
+            classified[candidate.name] = _classify(candidate, candidate.images, screen)
+            correct[candidate.name] = classified[candidate.name].correct(candidate.images.labels)
     watch = Watch()
-    measured = measure_in_turns(candidates, settings, screen, watch.look)
+    names = [candidate.name for candidate in candidates]
+    timings = dict(zip(names, measure_in_turns(candidates, settings, screen, watch.look), strict=True))
     watch.end()
-    timed = {one.name: found for one, found in zip(candidates, measured, strict=True)}
     models = tuple(
-        _result(one, correct, cost, timed[one.name], timed.get(settings.reference), settings)
-        for one, cost in zip(candidates, costs_of(candidates, count), strict=True)
+        _result(candidate, correct, cost, timings[candidate.name], timings.get(settings.reference), settings)
+        for candidate, cost in zip(candidates, costs_of(candidates, count), strict=True)
     )
     void = watch.void()
     unstable = (
         *watch.reasons(host),
-        *latency_reasons([(model.name, one) for model in models for one in model.latencies]),
-        *throughput_reasons([(model.name, one) for model in models for one in model.throughputs]),
+        *latency_reasons([(model.name, latency) for model in models for latency in model.latencies]),
+        *throughput_reasons([(model.name, series) for model in models for series in model.throughputs]),
     )
     notes = (
         *stability_notes(void, unstable),
         *accuracy_notes(models),
         *(latency_notes(models, host) if not void else ()),
-        *start_notes({name: found.failure for name, found in timed.items()}),
+        *start_notes({name: timing.failure for name, timing in timings.items()}),
         *target_notes(models, host),
         *finetuned_notes(models),
         *input_notes(candidates, batches=settings.batch > 1),
@@ -92,12 +91,13 @@ def measure_all(
         void,
         differences_of(correct, settings.resamples, SEED),
     )
-    return result, answers
+    return result, classified
 
 
-def _answers(session: Session, test: TestImages, screen: Screen, name: str) -> Classified:
+def _classify(candidate: Candidate, test: TestImages, screen: Screen) -> Classified:
+    title = f"accuracy {candidate.name}"
     logits = logits_of(
-        session, test.images, test.preprocess, test.classes, screen=screen, title=f"accuracy {name}"
+        candidate.session, test.images, test.preprocess, test.classes, screen=screen, title=title
     )
     return Classified.of(logits)
 
@@ -106,22 +106,22 @@ def _result(
     candidate: Candidate,
     correct: Mapping[str, BoolArray],
     cost: Cost | None,
-    measured: Measured,
-    reference: Measured | None,
+    timings: Timings,
+    reference_timings: Timings | None,
     settings: BenchSettings,
 ) -> ModelResult:
-    """What was found of a model, held against the reference."""
-    own, other = correct.get(candidate.name), correct.get(settings.reference)
-    right, images = (int(own.sum()), len(own)) if own is not None else (0, 0)
+    """Collect the measurements of a model and their ratios to the reference."""
+    hits, reference_hits = correct.get(candidate.name), correct.get(settings.reference)
+    right, images = (int(hits.sum()), len(hits)) if hits is not None else (0, 0)
     retention = retention_ci = None
-    if own is not None and other is not None:
-        retention = Concordance.of(own, other).retention
-        retention_ci = paired_bootstrap(own, other, settings.resamples, SEED)
+    if hits is not None and reference_hits is not None:
+        retention = Concordance.of(hits, reference_hits).retention
+        retention_ci = paired_bootstrap(hits, reference_hits, settings.resamples, SEED)
     if candidate.name == settings.reference and retention is not None:
-        retention_ci = (1.0, 1.0)  # of itself, by definition
+        retention_ci = (1.0, 1.0)  # the reference retains all of its own accuracy, by definition
     path, info = candidate.session.path, candidate.session.info
-    if reference is not None:
-        measured = against(measured, reference, SEED)
+    if reference_timings is not None:
+        timings = relative_to(timings, reference_timings, SEED)
     return ModelResult(
         name=candidate.name,
         role=candidate.role,
@@ -134,23 +134,23 @@ def _result(
         params=cost[0] if cost else None,
         macs=cost[1] if cost else None,
         size_bytes=path.stat().st_size,
-        latency_ms=measured.latencies[0],
+        latency_ms=timings.latencies[0],
         file=path.name,
         sha256=sha256_file(path),
         runtime=candidate.runtime,
         target=info.notes.get("target") if info is not None else None,
         finetuned=info.notes.get(FINETUNED) if info is not None else None,
-        other_threads=measured.latencies[1:],
-        throughput=next(iter(measured.throughputs), None),
-        other_throughputs=measured.throughputs[1:],
-        own_process=measured.own_process,
+        other_threads=timings.latencies[1:],
+        throughput=next(iter(timings.throughputs), None),
+        other_throughputs=timings.throughputs[1:],
+        own_process=timings.own_process,
     )
 
 
 def _claim(
     models: Sequence[ModelResult], correct: Mapping[str, BoolArray], settings: BenchSettings, *, timed: bool
 ) -> Verdict:
-    """The verdict on the model that the claim is about; without times where they are void."""
+    """Judge the claim; void times are left out."""
     sides = {
         model.name: Side(
             correct.get(model.name),
@@ -163,17 +163,17 @@ def _claim(
         for model in models
     }
     names = (settings.judged, settings.reference)
-    how = Resampling(settings.resamples, SEED)
-    return judge(settings.bounds, sides.get(names[0]), sides.get(names[1]), how, names)
+    resampling = Resampling(settings.resamples, SEED)
+    return judge(settings.bounds, sides.get(names[0]), sides.get(names[1]), resampling, names)
 
 
 def _require_names(candidates: Sequence[Candidate], settings: BenchSettings) -> None:
-    """Raises UsageError where the claim is about a model that somebody named and that is not here."""
+    """Raise UsageError if the user named a model for the claim that is not among the candidates."""
     known = [candidate.name for candidate in candidates]
-    usual = BenchSettings()
+    defaults = BenchSettings()
     for option, name, default in (
-        ("judge", settings.judged, usual.judged),
-        ("against", settings.reference, usual.reference),
+        ("judge", settings.judged, defaults.judged),
+        ("against", settings.reference, defaults.reference),
     ):
         if name not in known and name != default:
             raise UsageError(

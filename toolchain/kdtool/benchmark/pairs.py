@@ -1,4 +1,4 @@
-"""Every two models on the same test images: how far apart they are, and whether chance may have done it."""
+"""Compare every two models on the same test images: the difference and whether chance may explain it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from kdtool.results.statistics import (
 def differences_of(
     correct: Mapping[str, BoolArray], resamples: int, seed: int
 ) -> tuple[ModelDifference, ...]:
-    """Every pair, the later model against the earlier one.
+    """Compare every pair of models, the later model with the earlier one.
 
     Args:
-        correct: model → (N,) whether it answers each test image rightly, the same images for all.
+        correct: model → (N,) True for each test image with the right prediction; all models have the same
+            images.
     """
     pairs = [
         _difference(name, against, correct, resamples, seed) for against, name in combinations(correct, 2)
@@ -33,7 +34,7 @@ def differences_of(
 
 
 def gain_of(correct: Mapping[str, BoolArray]) -> Gain | None:
-    """What the teacher was good for; None without a student or a baseline."""
+    """Compute what the teacher added: student against baseline; None without one of the two."""
     if "student" not in correct or "baseline" not in correct:
         return None
     table = Concordance.of(correct["student"], correct["baseline"])
@@ -44,10 +45,10 @@ def gain_of(correct: Mapping[str, BoolArray]) -> Gain | None:
 def _difference(
     name: str, against: str, correct: Mapping[str, BoolArray], resamples: int, seed: int
 ) -> ModelDifference:
-    own, other = correct[name], correct[against]
-    table = Concordance.of(own, other)
+    hits, against_hits = correct[name], correct[against]
+    table = Concordance.of(hits, against_hits)
     b, c = table.first_only, table.second_only
-    low, high = difference_bootstrap(own, other, resamples, seed)
+    low, high = difference_bootstrap(hits, against_hits, resamples, seed)
     p = mcnemar_exact(b, c)
     return ModelDifference(
         model=name,
@@ -58,7 +59,7 @@ def _difference(
         points=100 * table.difference,
         points_ci=(100 * low, 100 * high),
         retention=table.retention,
-        retention_ci=paired_bootstrap(own, other, resamples, seed),
+        retention_ci=paired_bootstrap(hits, against_hits, resamples, seed),
         p=p,
         p_holm=p,
     )

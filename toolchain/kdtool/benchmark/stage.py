@@ -1,5 +1,7 @@
-"""The bench stage: bench.json and predictions.csv of a run. The one place that evaluates on the test split;
-the report only shows pictures of it."""
+"""The bench stage: write bench.json and predictions.csv of a run.
+
+This stage alone evaluates the models of a run on the test split; the report only shows images of that split.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from kdtool.runs.stage import Stage
 from kdtool.runtime.classify import Classified
 from kdtool.runtime.session import Session
 
-# name → role, precision; the order of the table
+# Name → role, precision, in the order of the table.
 MODELS = {
     "teacher": ("teacher", "fp32"),
     "student": ("student", "fp32"),
@@ -46,20 +48,22 @@ def bench_run(
     """Measure the models of a run on its test split and this machine, and (if `write`) write the result.
 
     Args:
-        prepared: None where the images are not there, as on a device: latency alone is measured, and
-            written only where it replaces no measured accuracy.
-        always: measure even if nothing changed since the last time.
-        write: False leaves the run as it is, for one that lies on a read-only medium.
+        prepared: the data of the run; None if it is not there, as on a device. Then latency alone is
+            measured, and written only if this does not replace a measured accuracy.
+        always: measure even if nothing changed since the last measurement.
+        write: False does not change the run, for a run on a read-only medium.
 
     Raises:
-        UsageError: the run has no ONNX models, or some that are outdated.
+        UsageError: the run has no ONNX models, or a model is outdated.
         ModelFileError: a model is broken or does not belong to the data.
-        GateError: a model answers NaN.
+        GateError: the logits of a model contain NaN.
     """
     require_current(run, "bench")
     sealed = sealed_models(run)
     for path in (run.onnx_model(*model) for model in present_models(run) if model not in sealed):
-        screen.warn(f"{path} is not what its manifest says, or has none; it is left out. See: kdtool doctor")
+        screen.warn(
+            f"{path} differs from its manifest or has no manifest; it is left out. See: kdtool doctor"
+        )
     names = [name for name, which in MODELS.items() if which in sealed]
     if not names:
         raise UsageError(
@@ -67,10 +71,10 @@ def bench_run(
         )
     stage = Stage("bench", run.path, _inputs(run, names, prepared, settings), "bench.manifest.json")
     if not always and stage.complete():
-        old = read_bench(run.bench)
-        if not old.void:
+        earlier = read_bench(run.bench)
+        if not earlier.void:
             screen.say("bench: complete, skipped")
-            return old
+            return earlier
     split = prepared.split("test") if prepared is not None else None
     paths = [run.onnx_model(*MODELS[name]) for name in names]
     with open_all(paths, settings) as opened:
@@ -85,17 +89,17 @@ def bench_run(
             for runtime, sessions in opened.items()
             for name, session in zip(names, sessions, strict=True)
         ]
-        result, answers = measure_all(candidates, settings, screen)
+        result, classified = measure_all(candidates, settings, screen)
     if not write:
         return result
     if prepared is None and _accuracy_was_measured(run):
-        screen.warn(f"{run.bench} keeps the accuracies it has; these latencies are not written to it.")
+        screen.warn(f"{run.bench} has measured accuracies, so these latencies are not written to it.")
         return result
     stage.reopen()
     write_json(run.bench, result.to_json())
     files = [run.bench.name]
     if prepared is not None and split is not None:
-        write_text(run.predictions, _predictions(split, prepared.classes, answers).to_csv())
+        write_text(run.predictions, _predictions(split, prepared.classes, classified).to_csv())
         files.append(run.predictions.name)
     stage.seal(files, {"verdict": result.claim.verdict}, versions_of(required()))
     return result
@@ -109,9 +113,7 @@ def _inputs(
         "settings": settings.model_dump(mode="json"),
         "models": {name: sha256_file(run.onnx_model(*MODELS[name])) for name in names},
         "data": prepared.digest if prepared is not None else None,
-        "samples": sha256_file(prepared.folder / SAMPLES_FILE)
-        if prepared is not None
-        else None,  # their names
+        "samples": sha256_file(prepared.folder / SAMPLES_FILE) if prepared is not None else None,
         "versions": versions_of(settings.runtimes),
         "processor": processor_name(),
         "usable": usable_threads(),
@@ -119,13 +121,13 @@ def _inputs(
 
 
 def _test_images(session: Session, prepared: Prepared | None, split: Split | None) -> TestImages | None:
-    """The test images as this model wants them scaled: a teacher from elsewhere has its own mean and std."""
+    """Pair the test images with the model's preprocessing; an imported teacher has other mean and std."""
     if prepared is None or split is None:
         return None
     info, data = session.info, prepared.preprocess
     if info is None or (info.classes, info.preprocess.geometry) != (prepared.classes, data.geometry):
         raise ModelFileError(
-            f"{session.path}: its classes or its preprocessing are not those of the run's data.",
+            f"{session.path}: the classes or the preprocessing of the model are not those of the run's data.",
             "Export it again with: kdtool export --onnx",
         )
     if not len(split.labels):
@@ -140,9 +142,9 @@ def _accuracy_was_measured(run: RunFolder) -> bool:
         return False
 
 
-def _predictions(split: Split, classes: tuple[str, ...], answered: Mapping[str, Classified]) -> Predictions:
+def _predictions(split: Split, classes: tuple[str, ...], classified: Mapping[str, Classified]) -> Predictions:
     return Predictions(
         split.paths,
         tuple(classes[label] for label in split.labels),
-        {name: classified.named(classes) for name, classified in answered.items()},
+        {name: model.named(classes) for name, model in classified.items()},
     )

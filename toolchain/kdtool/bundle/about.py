@@ -1,4 +1,4 @@
-"""What is known of a model: from run.json, bench.json, predictions.csv and the file itself."""
+"""Facts about a model, read from run.json, bench.json, predictions.csv and the model file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Fact = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class ClassScore:
-    """How well one class is known on the test images."""
+class ClassAccuracy:
+    """Accuracy of a model on the test images of one class."""
 
     name: str
     correct: int
@@ -32,10 +32,18 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class About:
-    """Attributes:
-    source: where the photographs were; stays in the house.
-    plumbing: trained on the embedded digits, which prove nothing.
-    bench: None where nothing was measured.
+    """Facts about a model, as its card states them.
+
+    Attributes:
+        name: name of the run's folder.
+        source: path of the photographs; it never enters a bundle.
+        plumbing: True if the model was trained on the embedded digits, which prove nothing.
+        facts: pairs of term and text about the model.
+        data: pairs of term and text about the training data.
+        bench: content of bench.json; None if nothing was measured.
+        verdict: sentences about the claim.
+        weakest: the classes with the lowest accuracy.
+        compute: a sentence about MACs and parameters; "" if they are unknown.
     """
 
     name: str
@@ -46,16 +54,16 @@ class About:
     data: tuple[Fact, ...]
     bench: BenchResult | None
     verdict: tuple[str, ...]
-    weakest: tuple[ClassScore, ...]
+    weakest: tuple[ClassAccuracy, ...]
     compute: str
 
     @property
     def void(self) -> tuple[str, ...]:
-        """Reasons why latencies do not count at all."""
+        """Reasons why the measured latencies are void."""
         return self.bench.void if self.bench else ()
 
-    def measured(self, sha256: str, role: str, precision: str) -> ModelResult | None:
-        """The row of bench.json that measured this very file."""
+    def bench_row(self, sha256: str, role: str, precision: str) -> ModelResult | None:
+        """Row of bench.json for the file with this hash; None if bench has not measured it."""
         rows = self.bench.models if self.bench else ()
         return next(
             (row for row in rows if row.sha256 == sha256 and (row.role, row.precision) == (role, precision)),
@@ -64,7 +72,7 @@ class About:
 
 
 def gather(run: RunFolder, info: ModelInfo, screen: Screen) -> About:
-    """Everything that can be said of the model `info` of `run`.
+    """Collect the facts about the model `info` of `run`.
 
     Raises:
         UsageError: bench.json is broken.
@@ -72,7 +80,7 @@ def gather(run: RunFolder, info: ModelInfo, screen: Screen) -> About:
     """
     bench = read_bench(run.bench) if run.bench.is_file() else None
     if bench is None:
-        screen.warn("The run has no bench.json: the card will state no accuracy. Measure: kdtool bench")
+        screen.warn("The run has no bench.json, so the card states no accuracy. Measure with: kdtool bench")
     record = run.read_record() if run.record.is_file() else {}
     name = run.path.resolve().name
     source = str(record.get("source", ""))
@@ -92,7 +100,7 @@ def gather(run: RunFolder, info: ModelInfo, screen: Screen) -> About:
 
 
 def host_in_words(host: Host) -> str:
-    """Processor, threads and system of a measurement."""
+    """Processor, cores, operating system and onnxruntime version of a measurement."""
     versions = host.versions.get("onnxruntime", "")
     parts = [host.processor, f"{host.usable} of {host.cores} cores", host.os]
     return ", ".join(part for part in [*parts, f"onnxruntime {versions}" if versions else ""] if part)
@@ -112,14 +120,15 @@ def _facts(info: ModelInfo, record: Mapping[str, Any], title: str) -> tuple[Fact
     if info.params:
         facts.append(("Parameters", f"{info.params / 1e6:.2f} M"))
     if info.macs:
-        facts.append(("Compute", f"{info.macs / 1e9:.3g} GMACs ({2 * info.macs / 1e9:.3g} GFLOPs) an image"))
+        gmacs = info.macs / 1e9
+        facts.append(("Compute", f"{gmacs:.3g} GMACs ({2 * gmacs:.3g} GFLOPs) per image"))
     return tuple(facts)
 
 
 def _data(run: RunFolder, source: str) -> tuple[Fact, ...]:
     facts = []
     if source:
-        facts.append(("Photographs", Path(source).name))  # its path is the trainer's own business
+        facts.append(("Photographs", Path(source).name))  # the path is private
     if (run.data / "manifest.json").is_file():
         prepared = open_prepared(run.data)
         facts.append(("Images", ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())))
@@ -127,7 +136,7 @@ def _data(run: RunFolder, source: str) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _weakest(run: RunFolder, role: str) -> tuple[ClassScore, ...]:
+def _weakest(run: RunFolder, role: str) -> tuple[ClassAccuracy, ...]:
     if not run.predictions.is_file():
         return ()
     predictions = read_predictions(run.predictions)
@@ -137,7 +146,7 @@ def _weakest(run: RunFolder, role: str) -> tuple[ClassScore, ...]:
     correct: dict[str, list[bool]] = {}
     for label, predicted in zip(predictions.labels, model.predicted, strict=True):
         correct.setdefault(label, []).append(label == predicted)
-    scores = [ClassScore(name, sum(images), len(images)) for name, images in correct.items()]
+    scores = [ClassAccuracy(name, sum(images), len(images)) for name, images in correct.items()]
     return tuple(sorted(scores, key=lambda score: (score.correct / score.n_images, score.name))[:WEAKEST])
 
 
@@ -145,11 +154,11 @@ def _compute(info: ModelInfo, bench: BenchResult | None) -> str:
     teacher = bench.model("teacher") if bench else None
     if not info.macs:
         return ""
-    text = f"{info.macs / 1e9:.4g} GMACs ({2 * info.macs / 1e9:.4g} GFLOPs) an image, "
+    text = f"{info.macs / 1e9:.4g} GMACs ({2 * info.macs / 1e9:.4g} GFLOPs) per image, "
     text += f"{info.params / 1e6:.2f} M parameters"
     if teacher and teacher.macs and teacher.params:
         text += (
             f"; {info.macs / teacher.macs * 100:.1f} % of the teacher's compute, "
             f"{info.params / teacher.params * 100:.1f} % of its parameters"
         )
-    return f"{text}. Counted from the graph that ships; 1 MAC = 2 FLOPs."
+    return f"{text}. Counted from the graph of the shipped file; 1 MAC = 2 FLOPs."

@@ -1,4 +1,4 @@
-"""What bundle.json, the README and the card say of a bundle."""
+"""Content of bundle.json, the README and the model card."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kdtool.bundle.page.runtime import WebRuntime
 from kdtool.bundle.preprocessing import preprocess_json
 from kdtool.bundle.proof.golden import PIXEL_TOLERANCE, Golden
 from kdtool.bundle.shipped import REDUCED, ShippedModel
-from kdtool.bundle.targets import TARGETS, Compatibility, Target, check_compatibility, doubts, take
+from kdtool.bundle.targets import TARGETS, Compatibility, Target, best_file, check_compatibility, notes_on
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.results.wording import finetuned_in_words
 
 SCHEMA = 1
-FLOAT_KINDS = ("int8", "fp32")  # what the snippets feed: normalized floats
+FLOAT_KINDS = ("int8", "fp32")  # the snippets feed normalized floats
 SNIPPET_TARGETS = {
     "kotlin": "android",
     "swift": "ios",
@@ -34,7 +34,12 @@ SNIPPET_TARGETS = {
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a bundle says in words and figures."""
+    """Everything that the texts of a bundle are written from.
+
+    Attributes:
+        findings: one for each target and model file.
+        has_operators: True if the bundle has the operator list for a reduced build of ONNX Runtime.
+    """
 
     about: About
     info: ModelInfo
@@ -47,7 +52,7 @@ class Content:
 
 
 def record(content: Content) -> dict[str, Any]:
-    """bundle.json."""
+    """Content of bundle.json."""
     about, info, options = content.about, content.info, content.options
     bench = about.bench
     licences = [("Licence", options.license), ("Licence of the data", options.data_license)]
@@ -73,7 +78,7 @@ def record(content: Content) -> dict[str, Any]:
 
 
 def page_record(content: Content, runtime: WebRuntime) -> dict[str, Any]:
-    """The page's own bundle.json: all it needs in one file."""
+    """Content of web/bundle.json: everything that the page needs, in one file."""
     whole = record(content)
     return {
         **whole,
@@ -85,9 +90,9 @@ def page_record(content: Content, runtime: WebRuntime) -> dict[str, Any]:
 
 
 def card(content: Content) -> str:
-    """MODEL_CARD.md."""
+    """Text of MODEL_CARD.md."""
     about, info, options = content.about, content.info, content.options
-    rows = [(model, about.measured(model.sha256, info.role, model.kind)) for model in content.models]
+    rows = [(model, about.bench_row(model.sha256, info.role, model.kind)) for model in content.models]
     measured = [(model, row) for model, row in rows if row and row.accuracy is not None]
     values = {
         "title": about.title,
@@ -125,9 +130,9 @@ def card(content: Content) -> str:
 
 
 def readme(content: Content) -> str:
-    """README.md, with a snippet for each kind of app."""
+    """Text of README.md, with a snippet for each kind of app."""
     info, models = content.info, content.models
-    taken = {target.name: take(target, models, content.findings) for target in content.targets}
+    taken = {target.name: best_file(target, models, content.findings) for target in content.targets}
     fed = {name: _for_snippet(TARGETS[name], models) for name in SNIPPET_TARGETS.values()}
     common = _preprocess_values(info.preprocess)
     snippets = {
@@ -150,7 +155,7 @@ def readme(content: Content) -> str:
                 "package": target.package,
                 "release": target.release,
                 "take": taken[target.name],
-                "notes": " ".join([target.note, *doubts(target, taken[target.name], content.findings)]),
+                "notes": " ".join([target.note, *notes_on(target, taken[target.name], content.findings)]),
             }
             for target in content.targets
         ],
@@ -164,7 +169,7 @@ def readme(content: Content) -> str:
 
 
 def hub_readme(content: Content) -> str:
-    """README.md of hub/: what the Hub wants to know, the card, and how to load it."""
+    """Text of hub/README.md: front matter for the Hub, the card, and code that loads the models."""
     values = {
         "license_yaml": front_matter(content.options.license),
         "card": card(content),
@@ -174,7 +179,12 @@ def hub_readme(content: Content) -> str:
 
 
 def loaders(content: Content, folder: str, path: str) -> str:
-    """How transformers.js and Optimum load hub/, which the text calls `folder` and the code `path`."""
+    """Section on loading hub/ with transformers.js and Optimum.
+
+    Args:
+        folder: words for hub/ in the text.
+        path: path of hub/ in the code.
+    """
     values = {
         "folder": folder,
         "path": path,
@@ -185,13 +195,13 @@ def loaders(content: Content, folder: str, path: str) -> str:
 
 
 def _facts(content: Content) -> tuple[Fact, ...]:
-    """Of the model, and of a file whose weights are not those of the others."""
-    tuned = [
+    """Facts about the model, and about a file with fine-tuned weights."""
+    finetuned = [
         ("Fine-tuning", finetuned_in_words(model.file, "the float model", model.finetuned))
         for model in content.models
         if model.finetuned
     ]
-    return (*content.about.facts, *tuned)
+    return (*content.about.facts, *finetuned)
 
 
 def _preprocess_values(preprocess: Preprocess) -> dict[str, Any]:
@@ -216,9 +226,9 @@ def _snippet_values(model: ShippedModel) -> dict[str, str]:
 
 
 def _for_snippet(target: Target, models: Sequence[ShippedModel]) -> tuple[ShippedModel, str]:
-    """The file that the snippet feeds, and what is to be said where that is not the file to take."""
+    """Return the file that the snippet feeds, and a text if it is not the best file of the target."""
     findings = check_compatibility([target], models)
-    file = take(target, models, findings)
+    file = best_file(target, models, findings)
     loads = {finding.file for finding in findings if finding.loads}
     usable = {model.file for model in models if model.file in loads and model.kind in target.kinds}
     candidates = [model for model in models if model.kind in FLOAT_KINDS]
@@ -226,17 +236,17 @@ def _for_snippet(target: Target, models: Sequence[ShippedModel]) -> tuple[Shippe
     sentences = []
     if fed.file not in usable:
         sentences.append(
-            f"**{target.package} {target.release} does not load `{fed.file}`.** Make one that it loads with "
-            "`kdtool export --onnx --compat`, then `kdtool bundle` again."
+            f"**{target.package} {target.release} does not load `{fed.file}`.** Make a file that it loads "
+            "with `kdtool export --onnx --compat`, then run `kdtool bundle` again."
         )
     if file not in ("", fed.file):
-        sentences.append(f"The snippet feeds `{fed.file}`; `{file}`, the file to take, is fed otherwise.")
+        sentences.append(f"The snippet feeds `{fed.file}`. The file to take, `{file}`, needs other code.")
     return fed, " ".join(sentences)
 
 
 def _python(model: str, example: str) -> str:
     return (
         f'from infer import Classifier\n\nclassifier = Classifier("{model}")\n'
-        f'for label, share in classifier.classify("golden/{example}", top=3):\n'
-        '    print(f"{label}: {share:.1%}")\n'
+        f'for label, probability in classifier.classify("golden/{example}", top=3):\n'
+        '    print(f"{label}: {probability:.1%}")\n'
     )

@@ -1,9 +1,10 @@
-"""hub/: the layout in which transformers.js and Optimum load a model unchanged.
+"""Folder hub/: the layout in which transformers.js and Optimum load a model unchanged.
 
-They want the input called `pixel_values`, the classes in config.json and the preprocessing in
-preprocessor_config.json. `CLIPImageProcessor` is the one whose steps are ours: shortest side, centre crop,
-rescale, normalize, with the longer side truncated to an integer. Where the crop lies half a pixel off, its
-centre is rounded down, ours to even. A folder of its own: Optimum takes the first model.onnx that it finds.
+Both expect an input called `pixel_values`, the classes in config.json and the preprocessing in
+preprocessor_config.json. `CLIPImageProcessor` has the same steps as kdtool: resize the shortest side, crop
+the centre, rescale, normalize, with the longer side truncated to an integer. One difference remains: if the
+crop lies half a pixel off, it rounds the position down, and kdtool rounds half to even. The files are in a
+separate folder, since Optimum takes the first model.onnx that it finds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kdtool.bundle.packing import as_json, put
+from kdtool.bundle.packing import as_json, write
 from kdtool.bundle.proof.golden import FOLDER, Golden, read_npy
 from kdtool.bundle.session import open_shipped
 from kdtool.bundle.shipped import Kind
@@ -28,9 +29,9 @@ from kdtool.runtime.onnxruntime import OnnxSession
 HUB = "hub"
 INPUT = "pixel_values"
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
-# The loaders choose their class by this word; the graph itself says what the network is.
+# The loaders choose their class by this word, whatever network the graph contains.
 LOADED_AS, LOADER = "resnet", "ResNetForImageClassification"
-# Left to itself, transformers.js takes onnx/model_quantized.onnx in a browser: a file that may not be there.
+# By default, transformers.js takes onnx/model_quantized.onnx in a browser: a file that may be missing.
 WEB_DTYPE = "fp32"
 
 
@@ -40,28 +41,28 @@ def write_hub(
     """Write hub/onnx/ and the two configurations beside it into the bundle `folder`.
 
     Raises:
-        GateError: a file with its input renamed answers otherwise than before.
+        GateError: a file with a renamed input computes other logits than the original.
     """
     for file, (kind, session) in sessions.items():
         if not kind.hub:
             continue
         renamed = folder / HUB / "onnx" / kind.hub
-        put(renamed, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
+        write(renamed, rename_input((folder / file).read_bytes(), session.input.name, INPUT))
         pixels = read_npy(folder / FOLDER / golden.vectors[0].pixels)
         before, after = (
             logits_of(opened, pixels[None], info.preprocess) for opened in (session, open_shipped(renamed))
         )
         if not np.array_equal(before, after):
             raise GateError(
-                f"{kind.hub} answers otherwise than {file} once its input is renamed.",
-                "This is a defect of kdtool: report it with the network's name.",
+                f"{kind.hub}, a copy of {file} with a renamed input, computes other logits.",
+                "This is a defect of kdtool: report it with the name of the network.",
             )
-    put(folder / HUB / CONFIG, as_json(config(info.classes, info.arch, info.preprocess.size)))
-    put(folder / HUB / PREPROCESSOR, as_json(preprocessor_config(info.preprocess)))
+    write(folder / HUB / CONFIG, as_json(config(info.classes, info.arch, info.preprocess.size)))
+    write(folder / HUB / PREPROCESSOR, as_json(preprocessor_config(info.preprocess)))
 
 
 def config(classes: Sequence[str], arch: str, size: int) -> dict[str, Any]:
-    """config.json."""
+    """Content of config.json."""
     return {
         "model_type": LOADED_AS,
         "architectures": [LOADER],
@@ -76,7 +77,7 @@ def config(classes: Sequence[str], arch: str, size: int) -> dict[str, Any]:
 
 
 def preprocessor_config(preprocess: Preprocess) -> dict[str, Any]:
-    """preprocessor_config.json."""
+    """Content of preprocessor_config.json."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "feature_extractor_type": "CLIPFeatureExtractor",

@@ -1,11 +1,11 @@
-"""The licence as the front matter of README.md states it: the Hub knows some identifiers, in lower case."""
+"""Licence in the front matter of hub/README.md: the Hub knows some identifiers, in lower case."""
 
 from __future__ import annotations
 
 from kdtool.bundle import texts
 from kdtool.bundle.options import UNSTATED
 
-# SPDX identifiers that the Hub lists as they are, but for their case. Source: its page "Licenses".
+# SPDX identifiers that the Hub lists, in lower case. Source: the page "Licenses" of its documentation.
 KNOWN = frozenset((
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
     "bsl-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
@@ -18,7 +18,7 @@ KNOWN = frozenset((
 
 
 def front_matter(license: str) -> str:
-    """The lines of YAML that state `license`; one the Hub does not know is `other`, with its name."""
+    """Lines of YAML that state `license`; a licence that the Hub does not know is `other`, with its name."""
     known = license.strip().lower()
     if known in KNOWN:
         return f"license: {known}"

@@ -1,4 +1,4 @@
-"""What the user of `kdtool bundle` may choose."""
+"""Options of `kdtool bundle`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ UNSTATED = "not stated; state it before you publish"
 
 @dataclass(frozen=True)
 class Options:
-    """Attributes:
-    role: teacher, student or baseline.
-    targets: kinds of app that must load a file; none named: all are examined, none is required.
-    photographs: test photographs among the golden images; 0 where they must not leave the house.
-    license, data_license: as the card shall state them.
+    """Options of `kdtool bundle`.
+
+    Attributes:
+        role: teacher, student or baseline.
+        targets: targets for which a file must fit; empty: all targets are checked, none is required.
+        photographs: number of test photographs among the golden images; 0 if photographs must stay private.
+        license, data_license: licences of the model and of the training data, as the card states them.
     """
 
     role: str = "student"

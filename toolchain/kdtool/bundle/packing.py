@@ -1,10 +1,10 @@
 """Files, checksums and the zip of a bundle.
 
-While a bundle is made its files are written plainly: the folder is not the bundle yet, and what a loss of
-power tears is found by the manifest's hashes and made again.
+The files of a bundle are written without fsync. If power fails meanwhile, the hashes of the manifest show
+the damage, and the bundle is made again.
 
-SHA256SUMS is in the format of `sha256sum`: one in the bundle, one in hub/, one in web/. Each is for its own
-folder, so that app, hub and page can go separate ways and be checked there.
+SHA256SUMS has the format of `sha256sum`. The bundle has one, and so have hub/ and web/. Each lists its own
+folder, so that app, hub and page can be copied to different places and checked there.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from kdtool.core.files import sha256_file
 
 SUMS = "SHA256SUMS"
 PARTS = ("", "hub", "web")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 MODE = 0o644 << 16
-STORED = (".onnx", ".ort", ".png", ".jpg")  # weights shrink by less than a tenth, pictures not at all
+STORED = (".onnx", ".ort", ".png", ".jpg")  # weights shrink by less than a tenth, images not at all
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
-def put(path: Path, content: bytes | str) -> None:
-    """Write a file, its folder made where it is not there."""
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file; make its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file."""
+    """Copy a file; make the folder of the copy if necessary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
 
 def link(source: Path, target: Path) -> None:
-    """A second name for `source`, where the file system knows such; else a copy."""
+    """Make a hard link to `source`, or a copy if the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         os.link(source, target)
@@ -52,25 +52,26 @@ def link(source: Path, target: Path) -> None:
 
 
 def as_json(content: Mapping[str, Any]) -> str:
+    """Text of a JSON file with `content`."""
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def part_of(name: str) -> str:
-    """Which SHA256SUMS a file of the bundle stands in."""
+    """Part of the bundle whose SHA256SUMS lists the file `name`: "hub", "web", or "" for the bundle."""
     first = PurePosixPath(name).parts[0]
     return first if first in PARTS else ""
 
 
-def sums(folder: Path, names: Iterable[str]) -> str:
-    """The text for `names`, relative to `folder`."""
+def checksums(folder: Path, names: Iterable[str]) -> str:
+    """Text of SHA256SUMS for the files `names`, relative to `folder`."""
     return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in sorted(names))
 
 
 def differences(bundle: Path) -> Iterator[str]:
-    """What is missing or changed of what the lists say; parts that were left behind are not asked.
+    """Yield a message for each file that is missing or changed; a missing hub/ or web/ is no difference.
 
     Raises:
-        ModelFileError: there is no list, or it is none.
+        ModelFileError: SHA256SUMS is missing or is not a list of checksums.
     """
     if not (bundle / SUMS).is_file():
         raise ModelFileError(
@@ -83,8 +84,10 @@ def differences(bundle: Path) -> Iterator[str]:
 
 
 def write_zip(path: Path, top: str, folder: Path, names: Iterable[str]) -> None:
-    """Write `names` of `folder` into the zip `path`, below the folder `top`; the same files give the same
-    bytes."""
+    """Write the files `names` of `folder` into the zip `path`, below the folder `top`.
+
+    The same files give the same bytes.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(names):
             entry = zipfile.ZipInfo(f"{top}/{name}", EPOCH)

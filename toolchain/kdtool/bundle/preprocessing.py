@@ -1,4 +1,4 @@
-"""preprocess.json: the one definition of `kdtool.core.preprocess`, spelt out for other languages."""
+"""File preprocess.json: the preprocessing of `kdtool.core.preprocess`, described for other languages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdtool.core.preprocess import Preprocess
 
 
 def preprocess_json(preprocess: Preprocess) -> dict[str, Any]:
-    """The content of preprocess.json."""
+    """Content of preprocess.json."""
     return {
         "schema": 1,
         "decode": {

@@ -1,4 +1,4 @@
-"""What is shipped of a run: which model files, under which names, and what is known of each."""
+"""Model files of a run that go into a bundle: their kinds, names and known facts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ REDUCED = "model.required_operators.config"
 
 @dataclass(frozen=True)
 class Kind:
-    """One form of a model. `suffix` is that of the run's file after the role.
+    """Kind of model file.
 
     Attributes:
-        option: of `kdtool export --onnx`, which makes it; "" for what needs none.
-        hub: its name under hub/onnx/, where the loaders of Hugging Face look; "" where none would load it.
-        web: whether the page offers it.
+        suffix: end of the file name in the run, after the role.
+        file: file name in the bundle.
+        what: description in the README.
+        hub: file name under hub/onnx/, where the loaders of Hugging Face look; "" if they cannot load it.
+        web: True if the page offers it.
+        option: option of `kdtool export --onnx` that makes it; "" if it needs no option.
     """
 
     name: str
@@ -59,18 +62,18 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file of the run that goes into the bundle."""
+class ModelFile:
+    """Model file of the run that goes into the bundle."""
 
     kind: Kind
     path: Path
 
 
-def sources(run: RunFolder, role: str) -> tuple[Source, ...]:
-    """The model files of `role`, float32 first; those without a sound manifest are left out.
+def model_files(run: RunFolder, role: str) -> tuple[ModelFile, ...]:
+    """Model files of `role`, float32 first, without those whose manifest is missing or broken.
 
     Raises:
-        UsageError: the run has no exported model of this role, or a part of it is outdated.
+        UsageError: the run has no exported model of this role, or a stage of the run is outdated.
     """
     if role not in ROLES:
         raise UsageError(f"--role {role}: unknown; allowed: {', '.join(ROLES)}.", "kdtool bundle --help")
@@ -83,44 +86,44 @@ def sources(run: RunFolder, role: str) -> tuple[Source, ...]:
     shipped = []
     for kind in KINDS:
         path = run.onnx / f"{role}{kind.suffix}"
-        # Files without a manifest of their own are tried on the golden images before they are shipped.
+        # A kind without a manifest is tested on the golden images before it is shipped.
         is_sound = (role, kind.name) in sealed if kind.name in MANIFESTS else path.is_file()
         if is_sound:
-            shipped.append(Source(kind, path))
+            shipped.append(ModelFile(kind, path))
     return tuple(shipped)
 
 
-def left_out(run: RunFolder, shipped: Sequence[Source]) -> str:
-    """Which kinds the run does not have, and the commands that add them; "" where it has them all.
+def missing_kinds(run: RunFolder, shipped: Sequence[ModelFile]) -> str:
+    """Text with the kinds that the run does not have, and the commands that add them; "" if none is missing.
 
-    An export takes the INT8 file of the last one away, so that quantizing comes after it.
+    A new export deletes the INT8 file, so `kdtool quantize` comes after it.
     """
-    names = {source.kind.name for source in shipped}
+    names = {file.kind.name for file in shipped}
     missing = [kind for kind in KINDS if kind.name not in names]
     if not missing:
         return ""
     options = [kind.option for kind in missing if kind.option]
     export = [f"kdtool export --onnx {' '.join(options)} {run.path}"] if options else []
     commands = ", ".join([*export, f"kdtool quantize {run.path}", f"kdtool bundle {run.path}"])
-    return f"without {', '.join(kind.file for kind in missing)}; to add: {commands}"
+    return f"made without {', '.join(kind.file for kind in missing)}; to add: {commands}"
 
 
 def operators_config(run: RunFolder, role: str) -> Path | None:
-    """The operators that a reduced build of ONNX Runtime needs, where the export wrote them."""
+    """Path of the operator list for a reduced build of ONNX Runtime; None if the export wrote none."""
     path = run.onnx / f"{role}.required_operators.config"
     return path if path.is_file() else None
 
 
-def record_of(source: Source) -> ModelInfo:
-    """What the float32 file says of itself.
+def info_of(file: ModelFile) -> ModelInfo:
+    """Record of classes and preprocessing in the float32 file.
 
     Raises:
-        ModelFileError: it is broken, or says nothing.
+        ModelFileError: the file is broken or has no record.
     """
-    info = onnx_info(source.path)
+    info = onnx_info(file.path)
     if info is None:
         raise ModelFileError(
-            f"{source.path} states neither its classes nor its preprocessing.",
+            f"{file.path} states neither its classes nor its preprocessing.",
             "Export it again with: kdtool export --onnx",
         )
     return info
@@ -128,7 +131,7 @@ def record_of(source: Source) -> ModelInfo:
 
 @dataclass(frozen=True)
 class InputSignature:
-    """The one input of a classifier; `shape` has −1 where a side is free."""
+    """Input of a classifier; −1 in `shape` is a free side."""
 
     name: str
     type: str
@@ -138,15 +141,15 @@ class InputSignature:
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """Unknown values are None.
+    """Model file of a bundle; unknown values are None.
 
     Attributes:
-        web: its address in the page, "" where the page does not offer it.
-        ir, opset, ort: the versions a runtime must know, `ort` that of the .ort format; 0 where the format
-            has none.
-        latency: p50 and p90 in ms, threads and samples, as bench measured them; None where they are void.
-        made_for, faster: of INT8, see `int8_facts`.
-        finetuned: for how long it says its weights were trained on for INT8.
+        web: address in the page; "" if the page does not offer the file.
+        ir, opset, ort: versions of IR, operators and .ort format that a runtime must know; 0 if the format
+            has no such version.
+        latency: p50 and p90 in ms, threads and samples, as bench measured them; None if they are void.
+        made_for, faster: facts about an INT8 file, see `int8_facts`.
+        finetuned: duration of the fine-tuning for INT8, such as "2 epochs".
     """
 
     file: str
@@ -170,11 +173,11 @@ class ShippedModel:
 
 
 def int8_facts(run: RunFolder, role: str) -> tuple[str | None, bool | None]:
-    """What quantize found out about the INT8 file of `role`; None is unknown.
+    """Facts that `kdtool quantize` recorded about the INT8 file of `role`.
 
     Returns:
-        The kind of processor, as `kdtool quantize --target` calls it, and whether INT8 was worth it on the
-        machine that made the file, which is unknown of a file for another kind of machine.
+        The processor, as `kdtool quantize --target` calls it; and True if INT8 was worth it on the machine
+        that made the file. None is unknown: the speed of a file for another processor is not measured.
     """
     manifest = read_manifest(run.quantize_manifest(role))
     if manifest is None:
@@ -184,14 +187,14 @@ def int8_facts(run: RunFolder, role: str) -> tuple[str | None, bool | None]:
 
 
 def describe(kind: Kind, session: OnnxSession, about: About, run: RunFolder, role: str) -> ShippedModel:
-    """The file of `session`, with what bench measured of this very file."""
+    """Describe the model file of `session`, with the accuracy and latency that bench measured for it."""
     content = session.path.read_bytes()
     versions = onnx_versions(content) if session.path.suffix == ".onnx" else ort_versions(content)
     made_for, faster = int8_facts(run, role) if kind.name == "int8" else (None, None)
     spec = session.input
     shape = tuple(-1 if side is None else side for side in spec.shape)
     digest = sha256_bytes(content)
-    row = about.measured(digest, role, kind.name)
+    row = about.bench_row(digest, role, kind.name)
     latency = row.latency_ms if row and not about.void else None
     return ShippedModel(
         file=kind.file,

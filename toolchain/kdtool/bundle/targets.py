@@ -1,7 +1,8 @@
-"""What each kind of app loads. A new target is one line of `TARGETS`, a new release one of `RELEASES`.
+"""Targets of a bundle: kinds of app, and the model files that each of them loads.
 
-A release of ONNX Runtime loads every file up to its own versions. Where a platform's package lags behind,
-the limit is that of the release its package holds.
+A new target is one entry of `TARGETS`; a new release is one line of `RELEASES`. A release of ONNX Runtime
+loads every file up to its own versions. If the package of a platform contains an older release, the limits
+of that release hold.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Loads:
-    """The newest versions that a release loads: of IR, of the standard operators, of the .ort format."""
+class NewestVersions:
+    """Newest versions that a release loads: IR, standard operators (opset), .ort format."""
 
     ir: int
     opset: int
     ort: int
 
 
-# As these releases were seen to refuse and as their table of compatibility says; sources in decision 0035.
+# Tried with these releases, and equal to their table of compatibility; sources in decision 0035.
 RELEASES = {
-    "1.17": Loads(9, 20, 6),
-    "1.20": Loads(10, 21, 6),
+    "1.17": NewestVersions(9, 20, 6),
+    "1.20": NewestVersions(10, 21, 6),
 }
 
 
@@ -38,10 +39,11 @@ class Target:
     """One kind of app.
 
     Attributes:
-        package: what the app depends on; `release`: of ONNX Runtime inside it, at least.
-        megabytes: above which a single model file is a nuisance to download or to ship.
-        kinds: what it can run well, best first; `int8` is left out where the platform runs it worse.
-        processor: what `kdtool quantize --target` calls its processor; "" where it may be any.
+        package: package with ONNX Runtime that the app depends on.
+        release: oldest release of ONNX Runtime in that package.
+        megabytes: size above which a model file is too large to download or to ship.
+        kinds: kinds of model file that run well, best first; without `int8` if the platform runs it slowly.
+        processor: processor as `kdtool quantize --target` calls it; "" if the app runs on any processor.
     """
 
     name: str
@@ -53,18 +55,19 @@ class Target:
     note: str
 
     @property
-    def loads(self) -> Loads:
-        """What its release loads."""
+    def newest(self) -> NewestVersions:
+        """Newest versions that the release of this target loads."""
         return RELEASES[self.release]
 
 
 @dataclass(frozen=True)
 class Compatibility:
-    """Whether a target loads a file.
+    """Result of checking one model file for one target.
 
     Attributes:
-        reasons: what speaks against the file; empty where it fits.
-        remarks: what is to be known of one that fits.
+        loads: True if the target loads the file.
+        reasons: reasons against the file; empty if the file fits.
+        remarks: remarks on a file that fits.
     """
 
     target: str
@@ -80,42 +83,43 @@ TARGETS = {
         Target(
             "android", "com.microsoft.onnxruntime:onnxruntime-android", "1.20", 50,
             ("int8", "uint8", "fp32", "ort"), "arm-dotprod",
-            "NNAPI is deprecated: use the default CPU provider or XNNPACK. Google Play wants libraries with "
-            "16 KB pages: a recent release has them.",
+            "NNAPI is deprecated: use the default CPU provider or XNNPACK. Google Play requires libraries "
+            "with 16 KB pages: recent releases of the package have them.",
         ),
         Target(
             "ios", "onnxruntime-objc (CocoaPods) or onnxruntime-swift-package-manager", "1.20", 50,
             ("fp32", "ort"), "arm-dotprod",
-            "CoreML has no quantize operators: INT8 would run on the CPU alone. It wants fixed shapes: "
+            "CoreML has no quantize operators, so INT8 would run on the CPU only. CoreML needs fixed shapes: "
             "`kdtool export --onnx --fixed-batch`.",
         ),
         Target(
             "flutter", "flutter_onnxruntime (pub.dev)", "1.20", 50,
             ("int8", "fp32"), "arm-dotprod",
-            "Not the package onnxruntime: its ONNX Runtime is 1.15, and Google Play wants 16 KB pages.",
+            "Do not use the package named onnxruntime: it contains ONNX Runtime 1.15, without the 16 KB "
+            "pages that Google Play requires.",
         ),
         Target(
             "react-native", "onnxruntime-react-native", "1.17", 50,
-            ("int8", "fp32", "ort"), "arm-dotprod", "The package lags behind ONNX Runtime.",
+            ("int8", "fp32", "ort"), "arm-dotprod", "The package contains an older ONNX Runtime.",
         ),
         Target(
             "web", "onnxruntime-web", "1.17", 50,
             ("fp32", "int8"), "web",
-            "Whether INT8 is faster depends on runtime and processor: the page measures both.",
+            "INT8 is faster on some browsers and processors only: the page measures both files.",
         ),
         Target(
             "python", "onnxruntime", "1.20", 2000,
-            ("int8", "uint8", "fp32", "ort"), "", "Raspberry Pi and servers.",
+            ("int8", "uint8", "fp32", "ort"), "", "For Raspberry Pi and servers.",
         ),
     )
 }  # fmt: skip
 
 
-def chosen(names: Iterable[str]) -> tuple[Target, ...]:
-    """The targets called so; all of them where no name is given.
+def named_targets(names: Iterable[str]) -> tuple[Target, ...]:
+    """Targets with these names; all targets if `names` is empty.
 
     Raises:
-        UsageError: there is no such target.
+        UsageError: no target has this name.
     """
     names = tuple(names)
     unknown = [name for name in names if name not in TARGETS]
@@ -130,14 +134,14 @@ def chosen(names: Iterable[str]) -> tuple[Target, ...]:
 def check_compatibility(
     targets: Iterable[Target], models: Sequence[ShippedModel]
 ) -> tuple[Compatibility, ...]:
-    """Whether each target loads each file."""
+    """Check each model file for each target."""
     return tuple(_compatibility(target, model) for target in targets for model in models)
 
 
-def take(target: Target, models: Sequence[ShippedModel], findings: Sequence[Compatibility]) -> str:
-    """The file to take: the first of the target's kinds that it loads; "" where it loads none.
+def best_file(target: Target, models: Sequence[ShippedModel], findings: Sequence[Compatibility]) -> str:
+    """Name of the best file for a target: the first of its kinds that it loads; "" if it loads none.
 
-    Float32 comes first where the target is a machine like the one that found INT8 not worth it.
+    Float32 comes first if INT8 was not worth it on the machine that made it and the target may be such one.
     """
     loads = {finding.file for finding in findings if finding.target == target.name and finding.loads}
     kinds = list(target.kinds)
@@ -147,8 +151,8 @@ def take(target: Target, models: Sequence[ShippedModel], findings: Sequence[Comp
     return fitting[0].file if fitting else ""
 
 
-def doubts(target: Target, file: str, findings: Sequence[Compatibility]) -> Iterator[str]:
-    """What speaks against the file to take, or against all where there is none; and what is to be known."""
+def notes_on(target: Target, file: str, findings: Sequence[Compatibility]) -> Iterator[str]:
+    """Yield the reasons against the best file, or against all files if there is none, and all remarks."""
     for finding in findings:
         if finding.target == target.name:
             sentences = (*(finding.reasons if file in ("", finding.file) else ()), *finding.remarks)
@@ -157,36 +161,43 @@ def doubts(target: Target, file: str, findings: Sequence[Compatibility]) -> Iter
 
 
 def require_fit(findings: Sequence[Compatibility], names: Iterable[str]) -> None:
-    """Raise GateError where no file fits a target asked for by name."""
+    """Raise GateError if no file fits a target in `names`."""
     for name in names:
-        mine = [finding for finding in findings if finding.target == name]
-        if all(finding.reasons for finding in mine):
-            listed = [f"  {finding.file}: {', '.join(finding.reasons)}" for finding in mine]
+        of_target = [finding for finding in findings if finding.target == name]
+        if all(finding.reasons for finding in of_target):
+            listed = [f"  {finding.file}: {', '.join(finding.reasons)}" for finding in of_target]
             raise GateError(
                 "\n".join([f"No model file fits the target {name}.", *listed]),
-                "Too new: kdtool export --onnx --compat. Too large: kdtool quantize, or a smaller network.",
+                "If a file is too new: kdtool export --onnx --compat. If it is too large: kdtool quantize, "
+                "or train a smaller network.",
             )
 
 
 def warn_of_misfits(findings: Sequence[Mapping[str, Any]], screen: Screen) -> None:
-    """Say which targets have no file that fits without a doubt; `findings` as JSON holds them."""
+    """Warn of each target without a fitting file; `findings` are in the form of JSON."""
     for name in dict.fromkeys(finding["target"] for finding in findings):
-        mine = [finding for finding in findings if finding["target"] == name]
-        if all(finding["reasons"] for finding in mine):
-            reasons = "; ".join(f"{finding['file']}: {', '.join(finding['reasons'])}" for finding in mine)
-            screen.warn(f"No file fits {name} without a doubt ({reasons}).")
+        of_target = [finding for finding in findings if finding["target"] == name]
+        if all(finding["reasons"] for finding in of_target):
+            reasons = "; ".join(
+                f"{finding['file']}: {', '.join(finding['reasons'])}" for finding in of_target
+            )
+            screen.warn(f"No model file fits the target {name} ({reasons}).")
 
 
 def _compatibility(target: Target, model: ShippedModel) -> Compatibility:
     versions = (
-        ("IR", model.ir, target.loads.ir),
-        ("opset", model.opset, target.loads.opset),
-        (".ort format", model.ort, target.loads.ort),
+        ("IR", model.ir, target.newest.ir),
+        ("opset", model.opset, target.newest.opset),
+        (".ort format", model.ort, target.newest.ort),
     )
-    reasons = [f"{name} {asked}, loads up to {limit}" for name, asked, limit in versions if asked > limit]
+    reasons = [
+        f"{name} {version}, the target loads up to {newest}"
+        for name, version, newest in versions
+        if version > newest
+    ]
     loads = not reasons
     if model.bytes > target.megabytes * MEGABYTE:
-        reasons.append(f"{model.bytes / MEGABYTE:.1f} MB, more than {target.megabytes}")
+        reasons.append(f"{model.bytes / MEGABYTE:.1f} MB, more than {target.megabytes} MB")
     if model.kind not in target.kinds:
         reasons.append(f"{model.kind} is not for this target")
     remarks = _remarks(target, model) if loads and model.kind in target.kinds else ()
@@ -194,10 +205,10 @@ def _compatibility(target: Target, model: ShippedModel) -> Compatibility:
 
 
 def _remarks(target: Target, model: ShippedModel) -> Iterator[str]:
-    """What is known of an INT8 file: its processor, and its speed where that may be the target's."""
+    """Yield remarks on an INT8 file: its processor, and its speed if the target may be the same machine."""
     if model.made_for and not target.processor:
-        yield f"made for {model.made_for}; on another processor make one with `kdtool quantize`"
+        yield f"made for {model.made_for}; for another processor use `kdtool quantize`"
     elif model.made_for and model.made_for != target.processor:
-        yield f"made for {model.made_for}; make one with `kdtool quantize --target {target.processor}`"
+        yield f"made for {model.made_for}; for this target use `kdtool quantize --target {target.processor}`"
     if model.faster is False and not target.processor:
-        yield "not faster than float32 with confidence on the machine that made it"
+        yield "not measurably faster than float32 on the machine that made it"

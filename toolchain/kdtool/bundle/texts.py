@@ -1,4 +1,4 @@
-"""README.md, MODEL_CARD.md and the snippets, with every value escaped: class names are hostile data."""
+"""Templates of README.md, MODEL_CARD.md and the snippets. Values are escaped: class names may be hostile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdtool.core.files import sha256_bytes
 from kdtool.core.text import printable
 from kdtool.results import figures
 
-SNIPPETS = {  # name in the README's template → file
+SNIPPETS = {  # name in the template of the README → template of the snippet
     "kotlin": "android.kt.jinja",
     "swift": "ios.swift.jinja",
     "dart": "flutter.dart.jinja",
@@ -24,13 +24,13 @@ SNIPPETS = {  # name in the README's template → file
     "web": "web.js.jinja",
 }
 README, CARD = "README.md", "MODEL_CARD.md"
-HUB, LOADERS = "HUB.md", "LOADERS.md"  # hub/README.md, and what the two READMEs have in common
-REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}  # half the filter's width, source pixels
+HUB, LOADERS = "HUB.md", "LOADERS.md"  # hub/README.md, and the section that both READMEs contain
+REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}  # half width of the filter, source pixels
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """A template of this folder with `values`."""
+    """Fill the template `template` with `values`."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=False,  # noqa: S701 (Markdown and source code: the filter `md` escapes)
@@ -44,17 +44,17 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def markdown(text: object) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape `text`, so that Markdown shows it literally."""
     return _MARKUP.sub(r"\\\1", html.escape(printable(str(text)), quote=False))
 
 
 def yaml(text: str) -> str:
-    """A text as a YAML scalar: JSON's strings are."""
+    """Write `text` as a YAML scalar; a JSON string is one."""
     return json.dumps(text, ensure_ascii=True)
 
 
 def texts_hash() -> str:
-    """SHA-256 of every template."""
+    """SHA-256 of all templates."""
     names = (*(f"{name}.jinja" for name in (README, CARD, HUB, LOADERS)), *SNIPPETS.values())
     return sha256_bytes("".join(_source(name) for name in names).encode())
 

@@ -1,1 +1,1 @@
-"""Ranges of 8 bits: streaming histograms of activations, and the methods that choose a range from one."""
+"""Calibration: streaming histograms of activations, and methods that choose the INT8 range from one."""

@@ -1,8 +1,8 @@
-"""What calibration remembers of an activation: its min–max range, and how often which value occurred.
+"""Observers of an activation during calibration: its min–max range, and a histogram of its values.
 
-Memory is a few kilobytes a tensor, however many images pass: two numbers, then `BINS` counts between
-them. Both are sums and extremes of whole numbers of values, so that the result does not depend on how the
-images are divided into chunks.
+The first pass over the images gives the range, the second one counts values in `BINS` bins. Each tensor
+needs a few kilobytes for any number of images. Extremes and integer counts do not depend on the division of
+the images into batches.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from kdtool.core.preprocess import FloatArray
 
-BINS = 4096  # 16 to each of the 256 levels of 8 bits
+BINS = 4096  # 16 bins for each of the 256 levels of 8 bits
 LARGEST = float(np.finfo(np.float32).max)
-TINY = 1e-36  # a width whose reciprocal float32 cannot hold: all is one point
+TINY = 1e-36  # float32 cannot hold the reciprocal of a smaller width, so all values count as one point
 Range = tuple[float, float]
 
 
@@ -28,10 +28,10 @@ class MinMax:
     high: float = float("-inf")
 
     def add(self, values: FloatArray) -> None:
-        """Take the values in.
+        """Extend the range by `values`.
 
         Raises:
-            ValueError: a value is NaN or infinite, or the ends lie further apart than float32 reaches.
+            ValueError: a value is NaN or infinite, or the width of the range is over the float32 limit.
         """
         if not values.size:
             return
@@ -45,10 +45,12 @@ class MinMax:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of values in `BINS` equal bins from `low` ≤ 0 to `high` ≥ 0: 8 bits always span 0.
+    """Counts of values in `BINS` equal bins from `low` ≤ 0 to `high` ≥ 0, since an INT8 range contains 0.
 
     Attributes:
-        counts: (BINS,) int64; bin b holds low + b · width ≤ x < low + (b + 1) · width, the last one high too.
+        low, high: ends of the range.
+        counts: (BINS,) int64; bin b has low + b · width ≤ x < low + (b + 1) · width; the last one has
+            x = high too.
     """
 
     low: float
@@ -61,25 +63,25 @@ class Histogram:
 
     @property
     def width(self) -> float:
-        """Of a bin."""
+        """Width of a bin."""
         return (self.high - self.low) / BINS
 
     @property
     def centres(self) -> npt.NDArray[np.float64]:
-        """(BINS,) the middle of each bin."""
+        """Middle of each bin: (BINS,)."""
         return self.low + self.width * (np.arange(BINS, dtype=np.float64) + 0.5)
 
     @property
     def zero(self) -> int:
-        """The bin that every exact 0 falls into."""
+        """Index of the bin that contains exact zeros."""
         return int(self._bins_of(np.zeros(1, np.float32))[0])
 
     def add(self, values: FloatArray) -> None:
-        """Count `values`, all of them between `low` and `high`."""
+        """Count `values`, which must be between `low` and `high`."""
         self.counts[:] += np.bincount(self._bins_of(values.reshape(-1)), minlength=BINS)
 
     def _bins_of(self, values: FloatArray) -> npt.NDArray[np.intp]:
-        """(N,) values → the bin of each."""
+        """Index of the bin of each value: (N,) → (N,)."""
         if self.width < TINY:
             return np.zeros(len(values), np.intp)
         scaled = (values - np.float32(self.low)) * np.float32(1 / self.width)

@@ -1,8 +1,8 @@
-"""From a histogram to the range that 8 bits will span: one function a method, and the table of them.
+"""Methods that choose the INT8 range of an activation from its histogram: one function each, and their table.
 
-A range narrower than min–max clips rare values and resolves the others more finely. Which method is
-best differs from network to network, and each of them has made some network useless: none is chosen
-without evaluating what it leads to.
+A range that is narrower than min–max clips rare values and resolves the others more finely. The best method
+differs between networks, and each method has made some network useless. So the INT8 model is always
+evaluated.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy.typing as npt
 from kdtool.calibration.histogram import BINS, TINY, Histogram, Range
 from kdtool.recipe.choices import Calibration
 
-REVISION = 3  # of what the methods choose; models of another one are made anew
+REVISION = 3  # increase it if a method chooses other ranges; older INT8 models are made again then
 LEVELS = 256
 PERCENTILE = 99.99
-SHRINKS = np.linspace(1.0, 0.2, 81)  # candidates, min–max first
-FEW = 1e-9  # stands for an empty bin where a logarithm is taken
+SHRINKS = np.linspace(1.0, 0.2, 81)  # factors of the candidates, min–max first
+EMPTY_BIN = 1e-9  # probability of an empty bin, so that its logarithm is finite
 
 Counts = npt.NDArray[np.float64]
 Method = Callable[[Histogram], Range]
 
 
 def minmax(histogram: Histogram) -> Range:
-    """From the smallest to the largest value, 0 included: nothing is clipped."""
+    """Range from the smallest to the largest value, extended to contain 0: nothing is clipped."""
     return histogram.low, histogram.high
 
 
 def percentile(histogram: Histogram) -> Range:
-    """Without the outermost (100 − `PERCENTILE`) / 2 % of values on either side, to the nearest bin."""
+    """Range without the outermost (100 − `PERCENTILE`) / 2 % of the values on each side, by whole bins."""
     below = np.cumsum(histogram.counts)
     total, tail = below[-1], (1 - PERCENTILE / 100) / 2
     first = int(np.searchsorted(below, tail * total, side="right"))
@@ -42,16 +42,16 @@ def percentile(histogram: Histogram) -> Range:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The range [−T, T] ∩ [low, high] whose levels lose least information: argmin KL(P ‖ Q).
+    """Range [−T, T] ∩ [low, high] whose levels lose the least information: argmin KL(P ‖ Q).
 
-    P is the histogram inside, with what is outside added to its edge bins. Q are the counts inside, summed
-    over the bins of a level and spread evenly over those of them that are not empty. Source: S. Migacz,
-    "8-bit Inference with TensorRT", 2017.
+    P is the histogram inside the range, with the counts outside added to the edge bins. Q is made from the
+    counts inside: the counts of each level are summed and spread evenly over the bins of the level that are
+    not empty. Source: S. Migacz, "8-bit Inference with TensorRT", 2017.
 
-    The bin of 0 counts in neither. 0 is a level of every grid, so zeros lose nothing by quantization, however
-    many ReLU leaves. Spread over their level they would outweigh all other values, and the narrowest range,
-    with the finest level, would win. NVIDIA's pytorch-quantization (`calib/histogram.py`) overwrites the
-    first bin for the same reason.
+    The bin of 0 is in neither P nor Q. 0 is a level of every grid, so quantization is exact for zeros, and
+    ReLU makes many of them. Spread over their level, the zeros would outweigh all other values, and the
+    narrowest range, which has the finest levels, would win. NVIDIA's pytorch-quantization
+    (`calib/histogram.py`) overwrites the first bin for the same reason.
     """
     counts = histogram.counts.astype(np.float64)
     counts[histogram.zero] = 0
@@ -59,7 +59,7 @@ def entropy(histogram: Histogram) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """The range [−T, T] ∩ [low, high] with the least Σ counts · (x − quantized(x))².
+    """Range [−T, T] ∩ [low, high] with the least Σ counts · (x − quantized(x))².
 
     quantized(x) = step · clip(round(x / step)), so that 0 is always a level.
     """
@@ -82,11 +82,11 @@ METHODS: Mapping[Calibration, Method] = {
     Calibration.ENTROPY: entropy,
     Calibration.MSE: mse,
 }
-COUNTLESS = (Calibration.MINMAX,)  # methods that need the ends alone
+WITHOUT_COUNTS = (Calibration.MINMAX,)  # methods that need low and high only, so no second pass
 
 
 def _candidates(histogram: Histogram) -> list[Range]:
-    """[−T, T] ∩ [low, high] for falling T: the longer side of a one-sided activation is clipped first."""
+    """Ranges [−T, T] ∩ [low, high] for falling T, so that the longer side is clipped first."""
     largest = max(abs(histogram.low), abs(histogram.high))
     return [
         (max(histogram.low, -shrink * largest), min(histogram.high, shrink * largest)) for shrink in SHRINKS
@@ -94,7 +94,7 @@ def _candidates(histogram: Histogram) -> list[Range]:
 
 
 def _divergence(histogram: Histogram, counts: Counts, candidate: Range) -> float:
-    """KL(P ‖ Q) of one candidate of `entropy`, of `counts` in the bins of `histogram`."""
+    """KL(P ‖ Q) of one candidate of `entropy`, for `counts` in the bins of `histogram`."""
     if histogram.width < TINY:
         return 0.0
     edges = (np.array(candidate) - histogram.low) / histogram.width
@@ -110,13 +110,17 @@ def _divergence(histogram: Histogram, counts: Counts, candidate: Range) -> float
     if not total:
         return float("inf")
     p = reference / reference.sum()
-    q = np.maximum(spread / total, FEW)
+    q = np.maximum(spread / total, EMPTY_BIN)
     used = p > 0
     return float(np.sum(p[used] * np.log(p[used] / q[used])))
 
 
 def _spread(counts: Counts, levels: Counts) -> Counts:
-    """Each level's sum, shared evenly by its bins that are not empty; `levels` of the bins, rising."""
+    """Replace the counts of each level by their mean over its bins that are not empty.
+
+    Args:
+        levels: level of each bin, in ascending order.
+    """
     starts = np.flatnonzero(np.diff(levels, prepend=-np.inf))
     sizes = np.diff(np.append(starts, len(counts)))
     filled = counts > 0

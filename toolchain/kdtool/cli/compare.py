@@ -54,7 +54,7 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
         print_comparison_plan(job, entries, wanted)
         return
     with run_lock(job.run.path):
-        result = compare(job, entries, wanted, look_again=choice.data is not None)
+        result = compare(job, entries, wanted, rescan=choice.data is not None)
     if as_json:
         click.echo((job.run.path / RESULT).read_text("utf-8"), nl=False)
     else:

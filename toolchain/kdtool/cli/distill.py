@@ -38,7 +38,7 @@ def command(**options: Any) -> None:
         print_plan(job, ("teach", "distill"), choice.baseline)
         return
     with pipeline.locked(job):
-        prepared = pipeline.prepare(job, look_again=choice.data is not None)
+        prepared = pipeline.prepare(job, rescan=choice.data is not None)
         pipeline.teach(job, prepared)
         pipeline.distill(job, prepared, choice.baseline)
     if process_rank() == 0:

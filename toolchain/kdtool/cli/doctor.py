@@ -29,8 +29,8 @@ def command(run: Path | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from kdtool.core.text import printable
-    from kdtool.doctor.installation import examine_installation, examine_machine
-    from kdtool.doctor.run import examine_run
+    from kdtool.doctor.installation import check_installation, check_machine
+    from kdtool.doctor.run import check_run
     from kdtool.machine.cpu import int8_target
     from kdtool.machine.host import read_host, throttled_since_boot
     from kdtool.quant.target import int8_scheme
@@ -38,9 +38,9 @@ def command(run: Path | None, as_json: bool) -> None:
     folder = _folder(run)
     scheme = int8_scheme(int8_target())
     int8 = f"{scheme} ({scheme.reason})"
-    machine = examine_machine(read_host(), Path(), int8, throttled_since_boot())
-    findings = [*examine_installation(), *machine]
-    findings += [*examine_run(folder)] if folder is not None else []
+    machine = check_machine(read_host(), Path(), int8, throttled_since_boot())
+    findings = [*check_installation(), *machine]
+    findings += [*check_run(folder)] if folder is not None else []
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     for finding in () if as_json else findings:

@@ -23,14 +23,14 @@ from kdtool.runs.stage import Stage
 RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-trainings.csv", "compare.png"
 
 
-def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again: bool = True) -> Comparison:
+def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bool = True) -> Comparison:
     """Train and evaluate all networks; write compare.json, two CSV files and compare.png.
 
     Complete steps are skipped. The job has the seed of the teacher, the photographs and the teacher.
 
     Args:
         seeds: seeds of the students and baselines.
-        look_again: see `pipeline.prepare`.
+        rescan: scan the photographs again, as in `pipeline.prepare`.
 
     Raises:
         UsageError: the students in the folder were trained with other settings.
@@ -40,7 +40,7 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], look_again
     require_same_students(job.run, entries)
     if not job.run.is_comparison:
         write_students(job.run, {})  # marks the folder as a comparison before its first result
-    prepared = pipeline.prepare(job, look_again)
+    prepared = pipeline.prepare(job, rescan)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)
     trained = train_all(job, prepared, entries, seeds)

@@ -1,1 +1,1 @@
-"""The base of every other folder: errors, durable files, preprocessing, the record in a model file."""
+"""Base of every other folder: errors, durable files, preprocessing, the record in a model file."""

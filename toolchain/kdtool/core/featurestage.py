@@ -1,4 +1,4 @@
-"""One stage of a network: the word that feature extractors and feature losses share."""
+"""Feature stages of a network, as feature extractors and feature losses describe them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FeatureStage:
-    """One module of a network, and the shape of what it puts out for one image.
+    """One module of a network, and the shape of its output for one image.
 
-    `shape` is (C, H, W) of a feature map or (N, D) of patch tokens, as a feature loss sees it.
+    Attributes:
+        name: dotted path of the module, such as "layer3" or "blocks.11".
+        shape: (C, H, W) of a feature map or (N, D) of patch tokens, as a feature loss receives it.
+        reduction: side of the input / side of the feature map or of the grid of patches.
+        prefix_tokens: number of class and distillation tokens before the patches, not counted in N.
+        channels_last: True if the module returns (B, H, W, C).
     """
 
-    name: str  # dotted path of the module, such as "layer3" or "blocks.11"
+    name: str
     shape: tuple[int, ...]
-    reduction: int  # side of the input / side of the map or of the grid of patches
-    prefix_tokens: int = 0  # class and distillation tokens before the patches, not counted in N
-    channels_last: bool = False  # the module puts out (B, H, W, C)
+    reduction: int
+    prefix_tokens: int = 0
+    channels_last: bool = False
 
     @property
     def is_map(self) -> bool:

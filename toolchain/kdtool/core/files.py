@@ -1,7 +1,7 @@
-"""The one durable writer, and content hashes.
+"""Durable writing of files, and content hashes.
 
-A file kdtool has written is either the old one or the new one, never a torn one, whatever kills
-the process or the power: temporary file in the same folder, write, fsync, rename, fsync of the
+If a process or the power dies while kdtool writes a file, the file has its old or its new content,
+never a part of it. The steps: write a temporary file in the same folder, fsync, rename, fsync of the
 folder.
 """
 
@@ -24,12 +24,12 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def durable(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it becomes `path`, durably.
+    """Yield a temporary path beside `path`; at the end of the block, rename it durably to `path`.
 
-    On any exception the temporary file is removed and `path` is as it was.
+    On any exception the temporary file is removed and `path` keeps its old content.
 
     Raises:
-        SetupError: the disk is full, read-only or broken (names the file and the cause).
+        SetupError: the disk is full, read-only or broken (the message has the file and the cause).
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -47,7 +47,7 @@ def durable(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch(folder: Path) -> Iterator[BinaryIO]:
-    """A nameless temporary file in `folder`: whatever happens, nothing of it is left.
+    """Yield a temporary file in `folder` that has no name and leaves nothing behind.
 
     Raises:
         SetupError: the disk is full, read-only or broken.
@@ -61,8 +61,8 @@ def scratch(folder: Path) -> Iterator[BinaryIO]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what killed processes left unfinished in `folder` and below; call it under its lock."""
-    for path in list(folder.rglob(f".*{PARTIAL}")):  # hidden: a browser's downloads are not
+    """Remove the unfinished files of killed processes in `folder` and below; hold the folder's lock."""
+    for path in list(folder.rglob(f".*{PARTIAL}")):  # hidden files only: a browser's .partial is not ours
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -81,11 +81,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path` durably. NaN and infinity are refused."""
+    """Write `value` as indented JSON to `path` durably.
+
+    Raises:
+        ValueError: `value` contains NaN or infinity.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256_bytes(payload: bytes) -> str:
+    """SHA-256 of `payload`, as hexadecimal."""
     return hashlib.sha256(payload).hexdigest()
 
 
@@ -112,5 +117,5 @@ def _fsync(path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> SetupError:
     return SetupError(
         f"Cannot write {path}: {error.strerror or error}.",
-        "Free some space or mend the permission; what was complete before is untouched.",
+        "Free some space or correct the permission; complete files are unchanged.",
     )

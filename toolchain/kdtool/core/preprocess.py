@@ -1,14 +1,14 @@
-"""The one definition of how a photograph becomes the network's input.
+"""Definition of how a photograph becomes the input of a network.
 
 Training, calibration, parity, bench and the device all use these functions, and each model file
-carries the `Preprocess` it was trained with. In words:
+contains the `Preprocess` that the model was trained with. In words:
 
 1. decode with Pillow; an image over `PIXEL_LIMIT` pixels is an error;
-2. first frame of an animation; turned as EXIF says;
-3. 16-bit grey is scaled to 8 bits (value / 257); alpha and transparent palettes are laid on white;
-   every other mode (CMYK, palette, grey, …) is converted to RGB by Pillow;
-4. resize so that the shortest side is `resize` (the other is truncated to an integer, as torchvision
-   does), with Pillow's antialiased filter;
+2. take the first frame of an animation, and rotate it as EXIF says;
+3. scale 16-bit grey to 8 bits (value / 257); put alpha and transparent palettes on white;
+   convert every other mode (CMYK, palette, grey, …) to RGB by Pillow;
+4. resize so that the shortest side is `resize` (the other side is truncated to an integer, as in
+   torchvision), with Pillow's antialiased filter;
 5. crop `size` × `size` from the centre;
 6. float32 x = ((v / 255) − mean) / std per channel, order RGB, layout NCHW.
 """
@@ -29,10 +29,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from kdtool.core.errors import DataError
 from kdtool.core.typed import typed
 
-DECODE_RULE = 1  # raised whenever steps 1 to 5 give other pixels than before
+DECODE_RULE = 1  # increase it whenever steps 1 to 5 give other pixels than before
 PIXEL_LIMIT = 100_000_000
 SIDE_LIMIT = 4096
-SCALE_LIMIT, STD_LEAST = 1e6, 1e-12  # what float32 bears in (x - mean) / std
+SCALE_LIMIT, STD_LEAST = 1e6, 1e-12  # (x - mean) / std stays finite in float32
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -48,13 +48,13 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From a decoded photograph to the input tensor; travels with every model.
+    """Rule that makes the input tensor from a decoded photograph; every model file contains it.
 
     Attributes:
         resize: length of the shortest side after resizing, pixels.
         size: side of the centre crop, pixels; at most `resize`.
-        interpolation: a key of `INTERPOLATIONS`, always antialiased.
-        mean, std: per channel R, G, B, of values scaled to [0, 1].
+        interpolation: name of the filter, a key of `INTERPOLATIONS`; always antialiased.
+        mean, std: mean and standard deviation of the channels R, G, B, for values scaled to [0, 1].
 
     Example:
         rule = kdtool.Preprocess(resize=256, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -67,7 +67,7 @@ class Preprocess:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a value is out of its range."""
+        """Raise ValueError if a value is out of its range."""
         if not 1 <= self.size <= self.resize <= SIDE_LIMIT:
             raise ValueError(
                 f"size is {self.size} and resize {self.resize}, allowed is 1 ≤ size ≤ resize ≤ {SIDE_LIMIT}"
@@ -77,17 +77,21 @@ class Preprocess:
                 f"interpolation is {self.interpolation!r}, allowed is one of {', '.join(INTERPOLATIONS)}"
             )
         if not all(abs(value) <= SCALE_LIMIT for value in self.mean):
-            raise ValueError(f"mean is {self.mean}, allowed is at most {SCALE_LIMIT:g}")
+            raise ValueError(f"mean is {self.mean}, allowed is {-SCALE_LIMIT:g} to {SCALE_LIMIT:g}")
         if not all(STD_LEAST <= value <= SCALE_LIMIT for value in self.std):
             raise ValueError(f"std is {self.std}, allowed is {STD_LEAST:g} to {SCALE_LIMIT:g}")
 
     @property
     def geometry(self) -> tuple[int, int, str]:
-        """What decides which pixels are seen; mean and std only scale them."""
+        """Values that decide on the pixels (steps 1 to 5); mean and std only scale them."""
         return self.resize, self.size, self.interpolation
 
     def read(self, payload: bytes, name: str) -> UInt8Array:
-        """An encoded photograph: (size, size, 3) uint8, by steps 1 to 5.
+        """Read an encoded photograph by steps 1 to 5: (size, size, 3) uint8.
+
+        Args:
+            payload: bytes of the photo file.
+            name: file name for messages.
 
         Raises:
             DataError: see `decode` and `pixels`; the message begins with `name`.
@@ -102,7 +106,7 @@ class Preprocess:
         """Resize and crop an RGB image: (size, size, 3) uint8.
 
         Raises:
-            DataError: so long and thin that the resized image would be over the pixel limit.
+            DataError: the image is so long and thin that the resized image is over the pixel limit.
         """
         width, height = image.size
         short, long = sorted((width, height))
@@ -116,34 +120,38 @@ class Preprocess:
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
 
     def normalize(self, pixels: UInt8Array) -> FloatArray:
-        """(N, H, W, 3) uint8 → (N, 3, H, W) float32, contiguous.
+        """Normalize pixels by step 6: (N, H, W, 3) uint8 → (N, 3, H, W) float32, contiguous.
 
-        Its twin in torch is `kdtool.train.views.batch.to_input`; tests/unit/test_augment.py holds both to the
-        same bits.
+        `kdtool.train.views.batch.to_input` does the same in torch; tests/unit/test_augment.py checks that
+        both give the same bits.
         """
         scaled = pixels.astype(np.float32) / np.float32(255)
         centred = scaled - np.asarray(self.mean, np.float32)
         return np.ascontiguousarray((centred / np.asarray(self.std, np.float32)).transpose(0, 3, 1, 2))
 
     def to_json(self) -> dict[str, Any]:
-        """The content of preprocess in a model file."""
+        """Return the rule as plain values, for the record in a model file."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocess:
-        """The Preprocess in `content`; raises ValueError, naming the fields, where there is none."""
+        """Read the rule from plain values.
+
+        Raises:
+            ValueError: fields are missing or wrong (the message has all of them).
+        """
         return typed(cls, content)
 
 
 def decode(payload: bytes, name: str) -> Image.Image:
-    """Decode an encoded photograph to an RGB image by the one rule above (steps 1 to 3).
+    """Decode an encoded photograph to an RGB image by steps 1 to 3.
 
     Args:
-        payload: the bytes of the file, in any format Pillow reads.
-        name: how the message names it.
+        payload: bytes of the photo file, in any format that Pillow reads.
+        name: file name for messages.
 
     Raises:
-        DataError: no image, truncated, over the pixel limit, or a mode without a rule.
+        DataError: it is not an image, truncated, over the pixel limit, or has a mode without a rule.
     """
     try:
         image = open_image(payload)
@@ -156,20 +164,21 @@ def decode(payload: bytes, name: str) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
-    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+    except Exception as error:  # Pillow's decoders raise exceptions of any class on broken bytes
         raise DataError(
             f"{name}: not a readable image ({_cause(error)}).",
-            "Repair or remove it, or leave it out with --skip-bad.",
+            "Repair or remove the file, or leave it out with --skip-bad.",
         ) from error
 
 
 def open_image(payload: bytes) -> Image.Image:
-    """The header of an encoded photograph: its size, mode and format, nothing decoded yet.
+    """Open an encoded photograph: read size, mode and format, but do not decode pixels yet.
 
     Raises:
-        Exception: whatever Pillow makes of broken bytes.
+        Exception: of any class, if Pillow cannot read the bytes.
     """
-    # Pillow's limit is a warning; ours is an error. Warning filters are shared by all threads.
+    # Pillow warns above its own limit; kdtool has a limit that is an error. All threads share the filters
+    # of warnings, hence the lock.
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(payload))
@@ -178,21 +187,21 @@ def open_image(payload: bytes) -> Image.Image:
 def _too_large(what: str) -> DataError:
     return DataError(
         f"{what}: over the limit of {PIXEL_LIMIT:,} pixels.",
-        "Scale it down, or leave it out with --skip-bad.",
+        "Scale the image down, or leave it out with --skip-bad.",
     )
 
 
 def _cause(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its message shows the address of our buffer
-        return "no image format Pillow knows"
+    if isinstance(error, UnidentifiedImageError):  # its message contains a memory address
+        return "no image format that Pillow knows"
     return str(error) or type(error).__name__
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded image upright and in RGB (steps 2 and 3).
+    """Rotate a decoded image as EXIF says and convert it to RGB (steps 2 and 3).
 
     Raises:
-        ValueError: its pixels are floating-point numbers, which have no defined range.
+        ValueError: the pixels are floating-point numbers, which have no defined range.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):

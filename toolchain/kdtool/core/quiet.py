@@ -1,4 +1,4 @@
-"""Libraries that talk: hold their tongue for the time of a block."""
+"""Silence third-party output inside a block."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Nothing printed, warned or logged below ERROR by the block reaches the user; errors are raised as ever.
+    """Hide what the block prints, its warnings and its log entries below ERROR; exceptions pass through.
 
-    The root logger's handlers are put back too: a bare `logging.warning()` in a library installs one
-    for the whole process.
+    The handlers of the root logger are restored as well, since `logging.warning()` in a library installs
+    one for the whole process.
     """
     root = logging.getLogger()
     handlers, disabled = list(root.handlers), root.manager.disable

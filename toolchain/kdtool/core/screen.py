@@ -1,6 +1,6 @@
-"""What stages say while they work; who shows it is decided by the caller.
+"""Messages of stages while they work; the caller decides how they are shown.
 
-The command line shows it with rich (`kdtool.machine.terminal`); tests and callers of the Python interface
+The command line shows them with rich (`kdtool.machine.terminal`); tests and callers of the Python interface
 pass `QUIET`.
 """
 
@@ -12,21 +12,21 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """A progress bar under way."""
+    """Progress bar that is being shown."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Go on by `steps`; `note` (loss, accuracy, images/s) replaces the last one."""
+        """Advance by `steps` and show `note` (loss, accuracy, images/s) in place of the previous note."""
 
 
 class Screen(Protocol):
-    """Where a stage reports to."""
+    """Receiver of the messages, warnings and progress of a stage."""
 
     def say(self, text: str) -> None: ...
 
     def warn(self, text: str) -> None: ...
 
     def bar(self, title: str, total: int) -> contextlib.AbstractContextManager[Bar]:
-        """A bar of `total` steps; on something that is no terminal it stays silent."""
+        """Show a progress bar of `total` steps during a block; show nothing if there is no terminal."""
 
 
 class _QuietBar:
@@ -35,7 +35,7 @@ class _QuietBar:
 
 
 class Quiet:
-    """Says nothing."""
+    """Screen that shows nothing."""
 
     def say(self, text: str) -> None:
         pass

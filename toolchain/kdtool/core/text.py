@@ -1,4 +1,4 @@
-"""Text from outside (paths, class names) on its way to a terminal."""
+"""Text that kdtool did not write (paths, class names, messages of libraries), made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """`text` with what moves the cursor, colours the screen or turns the direction of writing spelt out.
+    """Replace characters that move the cursor, colour the screen or change the direction of writing.
 
-    Unicode categories Cc, Cf, Cs, Co and Cn become \\x.., \\u.... escapes.
+    Characters of the Unicode categories Cc, Cf, Cs, Co and Cn become \\x.., \\u.... escapes.
     """
     return "".join(ascii(char)[1:-1] if unicodedata.category(char)[0] == "C" else char for char in text)
 
 
 def cause_of(error: Exception) -> str:
-    """The first line of a library's message; the name of its kind where it has none."""
+    """First line of the message of an exception, or the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""From JSON to a dataclass: every field's type checked, every wrong one named."""
+"""Dataclasses from JSON: the type of every field is checked, and the error has all wrong fields."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Record = TypeVar("Record")
 
 
 def parse_record(kind: type[Record], text: str | bytes, schema: int) -> Record:
-    """JSON text as the dataclass `kind`, where its key `schema` has the version wanted.
+    """Parse JSON text as the dataclass `kind`; its key `schema` must be the version `schema`.
 
     Raises:
-        ValueError: not JSON, of another version, or fields are missing or wrong (all are named).
+        ValueError: not JSON, another version, or fields are missing or wrong (the message has all).
     """
     return typed(kind, parse_content(text, schema))
 
 
 def parse_content(text: str | bytes, *schemas: int) -> dict[str, Any]:
-    """JSON text as an object, where its key `schema` has one of the versions wanted.
+    """Parse JSON text as an object; its key `schema` must be one of the versions `schemas`.
 
     Raises:
-        ValueError: not JSON, or of another version.
+        ValueError: not JSON, or another version.
     """
     try:
         content = json.loads(text)
@@ -35,20 +35,21 @@ def parse_content(text: str | bytes, *schemas: int) -> dict[str, Any]:
 
 
 def typed(kind: type[Record], content: Any) -> Record:
-    """What JSON holds as the dataclass `kind`; further keys are ignored.
+    """Convert a JSON value to the dataclass `kind`; unknown keys are ignored.
 
-    Strict: a number in quotes is no number, and neither is NaN or infinity.
+    The conversion is strict: a number in quotes, NaN and infinity are errors.
 
     Raises:
-        ValueError: fields are missing or wrong (all are named).
+        ValueError: fields are missing or wrong (the message has all).
     """
     try:
-        text = json.dumps(content, allow_nan=False)  # pydantic knows tuples from arrays in JSON text alone
+        # JSON text, since pydantic in strict mode makes a tuple from a JSON array but not from a list.
+        text = json.dumps(content, allow_nan=False)
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        raise ValueError("; ".join(_problem(one) for one in error.errors())) from None
+        raise ValueError("; ".join(_problem(problem) for problem in error.errors())) from None
 
 
 def _problem(error: Any) -> str:
-    field = ".".join(map(str, error["loc"])) or "the whole"
+    field = ".".join(map(str, error["loc"])) or "the whole record"
     return f"{field}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,1 +1,1 @@
-"""Turns photographs into prepared data: listing, scan, split, pixels on disk, and the reader of them."""
+"""Turns photographs into prepared data: lists, scans and splits them, writes their pixels and reads these."""

@@ -1,4 +1,4 @@
-"""Take validation and test out of train: stratified, seeded, equal images in one split."""
+"""Take a validation and a test split out of train: stratified, seeded, equal images in one split."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from kdtool.recipe.settings import DataSettings
 def carve(
     labels: Sequence[str], hashes: Sequence[str], fractions: Mapping[str, float], seed: int
 ) -> list[str]:
-    """The split of each sample.
+    """Choose the split of each sample.
 
-    Of a class with n samples, round(fraction · n) go to each split of `fractions`, at least one, and
-    the rest to train. Equal images form one group, whatever their classes; the group counts for the class
-    that has most of its images (the first by name among equals). The result is a function of the seed and
-    the set of (label, hash); the order of the samples plays no part.
+    Of a class with n samples, round(fraction · n) go to each split of `fractions`, at least one; the others
+    go to train. Equal images form one group, even if their classes differ. The group counts for the class of
+    most of its images; if several classes have as many, for the first of them by name. The result is a
+    function of the seed and the set of (label, hash); the order of the samples has no effect.
 
     Args:
         labels, hashes: class and hash of the decoded pixels of each sample, (N,) each.
-        fractions: split → its share of the samples, 0 < fraction < 1; their sum is below 1.
+        fractions: split → its share of the samples, 0 < fraction < 1; the sum of all shares is below 1.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(hashes):
         groups[digest].append(index)
     by_class: dict[str, list[str]] = defaultdict(list)
     for digest, members in groups.items():
-        held = [labels[index] for index in members]
-        by_class[min(set(held), key=lambda label: (-held.count(label), label))].append(digest)
+        classes = [labels[index] for index in members]
+        by_class[min(set(classes), key=lambda label: (-classes.count(label), label))].append(digest)
     splits = ["train"] * len(labels)
-    for of_class in by_class.values():
-        shuffled = sorted(of_class, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
+    for digests in by_class.values():
+        shuffled = sorted(digests, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
         sizes = {digest: len(groups[digest]) for digest in shuffled}
         for digest, split in _deal(sizes, fractions).items():
             for index in groups[digest]:
@@ -44,11 +44,11 @@ def carve(
 def assign(
     listing: Listing, samples: Sequence[Sample], hashes: Sequence[str], settings: DataSettings, seed: int
 ) -> list[str]:
-    """The split of each of `samples`: the source's own, or carved out of train.
+    """Return the split of each sample: the one that the source states, or one carved out of train.
 
     Args:
-        samples: those of `listing`, or the readable ones among them.
-        hashes: of the decoded pixels of each.
+        samples: the samples of `listing`, or the readable ones among them.
+        hashes: hash of the decoded pixels of each sample.
     """
     splits = [sample.split for sample in samples]
     train = [index for index, split in enumerate(splits) if split == "train"]
@@ -65,18 +65,18 @@ def assign(
 
 
 def planned_counts(listing: Listing, settings: DataSettings, seed: int) -> dict[str, int]:
-    """Split → photographs it will have if all are readable and different; nothing is decoded."""
-    held = Counter(_planned(listing, settings, seed))
-    return {split: held[split] for split in SPLITS}
+    """Count the photographs of each split, if all are readable and different; nothing is decoded."""
+    counts = Counter(_planned(listing, settings, seed))
+    return {split: counts[split] for split in SPLITS}
 
 
 def planned_train(listing: Listing, settings: DataSettings, seed: int) -> dict[str, int]:
-    """Class → photographs it will be trained on, under the same assumption as `planned_counts`."""
+    """Count the training photographs of each class, on the same assumption as `planned_counts`."""
     splits = _planned(listing, settings, seed)
-    held = Counter(
+    counts = Counter(
         sample.label for sample, split in zip(listing.samples, splits, strict=True) if split == "train"
     )
-    return {name: held[name] for name in listing.classes}
+    return {name: counts[name] for name in listing.classes}
 
 
 def _planned(listing: Listing, settings: DataSettings, seed: int) -> list[str]:
@@ -85,10 +85,14 @@ def _planned(listing: Listing, settings: DataSettings, seed: int) -> list[str]:
 
 
 def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:
-    """Group → split, for one class with groups of `sizes` in the order they are dealt."""
+    """Choose the split of each group of one class.
+
+    Args:
+        sizes: group → number of its samples; the groups are dealt in this order.
+    """
     total = sum(sizes.values())
     room = {split: max(1, round(fraction * total)) for split, fraction in fractions.items()}
-    while sum(room.values()) >= total and max(room.values()) > 1:  # rounding must leave something to train on
+    while sum(room.values()) >= total and max(room.values()) > 1:  # train must keep some samples
         room[max(room, key=lambda split: room[split])] -= 1
     dealt = dict.fromkeys(sizes, "train")
     for group, size in sizes.items():
@@ -96,10 +100,12 @@ def _deal(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str,
         if fits:
             dealt[group] = fits
             room[fits] -= size
-    for split in fractions:  # where no group fitted: the smallest that another split, train first, can spare
+    for (
+        split
+    ) in fractions:  # an empty split takes the smallest group that another split, train first, can spare
         if split not in dealt.values():
-            held = Counter(dealt.values())
-            spare = [group for group in sizes if held[dealt[group]] > 1]
+            groups = Counter(dealt.values())
+            spare = [group for group in sizes if groups[dealt[group]] > 1]
             if spare:
                 dealt[min(spare, key=lambda group: (dealt[group] != "train", sizes[group]))] = split
     return dealt

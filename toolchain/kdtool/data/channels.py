@@ -16,7 +16,7 @@ Sums = npt.NDArray[np.int64]
 
 
 def channel_sums(image: UInt8Array) -> Sums:
-    """n, Σv and Σv² of the values v, (3, 3): a row for each channel.
+    """Sum the values v of each channel: n, Σv and Σv², (3, 3) with a row for each channel.
 
     Args:
         image: (H, W, 3) uint8.
@@ -26,13 +26,13 @@ def channel_sums(image: UInt8Array) -> Sums:
 
 
 def channel_statistics(sums: Iterable[Sums]) -> tuple[Triple, Triple]:
-    """mean = Σx / n and std = √(Σx²/n − mean²) of x = v/255, over all pixels, per channel.
+    """Compute mean = Σx / n and std = √(Σx²/n − mean²) of x = v/255, over all pixels, for each channel.
 
-    Sums are integers, so rounding depends neither on the order nor on the number of images.
-    The std of a channel that is (nearly) constant is 1, so that dividing by it is safe.
+    The sums are integers, so rounding depends neither on the order nor on the number of images.
+    The std of a channel that is (nearly) constant is 1, so that a division by it is safe.
 
     Args:
-        sums: of each image, by `channel_sums`; at least one pixel in all.
+        sums: the `channel_sums` of each image; at least one pixel in total.
     """
     total = np.sum(list(sums), axis=0, dtype=object)  # integers of any size
     (red, green, blue) = [_statistics(*channel) for channel in total]

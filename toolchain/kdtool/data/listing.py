@@ -1,4 +1,4 @@
-"""The samples that a source of photographs lists, their classes and hashes; nothing is decoded yet."""
+"""The samples that a source of photographs lists, with their classes and hashes; nothing is decoded yet."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Sample:
     """One photo file, listed and not yet read.
 
     Attributes:
-        path: as the user knows it, relative to the source.
-        label: name of its class.
+        path: path that the user knows, relative to the source.
+        label: name of the class.
         split: one of `SPLITS`; the splits in `Listing.carve` are taken out of train later.
         read: returns the encoded bytes, or raises OSError.
     """
@@ -45,9 +45,9 @@ class Listing:
     """All samples of a source, in an order that does not depend on the file system.
 
     Attributes:
-        source: how messages name it.
+        source: name of the source in messages.
         samples: every photo file, readable or not.
-        classes_by_split: the classes that each split declares, also those without a sample.
+        classes_by_split: split → the classes that it declares, also those without a sample.
         carve: the splits that the source does not have; they are taken out of train.
         ignored: kind of file → number of ignored files, such as ".txt" → 3.
     """
@@ -60,14 +60,14 @@ class Listing:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; their order is that of train and becomes the order of the logits."""
+        """Class names in the order of train, which becomes the order of the logits."""
         return self.classes_by_split["train"]
 
 
 def hash_samples(samples: Sequence[Sample], screen: Screen) -> list[str]:
-    """SHA-256 of each sample's encoded bytes: tells whether anything changed, without decoding.
+    """Hash the encoded bytes of each sample with SHA-256, to notice changes without decoding.
 
-    Empty where the bytes cannot be read (the scan says why).
+    The hash is empty if the bytes cannot be read; the scan reports why.
     """
     hashes = []
     with screen.bar("hash", len(samples)) as bar:

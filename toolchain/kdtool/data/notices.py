@@ -1,4 +1,4 @@
-"""The lines that `prepare` shows to its user."""
+"""The lines that `prepare` shows to the user."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from kdtool.runs.stage import Stage, read_manifest
 
 
 def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
-    """Show what was decided for the user: the splits that are carved, the files that are ignored."""
+    """Show the decisions made for the user: the splits that are carved and the files that are ignored."""
     for split in listing.carve:
         fraction = settings.validation_fraction if split == "validation" else settings.test_fraction
         screen.say(
-            f"{listing.source}: no {split} split; {fraction:.0%} of train becomes it (stratified, seeded)"
+            f"{listing.source}: there is no {split} split; {fraction:.0%} of train is taken for it "
+            "(stratified, seeded)"
         )
     if listing.ignored:
         kinds = ", ".join(f"{count} × {printable(kind)}" for kind, count in listing.ignored.items())
@@ -25,14 +26,14 @@ def tell(listing: Listing, settings: DataSettings, screen: Screen) -> None:
 
 
 def summary(prepared: Prepared) -> str:
-    """One line: classes, images of each split and their size."""
+    """Describe the data in one line: classes, images of each split and their size."""
     counts = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
     side = prepared.preprocess.size
     return f"{len(prepared.classes)} classes; {counts} images of {side} × {side}"
 
 
 def tell_change(stage: Stage, screen: Screen) -> None:
-    """Show that data prepared from other photographs is about to be replaced, if it is."""
+    """Show that the prepared data is about to be replaced, if it was made from other photographs."""
     before = read_manifest(stage.manifest_path)
     if before and before.stage == stage.name and before.inputs.get("content") != stage.inputs["content"]:
         when = datetime.fromtimestamp(stage.manifest_path.stat().st_mtime).astimezone()

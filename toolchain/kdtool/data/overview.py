@@ -20,9 +20,11 @@ class Overview:
 
     Attributes:
         counts: split → class → readable photographs, carved splits included.
-        sides: smallest, median and largest shortest side, in pixels; empty without a photograph.
-        modes, formats: Pillow mode and file format → photographs.
-        repeated: photographs whose image occurs earlier in the same split.
+        sides: shortest side in pixels: its smallest, median and largest value; empty without a photograph.
+        modes, formats: Pillow mode, file format → number of photographs.
+        repeated: number of photographs whose image occurs earlier in the same split.
+        left_out: number of photo files that cannot be read and are left out.
+        ignored: kind of file → number of ignored files.
     """
 
     source: str
@@ -41,26 +43,26 @@ class Overview:
         return {"schema": SCHEMA, **self.__dict__, "findings": findings}
 
 
-def overview(found: Scan) -> Overview:
-    """The figures of `found`."""
+def overview(scanned: Scan) -> Overview:
+    """Compute the figures of a scan."""
     classes = tuple(
-        dict.fromkeys(label for declared in found.listing.classes_by_split.values() for label in declared)
+        dict.fromkeys(label for declared in scanned.listing.classes_by_split.values() for label in declared)
     )
-    placed = list(zip(found.splits, found.photos, strict=True))
-    held = Counter((split, photo.sample.label) for split, photo in placed)
-    sides = sorted(min(photo.width, photo.height) for photo in found.photos)
+    placed = list(zip(scanned.splits, scanned.photos, strict=True))
+    counts = Counter((split, photo.sample.label) for split, photo in placed)
+    sides = sorted(min(photo.width, photo.height) for photo in scanned.photos)
     different = {(split, photo.pixels_sha256) for split, photo in placed}
     return Overview(
-        source=found.listing.source,
+        source=scanned.listing.source,
         classes=classes,
-        counts={split: {label: held[split, label] for label in classes} for split in SPLITS},
+        counts={split: {label: counts[split, label] for label in classes} for split in SPLITS},
         sides=(sides[0], sides[len(sides) // 2], sides[-1]) if sides else (),
-        modes=_most_common(photo.mode for photo in found.photos),
-        formats=_most_common(photo.format for photo in found.photos),
-        repeated=len(found.photos) - len(different),
-        left_out=sum(finding.kind == "unreadable" and not finding.fatal for finding in found.findings),
-        ignored=dict(found.listing.ignored),
-        findings=found.findings,
+        modes=_most_common(photo.mode for photo in scanned.photos),
+        formats=_most_common(photo.format for photo in scanned.photos),
+        repeated=len(scanned.photos) - len(different),
+        left_out=sum(finding.kind == "unreadable" and not finding.fatal for finding in scanned.findings),
+        ignored=dict(scanned.listing.ignored),
+        findings=scanned.findings,
     )
 
 

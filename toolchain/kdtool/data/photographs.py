@@ -1,4 +1,4 @@
-"""Images that were not kept decoded: each is decoded when it is asked for, from its photo file."""
+"""Images that are not stored decoded: each is decoded from its photo file when it is asked for."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from kdtool.core.text import printable
 from kdtool.data.sources import load_listing
 from kdtool.machine.threads import usable_threads
 
-AGAIN = "Give the training command with DATA again: it finds what changed, and trains what needs it again."
+AGAIN = "Give the training command with DATA again: it finds the changes and repeats the stages that need it."
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """(N, S, S, 3) uint8, indexed like an array; takes no space on the disk, as a memory map would.
+    """Images (N, S, S, 3) uint8, indexed like an array; unlike a memory map they take no disk space.
 
-    Threads decode: Pillow releases the interpreter lock. Each file is compared with its hash, so that no
-    photograph that changed since `prepare` is trained on.
+    Threads decode, since Pillow releases the interpreter lock. Each photo file is compared with its hash, so
+    that training never sees a photograph that changed since `prepare`.
 
     Attributes:
-        paths, hashes: as in `kdtool.data.reader.Split`.
-        reads: each returns the encoded bytes, or raises OSError.
+        paths, hashes: path and hash of each photo file, as in `kdtool.data.reader.Split`.
+        reads: functions that return the encoded bytes of each photo file, or raise OSError.
     """
 
     paths: Sequence[str]
@@ -47,7 +47,7 @@ class Photographs:
         return len(self.paths)
 
     def __getitem__(self, wanted: int | slice | npt.NDArray[np.integer[Any]]) -> UInt8Array:
-        """Index as an array: a number gives (S, S, 3), a slice or numbers give (B, S, S, 3).
+        """Return images: (S, S, 3) for a number, (B, S, S, 3) for a slice or an array of numbers.
 
         Raises:
             DataError: a photo file is missing, or changed since it was prepared.
@@ -60,13 +60,17 @@ class Photographs:
         return images[0] if rows.ndim == 0 else np.stack(images)
 
     def expect(self, numbers: Iterable[int]) -> None:
-        """Start to decode these in the background, since they will be asked for next."""
+        """Start to decode these images in the background, since they will be asked for next."""
         for number in numbers:
             if number not in self._under_way:
                 self._under_way[number] = self._pool.submit(self.decoded, number)
 
     def decoded(self, number: int) -> UInt8Array:
-        """Decode one image in the calling thread; raises as `__getitem__` does."""
+        """Decode one image in the calling thread.
+
+        Raises:
+            DataError: the photo file is missing, or changed since it was prepared.
+        """
         name = printable(self.paths[number])
         try:
             payload = self.reads[number]()
@@ -81,11 +85,11 @@ class Photographs:
         return ThreadPoolExecutor(usable_threads(), thread_name_prefix="kdtool-photographs")
 
 
-Images = UInt8Array | Photographs  # (N, S, S, 3) uint8 either way
+Images = UInt8Array | Photographs  # both are (N, S, S, 3) uint8
 
 
 def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
-    """Start to decode those of `images` that will be asked for next, if they have to be decoded."""
+    """Start to decode the images that will be asked for next, if they are not decoded yet."""
     if isinstance(images, Photographs):
         images.expect(numbers.tolist())
 
@@ -93,10 +97,14 @@ def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
 def open_photographs(
     source: str, paths: Sequence[str], hashes: Sequence[str], preprocess: Preprocess
 ) -> Photographs:
-    """Open the photo files `paths` of `source`: a folder, a manifest or the name of a data set.
+    """Open photo files of a source.
+
+    Args:
+        source: a folder, a manifest or the name of a data set.
+        paths, hashes: path below the source and hash of each photo file.
 
     Raises:
-        DataError: they are no longer there.
+        DataError: a photo file is no longer there.
     """
     try:
         reads = {sample.path: sample.read for sample in load_listing(source).samples}
@@ -104,6 +112,7 @@ def open_photographs(
     except (UsageError, DataError, KeyError) as error:
         cause = f"{printable(error.args[0])} is missing" if isinstance(error, KeyError) else error.message
         raise DataError(
-            f"The photographs of {source} are decoded in each epoch, and cannot be found: {cause}",
-            "Put them back; while they are there, the training command with --cache disk keeps them decoded.",
+            f"The photographs of {source} are decoded in each epoch, but they cannot be found: {cause}",
+            "Put them back. The training command with --cache disk would store them decoded, once they are "
+            "back.",
         ) from error

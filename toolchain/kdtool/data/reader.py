@@ -1,6 +1,6 @@
-"""Read what `prepare` wrote: memory maps of uint8 pixels, or the photographs where it kept no pixels.
+"""Read the data that `prepare` wrote: memory maps of uint8 pixels, or photographs if it stored no pixels.
 
-Without torch.
+This module does not need torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STAGE = "prepare"
 SCHEMA = 1
 DATA_FILE = "data.json"
 SAMPLES_FILE = "samples.csv"
-TRAIN = "train"  # the split that is large; training and calibration read it
+TRAIN = "train"  # the largest split; training and calibration read it
 COLUMNS = ("split", "index", "path", "label", "sha256")
 
 
@@ -34,10 +34,10 @@ class Split:
 
     Attributes:
         images: (N, S, S, 3) uint8: a read-only memory map, an array in memory, or photographs that are
-            decoded when asked for.
+            decoded when they are asked for.
         labels: (N,) int64, indices into `Prepared.classes`.
-        paths: as the user knows them, relative to the source.
-        hashes: SHA-256 of the encoded bytes.
+        paths: path of each photo file that the user knows, relative to the source.
+        hashes: SHA-256 of the encoded bytes of each photo file.
     """
 
     name: str
@@ -49,15 +49,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Photographs decoded, resized and cropped once.
+    """Photographs that were decoded, resized and cropped once.
 
     Attributes:
-        classes: their order is that of the logits.
-        preprocess: with mean and std of the training set.
-        digest: changes if and only if pixels, labels, classes, preprocess or the split change.
+        folder: the folder of the prepared files.
+        classes: class names in the order of the logits.
+        preprocess: preprocessing, with mean and std of the training set.
+        digest: hash that changes if and only if pixels, labels, classes, preprocess or splits change.
         counts: split → number of images.
-        photographs: where those of train are, if they were not kept decoded; else empty.
-        in_memory: whether train is read into memory when it is opened.
+        photographs: source of the training photographs if their pixels are not stored; otherwise empty.
+        in_memory: True if train is read into memory when it is opened.
     """
 
     folder: Path
@@ -70,19 +71,19 @@ class Prepared:
     _opened: dict[str, Split] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def at(self, source: str) -> Prepared:
-        """A copy whose photographs are at `source`. No effect if the pixels were kept."""
+        """Return a copy whose training photographs are at `source`; no effect if their pixels are stored."""
         return replace(self, photographs=source) if self.photographs else self
 
     def split(self, name: str) -> Split:
-        """Open "train", "validation" or "test", once; the last is for bench alone.
+        """Open "train", "validation" or "test" once; "test" must never choose weights or settings.
 
         Raises:
-            DataError: no such split, or its photographs are no longer there.
+            DataError: there is no such split, or its photographs are no longer there.
         """
         if name not in self.counts:
             raise DataError(
-                f"{self.folder}: no split {name!r}; allowed is one of {', '.join(self.counts)}.",
-                "Ask for one of these, or make the data again by running the training command.",
+                f"{self.folder}: there is no split {name!r}; allowed is one of {', '.join(self.counts)}.",
+                "Ask for one of these, or make the data again with the training command.",
             )
         if name not in self._opened:
             self._opened[name] = self._open(name)
@@ -104,32 +105,32 @@ class Prepared:
 
 
 def pixels_file(split: str) -> str:
-    """The name of the file with the pixels of a split."""
+    """Name the file with the pixels of a split."""
     return f"{split}.npy"
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """The prepared data in `folder`, every file verified against its hash.
+    """Open the prepared data in `folder` and verify every file against its hash.
 
     Raises:
-        DataError: not there, half-written or damaged.
+        DataError: the data is not there, half-written or damaged.
     """
     manifest = read_manifest(folder / "manifest.json")
     if manifest is None or manifest.stage != STAGE:
         raise DataError(
-            f"{folder}: no complete prepared data here (no valid manifest.json).",
-            "Make it by running the training command again.",
+            f"{folder}: there is no complete prepared data here (no valid manifest.json).",
+            "Run the training command again, which makes it.",
         )
     if not intact(folder, manifest):
         raise DataError(
             f"{folder}: the prepared data is damaged (a file differs from its hash).",
-            "Rebuild it by running the training command again.",
+            "Run the training command again, which rebuilds it.",
         )
     return read_prepared(folder)
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Read the prepared data in `folder` without verifying it, as just after `prepare`.
+    """Read the prepared data in `folder` without verification, for use just after `prepare`.
 
     Raises:
         DataError: data.json was not written by this version of kdtool.
@@ -149,5 +150,5 @@ def read_prepared(folder: Path) -> Prepared:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}).", "Rebuild it by running the training command again."
+            f"{path} cannot be read ({error}).", "Run the training command again, which rebuilds it."
         ) from error

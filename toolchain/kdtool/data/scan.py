@@ -9,11 +9,11 @@ from functools import partial
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.screen import Screen
 from kdtool.data.carve import assign
-from kdtool.data.examine import Photo, Unreadable, examine
 from kdtool.data.findings.duplicates import exact_findings, near_findings
 from kdtool.data.findings.finding import Finding, data_error, describe
 from kdtool.data.findings.structure import class_findings, few_findings
 from kdtool.data.listing import Listing
+from kdtool.data.photo import Photo, Unreadable, scan_sample
 from kdtool.machine.parallel import ordered_map
 from kdtool.recipe.settings import DataSettings
 
@@ -24,9 +24,9 @@ class Scan:
 
     Attributes:
         photos: the readable samples, in the order of the listing.
-        splits: the split of each of `photos`, carved ones included.
-        unreadable: the other samples; with `skip_bad` they are left out.
-        findings: fatal findings and warnings.
+        splits: the split of each photo, also those carved out of train.
+        unreadable: the other samples, which `skip_bad` leaves out.
+        findings: the fatal findings and the warnings.
     """
 
     listing: Listing
@@ -40,7 +40,7 @@ class Scan:
         return any(finding.fatal for finding in self.findings)
 
     def require(self, screen: Screen) -> None:
-        """Show the warnings; raise DataError with all fatal findings, if there are any."""
+        """Show the warnings; raise DataError with all fatal findings, if any."""
         warnings = [finding for finding in self.findings if not finding.fatal]
         if warnings:
             screen.warn(f"{self.listing.source}:\n{describe(warnings)}")
@@ -58,14 +58,14 @@ def scan(
     """Decode every sample of `listing` once.
 
     Args:
-        keep: receives the (size, size, 3) uint8 pixels of each readable photograph, in the order of
-            `Scan.photos`.
+        keep: function that receives the (size, size, 3) uint8 pixels of each readable photograph, in the
+            order of `Scan.photos`.
     """
     preprocess = preprocess_of(settings)
     photos: list[Photo] = []
     unreadable: list[Unreadable] = []
     with screen.bar("scan", len(listing.samples)) as bar:
-        for outcome, pixels in ordered_map(partial(examine, preprocess=preprocess), listing.samples):
+        for outcome, pixels in ordered_map(partial(scan_sample, preprocess=preprocess), listing.samples):
             if isinstance(outcome, Unreadable):
                 unreadable.append(outcome)
             else:
@@ -86,5 +86,5 @@ def scan(
 
 
 def preprocess_of(settings: DataSettings) -> Preprocess:
-    """Resize and crop as the recipe says; mean and std are not known yet."""
+    """Make the preprocessing of the recipe: resize and crop; mean and std are not known yet."""
     return Preprocess(settings.resize or settings.size, settings.size, settings.interpolation)

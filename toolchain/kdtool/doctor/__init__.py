@@ -1,1 +1,1 @@
-"""The checks of `kdtool doctor`: installation, machine, recipe and run."""
+"""Checks of `kdtool doctor`: installation, machine, recipe and run."""

@@ -1,4 +1,4 @@
-"""What is wrong with an installation or a machine, and what to do about it."""
+"""Checks of an installation and of a machine; each problem comes with a fix."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ HOT = 80.0
 
 
 @dataclass(frozen=True)
-class Finding:
-    """`level`: ok, note, warning, or broken, which means that kdtool cannot work so. `fix` is what to do."""
+class Diagnosis:
+    """Result of one check.
+
+    Attributes:
+        level: ok, note, warning, or broken, which means that kdtool cannot work.
+        about: subject of the check, such as "disk" or a path.
+        text: observation.
+        fix: next step or command; empty if nothing needs a fix.
+    """
 
     level: Literal["ok", "note", "warning", "broken"]
     about: str
@@ -29,104 +36,104 @@ class Finding:
     fix: str = ""
 
 
-def examine_installation() -> Iterator[Finding]:
-    """Versions, the training extra, and whether onnxruntime can be loaded at all."""
-    found = versions_of((*required(), *required(TRAIN)))
-    yield Finding("ok", "versions", ", ".join(f"{name} {number}" for name, number in found.items()))
+def check_installation() -> Iterator[Diagnosis]:
+    """Check the versions, the training extra, and that onnxruntime can be loaded."""
+    versions = versions_of((*required(), *required(TRAIN)))
+    yield Diagnosis("ok", "versions", ", ".join(f"{name} {number}" for name, number in versions.items()))
     if sys.maxsize < 1 << 32:
-        yield Finding(
-            "broken", "python", "This Python is 32-bit; onnxruntime has no 32-bit package.",
+        yield Diagnosis(
+            "broken", "python", "This Python is 32-bit, but onnxruntime has no 32-bit package.",
             "Install a 64-bit system (Raspberry Pi OS 64-bit) and its Python.",
         )  # fmt: skip
-    missing = [name for name in required() if name not in found]
+    missing = [name for name in required() if name not in versions]
     if missing:
-        yield Finding("broken", "packages", f"Missing: {', '.join(missing)}.", "pip install kdtool")
+        yield Diagnosis("broken", "packages", f"Missing: {', '.join(missing)}.", "pip install kdtool")
     for name, allowed in (required() | required(TRAIN)).items():
-        if name in found and not allowed.contains(found[name], prereleases=True):
-            yield Finding(
-                "warning", "packages", f"{name} is {found[name]}, allowed is {allowed}.",
+        if name in versions and not allowed.contains(versions[name], prereleases=True):
+            yield Diagnosis(
+                "warning", "packages", f"{name} is {versions[name]}, allowed is {allowed}.",
                 f'pip install --upgrade "{name}{allowed}"',
             )  # fmt: skip
-    absent = [name for name in required(TRAIN) if name not in found]
+    absent = [name for name in required(TRAIN) if name not in versions]
     if absent:
-        yield Finding(
+        yield Diagnosis(
             "note", "training",
-            f"Not installed: {', '.join(absent)}. What needs no training works.",
+            f"Not installed: {', '.join(absent)}. Only training, export and quantization need them.",
             'To train, export or quantize: pip install "kdtool[train]"',
         )  # fmt: skip
     if platform.machine() in ("aarch64", "arm64") and "piwheels" in _pip_settings():
-        yield Finding(
+        yield Diagnosis(
             "note",
             "packages",
-            "piwheels is set up, which has no packages for 64-bit ARM.",
-            "Leave it out where pip cannot find a package: pip install --isolated kdtool",
+            "pip uses piwheels, which has no packages for 64-bit ARM.",
+            "If pip cannot find a package, install without piwheels: pip install --isolated kdtool",
         )
-    if "onnxruntime" in found:
-        yield from _onnxruntime_loads(found["onnxruntime"])
+    if "onnxruntime" in versions:
+        yield from _onnxruntime_loads(versions["onnxruntime"])
 
 
-def examine_machine(host: Host, folder: Path, int8: str, ever: Sequence[str] = ()) -> Iterator[Finding]:
-    """Threads, power, heat and the disk.
+def check_machine(host: Host, folder: Path, int8: str, since_boot: Sequence[str] = ()) -> Iterator[Diagnosis]:
+    """Check threads, power, heat and disk.
 
     Args:
-        folder: on the disk that is looked at.
-        int8: the quantization that suits the processor.
-        ever: what has slowed a Raspberry Pi down since it was started.
+        folder: any folder on the disk.
+        int8: quantization scheme for the processor.
+        since_boot: reasons why a Raspberry Pi was slowed down since its start.
     """
-    yield Finding("ok", "machine", f"{host.processor}, {host.cores} cores, {host.os}")
-    yield Finding(
-        "ok", "threads", f"{host.usable} (of {host.cores} cores; affinity, quota and OMP_NUM_THREADS counted)"
+    yield Diagnosis("ok", "machine", f"{host.processor}, {host.cores} cores, {host.os}")
+    yield Diagnosis(
+        "ok", "threads", f"{host.usable} of {host.cores} cores (by affinity, quota and OMP_NUM_THREADS)"
     )
     if "OMP_NUM_THREADS" in os.environ:
-        yield Finding(
+        yield Diagnosis(
             "note",
             "threads",
-            f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} is among the limits that were counted.",
-            "To use more: unset OMP_NUM_THREADS, or kdtool bench --threads N",
+            f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} is set and limits the number of threads.",
+            "To use more threads: unset OMP_NUM_THREADS, or kdtool bench --threads N",
         )
-    yield Finding("ok", "int8", int8)
+    yield Diagnosis("ok", "int8", int8)
     if host.throttling:
-        yield Finding(
+        yield Diagnosis(
             "warning", "power", f"The machine is slowed down: {', '.join(host.throttling)}.",
-            "Use the power supply made for it and cool it before measuring.",
+            "Use the power supply of the manufacturer, and cool the machine before a measurement.",
         )  # fmt: skip
-    if ever:
-        yield Finding(
+    if since_boot:
+        yield Diagnosis(
             "warning",
             "power",
-            f"The machine has been slowed down since it was started: {', '.join(ever)}. What of this happens "
-            "between two looks of a measurement cannot be seen.",
-            "Restart it before measuring: sudo reboot",
+            f"The machine has been slowed down since it was started: {', '.join(since_boot)}. kdtool cannot "
+            "see a slowdown that happens between two of its checks during a measurement.",
+            "Restart the machine before a measurement: sudo reboot",
         )
     if is_raspberry_pi(host.processor) and host.throttling is None:
-        yield Finding(
+        yield Diagnosis(
             "warning",
             "power",
-            "Whether this Raspberry Pi is slowed down cannot be read.",
-            "See what this says: vcgencmd get_throttled",
+            "kdtool cannot read whether this Raspberry Pi is slowed down.",
+            "See the output of: vcgencmd get_throttled",
         )
     if host.temperature_c is not None and host.temperature_c >= HOT:
-        yield Finding(
+        yield Diagnosis(
             "warning",
             "heat",
-            f"{host.temperature_c:.0f} °C; a Raspberry Pi slows down from {HOT:.0f} °C.",
-            "Cool it.",
+            f"{host.temperature_c:.0f} °C; a Raspberry Pi slows down from {HOT:.0f} °C on.",
+            "Cool the machine.",
         )
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free in {folder.resolve()}"
     if free < DISK_WANTED:
-        yield Finding(
+        yield Diagnosis(
             "warning",
             "disk",
             text + ".",
-            "Free some space, or choose another place: kdtool run DATA --out DIR",
+            "Free some space, or choose a folder on another disk: kdtool run DATA --out DIR",
         )
     else:
-        yield Finding("ok", "disk", text)
+        yield Diagnosis("ok", "disk", text)
 
 
-def _onnxruntime_loads(version: str) -> Iterator[Finding]:
-    """In a process of its own: there were versions that crash on import on some processors."""
+def _onnxruntime_loads(version: str) -> Iterator[Diagnosis]:
+    """Check the import of onnxruntime in a child process, since some versions crash on some processors."""
     try:
         child = subprocess.run(
             [sys.executable, "-c", "import onnxruntime"],
@@ -143,13 +150,13 @@ def _onnxruntime_loads(version: str) -> Iterator[Finding]:
     except (OSError, subprocess.TimeoutExpired) as error:
         cause = str(error)
     if cause:
-        yield Finding(
-            "broken", "onnxruntime", f"{version} cannot be loaded on {platform.machine()} ({cause}).",
+        yield Diagnosis(
+            "broken", "onnxruntime", f"version {version} cannot be loaded on {platform.machine()} ({cause}).",
             "pip install --upgrade --force-reinstall onnxruntime",
         )  # fmt: skip
 
 
 def _pip_settings() -> str:
-    """What pip's own configuration files say."""
+    """Text of the configuration files of pip."""
     places = (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf")
     return "\n".join(path.read_text("utf-8", errors="replace") for path in places if path.is_file())

@@ -20,7 +20,7 @@ from kdtool.exporters.ortformat import open_ort, required_operators, write_ort
 from kdtool.exporters.parity import Parity, check_parity
 from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
 from kdtool.graph.onnxfile import INPUT, OUTPUT, onnx_bytes
-from kdtool.graph.onnxread import parsed
+from kdtool.graph.onnxread import parse_model
 from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.onnxruntime import new_session, session_options
 
@@ -51,7 +51,7 @@ def uint8_variant(given: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
     preprocess = given.info.preprocess
     target = given.path.with_suffix(".uint8.onnx")
     info = replace(given.info, notes={**given.info.notes, "input": PIXELS})
-    content = onnx_bytes(with_pixels(parsed(read_model(given.path), given.path), preprocess), info)
+    content = onnx_bytes(with_pixels(parse_model(read_model(given.path), given.path), preprocess), info)
     with durable(target) as partial:
         partial.write_bytes(content)
         session = new_session(read_model(partial), session_options(1))

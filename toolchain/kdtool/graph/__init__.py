@@ -1,1 +1,1 @@
-"""Reads and writes ONNX files with the package onnx, for export and quantization."""
+"""Reading and writing of ONNX files with the package onnx, for export and quantization."""

@@ -1,8 +1,8 @@
-"""Reading an ONNX file that the guard let pass, with the package onnx.
+"""Reading of ONNX files with the package onnx, after the guard has accepted them.
 
-The guard judges what a file holds, not whether its graph makes sense. Where it does not, protobuf and
-shape inference raise errors of their own, and code that walks the graph meets tensors that are not there.
-Here all of them become the one error of a broken file.
+The guard (`runtime.onnxbytes`) checks the content of a file, not that its graph is consistent. For an
+inconsistent graph, protobuf and shape inference raise errors of their own classes, and code that walks the
+graph finds no tensor for a name. This module turns all these errors into ModelFileError.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BROKEN = (
     DecodeError,
     onnx.checker.ValidationError,
     shape_inference.InferenceError,
-    LookupError,  # an input or output that is not there
+    LookupError,  # an input or output does not exist
     ValueError,
     TypeError,
     RuntimeError,
@@ -30,11 +30,14 @@ BROKEN = (
 
 
 @contextlib.contextmanager
-def whole(name: Path | str) -> Iterator[None]:
-    """Around code that takes the graph of the file `name` for whole.
+def graph_errors(name: Path | str) -> Iterator[None]:
+    """Turn errors that an inconsistent graph causes in a block into ModelFileError.
+
+    Args:
+        name: name of the file for the message.
 
     Raises:
-        ModelFileError: it is not.
+        ModelFileError: the graph is broken.
     """
     try:
         yield
@@ -45,24 +48,24 @@ def whole(name: Path | str) -> Iterator[None]:
         ) from error
 
 
-def parsed(content: bytes, name: Path | str) -> onnx.ModelProto:
-    """The model in the bytes of a file that the guard let pass.
+def parse_model(content: bytes, name: Path | str) -> onnx.ModelProto:
+    """Parse the bytes of a file that the guard has accepted.
 
     Raises:
-        ModelFileError: protobuf cannot read it.
+        ModelFileError: protobuf cannot read the bytes.
     """
-    with whole(name):
+    with graph_errors(name):
         return onnx.load_model_from_string(content)
 
 
-def inferred(model: onnx.ModelProto, name: Path | str, values: bool = False) -> onnx.GraphProto:
-    """The graph with the types and shapes that inference finds.
+def infer_shapes(model: onnx.ModelProto, name: Path | str, values: bool = False) -> onnx.GraphProto:
+    """Return the graph with inferred types and shapes.
 
     Args:
-        values: also by way of the values of small integer tensors, such as shapes.
+        values: use the values of small integer tensors, such as shapes, as well.
 
     Raises:
-        ModelFileError: the graph makes no sense.
+        ModelFileError: the graph is inconsistent.
     """
-    with whole(name):
+    with graph_errors(name):
         return shape_inference.infer_shapes(model, data_prop=values).graph

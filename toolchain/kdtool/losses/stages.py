@@ -30,9 +30,9 @@ def common_maps(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]
     if not pairs:
         raise ArgumentError(
             "",
-            ": student and teacher have no feature maps of the same size; the student has "
+            ": after the stem, student and teacher have no feature maps of the same size; the student has "
             f"{_listed(student)}; the teacher has {_listed(teacher)}.",
-            "Name the stages to pair, here and in teacher_stages:",
+            "Name the stages to pair, in student_stages and teacher_stages:",
             'student_stages=["…"]',
         )
     return pairs

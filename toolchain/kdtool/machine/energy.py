@@ -1,7 +1,7 @@
-"""Energy from the processor's own counter (RAPL of Intel and AMD), where it may be read.
+"""Energy that the processor counts itself (RAPL of Intel and AMD).
 
-It counts the whole package: what idles and what other programs use is in it. Linux lets root alone
-read it. Source: Linux, Documentation/power/powercap/powercap.rst.
+The counter covers the whole package: idle power and the energy of other programs are included. On Linux
+only root can read it. Source: Linux, Documentation/power/powercap/powercap.rst.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SYS = Path("/sys")
-PACKAGE = "package"  # further zones, such as core and dram, are parts of it or of the board
+PACKAGE = "package"  # other zones, such as core and dram, are parts of the package or of the board
 
 
 @dataclass
 class _Zone:
-    """A counter of µJ that starts again from 0 after `span`."""
+    """Counter of µJ that starts again from 0 after `span`."""
 
     path: Path
     span: int
     last: int
-    turns: int = 0
+    overflows: int = 0
 
     def read(self) -> int:
         now = int(self.path.read_text("ascii"))
-        self.turns += now < self.last
+        self.overflows += now < self.last
         self.last = now
-        return self.turns * self.span + now
+        return self.overflows * self.span + now
 
 
 @dataclass
 class RaplMeter:
-    """Joules of all packages since some moment."""
+    """Counter of the joules of all packages; only differences of two readings have a meaning."""
 
     zones: list[_Zone] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ class RaplMeter:
 
 
 def open_meter(sys: Path = SYS) -> RaplMeter | None:
-    """None where there is no counter or it may not be read."""
+    """Open the counters of all packages; None if there is no counter or it cannot be read."""
     zones = []
     for folder in sorted((sys / "class/powercap").glob("intel-rapl:*")):
         try:

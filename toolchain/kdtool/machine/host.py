@@ -1,4 +1,4 @@
-"""The facts of this machine, each optional: what cannot be read is None."""
+"""Facts about this machine; a fact that cannot be read is None."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from kdtool.machine.packages import required, versions_of
 from kdtool.machine.threads import usable_threads
 
 SYS = Path("/sys")
-# Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: what is so at this moment.
+# Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: the state at this moment.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-SINCE_BOOT = 16  # the same bits, this much higher: what has been so since the machine was started
+SINCE_BOOT = 16  # the same four states begin again at this bit: any time since the machine was started
 
 
 @dataclass(frozen=True)
 class Host:
-    """The machine a figure was measured on. What could not be read is None.
+    """Machine that a figure was measured on. A fact that cannot be read is None.
 
     Attributes:
-        flags: instructions that matter to INT8.
-        cores: that the machine has; `usable`: that this process may use.
-        load: processors busy in the minute before, on average.
+        flags: instructions that matter for INT8.
+        cores: number of processors of the machine.
+        usable: number of processors that this process may use.
+        load: mean number of busy processors in the minute before.
     """
 
     processor: str
@@ -47,20 +48,20 @@ class Host:
 
     @property
     def int8_target(self) -> str:
-        """What INT8 files for this processor are made for (see `kdtool.machine.cpu.int8_kind`)."""
+        """Target of INT8 files for this processor (see `kdtool.machine.cpu.int8_kind`)."""
         return int8_kind(self.flags, self.machine)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"int8_target": self.int8_target}
 
     def __str__(self) -> str:
-        """Where a time was measured."""
+        """Name of the machine, for a sentence about a time."""
         return f"{self.processor or self.machine} ({self.int8_target})"
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What of the machine changes while it works. What could not be read is None."""
+    """State of the machine that changes while it works. A value that cannot be read is None."""
 
     when: Literal["before", "during", "after"]
     governor: str | None
@@ -71,7 +72,7 @@ class Moment:
 
 
 def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:
-    """The facts, now."""
+    """Read the facts about this machine and its state now."""
     return Host(
         processor=processor_name(proc),
         machine=platform.machine(),
@@ -90,13 +91,17 @@ def read_host(proc: Path = PROC, sys: Path = SYS) -> Host:
 
 
 def temperature(sys: Path = SYS) -> float | None:
-    """Of the hottest zone, °C."""
+    """Temperature of the hottest zone, °C; None if it cannot be read."""
     zones = [_scaled(path / "temp", 1000) for path in sorted((sys / "class/thermal").glob("thermal_zone*"))]
     return max((zone for zone in zones if zone is not None), default=None)
 
 
 def read_moment(when: Literal["before", "during", "after"], proc: Path = PROC, sys: Path = SYS) -> Moment:
-    """What of the machine changes while it works, now."""
+    """Read the state of the machine now.
+
+    Args:
+        when: moment of the measurement.
+    """
     return Moment(
         when=when,
         governor=_governor(sys),
@@ -108,24 +113,24 @@ def read_moment(when: Literal["before", "during", "after"], proc: Path = PROC, s
 
 
 def throttling() -> tuple[str, ...] | None:
-    """What slows a Raspberry Pi down at this moment; None where there is no `vcgencmd`."""
+    """Reasons why a Raspberry Pi is slowed down at this moment; None if there is no `vcgencmd`."""
     bits = _throttled()
     return None if bits is None else tuple(name for bit, name in THROTTLING.items() if bits >> bit & 1)
 
 
 def throttled_since_boot() -> tuple[str, ...]:
-    """What has slowed a Raspberry Pi down since it was started; nothing where there is no `vcgencmd`."""
+    """Reasons why a Raspberry Pi was slowed down since its start; empty if there is no `vcgencmd`."""
     bits = _throttled() or 0
     return tuple(name for bit, name in THROTTLING.items() if bits >> (bit + SINCE_BOOT) & 1)
 
 
 def is_raspberry_pi(processor: str) -> bool:
-    """By the name of `Host.processor`: a board that should tell whether it is slowed down."""
+    """Return True if `processor`, the name in `Host`, is a Raspberry Pi, which can tell when it is slow."""
     return processor.startswith("Raspberry Pi")
 
 
 def slowdowns(sys: Path = SYS) -> int:
-    """How often an x86 processor has slowed its cores down because of heat; 0 where it does not count."""
+    """Number of times that heat slowed down the cores of an x86 processor; 0 if there is no counter."""
     counters = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
     return sum(int(_scaled(path, 1) or 0) for path in counters)
 
@@ -135,10 +140,10 @@ def _throttled() -> int | None:
     if program is None:
         return None
     try:
-        answer = subprocess.run(  # noqa: S603 (a fixed command, found on the PATH)
+        output = subprocess.run(  # noqa: S603 (a fixed command, found on the PATH)
             [program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
         ).stdout
-        return int(answer.strip().partition("=")[2], 16)
+        return int(output.strip().partition("=")[2], 16)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 

@@ -1,4 +1,4 @@
-"""Whether a launcher (torchrun, accelerate launch) started this process as one of several."""
+"""Processes that a launcher (torchrun, accelerate launch) started together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 
 def process_count() -> int:
-    """How many processes the launcher started, on all machines; 1 without one."""
+    """Number of processes that the launcher started on all machines; 1 without a launcher."""
     return _number("WORLD_SIZE", 1)
 
 
 def process_rank() -> int:
-    """Which of them this is; the first is 0."""
+    """Rank of this process among the processes of the launcher; the first is 0."""
     return _number("RANK", 0) if process_count() > 1 else 0
 
 
-def _number(variable: str, otherwise: int) -> int:
+def _number(variable: str, default: int) -> int:
     text = os.environ.get(variable, "")
-    return int(text) if text.isdecimal() else otherwise
+    return int(text) if text.isdecimal() else default

@@ -1,7 +1,7 @@
-"""Packages that kdtool needs, by its installed metadata, and their versions: read without importing them.
+"""Packages that kdtool needs, and their installed versions, read from metadata without an import.
 
-The metadata of an editable install is that of the day it was installed; after a change of pyproject.toml:
-pip install -e .
+An editable install keeps the metadata of the time of its installation. After a change of pyproject.toml,
+install it again: pip install -e .
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from packaging.specifiers import SpecifierSet
 
 from kdtool.core.errors import missing_extra
 
-TRAIN = "train"  # the extra of what trains, exports and quantizes
+TRAIN = "train"  # the extra with the packages for training, export and quantization
 
 
 @functools.cache
 def required(extra: str = "") -> dict[str, SpecifierSet]:
-    """Package → allowed versions, of all that kdtool needs on this system, or that `extra` adds to it.
+    """Allowed versions of each package that kdtool needs on this system, or that `extra` adds.
 
-    Empty where kdtool itself is not installed, as in a source tree on PYTHONPATH.
+    The result is empty if kdtool itself is not installed, such as in a source tree on PYTHONPATH.
     """
     try:
         entries = [Requirement(text) for text in requires("kdtool") or ()]
@@ -41,18 +41,18 @@ def required(extra: str = "") -> dict[str, SpecifierSet]:
 
 
 def versions_of(packages: Iterable[str] | None = None) -> dict[str, str]:
-    """Python and those of `packages` that are installed, with their versions; by default all of kdtool's."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed ones of `packages`; by default of all that kdtool needs."""
+    versions = {"python": platform.python_version()}
     for package in (*required(), *required(TRAIN)) if packages is None else packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def require_training(command: str) -> None:
-    """Raise SetupError naming the extra if a package that training or export needs is missing."""
+    """Raise SetupError if a package is missing that training, export or quantization needs."""
     installed = versions_of(required(TRAIN))
     for package in required(TRAIN):
         if package not in installed:

@@ -1,4 +1,4 @@
-"""A map over threads with results in order and a bounded number of items under way."""
+"""Map over threads, with the results in order and a limit of the items in work at a time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from kdtool.machine.threads import usable_threads
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 4  # items under way per thread; bounds memory where the consumer is the slower one
+AHEAD = 4  # items in work per thread; limits the memory if the consumer is slower than the threads
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map(function, items)` over the usable threads; Pillow and hashlib release the interpreter lock."""
+    """Yield `function(item)` for each item, in order, computed by all usable threads.
+
+    Threads help because Pillow and hashlib release the interpreter lock.
+    """
     threads = usable_threads()
-    under_way: deque[Future[R]] = deque()
+    pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="kdtool-data")
     try:
         for item in items:
-            under_way.append(pool.submit(function, item))
-            if len(under_way) >= threads * AHEAD:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) >= threads * AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

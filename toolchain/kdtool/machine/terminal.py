@@ -1,4 +1,4 @@
-"""The terminal: progress bars with rich where there is one, plain lines where there is none."""
+"""Messages and progress on standard error, with rich; without a terminal, lines and no progress bars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _RichBar:
 
 
 class Terminal:
-    """A `kdtool.core.screen.Screen` on standard error, so that results alone go to standard output."""
+    """Screen (`kdtool.core.screen.Screen`) on standard error, so that standard output has only results."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -49,12 +49,12 @@ class Terminal:
 
 
 def open_screen() -> Screen:
-    """The screen of a command; of several processes the first speaks."""
+    """Return the screen of a command; of several processes, only the first one prints."""
     if process_rank():
         return QUIET
     return Terminal(Console(stderr=True))
 
 
 def screen_of(quiet: bool) -> Screen:
-    """The screen of a function of the public face."""
+    """Return the screen of a function of the Python interface."""
     return QUIET if quiet else open_screen()

@@ -1,7 +1,7 @@
-"""How many processors this process may really use.
+"""Number of processors that this process may use.
 
-A container or a systemd slice often has fewer than the machine: more threads than that fight each
-other, and a latency measured so is worth nothing.
+A container or a systemd slice often has fewer processors than the machine. With more threads than
+processors the threads wait for each other, and a measured latency has no value.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_threads(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """The smallest of the affinity mask, the control group's CPU quota and OMP_NUM_THREADS, at least 1.
+    """Minimum of the affinity mask, the CPU quota of the control group and OMP_NUM_THREADS; at least 1.
 
-    Mask and quota are divided by LOCAL_WORLD_SIZE, the processes that a launcher started on this machine.
+    Mask and quota are divided by LOCAL_WORLD_SIZE, the number of processes that a launcher started on
+    this machine.
 
-    The quota is the tightest of the process's group and all groups above it (versions 1 and 2);
-    a part of a processor is rounded down, since one thread more than the quota is throttled.
+    The quota is the smallest one of the process's control group and of all groups above (versions 1
+    and 2). A part of a processor is rounded down, since the system slows down a thread above the quota.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(_quotas(proc, cgroups), default=float("inf"))
@@ -28,17 +29,17 @@ def usable_threads(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     return max(1, int(min(affinity / siblings, quota / siblings, _number("OMP_NUM_THREADS", float("inf")))))
 
 
-def _number(variable: str, otherwise: float) -> float:
-    """A positive number in the environment; numerical programs may be told to leave processors to others."""
+def _number(variable: str, default: float) -> float:
+    """Positive integer in an environment variable; of a list such as "4,2" the first one."""
     text = os.environ.get(variable, "").split(",")[0].strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else otherwise
+    return int(text) if text.isdecimal() and int(text) > 0 else default
 
 
 def _quotas(proc: Path, cgroups: Path) -> Iterator[float]:
-    """Quota in processors of every group that has one.
+    """Quota, in processors, of every control group that has one.
 
-    The group's path is looked for below the mount point and, because a container may see the path of
-    its host, at each of the path's ancestors up to the mount point itself.
+    The path of the group is searched below the mount point. Since a container may see the path of its
+    host, each parent of the path is searched too, up to the mount point itself.
     """
     try:
         lines = (proc / "self" / "cgroup").read_text("utf-8").splitlines()
@@ -62,12 +63,12 @@ def _quotas(proc: Path, cgroups: Path) -> Iterator[float]:
 
 
 def _quota_v2(folder: Path) -> float | None:
-    """`cpu.max` is "quota period" in µs, or "max period"."""
+    """Quota by `cpu.max`, which contains "quota period" in µs, or "max period"."""
     return _ratio(_first_line(folder / "cpu.max").split())
 
 
 def _quota_v1(folder: Path) -> float | None:
-    """`cpu.cfs_quota_us` is −1 where there is no limit."""
+    """Quota by `cpu.cfs_quota_us`, which is −1 if there is no limit."""
     return _ratio([_first_line(folder / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from kdtool.calibration.ranges import COUNTLESS
+from kdtool.calibration.ranges import WITHOUT_COUNTS
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared, Split
@@ -131,7 +131,7 @@ def _maker(context: JobContext, role: str, source: Path, info: ModelInfo) -> Mak
     # The subset is a function of the data alone: the digest is the seed.
     chosen = calibration_indices(train.labels, settings.calibration_images, int(prepared.digest[:8], 16))
     images = CalibrationImages(train.images, chosen, info.preprocess)
-    count = settings.search or settings.calibration not in COUNTLESS
+    count = settings.search or settings.calibration not in WITHOUT_COUNTS
     with context.screen.bar(f"{NAME} {role}", (1 + count) * len(chosen)) as bar:
         histograms = observe(source, images, count, bar)
     return Maker(source, info, histograms, images)

@@ -24,7 +24,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
 from kdtool.core.text import cause_of
-from kdtool.graph.onnxread import parsed
+from kdtool.graph.onnxread import parse_model
 from kdtool.quant.target import Int8Scheme
 from kdtool.runtime.onnxbytes.guard import read_model
 
@@ -52,7 +52,7 @@ def quantize_to_int8(
     Raises:
         ModelFileError: the quantizer cannot handle the graph.
     """
-    graph = parsed(read_model(source), source).graph
+    graph = parse_model(read_model(source), source).graph
     products_only = any(node.op_type == TRANSFORMER for node in graph.node)
     with _workplace(source.parent) as folder:
         # A copy, since the quantizer writes beside the file that it reads.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdtool.calibration.ranges import COUNTLESS
+from kdtool.calibration.ranges import WITHOUT_COUNTS
 from kdtool.core.errors import GateError
 from kdtool.core.files import durable
 from kdtool.core.modelinfo import ModelInfo
@@ -58,7 +58,7 @@ def quantize_file(
     screen.say(f"{NAME}: for {kind}: {scheme} ({scheme.reason})")
     if kind != this_kind:
         screen.warn(f"The INT8 model is made for {kind}, this machine is {this_kind}: measure it there.")
-    count = settings.calibration not in COUNTLESS
+    count = settings.calibration not in WITHOUT_COUNTS
     with screen.bar(NAME, (1 + count) * len(images)) as bar:
         maker = Maker(source, info, observe(source, images, count, bar), images)
     made = QuantizedFile(Choice(scheme, settings.calibration))

@@ -19,7 +19,7 @@ from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Bar
 from kdtool.core.text import cause_of
-from kdtool.graph.onnxread import inferred, parsed
+from kdtool.graph.onnxread import infer_shapes, parse_model
 from kdtool.machine.threads import usable_threads
 from kdtool.quant.images import CalibrationImages
 from kdtool.recipe.choices import Calibration
@@ -39,7 +39,7 @@ def observe(source: Path, images: CalibrationImages, count: bool, bar: Bar) -> H
         ModelFileError: broken or hostile, or it does not run.
         GateError: an activation is NaN, infinite, or spans more than float32 holds.
     """
-    model = parsed(read_model(source), source)
+    model = parse_model(read_model(source), source)
     names = activations(model, source)
     session = _opened(source, model, names)
     observers = {name: MinMax() for name in names}
@@ -70,7 +70,7 @@ def activations(model: onnx.ModelProto, name: Path | str = "the model") -> list[
     Raises:
         ModelFileError: the graph of the file `name` is broken.
     """
-    graph = inferred(model, name)
+    graph = infer_shapes(model, name)
     types = {
         value.name: value.type.tensor_type.elem_type
         for value in (*graph.input, *graph.value_info, *graph.output)

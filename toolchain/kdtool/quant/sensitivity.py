@@ -20,7 +20,7 @@ import onnx
 
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
-from kdtool.graph.onnxread import parsed
+from kdtool.graph.onnxread import parse_model
 from kdtool.quant.int8 import PRODUCTS
 from kdtool.quant.maker import Choice, Maker
 from kdtool.runtime.onnxbytes.guard import read_model
@@ -52,7 +52,7 @@ def rank_layers(maker: Maker, choice: Choice, scratch: Path, screen: Screen) -> 
     """
     images = maker.images.first(IMAGES)
     expected = _answers(maker.source, images)
-    layers = layers_of(parsed(read_model(maker.source), maker.source))
+    layers = layers_of(parse_model(read_model(maker.source), maker.source))
     ranked = []
     with screen.bar("sensitivity", len(layers)) as bar:
         for name, op in layers:

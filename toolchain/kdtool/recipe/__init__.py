@@ -1,1 +1,1 @@
-"""Recipes: the settings of a TOML file, their defaults, and advice about them."""
+"""Recipes: settings of a TOML file, their defaults, and advice about them."""

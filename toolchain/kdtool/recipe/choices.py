@@ -1,6 +1,6 @@
-"""Choices and limits that options of commands share with recipes and with what obeys them.
+"""Choices and limits that command options and recipes share.
 
-`kdtool --help` imports this module: it loads nothing but the standard library.
+`kdtool --help` imports this module, so it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from enum import StrEnum
 
 MOST_THREADS = 1024
-MOST_SAMPLES = 100_000  # of one model's latency: they are kept one by one
-IMAGENET, SCRATCH = "imagenet", "none"  # weights to start from that are no file
+MOST_SAMPLES = 100_000  # latency samples of one model: bench.json contains each of them
+IMAGENET, SCRATCH = "imagenet", "none"  # initial weights that are not a file
 
 
 class Cache(StrEnum):
-    """Places where decoded training pictures are kept."""
+    """Places where decoded training images are kept."""
 
     AUTO = "auto"
     MEMORY = "memory"
@@ -29,7 +29,7 @@ class Precision(StrEnum):
 
 
 class Int8Target(StrEnum):
-    """Kinds of processors by their 8-bit arithmetic; how each is served: `quant.target.SCHEMES`."""
+    """Kinds of processors by their 8-bit arithmetic; `quant.target.SCHEMES` has the scheme of each."""
 
     AUTO = "auto"  # the kind of this processor
     X86_AVX2 = "x86-avx2"
@@ -40,7 +40,7 @@ class Int8Target(StrEnum):
 
 
 class Calibration(StrEnum):
-    """Methods that choose the range of an activation; their functions: `calibration.ranges.METHODS`."""
+    """Methods that choose the range of an activation; `calibration.ranges.METHODS` has their functions."""
 
     MINMAX = "minmax"
     PERCENTILE = "percentile"

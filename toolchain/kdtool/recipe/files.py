@@ -1,4 +1,4 @@
-"""Reading recipes: those shipped, TOML files, overrides of single fields; every wrong field is named."""
+"""Reading of recipes: shipped ones, TOML files, overrides of single fields; errors have every wrong field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdtool.recipe.settings import Recipe
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name → file of each recipe that comes with kdtool."""
+    """Names and files of the recipes that come with kdtool."""
     return {path.stem: path for path in sorted(_recipes_folder().glob("*.toml"))}
 
 
@@ -23,14 +23,14 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides.
 
     Raises:
-        UsageError: no such recipe, not TOML, or fields that are wrong (all of them, at once).
+        UsageError: there is no such recipe, it is not TOML, or fields are wrong (the message has all).
     """
     path = _find(name_or_file)
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
-            f"{path}: not valid TOML ({error}).", "A recipe to start from: kdtool recipes --show paper"
+            f"{path}: not valid TOML ({error}).", "Start from a complete recipe: kdtool recipes --show paper"
         ) from error
     for override in overrides:
         _apply(content, override)
@@ -38,10 +38,10 @@ def load_recipe(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `section.key=value` overrides applied.
+    """Return the recipe with `section.key=value` overrides applied.
 
     Raises:
-        UsageError: an override is malformed, or fields are wrong.
+        UsageError: an override has another form, or fields are wrong.
     """
     content = recipe.to_json()
     for override in overrides:
@@ -50,7 +50,11 @@ def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 
 
 def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
-    """Check a recipe; `source` is how messages name it."""
+    """Check the content of a recipe; `source` is its name in messages.
+
+    Raises:
+        UsageError: fields are wrong (the message has all).
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -59,12 +63,12 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
         raise UsageError(
             "\n".join([f"{source}: {len(problems)} field(s) are wrong.", *problems]),
             (hints[0] if len(hints) == 1 else None)
-            or "All fields with their defaults: kdtool recipes --show paper",
+            or "See all fields with their defaults: kdtool recipes --show paper",
         ) from error
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their `section.key`."""
+    """Flatten nested values to one dictionary with keys such as `section.key`."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -98,7 +102,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
         raise UsageError(
-            f"--set {override}: not of the form section.key=value.", "Example: --set student.epochs=10"
+            f"--set {override}: the form must be section.key=value.", "Example: --set student.epochs=10"
         )
     section = content
     for part in parts[:-1]:
@@ -106,7 +110,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise UsageError(
                 f"--set {override}: {part} is a value, not a section.",
-                "All fields with their defaults: kdtool recipes --show paper",
+                "See all fields with their defaults: kdtool recipes --show paper",
             )
     section[parts[-1]] = _value(text.strip())
 
@@ -115,7 +119,7 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
-        return text  # a bare word, such as an architecture's name
+        return text  # a word without quotes, such as the name of an architecture
 
 
 def _find(name_or_file: str) -> Path:
@@ -127,10 +131,10 @@ def _find(name_or_file: str) -> Path:
         return path
     raise UsageError(
         f"--recipe {name_or_file}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file.",
-        "List them with: kdtool recipes",
+        "List the recipes with: kdtool recipes",
     )
 
 
 def _recipes_folder() -> Path:
     installed = Path(str(files("kdtool"))) / "models"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "models"  # a source checkout
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "models"  # in a source checkout

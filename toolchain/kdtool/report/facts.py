@@ -1,4 +1,4 @@
-"""The facts of a run: every value of its record and of the host that measured it, and its command."""
+"""The facts of a run: every value of its record and of the host that measured it, and the command."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from kdtool.recipe.files import flatten, load_recipe, shipped_recipes
 
-FALLBACK = "paper"  # a recipe of the user's own is written as its differences from this one
-LABELS = ("name", "title")  # say what a recipe is called, not what it does
+FALLBACK = "paper"  # the command writes a recipe that does not ship with kdtool as changes of this recipe
+LABELS = ("name", "title")  # fields of a recipe that have no effect on the training
 
 Facts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
 
 def facts_of(record: Mapping[str, Any], host: Mapping[str, Any], baseline: bool) -> Facts:
-    """Titled groups of names and values as text.
+    """Collect titled groups of names and values as text.
 
     Args:
-        record: run.json, empty where there is none.
-        host: that of bench.json.
-        baseline: whether the run has a trained baseline.
+        record: content of run.json; empty if there is none.
+        host: the host of bench.json.
+        baseline: True if the run has a trained baseline.
     """
     rest = {key: value for key, value in record.items() if key not in ("recipe", "versions", "schema")}
     if record:
@@ -40,7 +40,7 @@ def facts_of(record: Mapping[str, Any], host: Mapping[str, Any], baseline: bool)
 
 
 def command_of(record: Mapping[str, Any], baseline: bool) -> str:
-    """The `kdtool run` line whose recipe, seed and photographs are those of `record` (a run.json)."""
+    """Write the `kdtool run` command with the recipe, seed and photographs of `record` (a run.json)."""
     recipe = record["recipe"]
     base = recipe["name"] if recipe["name"] in shipped_recipes() else FALLBACK
     known = flatten(load_recipe(base).to_json())

@@ -1,4 +1,4 @@
-"""Changes by the INT8 step: the images that the quantized model classifies otherwise than the float one."""
+"""Changes by the INT8 step: images for which the INT8 model predicts another class than the FP32 model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kdtool.results.predictions import Predictions
 
 @dataclass(frozen=True)
 class Flip:
-    """One image whose answer changed; each probability is that of the answer given."""
+    """One image whose predicted class changed; each probability belongs to the prediction beside it."""
 
     row: int
     path: str
@@ -21,7 +21,7 @@ class Flip:
 
     @property
     def effect(self) -> str:
-        """lost, won, or neither if both answers are wrong."""
+        """The effect: "lost", "won", or "neither" if both predictions are wrong."""
         if self.before == self.true:
             return "lost"
         return "won" if self.after == self.true else "neither"
@@ -32,7 +32,7 @@ class Flips:
     """All flips of one network, the most confident wrong ones first.
 
     Attributes:
-        drift: mean |change of the probability| over the images whose answer stayed the same.
+        drift: mean |change of the probability| over the images whose predicted class stayed the same.
     """
 
     model: str
@@ -45,7 +45,7 @@ class Flips:
 
 
 def flips_of(predictions: Predictions, model: str) -> Flips | None:
-    """The flips between `model` and its INT8 file; None if one of the two was not measured."""
+    """Find the flips between `model` and its INT8 file; None if one of the two was not measured."""
     before, after = predictions.models.get(model), predictions.models.get(f"{model}-int8")
     if before is None or after is None:
         return None

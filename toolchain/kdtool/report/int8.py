@@ -1,4 +1,4 @@
-"""Facts that explain the answers of an INT8 model: fine-tuning, and layers kept in FP32."""
+"""Facts that explain the predictions of an INT8 model: fine-tuning and FP32 layers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Int8Facts:
     """Facts about one INT8 model.
 
     Attributes:
-        finetuned: a sentence; "" if its weights are those of the float model.
-        fp32_layers: the layers kept in FP32, each with its operator and its SQNR.
+        finetuned: sentence about the fine-tuning; "" if the weights are those of the FP32 model.
+        fp32_layers: the FP32 layers, each with its operator and its SQNR.
     """
 
     finetuned: str = ""
@@ -25,11 +25,11 @@ class Int8Facts:
 
 
 def int8_facts(run: RunFolder, model: str, measured: Sequence[ModelResult]) -> Int8Facts:
-    """The facts of the INT8 file of `model` that was measured; empty if the file was made later."""
+    """Collect the facts of the measured INT8 file of `model`; empty if the file was made later."""
     row = next((row for row in measured if (row.role, row.precision) == (model, "int8")), None)
     if row is None:
         return Int8Facts()
-    finetuned = finetuned_in_words("The INT8 model", "the float one", row.finetuned) if row.finetuned else ""
+    finetuned = finetuned_in_words("The INT8 model", "the FP32 model", row.finetuned) if row.finetuned else ""
     return Int8Facts(finetuned, _fp32_layers(run, model, row.sha256))
 
 

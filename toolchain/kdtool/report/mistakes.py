@@ -1,4 +1,4 @@
-"""The mistakes of a model: confusion matrix, per-class accuracy, the worst mistakes."""
+"""The mistakes of a model: confusion matrix, accuracy by class, the worst mistakes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from kdtool.results.statistics import wilson
 
 
 @dataclass(frozen=True)
-class ClassScore:
-    """The accuracy on one class; accuracies are fractions, `low` to `high` the 95 % Wilson interval."""
+class ClassAccuracy:
+    """The accuracy on one class, as a fraction, with the 95 % Wilson interval from `low` to `high`.
+
+    Attributes:
+        teacher: accuracy of the teacher on this class; None without a teacher.
+    """
 
     name: str
     n_images: int
@@ -24,7 +28,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a confusion matrix: a count, and its share of the true class's images."""
+    """One cell of a confusion matrix: a count, and its share of the images of the true class."""
 
     count: int
     share: float
@@ -33,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Confused:
-    """`count` of the `n_images` images of class `true` were taken for `taken_for`."""
+    """A pair of classes: `count` of the `n_images` images of class `true` were taken for `taken_for`."""
 
     true: str
     taken_for: str
@@ -43,7 +47,7 @@ class Confused:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong answer: `row` in the predictions, and how sure the model was of it."""
+    """One wrong prediction, with its row in predictions.csv and its probability."""
 
     row: int
     path: str
@@ -52,14 +56,14 @@ class Mistake:
     probability: float
 
 
-def classes_of(predictions: Predictions, answers: Predicted) -> tuple[str, ...]:
-    """Every class that was shown or answered, in alphabetical order."""
-    return tuple(sorted({*predictions.labels, *answers.predicted}))
+def classes_of(predictions: Predictions, outputs: Predicted) -> tuple[str, ...]:
+    """List every class of a label or a prediction, in alphabetical order."""
+    return tuple(sorted({*predictions.labels, *outputs.predicted}))
 
 
-def confusion(labels: tuple[str, ...], answers: Predicted, classes: tuple[str, ...]) -> list[list[Cell]]:
-    """Rows are true classes, columns predicted ones, in the order of `classes`."""
-    counts = Counter(zip(labels, answers.predicted, strict=True))
+def confusion(labels: tuple[str, ...], outputs: Predicted, classes: tuple[str, ...]) -> list[list[Cell]]:
+    """Make the confusion matrix: a row for each true class, a column for each predicted class."""
+    counts = Counter(zip(labels, outputs.predicted, strict=True))
     shown = Counter(labels)
     return [
         [
@@ -70,29 +74,29 @@ def confusion(labels: tuple[str, ...], answers: Predicted, classes: tuple[str, .
     ]
 
 
-def most_confused(labels: tuple[str, ...], answers: Predicted, limit: int) -> list[Confused]:
-    """The pairs confused most often, most first; ties by name."""
+def most_confused(labels: tuple[str, ...], outputs: Predicted, limit: int) -> list[Confused]:
+    """List the pairs of classes that are confused most often, in falling order; ties by name."""
     shown = Counter(labels)
-    pairs = Counter(pair for pair in zip(labels, answers.predicted, strict=True) if pair[0] != pair[1])
+    pairs = Counter(pair for pair in zip(labels, outputs.predicted, strict=True) if pair[0] != pair[1])
     ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:limit]
     return [Confused(true, taken, count, shown[true]) for (true, taken), count in ranked]
 
 
-def class_scores(
-    labels: tuple[str, ...], answers: Predicted, classes: tuple[str, ...], teacher: Predicted | None
-) -> list[ClassScore]:
-    """One score a class that was shown, the least known first."""
+def class_accuracies(
+    labels: tuple[str, ...], outputs: Predicted, classes: tuple[str, ...], teacher: Predicted | None
+) -> list[ClassAccuracy]:
+    """Compute the accuracy on each class that has images, lowest accuracy first."""
     shown = Counter(labels)
-    correct = _correct(labels, answers)
-    taught = _correct(labels, teacher) if teacher else None
+    correct = _correct(labels, outputs)
+    teacher_correct = _correct(labels, teacher) if teacher else None
     scores = [
-        ClassScore(
+        ClassAccuracy(
             name,
             shown[name],
             correct[name],
             correct[name] / shown[name],
             *wilson(correct[name], shown[name]),
-            teacher=taught[name] / shown[name] if taught is not None else None,
+            teacher=teacher_correct[name] / shown[name] if teacher_correct is not None else None,
         )
         for name in classes
         if shown[name]
@@ -100,17 +104,17 @@ def class_scores(
     return sorted(scores, key=lambda score: score.accuracy)
 
 
-def worst_mistakes(predictions: Predictions, answers: Predicted, limit: int) -> list[Mistake]:
-    """The wrong answers given with the most confidence, most first; ties in the order of the file."""
+def worst_mistakes(predictions: Predictions, outputs: Predicted, limit: int) -> list[Mistake]:
+    """List the wrong predictions with the highest probability first; ties in the order of the file."""
     wrong = [
         Mistake(row, path, true, taken, probability)
         for row, (path, true, taken, probability) in enumerate(
-            zip(predictions.paths, predictions.labels, answers.predicted, answers.probability, strict=True)
+            zip(predictions.paths, predictions.labels, outputs.predicted, outputs.probability, strict=True)
         )
         if true != taken
     ]
     return sorted(wrong, key=lambda mistake: -mistake.probability)[:limit]
 
 
-def _correct(labels: tuple[str, ...], answers: Predicted) -> Counter[str]:
-    return Counter(true for true, taken in zip(labels, answers.predicted, strict=True) if true == taken)
+def _correct(labels: tuple[str, ...], outputs: Predicted) -> Counter[str]:
+    return Counter(true for true, taken in zip(labels, outputs.predicted, strict=True) if true == taken)

@@ -1,4 +1,4 @@
-"""The table of other runs beside this one, with the student of each."""
+"""The table that compares this run with other runs, with the student of each run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class OtherRun:
     """One run of the table.
 
     Attributes:
-        void: the latencies of the run do not count.
+        same_images, same_host: True if the run has the test images, the processor of the first run.
+        void: True if the latencies of the run mean nothing.
         differences: recipe fields that differ: (key, value in the first run, value in this run).
     """
 
@@ -32,7 +33,7 @@ class OtherRun:
 
 
 def compare_runs(run: RunFolder, others: Sequence[RunFolder]) -> tuple[OtherRun, ...]:
-    """One row for each run: this run first, then the others.
+    """Make one row for each run: `run` first, then the others.
 
     Raises:
         UsageError: a run has no measurement.

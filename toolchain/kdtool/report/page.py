@@ -1,4 +1,4 @@
-"""The content of the page: everything that the template needs, gathered from the files of a run."""
+"""The content of the page: everything that the template needs, read from the files of a run."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 
 from kdtool.core.screen import Screen
 from kdtool.data.sources import digits
-from kdtool.report.calibration import Calibration, calibration, calibration_chart
 from kdtool.report.charts.chart import Chart, curves
 from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.facts import Facts, facts_of
 from kdtool.report.flips import Flips, flips_of
+from kdtool.report.images import MistakeImage, images_of
 from kdtool.report.int8 import Int8Facts, int8_facts
 from kdtool.report.mistakes import (
     Cell,
-    ClassScore,
+    ClassAccuracy,
     Confused,
-    class_scores,
+    class_accuracies,
     classes_of,
     confusion,
     most_confused,
     worst_mistakes,
 )
 from kdtool.report.others import OtherRun, compare_runs
-from kdtool.report.pictures import Picture, pictures_of
+from kdtool.report.reliability import ReliabilityCurve, reliability_chart, reliability_curve
 from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words
 from kdtool.results.bench import ModelDifference, ModelResult, read_bench
 from kdtool.results.history import read_history
 from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.folder import ROLES, RunFolder
 
-MATRIX_LIMIT = 20  # classes; a larger matrix cannot be read
+MATRIX_LIMIT = 20  # classes; a larger matrix is not readable
 PAIRS = 20
 SCORES = 60
 MISTAKES = 12
@@ -61,66 +61,82 @@ class TrainingCurves:
 
 @dataclass(frozen=True)
 class Errors:
-    """The mistakes of one model on the test images. `matrix` is empty for more than MATRIX_LIMIT classes."""
+    """The mistakes of one model on the test images.
+
+    Attributes:
+        matrix: confusion matrix; empty for more than MATRIX_LIMIT classes.
+        scores: accuracy on each class, lowest first, at most SCORES.
+        without_images: why the mistakes have no images; empty if they have.
+    """
 
     model: str
     n_images: int
     classes: tuple[str, ...]
     matrix: list[list[Cell]]
     pairs: list[Confused]
-    scores: list[ClassScore]
+    scores: list[ClassAccuracy]
     with_teacher: bool
-    pictures: list[Picture]
-    without_pictures: str
+    images: list[MistakeImage]
+    without_images: str
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibratedModel:
     """The calibration of one model: how far its probabilities can be trusted."""
 
     title: str
     chart: Chart
-    found: Calibration
+    curve: ReliabilityCurve
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report. Missing inputs leave fields empty."""
+    """The content of the whole report; missing inputs leave fields empty.
+
+    Attributes:
+        plumbing: True for the embedded digits, which prove no claim.
+        void: True if the latencies mean nothing.
+        reference: name of the model that latency ratios refer to.
+        machine: processor that was measured, and its kind.
+        int8: facts about the INT8 file of each model in `flips`.
+    """
 
     name: str
     title: str
     plumbing: bool
     verdict: VerdictText
     notes: tuple[str, ...]
-    void: bool  # latencies do not count
-    reference: str  # the model that ratios are to
-    machine: str  # that was measured, and its kind
+    void: bool
+    reference: str
+    machine: str
     differences: tuple[ModelDifference, ...]
     models: tuple[ModelResult, ...]
     trade_offs: tuple[Chart, ...]
     trainings: tuple[TrainingCurves, ...]
     errors: Errors | None
-    calibrated: tuple[Calibrated, ...]
+    calibrated: tuple[CalibratedModel, ...]
     flips: tuple[Flips, ...]
-    int8: Mapping[str, Int8Facts]  # of the models in `flips`
+    int8: Mapping[str, Int8Facts]
     others: tuple[OtherRun, ...]
     facts: Facts
 
 
 def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Page:
-    """Read the files that the run has, and those of the other runs for the table.
+    """Read the files of the run, and those of the other runs for the table.
 
     Raises:
         UsageError: the folder is not a run, or its bench.json is broken.
         DataError: a history or predictions.csv is broken.
     """
     bench = read_bench(run.bench) if run.bench.exists() else None
-    # A device may hold no more of a run than its models and what bench wrote about them.
+    # A device may have only the models of a run and the files that bench wrote about them.
     record = {} if bench and not run.record.exists() else run.read_record()
     recipe = record.get("recipe", {})
     roles = [role for role in ROLES if (run.role(role) / "history.csv").is_file()]
     predictions = read_predictions(run.predictions) if run.predictions.is_file() else None
-    flips = tuple(found for role in ROLES if predictions and (found := flips_of(predictions, role)))
+    flips = tuple(
+        model_flips for role in ROLES if predictions and (model_flips := flips_of(predictions, role))
+    )
     measured = bench.models if bench else ()
     return Page(
         name=run.path.resolve().name,
@@ -138,14 +154,14 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         errors=_errors(run, predictions, screen) if predictions else None,
         calibrated=_calibrated(predictions) if predictions else (),
         flips=flips,
-        int8={found.model: int8_facts(run, found.model, measured) for found in flips},
+        int8={each.model: int8_facts(run, each.model, measured) for each in flips},
         others=compare_runs(run, others),
         facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )
 
 
 def title_of(name: str) -> str:
-    """The name of a model on the page."""
+    """Return the name of a model on the page."""
     return TITLES.get(name, name)
 
 
@@ -187,33 +203,33 @@ def _trade_offs(models: Sequence[ModelResult], *, timed: bool) -> tuple[Chart, .
     return tuple(charts)
 
 
-def _calibrated(predictions: Predictions) -> tuple[Calibrated, ...]:
-    found = []
+def _calibrated(predictions: Predictions) -> tuple[CalibratedModel, ...]:
+    models = []
     for name in CALIBRATED:
-        answers = predictions.models.get(name)
-        if answers is not None:
-            curve = calibration(predictions.labels, answers)
-            style = name.replace("-", " ")
-            found.append(Calibrated(title_of(name), calibration_chart(title_of(name), style, curve), curve))
-    return tuple(found)
+        outputs = predictions.models.get(name)
+        if outputs is not None:
+            title, curve = title_of(name), reliability_curve(predictions.labels, outputs)
+            chart = reliability_chart(title, name.replace("-", " "), curve)
+            models.append(CalibratedModel(title, chart, curve))
+    return tuple(models)
 
 
 def _errors(run: RunFolder, predictions: Predictions, screen: Screen) -> Errors:
     model = "student" if "student" in predictions.models else next(iter(predictions.models))
-    answers = predictions.models[model]
+    outputs = predictions.models[model]
     teacher = predictions.models.get("teacher") if model != "teacher" else None
-    classes = classes_of(predictions, answers)
-    mistakes = worst_mistakes(predictions, answers, MISTAKES)
-    pictures, without = pictures_of(run, mistakes, screen)
+    classes = classes_of(predictions, outputs)
+    mistakes = worst_mistakes(predictions, outputs, MISTAKES)
+    images, without = images_of(run, mistakes, screen)
     small = len(classes) <= MATRIX_LIMIT
     return Errors(
         model=title_of(model),
         n_images=len(predictions.paths),
         classes=classes,
-        matrix=confusion(predictions.labels, answers, classes) if small else [],
-        pairs=most_confused(predictions.labels, answers, PAIRS),
-        scores=class_scores(predictions.labels, answers, classes, teacher)[:SCORES],
+        matrix=confusion(predictions.labels, outputs, classes) if small else [],
+        pairs=most_confused(predictions.labels, outputs, PAIRS),
+        scores=class_accuracies(predictions.labels, outputs, classes, teacher)[:SCORES],
         with_teacher=teacher is not None,
-        pictures=pictures,
-        without_pictures=without,
+        images=images,
+        without_images=without,
     )

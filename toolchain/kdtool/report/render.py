@@ -1,4 +1,4 @@
-"""From the gathered page to HTML: escaping and the formats of numbers."""
+"""Render the content of the page as HTML: escaping and the formats of numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STYLE = "style.css"
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Every value is escaped: class names and paths are hostile data."""
+    """Render the page as HTML; every value is escaped, since class names and paths are hostile data."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
@@ -31,7 +31,7 @@ def render(page: Page) -> str:
     environment.filters |= {
         "visible": lambda value: printable(str(value)),
         "called": title_of,
-        "percent": lambda *given: unbroken(figures.percent(*given)),
+        "percent": lambda *arguments: unbroken(figures.percent(*arguments)),
         "points": figures.points,
         "interval": figures.interval,
         "scaled": figures.column,
@@ -41,7 +41,7 @@ def render(page: Page) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Write a duration in seconds, minutes or hours."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"
@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def template_hash() -> str:
-    """SHA-256 of everything the page's look depends on."""
+    """Hash the template and the style sheet with SHA-256."""
     return sha256_bytes((_source(TEMPLATE) + _source(STYLE)).encode())
 
 

@@ -17,11 +17,11 @@ from kdtool.runs.stage import Stage
 
 
 def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Path:
-    """Write report.html of `run` from whatever it has; return its path.
+    """Write report.html of `run` from the files that the run has; return the path of the page.
 
     The page is a function of run.json, each history.csv, bench.json, predictions.csv, the prepared images
-    and the manifests of quantize, and of run.json and bench.json of `others`: no clock, no network. Parts
-    that are not there are left out, and the page says so.
+    and the manifests of quantize, and of run.json and bench.json of `others`. It depends neither on the clock
+    nor on the network. The page leaves out parts whose files are missing, and says so.
 
     Raises:
         UsageError: the folder is not a run, or its bench.json is broken.
@@ -40,7 +40,7 @@ def write_report(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = (
 
 
 def _inputs(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
-    """Everything that determines the page: the hashes of the runs' files and of the template."""
+    """Collect everything that determines the page: the hashes of the runs' files and of the template."""
     histories = [run.role(role) / "history.csv" for role in ROLES]
     quantized = [run.quantize_manifest(role) for role in ROLES]
     parents = [run.record, *histories, run.bench, run.predictions, run.data / "manifest.json", *quantized]

@@ -10,7 +10,7 @@ from kdtool.results.wording import HEADLINES, result_in_words
 
 @dataclass(frozen=True)
 class VerdictText:
-    """`name` is PASS, FAIL, INCONCLUSIVE, or NONE where nothing was judged."""
+    """The verdict in words; `name` is PASS, FAIL, INCONCLUSIVE, or NONE if nothing was judged."""
 
     name: str
     headline: str
@@ -19,7 +19,7 @@ class VerdictText:
 
 NOT_JUDGED = VerdictText(
     "NONE",
-    "Nothing was judged.",
+    "No claim was judged.",
     (
         "The claim compares a teacher with its student on the same test images; "
         "this run has no such measurement yet.",
@@ -28,12 +28,12 @@ NOT_JUDGED = VerdictText(
 
 
 def in_words(result: BenchResult) -> VerdictText:
-    """The sentences of the terminal."""
+    """Return the sentences that the terminal shows."""
     verdict = result.claim.verdict
     sentences = tuple(map(unbroken, result_in_words(result)))
     return VerdictText(verdict, HEADLINES[verdict], sentences)
 
 
 def unbroken(text: str) -> str:
-    """A text in which no line break parts a percentage from its sign."""
+    """Replace the space before each percent sign, so that no line break parts them."""
     return text.replace(" %", "\u00a0%")

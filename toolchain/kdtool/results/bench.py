@@ -1,4 +1,4 @@
-"""What bench found: bench.json as the code knows it. Keys are a contract; unknown values are null."""
+"""Results of a benchmark: the content of bench.json. Keys are a contract; unknown values are null."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from calling the runtime to having its answer to one image.
+    """Time of one inference of one image: milliseconds from the call of the runtime to its logits.
 
     Attributes:
-        p50, p90, p99: of `samples`; p99 is None of fewer than 662.
-        p50_ci, p90_ci, p99_ci: their 95 % intervals.
-        samples: in the order they were taken.
-        warmup: the ones before, which do not count.
-        steady: whether warming up ended in a steady state; None where it was too short to tell.
-        threads: within an operator.
-        ratio, ratio_ci: median / the reference's, of the same rounds and as many threads.
+        p50, p90, p99: percentiles of `samples`; p99 is None for fewer than 662 samples.
+        p50_ci, p90_ci, p99_ci: 95 % intervals of the percentiles.
+        samples: measured times, in the order of the measurement.
+        warmup: times of the warm-up, which do not count.
+        steady: True if the warm-up reached a steady state; None if it was too short to tell.
+        threads: number of threads within an operator.
+        ratio, ratio_ci: median / median of the reference, in the same rounds with the same number of threads,
+            and its 95 % interval.
     """
 
     p50: float
@@ -46,14 +47,17 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Offline: batches one after the other.
+    """Images per second, for batches that run one after the other.
 
     Attributes:
-        images_per_s, images_per_s_ci: of the median batch, and its 95 % interval.
-        batch_ms, warmup: milliseconds a batch.
-        energy_mj: millijoules an image of the whole processor, idling included; None where it is not counted.
-        steady: as in `Latency`.
-        ratio, ratio_ci: images per second / the reference's, of the same rounds and as many threads.
+        batch: number of images in a batch.
+        threads: number of threads within an operator.
+        images_per_s, images_per_s_ci: throughput of the median batch, and its 95 % interval.
+        batch_ms, warmup: milliseconds for each batch, measured and during the warm-up.
+        energy_mj: millijoules for each image, of the whole processor, idle power included; None if unknown.
+        steady: True if the warm-up reached a steady state; None if it was too short to tell.
+        ratio, ratio_ci: throughput / throughput of the reference, in the same rounds with the same number of
+            threads, and its 95 % interval.
     """
 
     batch: int
@@ -70,13 +74,14 @@ class Throughput:
 
 @dataclass(frozen=True)
 class OwnProcess:
-    """What a process that has nothing but this model takes. One sample a process.
+    """Time and memory of processes that load this model only. Each process gives one sample.
 
     Attributes:
-        cold_start_ms: median of load + first.
-        load_ms, first_ms: from the file to a session; its first answer.
+        cold_start_ms: median of load + first inference.
+        load_ms: times from the file to a session.
+        first_ms: times of the first inference.
         peak_bytes: largest peak of the memory in use, Python and the runtime included.
-        empty_bytes: the peak before the model was opened.
+        empty_bytes: largest peak before the model is opened.
     """
 
     cold_start_ms: float
@@ -88,19 +93,22 @@ class OwnProcess:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One row of the table.
+    """Measured values of one model: one row of the table.
 
     Attributes:
-        name: teacher, student, baseline, teacher-int8, student-int8, or that of a foreign file.
-        accuracy, accuracy_ci: top-1 and its Wilson interval.
-        retention, retention_ci: accuracy / the teacher's, by the paired bootstrap.
-        params, macs: of the float network, one image; flops = 2 · macs.
-        latency_ms: batch 1; `other_threads`: the same with other numbers of threads.
-        throughput: with as many threads as `latency_ms`; `other_throughputs`: with other numbers of threads.
-        file, sha256: the ONNX file measured.
-        runtime: what ran it.
-        target: the kind of processor that an INT8 file says it was made for.
-        finetuned: for how long it says its weights were trained on for INT8; None where they were not.
+        name: teacher, student, baseline, teacher-int8, student-int8, or the name of a foreign file.
+        accuracy, accuracy_ci: top-1 accuracy and its Wilson interval.
+        n_images: number of test images.
+        retention, retention_ci: accuracy / accuracy of the teacher, and its interval by the paired bootstrap.
+        params, macs: number of parameters of the FP32 network, and its MACs for one image; flops = 2 · macs.
+        latency_ms: latency at batch 1.
+        other_threads: latencies with other numbers of threads.
+        throughput: throughput with the number of threads of `latency_ms`.
+        other_throughputs: throughputs with other numbers of threads.
+        file, sha256: measured ONNX file and its hash.
+        runtime: runtime that ran the file.
+        target: kind of processor that an INT8 file was made for, by its metadata.
+        finetuned: length of the fine-tuning for INT8, by the metadata of the file; None without fine-tuning.
     """
 
     name: str
@@ -131,7 +139,7 @@ class ModelResult:
 
     @property
     def summary(self) -> str:
-        """Name, accuracy, compute, size and median latency in one line; what is not known is left out."""
+        """Name, accuracy, compute, size and median latency in one line, without unknown values."""
         parts = [
             f"{100 * self.accuracy:.2f} %" if self.accuracy is not None else "",
             f"{self.macs / 1e9:.4g} GMACs" if self.macs else "",
@@ -142,23 +150,23 @@ class ModelResult:
 
     @property
     def latencies(self) -> tuple[Latency, ...]:
-        """With every number of threads."""
+        """Latencies with every measured number of threads."""
         return self.latency_ms, *self.other_threads
 
     @property
     def throughputs(self) -> tuple[Throughput, ...]:
-        """With every number of threads; empty where it was not measured."""
+        """Throughputs with every measured number of threads; empty if there is none."""
         return (self.throughput, *self.other_throughputs) if self.throughput else ()
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What the teacher was good for: the student against the same student trained without it.
+    """Gain from the teacher: the student compared with the baseline, the same student without a teacher.
 
     Attributes:
-        points: difference of top-1, percentage points.
-        student_only, baseline_only: images only one of them answers rightly.
-        p: of the exact McNemar test.
+        points: top-1 accuracy of the student − top-1 accuracy of the baseline, percentage points.
+        student_only, baseline_only: number of images that only this network classifies correctly.
+        p: p-value of the exact McNemar test.
     """
 
     points: float
@@ -169,13 +177,17 @@ class Gain:
 
 @dataclass(frozen=True)
 class ModelDifference:
-    """Two models on the same test images.
+    """Comparison of two models on the same test images; the intervals are paired bootstraps.
 
     Attributes:
-        model_only, against_only: images only one of them answers rightly.
-        points, points_ci: top-1 of `model` − that of `against`, percentage points, by the paired bootstrap.
-        retention, retention_ci: top-1 of `model` / that of `against`; None where the latter is never right.
-        p: of the exact McNemar test. `p_holm`: corrected for the number of pairs in the list.
+        model, against: names of the two models.
+        n_images: number of test images.
+        model_only, against_only: number of images that only this model classifies correctly.
+        points, points_ci: top-1 accuracy of `model` − top-1 accuracy of `against`, percentage points.
+        retention, retention_ci: top-1 accuracy of `model` / top-1 accuracy of `against`; None if `against` is
+            never right.
+        p: p-value of the exact McNemar test.
+        p_holm: p-value corrected for the number of pairs in the list, by Holm's method.
     """
 
     model: str
@@ -193,14 +205,18 @@ class ModelDifference:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A whole measurement.
+    """Complete result of a benchmark.
 
     Attributes:
-        notes: sentences on what makes its figures doubtful.
-        moments: the machine before, during and after.
+        host: machine of the benchmark.
+        models: measured values of each model.
+        claim: verdict on the claim.
+        gain: gain from the teacher; None without a baseline.
+        notes: sentences that say why a figure is doubtful.
+        moments: state of the machine before, during and after the benchmark.
         unstable: reasons why latencies may be unstable.
-        void: reasons why latencies do not count at all: a Raspberry Pi slowed down, an emulated processor.
-        differences: of every two models that answered the test images, the later against the earlier one.
+        void: reasons why latencies do not count at all: a slowed-down Raspberry Pi, an emulated processor.
+        differences: comparisons of every two models, the later one against the earlier one.
 
     Example:
         result = kdtool.open_run("artifacts/paper").bench
@@ -218,52 +234,54 @@ class BenchResult:
     differences: tuple[ModelDifference, ...] = ()
 
     def model(self, name: str) -> ModelResult | None:
-        """The row of a model; None where it was not measured."""
+        """Measured values of the model `name`; None if it was not measured."""
         return next((model for model in self.models if model.name == name), None)
 
     def __repr__(self) -> str:
-        """The verdict and a line for each model; the samples are in the fields."""
+        """Verdict, and one line for each model; the samples are in the fields."""
         return "\n".join(
             [f"BenchResult: {self.claim.verdict}", *(f"  {model.summary}" for model in self.models)]
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for bench.json: the fields, and keys that follow from them."""
+        """Return plain values for bench.json: the fields, and keys that follow from the fields."""
         content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         content |= {"host": self.host.to_json(), "claim": self.claim.to_json()}
         for row, model in zip(content["models"], self.models, strict=True):
-            own = model.latency_ms
-            row |= {"flops": model.flops, "latency_ratio": own.ratio, "latency_ratio_ci": own.ratio_ci}
+            latency = model.latency_ms
+            row |= {"flops": model.flops}
+            row |= {"latency_ratio": latency.ratio, "latency_ratio_ci": latency.ratio_ci}
         plain: dict[str, Any] = _plain(content)
         return plain
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """The measurement in a bench.json of this version or of the first.
+        """Read the content of a bench.json, of this schema or of the first one.
 
         Raises:
-            ValueError: it is none; every wrong field is named.
+            ValueError: the content is wrong (the message has every wrong field).
         """
         return typed(cls, upgraded(parse_content(text, SCHEMA, FIRST_SCHEMA)))
 
 
 def read_bench(path: Path) -> BenchResult:
-    """The measurement in the file `path`.
+    """Read the result of a benchmark from the file `path`.
 
     Raises:
-        UsageError: there is none, or it is not one of this version.
+        UsageError: there is no file, or this version cannot read it.
     """
     try:
         return BenchResult.from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"{path} is not a result of bench ({cause}).", f"Measure again with: kdtool bench {path.parent}"
+            f"{path} is not a result of kdtool bench ({cause}).",
+            f"Measure again with: kdtool bench {path.parent}",
         ) from error
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down."""
+    """Replace tuples by lists, at every level."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,7 +1,7 @@
-"""The claim: bounds on measures, such as `macs<=0.5,retention>=0.94`, and the verdict on them.
+"""Claims: bounds on measures, such as `macs<=0.5,retention>=0.94`, and the verdict on them.
 
-All bounds must hold at once. Each is tested at the full confidence: a claim that passes only where every
-part passes is an intersection–union test, which needs no correction for the number of parts
+All bounds must hold at once. Each bound is tested at the full confidence: a claim that passes only if every
+bound passes is an intersection–union test, which needs no correction for the number of bounds
 (R. L. Berger, Technometrics 24 (1982) 295).
 """
 
@@ -15,17 +15,17 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from kdtool.core.errors import UsageError
-from kdtool.results.measures import IMAGES, MEASURES, Found, Resampling, Side
+from kdtool.results.measures import IMAGES, MEASURES, MeasuredValue, Resampling, Side
 from kdtool.results.statistics import CONFIDENCE, Estimate, Interval
 
-Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 RETENTION, COMPUTE, PARAMETERS = "retention", "macs", "params"
 BOUND = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(<=|>=|≤|≥)\s*([0-9]+(?:\.[0-9]+)?)\s*")
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A limit on a measure of `kdtool.results.measures.MEASURES`."""
+    """Limit on a measure of `kdtool.results.measures.MEASURES`."""
 
     measure: str
     at_least: bool
@@ -37,41 +37,44 @@ class Bound:
 
 @dataclass(frozen=True)
 class Judged:
-    """One bound of the claim and what became of it.
+    """One bound of the claim, with its verdict.
 
     Attributes:
-        value, interval: of the measure; None where it was not measured, the interval also where it is exact.
-        needed: samples (`of` says of what) that would decide it, where more of them would; else None.
+        value: value of the measure; None if it was not measured.
+        interval: interval of the value; None if it was not measured or is exact.
+        needed: number of samples that would decide the bound; None if it is decided or no number decides it.
+        of: name of these samples, such as "test images".
     """
 
     measure: str
     at_least: bool
     limit: float
-    verdict: Outcome
+    verdict: VerdictName
     value: float | None = None
     interval: Interval | None = None
     needed: int | None = None
     of: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the measure is none that we know."""
+        """Raise ValueError if the measure is unknown."""
         if self.measure not in MEASURES:
             raise ValueError(f"measure is {self.measure!r}, allowed: {', '.join(MEASURES)}")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the claim holds.
+    """Verdict on a claim, with the main ratios of the two models, whether they are claimed or not.
 
     Attributes:
-        bounds: the parts of the claim.
-        judged, reference: names of the models.
-        retention, retention_ci: accuracy / the reference's, and its interval, whether or not it is claimed;
-            None if not measured.
-        compute_ratio, params_ratio: the same of MACs and parameters.
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        bounds: bounds of the claim, with their verdicts.
+        judged, reference: names of the two models.
+        retention, retention_ci: accuracy / accuracy of the reference, and its interval; None if not measured.
+        compute_ratio: MACs / MACs of the reference; None if unknown.
+        params_ratio: parameters / parameters of the reference; None if unknown.
     """
 
-    verdict: Outcome
+    verdict: VerdictName
     bounds: tuple[Judged, ...] = ()
     judged: str = "student"
     reference: str = "teacher"
@@ -82,9 +85,9 @@ class Verdict:
 
     @property
     def images_needed(self) -> int | None:
-        """Test images that would decide an undecided claim: the most that one of its bounds wants.
+        """Number of test images that would decide an undecided claim: the maximum over its bounds.
 
-        None where one of them lies on its limit: no number of images decides that.
+        None if a value is exactly at its limit, since no number of images decides that.
         """
         undecided = [part for part in self.bounds if part.verdict == "INCONCLUSIVE" and part.of == IMAGES]
         needed = [part.needed for part in undecided if part.needed is not None]
@@ -92,7 +95,7 @@ class Verdict:
         return max(needed, default=None) if decides else None
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields, and the keys of the first version that follow from them."""
+        """Return the fields, and the keys of the first schema that follow from the fields."""
         limits = {(part.measure, part.at_least): part.limit for part in self.bounds}
         return asdict(self) | {
             "thresholds": {
@@ -105,29 +108,29 @@ class Verdict:
 
 
 def usual_claim(min_retention: float, max_compute: float) -> tuple[Bound, ...]:
-    """This much of the accuracy at that much of the compute."""
+    """Bounds of the usual claim: a minimum of the retention and a maximum of the compute ratio."""
     return Bound(RETENTION, True, min_retention), Bound(COMPUTE, False, max_compute)
 
 
 def parse_claim(text: str) -> tuple[Bound, ...]:
-    """`macs<=0.5,retention>=0.94` as bounds.
+    """Parse a claim such as `macs<=0.5,retention>=0.94`.
 
     Raises:
-        UsageError: no such bound or measure, or one claimed twice on the same side.
+        UsageError: a bound or its measure is wrong, or a measure has two limits on the same side.
     """
     bounds: list[Bound] = []
     for part in text.split(","):
         match = BOUND.fullmatch(part)
         if match is None or match[1] not in MEASURES:
             raise UsageError(
-                f"claim: {part.strip()!r} is no bound; allowed is MEASURE>=NUMBER or MEASURE<=NUMBER with "
-                f"a measure of {', '.join(MEASURES)}.",
-                'For instance: --claim "macs<=0.5,retention>=0.94"',
+                f"claim: {part.strip()!r} is not a bound; allowed is MEASURE>=NUMBER or MEASURE<=NUMBER with "
+                f"one of the measures {', '.join(MEASURES)}.",
+                'Example: --claim "macs<=0.5,retention>=0.94"',
             )
         bound = Bound(match[1], match[2] in (">=", "≥"), float(match[3]))
         if any((known.measure, known.at_least) == (bound.measure, bound.at_least) for known in bounds):
             raise UsageError(
-                f"claim: {bound.measure} has two limits on one side.", "Leave out the one that asks less."
+                f"claim: {bound.measure} has two limits on the same side.", "Leave out the weaker limit."
             )
         bounds.append(bound)
     return tuple(bounds)
@@ -140,16 +143,18 @@ def judge(
     resampling: Resampling,
     names: tuple[str, str] = ("student", "teacher"),
 ) -> Verdict:
-    """The verdict on a claim: PASS if every bound passes, FAIL if one fails, else INCONCLUSIVE.
+    """Judge a claim: PASS if every bound passes, FAIL if a bound fails, otherwise INCONCLUSIVE.
 
-    A bound passes where the whole interval is on its side, and fails where the whole is on the other.
+    A bound passes if the whole interval is on the claimed side of the limit, and fails if the whole interval
+    is on the other side.
 
     Args:
-        judged, reference: what is known of the two models; None where one of them is not there.
+        judged, reference: measurements of the two models; None if the model was not measured.
+        names: names of the two models.
     """
     parts = tuple(_judge(bound, judged, reference, resampling) for bound in bounds)
     outcomes = {part.verdict for part in parts}
-    verdict: Outcome = "PASS"
+    verdict: VerdictName = "PASS"
     if outcomes != {"PASS"}:
         verdict = "FAIL" if "FAIL" in outcomes else "INCONCLUSIVE"
     retention, compute, params = (
@@ -160,10 +165,13 @@ def judge(
 
 
 def samples_needed(value: float, interval: Interval, limit: float, n: int) -> int | None:
-    """Samples at which the end of the interval between the estimate and the limit would just reach it.
+    """Number of samples at which the interval would no longer contain the limit.
 
-    An end's distance from the estimate shrinks as 1/√n: n' = n (distance / gap)². It supposes that the
-    estimate stays where it is. None where it lies on the limit: no number of samples decides that.
+    The distance of an end of the interval from the estimate shrinks as 1/√n. With the gap between estimate
+    and limit, n' = n (distance / gap)². The formula assumes that the estimate does not change.
+
+    Returns:
+        n', or None if the estimate is exactly at the limit, since no number of samples decides that.
     """
     if value == limit:
         return None
@@ -172,22 +180,22 @@ def samples_needed(value: float, interval: Interval, limit: float, n: int) -> in
 
 
 def _judge(bound: Bound, judged: Side | None, reference: Side | None, resampling: Resampling) -> Judged:
-    found = MEASURES[bound.measure].estimate(judged, reference, resampling)
+    measured = MEASURES[bound.measure].estimate(judged, reference, resampling)
     part = Judged(bound.measure, bound.at_least, bound.limit, "INCONCLUSIVE")
-    if found is None:
+    if measured is None:
         return part
     limit = Fraction(str(bound.limit))  # an exact ratio of integers is compared exactly
-    low, high = (found, found) if isinstance(found, Fraction) else found.interval
+    low, high = (measured, measured) if isinstance(measured, Fraction) else measured.interval
     inside, outside = (low >= limit, high < limit) if bound.at_least else (high <= limit, low > limit)
-    verdict: Outcome = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
-    part = replace(part, verdict=verdict, value=_value(found))
-    if isinstance(found, Fraction):
+    verdict: VerdictName = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
+    part = replace(part, verdict=verdict, value=_value(measured))
+    if isinstance(measured, Fraction):
         return part
     needed = None
     if verdict == "INCONCLUSIVE":
-        needed = samples_needed(found.value, found.interval, bound.limit, found.n)
-    return replace(part, interval=found.interval, needed=needed, of=found.of)
+        needed = samples_needed(measured.value, measured.interval, bound.limit, measured.n)
+    return replace(part, interval=measured.interval, needed=needed, of=measured.of)
 
 
-def _value(found: Found) -> float | None:
-    return found.value if isinstance(found, Estimate) else None if found is None else float(found)
+def _value(measured: MeasuredValue) -> float | None:
+    return measured.value if isinstance(measured, Estimate) else None if measured is None else float(measured)

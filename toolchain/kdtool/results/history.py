@@ -1,4 +1,4 @@
-"""history.csv: what each epoch of a training came to."""
+"""Figures of each epoch of a training: the content of history.csv."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class History:
-    """One training, a tuple entry an epoch. Accuracies are fractions in [0, 1]."""
+    """Figures of one training; the tuples have one entry for each epoch. Accuracies are in [0, 1]."""
 
     epochs: tuple[int, ...]
     train_loss: tuple[float, ...]
@@ -33,15 +33,15 @@ class History:
 
     @property
     def best(self) -> int:
-        """Index of the first epoch with the highest validation accuracy: the weights that were kept."""
+        """Index of the first epoch with the highest validation accuracy, whose weights are kept."""
         return self.validation_accuracy.index(max(self.validation_accuracy))
 
 
 def read_history(path: Path) -> History:
-    """Read the file `path`.
+    """Read history.csv from the file `path`.
 
     Raises:
-        DataError: it cannot be read, has no epoch, or a column or a number is missing.
+        DataError: the file cannot be read, has no epoch, or a column or a number is missing.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -66,5 +66,5 @@ def read_history(path: Path) -> History:
 def _broken(path: Path, cause: str) -> DataError:
     return DataError(
         f"{path} is not a training history ({cause}); its columns are {', '.join(COLUMNS)}.",
-        "Remove its folder and train again with: kdtool run DATA",
+        "Remove the folder of the file and train again with: kdtool run DATA",
     )

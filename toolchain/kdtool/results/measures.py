@@ -1,4 +1,4 @@
-"""What a claim can be about. A new measure is one function and one entry in `MEASURES`."""
+"""Measures that a claim can bound. A new measure is one function and one entry in `MEASURES`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ IMAGES, SAMPLES, BATCHES = "test images", "latency samples", "batches"
 
 @dataclass(frozen=True)
 class Side:
-    """What a claim may use of one model; None, or nothing in it, where it was not measured or does not count.
+    """Measurements of one model that a claim may use; None or empty if not measured or not valid.
 
     Attributes:
-        correct: (N,) over the test images, the same and in the same order for both sides.
-        params, macs: of the float network.
-        latencies: ms of each sample of single stream; sample n of both sides was taken in the same round.
-        batches: the same of offline batches.
+        correct: (N,) True if the model is right on test image n; both models have the same images and order.
+        params, macs: number of parameters, and MACs of one image, of the FP32 network.
+        size_bytes: size of the model file.
+        latencies: ms of each inference at batch 1; sample n of both models is of the same round.
+        batches: ms of each batch; sample n of both models is of the same round.
     """
 
     correct: BoolArray | None = None
@@ -46,39 +47,40 @@ class Side:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made; the same seed gives the same interval."""
+    """Settings of the bootstrap; the same seed gives the same interval."""
 
     resamples: int = 10_000
     seed: int = 0
 
 
-Found = Estimate | Fraction | None  # with an interval, exact, or not measured
+MeasuredValue = Estimate | Fraction | None  # with an interval, exact, or not measured
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure, and the words for it.
+    """One measure, and the words for it in sentences.
+
+    In the texts, {amount} is a value with its unit, {reference} the name of the reference model ("the
+    teacher"), and {possessive} the possessive of this name ("the teacher’s").
 
     Attributes:
-        noun: its name in a sentence, singular, after "the".
-        phrase: what a model has of it, after "at least" or "has": {amount} is a value with its unit.
-        wants: what it takes to measure it, after "it takes".
-        unit: of its values; a share is printed as a percentage.
-        estimate: its value for the judged model, held against the reference where it is relative.
-        timed: whether it is a time, which is of the machine it was measured on and of no other.
-
-        In the texts {reference} is the name of the reference, and {own} the possessive of it.
+        noun: name of the measure in a sentence, singular, after "the".
+        phrase: amount of the measure, after "has" or "Claimed:".
+        needs: data that its measurement needs, after "needs".
+        unit: unit of the values; a share is printed as a percentage.
+        estimate: function that computes the value for the judged model, relative to the reference if needed.
+        timed: True if the measure is a time, which is valid only for the machine of the measurement.
     """
 
     noun: str
     phrase: str
-    wants: str
+    needs: str
     unit: Literal["share", "points", "ms", "MB"]
-    estimate: Callable[[Side | None, Side | None, Resampling], Found]
+    estimate: Callable[[Side | None, Side | None, Resampling], MeasuredValue]
     timed: bool = False
 
 
-def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
+def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
     pair = _pair(judged, reference)
     if pair is None:
         return None
@@ -89,7 +91,7 @@ def _retention(judged: Side | None, reference: Side | None, how: Resampling) -> 
     return Estimate(table.retention, interval, table.images, IMAGES)
 
 
-def _drop(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
+def _drop(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
     pair = _pair(judged, reference)
     if pair is None:
         return None
@@ -98,7 +100,7 @@ def _drop(judged: Side | None, reference: Side | None, how: Resampling) -> Found
     return Estimate(0.0 - 100 * table.difference, (-100 * high, -100 * low), table.images, IMAGES)
 
 
-def _accuracy(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+def _accuracy(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
     if judged is None or judged.correct is None or not len(judged.correct):
         return None
     right, images = int(judged.correct.sum()), len(judged.correct)
@@ -111,41 +113,41 @@ def _pair(judged: Side | None, reference: Side | None) -> tuple[BoolArray, BoolA
     return (judged.correct, reference.correct) if len(reference.correct) else None
 
 
-def _exact(count: Callable[[Side], int | None]) -> Callable[..., Found]:
-    """Ratio of two integers, which has no interval."""
+def _exact(count: Callable[[Side], int | None]) -> Callable[..., MeasuredValue]:
+    """Make the estimate of a ratio of two integers, which has no interval."""
 
-    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
-        own = count(judged) if judged is not None else None
-        other = count(reference) if reference is not None else None
-        return Fraction(own, other) if own and other else None
+    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
+        numerator = count(judged) if judged is not None else None
+        denominator = count(reference) if reference is not None else None
+        return Fraction(numerator, denominator) if numerator and denominator else None
 
     return estimate
 
 
-def _size_mb(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+def _size_mb(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
     return Fraction(judged.size_bytes, 10**6) if judged and judged.size_bytes else None
 
 
-def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
-    own, other = _same_rounds(judged, reference, lambda side: side.latencies)
-    return ratio_of_medians(own, other, how.seed, SAMPLES) if own else None
+def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
+    times, reference_times = _same_rounds(judged, reference, lambda side: side.latencies)
+    return ratio_of_medians(times, reference_times, how.seed, SAMPLES) if times else None
 
 
-def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> Found:
-    own, other = _same_rounds(judged, reference, lambda side: side.batches)
-    return speedup(own, other, how.seed, BATCHES) if own else None
+def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
+    times, reference_times = _same_rounds(judged, reference, lambda side: side.batches)
+    return speedup(times, reference_times, how.seed, BATCHES) if times else None
 
 
 def _same_rounds(
     judged: Side | None, reference: Side | None, times: Callable[[Side], tuple[float, ...]]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The times of both models; none where they are not of the same rounds."""
-    own, other = (times(side) if side is not None else () for side in (judged, reference))
-    return (own, other) if len(own) == len(other) else ((), ())
+    """Times of both models; two empty tuples if they are not of the same rounds."""
+    first, second = (times(side) if side is not None else () for side in (judged, reference))
+    return (first, second) if len(first) == len(second) else ((), ())
 
 
-def _percentile_ms(share: float) -> Callable[..., Found]:
-    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> Found:  # noqa: ARG001 (one signature for all)
+def _percentile_ms(share: float) -> Callable[..., MeasuredValue]:
+    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
         samples = judged.latencies if judged is not None else ()
         if len(samples) < samples_for(share):
             return None
@@ -155,43 +157,45 @@ def _percentile_ms(share: float) -> Callable[..., Found]:
     return estimate
 
 
-_BOTH = "the answers of both models to the same test images"
+_BOTH = "the predictions of both models for the same test images"
 _TIMES = "valid latencies"
 MEASURES: dict[str, Measure] = {
     "retention": Measure(
         "retention",
-        "{amount} of {own} accuracy",
+        "{amount} of {possessive} accuracy",
         f"{_BOTH}, some of which {{reference}} classifies correctly",
         "share",
         _retention,
     ),
     "accuracy": Measure("top-1 accuracy", "a top-1 accuracy of {amount}", "test images", "share", _accuracy),
-    "drop": Measure("drop in accuracy", "a drop of {amount} from {own} accuracy", _BOTH, "points", _drop),
+    "drop": Measure(
+        "drop in accuracy", "a drop of {amount} from {possessive} accuracy", _BOTH, "points", _drop
+    ),
     "macs": Measure(
-        "compute relative to {own}",
-        "{amount} of {own} compute",
+        "compute relative to {possessive}",
+        "{amount} of {possessive} compute",
         "the multiply–accumulates of both models",
         "share",
         _exact(lambda side: side.macs),
     ),
     "params": Measure(
-        "number of parameters relative to {own}",
-        "{amount} of {own} parameters",
+        "number of parameters relative to {possessive}",
+        "{amount} of {possessive} parameters",
         "the parameters of both models",
         "share",
         _exact(lambda side: side.params),
     ),
     "size": Measure(
-        "file size relative to {own}",
-        "{amount} of {own} file size",
+        "file size relative to {possessive}",
+        "{amount} of {possessive} file size",
         "the files of both models",
         "share",
         _exact(lambda side: side.size_bytes),
     ),
     "size_mb": Measure("file size", "a file size of {amount}", "the file", "MB", _size_mb),
     "latency": Measure(
-        "median latency relative to {own}",
-        "{amount} of {own} median latency",
+        "median latency relative to {possessive}",
+        "{amount} of {possessive} median latency",
         f"{_TIMES} of both models",
         "share",
         _latency,
@@ -217,8 +221,8 @@ MEASURES: dict[str, Measure] = {
         timed=True,
     ),
     "throughput": Measure(
-        "throughput relative to {own}",
-        "{amount} of {own} throughput",
+        "throughput relative to {possessive}",
+        "{amount} of {possessive} throughput",
         "valid times of batches of both models",
         "share",
         _throughput,

@@ -1,4 +1,4 @@
-"""Older bench.json files as those of today."""
+"""Conversion of older bench.json files to the schema of today."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kdtool.core.typed import typed
-from kdtool.results.claim import Judged, Outcome, usual_claim
+from kdtool.results.claim import Judged, VerdictName, usual_claim
 from kdtool.results.measures import IMAGES
 from kdtool.results.statistics import Interval
 
-FIRST_SCHEMA = 1  # knew the usual claim alone, and one number of threads
+FIRST_SCHEMA = 1  # only the usual claim, and one number of threads
 
 
 @dataclass(frozen=True)
 class _Thresholds:
-    """The limits of the usual claim."""
+    """Limits of the usual claim."""
 
     min_retention: float = 0.94
     max_compute: float = 0.50
@@ -23,9 +23,9 @@ class _Thresholds:
 
 @dataclass(frozen=True)
 class _FirstClaim:
-    """The verdict of the first version, which states no bounds."""
+    """Verdict in a file of the first schema, which has no list of bounds."""
 
-    verdict: Outcome
+    verdict: VerdictName
     retention: float | None
     retention_ci: Interval | None
     compute_ratio: float | None
@@ -33,34 +33,35 @@ class _FirstClaim:
     images_needed: int | None = None
 
     def bounds(self) -> tuple[Judged, ...]:
-        """The two bounds of the usual claim."""
+        """Return the two bounds of the usual claim, with their verdicts."""
         retention, compute = usual_claim(self.thresholds.min_retention, self.thresholds.max_compute)
-        kept: Outcome = "INCONCLUSIVE"
+        accuracy_verdict: VerdictName = "INCONCLUSIVE"
         if self.retention_ci is not None and self.retention_ci[0] >= retention.limit:
-            kept = "PASS"
+            accuracy_verdict = "PASS"
         elif self.retention_ci is not None and self.retention_ci[1] < retention.limit:
-            kept = "FAIL"
+            accuracy_verdict = "FAIL"
         ratio = self.compute_ratio
-        spent: Outcome = "INCONCLUSIVE"
+        compute_verdict: VerdictName = "INCONCLUSIVE"
         if ratio is not None:
-            over = ratio > compute.limit or (self.verdict == "FAIL" and kept != "FAIL")  # by less than shows
-            spent = "FAIL" if over else "PASS"
+            # If the claim failed but not its retention, the exact ratio was over the limit, its float is not.
+            over = ratio > compute.limit or (self.verdict == "FAIL" and accuracy_verdict != "FAIL")
+            compute_verdict = "FAIL" if over else "PASS"
         return (
             Judged(
-                retention.measure, True, retention.limit, kept, self.retention, self.retention_ci,
+                retention.measure, True, retention.limit, accuracy_verdict, self.retention, self.retention_ci,
                 self.images_needed, IMAGES if self.retention_ci else None,
             ),
-            Judged(compute.measure, False, compute.limit, spent, ratio),
+            Judged(compute.measure, False, compute.limit, compute_verdict, ratio),
         )  # fmt: skip
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """An older file with today's fields; what is wrong with it stays as it is.
+    """Convert the content of an older file to the fields of today; wrong fields are not changed.
 
-    Files that were written before each number of threads had a ratio have it beside `latency_ms` alone.
+    In the oldest files the latency ratio is beside `latency_ms`: only one number of threads had a ratio.
 
     Raises:
-        ValueError: the claim of a file of the first version is wrong.
+        ValueError: the claim in a file of the first schema is wrong.
     """
     rows = content.get("models")
     for row in rows if isinstance(rows, list) else ():

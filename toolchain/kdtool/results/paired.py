@@ -1,7 +1,7 @@
-"""What a few paired trainings allow to say. Pure functions.
+"""Intervals of the difference between two recipes that were trained with a few seeds. Pure functions.
 
-Two recipes that are trained with the same seed share initial weights and order, and every network answers
-the same test images: their comparison is paired in both.
+Two recipes with the same seed have the same initial weights and the same order of the images, and every
+network is evaluated on the same test images: the comparison is paired in seeds and in images.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from kdtool.results.statistics import CONFIDENCE, Interval
 def seeds_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Interval of the mean difference over seeds: d̄ ± t(n − 1) · s / √n.
 
-    It covers what other seeds (initial weights, order of the images) would have given on this split of
-    these photographs; not other photographs. It supposes that differences are normally distributed.
+    It covers the chance of the seeds (initial weights, order of the images) for this split of these
+    photographs, but not the choice of the photographs. It assumes a normal distribution of the differences.
     Source: Student, Biometrika 6 (1908) 1.
 
     Args:
-        differences: of one seed each, in any unit.
+        differences: difference for each seed, in any unit.
 
     Returns:
-        (low, high), or None for fewer than two seeds, which say nothing of the spread.
+        (low, high), or None for fewer than two seeds, which have no spread.
     """
     n = len(differences)
     if n < 2:
@@ -47,14 +47,15 @@ def images_interval(
 ) -> Interval:
     """Percentile interval of the mean difference of accuracy, over resampled test images.
 
-    It covers what other test images would have given these very networks; not other seeds. An image's
-    difference is the mean over seeds, d_n = (1/S) Σ_s (ours_sn − theirs_sn), of 2S + 1 possible values:
-    drawing N images with replacement is drawing how often each value comes from a multinomial.
-    Half an image that only we, half that only they, and one that both or neither get right are added
-    to the draw, as `kdtool.results.statistics.paired_bootstrap` explains.
+    It covers the choice of the test images for these networks, but not the chance of the seeds. The
+    difference of image n is the mean over seeds, d_n = (1/S) Σ_s (ours_sn − theirs_sn), which has 2S + 1
+    possible values. To draw N images with replacement is to draw the number of images with each value from a
+    multinomial distribution. As in `kdtool.results.statistics.paired_bootstrap`, 0.5 is added to the number
+    of images that only `ours` classifies correctly, 0.5 to those that only `theirs` classifies correctly,
+    and 1 to those without a difference.
 
     Args:
-        ours, theirs: (S, N) whether each of N images is answered rightly, by the networks of S seeds.
+        ours, theirs: (S, N) True if the network of seed s classifies image n correctly.
 
     Returns:
         (low, high) in [-1, 1].
@@ -77,8 +78,8 @@ def images_interval(
 
 
 def gap_closed(student: float, baseline: float, teacher: float) -> float | None:
-    """(student − baseline) / (teacher − baseline): 0 like without a teacher, 1 as good as the teacher.
+    """(student − baseline) / (teacher − baseline): 0 is as good as the baseline, 1 as good as the teacher.
 
-    None where the teacher is not better than the baseline, and there is no gap.
+    None if the teacher is not better than the baseline, since there is no gap.
     """
     return (student - baseline) / (teacher - baseline) if teacher > baseline else None

@@ -1,4 +1,4 @@
-"""predictions.csv: what each model answered to each test image. Bench writes it, the report reads it."""
+"""Predictions of each model for each test image: predictions.csv, from bench to the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdtool.core.errors import DataError
 
 @dataclass(frozen=True)
 class Predicted:
-    """What one model predicts for each test image: the class, and its probability in [0, 1]."""
+    """Predictions of one model for each test image: the class, and its probability in [0, 1]."""
 
     predicted: tuple[str, ...]
     probability: tuple[float, ...]
@@ -21,14 +21,14 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A row for each test image; what each model predicts is in that order."""
+    """Paths and labels of the test images, and the predictions of each model in the same order."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
     models: Mapping[str, Predicted]
 
     def to_csv(self) -> str:
-        """Columns `path,label`, then `<model>` and `<model>_probability` for each model."""
+        """Format as CSV: columns `path,label`, then `<model>` and `<model>_probability` for each model."""
         columns: dict[str, tuple[str, ...]] = {"path": self.paths, "label": self.labels}
         for name, model in self.models.items():
             columns[name] = model.predicted
@@ -41,16 +41,16 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv.
+    """Read predictions.csv from the file `path`.
 
     Raises:
-        DataError: it cannot be read, or a column, a value or every row is missing.
+        DataError: the file cannot be read, has no row, or a column or a value is missing.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             header, *rows = list(csv.reader(stream)) or [[]]
         if header[:2] != ["path", "label"] or not rows:
-            raise ValueError("it has no rows, or no columns path and label")
+            raise ValueError("it has no rows, or does not begin with the columns path and label")
         columns = dict(zip(header, zip(*rows, strict=True), strict=True))
         models = {
             name: Predicted(columns[name], tuple(float(value) for value in columns[f"{name}_probability"]))

@@ -1,4 +1,4 @@
-"""The claim in words: what was claimed, what was measured, what follows. Terminal and report say the same."""
+"""Sentences about a claim: bounds, measured values and verdict, the same for terminal, report and bundle."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ HEADLINES = {
     "FAIL": "The claim does not hold.",
     "INCONCLUSIVE": "The claim cannot be decided yet.",
 }
-ROLES = ("teacher", "student", "baseline")  # names that are nouns
+ROLES = ("teacher", "student", "baseline")  # these names take an article
 
 
 def result_in_words(result: BenchResult) -> tuple[str, ...]:
-    """Sentences: the claim, its figures, why the verdict is what it is, and what the teacher was good for."""
+    """Sentences: the claim, the measured values, the reasons for the verdict, the gain from the teacher."""
     claim = result.claim
-    meaning = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[claim.verdict](claim)
-    gained = () if result.model("student") is None else (_gained(result.gain),)
-    return _claimed(claim), *_measured(claim), *_where(result), meaning, *gained
+    reasons = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[claim.verdict](claim)
+    gain = () if result.model("student") is None else (_gain(result.gain),)
+    return _claimed(claim), *_measured(claim), *_machine(result), reasons, *gain
 
 
 def finetuned_in_words(int8: str, float_model: str, finetuned: str) -> str:
-    """That an INT8 model and its float one differ by more than 8 bits.
+    """Sentence which says that an INT8 model differs from its FP32 model by more than 8 bits.
 
     Args:
-        int8, float_model: what the reader knows them by.
-        finetuned: for how long, as the file says.
+        int8, float_model: names of the two models in the sentence.
+        finetuned: length of the fine-tuning, by the metadata of the file.
     """
     return (
-        f"{int8} was fine-tuned for INT8 ({finetuned}) and {float_model} was not: what they answer otherwise "
-        "comes of that training and of 8 bits together."
+        f"{int8} was fine-tuned for INT8 ({finetuned}) and {float_model} was not: their predictions differ "
+        "because of the fine-tuning and of 8 bits together."
     )
 
 
@@ -45,47 +45,47 @@ def _claimed(claim: Verdict) -> str:
         _phrase(claim, bound.measure, f"{'at least' if bound.at_least else 'at most'} {_limit(bound)}")
         for bound in claim.bounds
     ]
-    who = "" if claim.judged == "student" else f" for {claim.judged}"
-    return f"Claimed{who}: {_listed(parts)}."
+    model = "" if claim.judged == "student" else f" for {claim.judged}"
+    return f"Claimed{model}: {_listed(parts)}."
 
 
 def _measured(claim: Verdict) -> tuple[str, ...]:
-    """Retention, compute and parameters of the judged model, claimed or not, and whatever else is claimed."""
-    found: list[tuple[str, float | None, Interval | None]] = [
+    """Sentence with retention, compute and parameters of the judged model, and all other claimed measures."""
+    measured: list[tuple[str, float | None, Interval | None]] = [
         (RETENTION, claim.retention, claim.retention_ci),
         (COMPUTE, claim.compute_ratio, None),
         (PARAMETERS, claim.params_ratio, None),
     ]
-    known = {measure for measure, _, _ in found}
-    others = {bound.measure: bound for bound in claim.bounds if bound.measure not in known}
-    found += [(bound.measure, bound.value, bound.interval) for bound in others.values()]
-    confident = f"{_percent(CONFIDENCE)} interval"
+    listed = {measure for measure, _, _ in measured}
+    others = {bound.measure: bound for bound in claim.bounds if bound.measure not in listed}
+    measured += [(bound.measure, bound.value, bound.interval) for bound in others.values()]
+    confidence = _percent(CONFIDENCE)
     parts = [
         _phrase(claim, measure, _amount(measure, value))
-        + (f" ({confident} {_amount(measure, *interval)})" if interval else "")
-        for measure, value, interval in found
+        + (f" ({confidence} interval {_amount(measure, *interval)})" if interval else "")
+        for measure, value, interval in measured
         if value is not None
     ]
     return (f"Measured: {_called(claim.judged)} has {_listed(parts)}.",) if parts else ()
 
 
-def _where(result: BenchResult) -> tuple[str, ...]:
-    """Times are those of one machine, and of one kind of 8-bit arithmetic."""
+def _machine(result: BenchResult) -> tuple[str, ...]:
+    """Sentence with the machine, since times are valid only for one machine and its 8-bit arithmetic."""
     claim, host = result.claim, result.host
     if not any(MEASURES[bound.measure].timed and bound.value is not None for bound in claim.bounds):
         return ()
     foreign = [
-        f"{model.name} was made for {model.target}, where its times are different."
+        f"{model.name} was made for {model.target}; its times are different there."
         for model in (result.model(name) for name in dict.fromkeys((claim.judged, claim.reference)))
         if model is not None and model.target not in (None, host.int8_target)
     ]
-    return (" ".join([f"Times are those of {host}.", *foreign]),)
+    return (" ".join([f"The times were measured on {host}.", *foreign]),)
 
 
 def _passed(claim: Verdict) -> str:
     reasons = _sentence("; ".join(_decided(claim, bound) for bound in claim.bounds))
     sampled = any(bound.interval for bound in claim.bounds)
-    return f"{reasons} Chance is no likely explanation." if sampled else reasons
+    return f"{reasons} Chance is an unlikely explanation." if sampled else reasons
 
 
 def _failed(claim: Verdict) -> str:
@@ -94,12 +94,12 @@ def _failed(claim: Verdict) -> str:
 
 
 def _decided(claim: Verdict, bound: Judged) -> str:
-    """On which side of its limit a measure lies with its whole interval."""
+    """Clause which says on which side of its limit the whole interval of a measure is."""
     noun, passed = _noun(claim, bound), bound.verdict == "PASS"
     relation = (
         ("at least" if bound.at_least else "at most") if passed else "under" if bound.at_least else "over"
     )
-    end = 0 if passed == bound.at_least else 1  # of the interval, which decides
+    end = 0 if passed == bound.at_least else 1  # index of the end of the interval that decides
     value = bound.interval[end] if bound.interval else bound.value
     shown, limit = "unknown" if value is None else _amount(bound.measure, value), _limit(bound)
     closely = ", by less than these digits show" if shown == limit and not passed else ""
@@ -110,51 +110,57 @@ def _decided(claim: Verdict, bound: Judged) -> str:
 
 
 def _undecided(claim: Verdict) -> str:
-    return " ".join(_open(claim, bound) for bound in claim.bounds if bound.verdict == "INCONCLUSIVE")
+    return " ".join(
+        _undecided_bound(claim, bound) for bound in claim.bounds if bound.verdict == "INCONCLUSIVE"
+    )
 
 
-def _open(claim: Verdict, bound: Judged) -> str:
-    """What would decide a bound."""
+def _undecided_bound(claim: Verdict, bound: Judged) -> str:
+    """Sentences which say why a bound is not decided and which data would decide it."""
     noun = _noun(claim, bound)
     if bound.interval is None:
-        wants = MEASURES[bound.measure].wants.format(reference=_called(claim.reference))
-        return _sentence(f"{noun} is not known: measuring it takes {wants}")
+        needs = MEASURES[bound.measure].needs.format(reference=_called(claim.reference))
+        return _sentence(f"{noun} is not known; its measurement needs {needs}")
     of = bound.of or IMAGES
     contains = (
         f"The interval of {noun}, {_amount(bound.measure, *bound.interval)}, contains the limit of "
-        f"{_limit(bound)}: {_called(claim.judged)} may be on either side of it."
+        f"{_limit(bound)}: {_called(claim.judged)} may be on either side of the limit."
     )
     if bound.needed is None:
-        rest = f"{noun} lies on the limit itself: more {of} would not decide it"
+        rest = f"{noun} is exactly at the limit: more {of} would not decide it"
     else:
-        rest = f"about {bound.needed:,} {of} would decide it, if {noun} stays where it is"
+        rest = f"about {bound.needed:,} {of} would decide it, if {noun} does not change"
     return f"{contains} {_sentence(rest)}"
 
 
-def _gained(gain: Gain | None) -> str:
+def _gain(gain: Gain | None) -> str:
     if gain is None:
-        return "What the teacher added is not known: there is no student trained without it. Use --baseline."
-    certainty = (
-        "which chance alone would hardly give" if gain.p < SIGNIFICANT else "which chance may have given"
+        return (
+            "The gain from the teacher is not known, since no student was trained without a teacher. "
+            "Train one with --baseline."
+        )
+    chance = (
+        "Chance alone is an unlikely explanation"
+        if gain.p < SIGNIFICANT
+        else "Chance alone may explain the difference"
     )
     return (
-        "Against the same student trained without a teacher, accuracy differs by "
-        f"{gain.points:+.1f} percentage points, "
-        f"{certainty} (alone right on {gain.student_only} and {gain.baseline_only} images; "
-        f"McNemar p = {gain.p:.2g})."
+        "Compared with the same student trained without a teacher, the accuracy differs by "
+        f"{gain.points:+.1f} percentage points. {chance}: only the student is right on {gain.student_only} "
+        f"images, only the other one on {gain.baseline_only} images (McNemar p = {gain.p:.2g})."
     )
 
 
 def _noun(claim: Verdict, bound: Judged) -> str:
-    return f"the {MEASURES[bound.measure].noun.format(own=_possessive(claim))}"
+    return f"the {MEASURES[bound.measure].noun.format(possessive=_possessive(claim))}"
 
 
 def _phrase(claim: Verdict, measure: str, amount: str) -> str:
-    return MEASURES[measure].phrase.format(amount=amount, own=_possessive(claim))
+    return MEASURES[measure].phrase.format(amount=amount, possessive=_possessive(claim))
 
 
 def _possessive(claim: Verdict) -> str:
-    """Whose accuracy and compute the judged model's are held against."""
+    """Possessive of the reference model, such as "the teacher’s"."""
     return f"{_called(claim.reference)}’s"
 
 
@@ -175,7 +181,7 @@ def _limit(bound: Judged) -> str:
 
 
 def _amount(measure: str, *ends: float) -> str:
-    """A value, or a range from one to another, in the unit of the measure."""
+    """Format a value, or a range between two values, in the unit of the measure."""
     unit = MEASURES[measure].unit
     if unit == "share":
         return " to ".join(map(_percent, ends))
@@ -186,5 +192,5 @@ def _amount(measure: str, *ends: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share as a percentage, one decimal where it has one."""
+    """Format a share as a percentage, with one decimal unless it is 0."""
     return f"{share * 100:.1f}".removesuffix(".0") + " %"

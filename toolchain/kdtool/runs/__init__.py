@@ -1,1 +1,1 @@
-"""The folder of a run: its record, the manifests of its stages, lineage and lock."""
+"""Folder of a run: its record, the manifests of its stages, lineage and lock."""

@@ -1,4 +1,4 @@
-"""What tells the folder of a comparison from that of a run: `students.json`, the settings under each name."""
+"""Record of a comparison: `students.json` with the settings of each student, which a run does not have."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SCHEMA = 1
 
 
 def read_students(run: RunFolder) -> dict[str, Any]:
-    """Name → settings of each student; empty where there is no record.
+    """Read the settings of each student by its name; empty if there is no record.
 
     Raises:
-        UsageError: it is not one of ours.
+        UsageError: kdtool did not write the record, or another version did.
     """
     try:
         content = json.loads(run.students_record.read_text("utf-8"))
@@ -33,24 +33,24 @@ def read_students(run: RunFolder) -> dict[str, Any]:
 
 
 def write_students(run: RunFolder, students: Mapping[str, Any]) -> None:
-    """Write the record, which makes the folder a comparison's."""
+    """Write the record; from then on the folder is the folder of a comparison."""
     write_json(run.students_record, {"schema": SCHEMA, "students": students})
 
 
 def require_run(run: RunFolder) -> None:
-    """Raise UsageError if the folder is a comparison's: a student written there would belong to no run."""
+    """Raise UsageError if the folder is that of a comparison, since its students belong to no run."""
     if run.is_comparison:
         raise UsageError(
-            f"{run.path} is a comparison, which has many students, and no run.",
-            f"A run of the same teacher: kdtool run DATA --out DIR --teacher {run.weights('teacher')}",
+            f"{run.path} is the folder of a comparison, not of a run.",
+            f"Make a run with the same teacher: kdtool run DATA --out DIR --teacher {run.weights('teacher')}",
         )
 
 
 def require_comparison(run: RunFolder) -> None:
-    """Raise UsageError if the folder is a run's: with a comparison in it, it would be found no more."""
+    """Raise UsageError if the folder is that of a run, which a comparison would hide."""
     begun = run.record.is_file() or any(run.role(role).is_dir() for role in ROLES)
     if begun and not run.is_comparison:
         raise UsageError(
-            f"{run.path} is a run of its own, and no comparison.",
-            f"Another folder, the same teacher: --out DIR --teacher {run.weights('teacher')}",
+            f"{run.path} is the folder of a run, not of a comparison.",
+            f"Use the same teacher in another folder: --out DIR --teacher {run.weights('teacher')}",
         )

@@ -1,4 +1,4 @@
-"""The folder of a run: where each file lies, and its `run.json`."""
+"""Folder of a run: the paths of its files, and its `run.json`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES = ("teacher", "student", "baseline")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What run.json must hold; `data` is the digest of the prepared photographs."""
+    """Content of run.json; `data` is the digest of the prepared photographs."""
 
     schema: int
     recipe: dict[str, Any]
@@ -33,7 +33,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside a run. Methods name files; nothing here opens a model."""
+    """Paths of the files in a run. No method opens a model."""
 
     path: Path
 
@@ -67,21 +67,21 @@ class RunFolder:
 
     @property
     def students_record(self) -> Path:
-        """Of a comparison alone, which has many students."""
+        """Record of the students; only a comparison has it."""
         return self.path / "students.json"
 
     @property
     def is_comparison(self) -> bool:
-        """Whether `kdtool compare` works in this folder."""
+        """True if this is the folder of a comparison (`kdtool compare`)."""
         return self.students_record.is_file()
 
     @property
     def finetuned(self) -> Path:
-        """The student fine-tuned for INT8, where calibration was not enough."""
+        """Folder of the student that was fine-tuned for INT8, if calibration alone was not enough."""
         return self.path / "finetuned"
 
     def role(self, role: str) -> Path:
-        """The folder of a trained network: teacher, student or baseline."""
+        """Folder of a trained network: teacher, student or baseline."""
         return self.path / role
 
     def weights(self, role: str) -> Path:
@@ -97,14 +97,14 @@ class RunFolder:
         return self.onnx / f"quantize.{role}.manifest.json"
 
     def trained_roles(self) -> tuple[str, ...]:
-        """The roles whose training is complete, teacher first."""
+        """Roles of the networks whose training is complete, teacher first."""
         return tuple(role for role in ROLES if (self.role(role) / "manifest.json").is_file())
 
     def read_record(self) -> dict[str, Any]:
-        """The content of run.json.
+        """Read the content of run.json.
 
         Raises:
-            UsageError: there is none, or it is not one of ours.
+            UsageError: there is no run.json, or this version of kdtool cannot read it.
         """
         try:
             content = json.loads(self.record.read_text("utf-8"))
@@ -114,7 +114,7 @@ class RunFolder:
             return dict(content)
         except FileNotFoundError:
             raise UsageError(
-                f"{self.path} is not a run: it has no run.json.", "Start one with: kdtool run DATA"
+                f"{self.path} is not a run: it has no run.json.", "Start a run with: kdtool run DATA"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             cause = f"{error.error_count()} wrong field(s)" if isinstance(error, ValidationError) else error
@@ -128,13 +128,15 @@ class RunFolder:
 
 
 def newest_run(artifacts: Path = ARTIFACTS) -> RunFolder:
-    """The run under `artifacts` whose run.json is the youngest; a comparison is none.
+    """Find the run under `artifacts` with the newest run.json; comparisons do not count.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no run.
     """
     runs = [RunFolder(path.parent) for path in artifacts.glob("*/run.json")]
     runs = [run for run in runs if not run.is_comparison]
     if not runs:
-        raise UsageError(f"No run under {artifacts}/.", "Start one with: kdtool run DATA, or name it.")
+        raise UsageError(
+            f"There is no run under {artifacts}/.", "Start a run with: kdtool run DATA, or name its folder."
+        )
     return max(runs, key=lambda run: run.record.stat().st_mtime)

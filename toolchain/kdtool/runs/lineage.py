@@ -1,8 +1,8 @@
-"""Whether the parts of a run still belong together: each was made from the one before it.
+"""Check that the parts of a run belong together: each part was made from the present state of its parent.
 
     teacher → student        weights → ONNX file → INT8 file
 
-Parts that are not there, as on a device, are not asked.
+Missing parts, such as the weights on a device, are not checked.
 """
 
 from __future__ import annotations
@@ -17,41 +17,40 @@ from kdtool.core.files import sha256_file
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import read_manifest
 
-Step = Literal["export", "quantize", "bench"]
+StageName = Literal["export", "quantize", "bench"]
 Digest = Callable[[Path], str | None]
-Outdated = tuple[str, str]  # what, and the command that mends it
+Outdated = tuple[str, str]  # the problem, and the command that makes the part again
 
 
-def outdated(run: RunFolder, upto: Step = "bench") -> list[str]:
-    """What of a run is outdated, each with the command that mends it, in the order to mend it in.
+def outdated(run: RunFolder, upto: StageName = "bench") -> list[str]:
+    """List the outdated parts of a run, each with the command that makes it again, in the order to run them.
 
     Args:
-        upto: the step that is about to begin; what comes after its own parents does not concern it.
+        upto: stage that is about to begin; only the parts that it uses are checked.
     """
-    return [f"{what}: {command}" for what, command in _outdated(run, upto)]
+    return [f"{problem}: {command}" for problem, command in _outdated(run, upto)]
 
 
-def require_current(run: RunFolder, upto: Step) -> None:
-    """Raise UsageError naming all that is outdated among what `upto` would take."""
-    found = _outdated(run, upto)
-    if found:
-        commands = dict.fromkeys(command for _, command in found)
+def require_current(run: RunFolder, upto: StageName) -> None:
+    """Raise UsageError if a part that the stage `upto` uses is outdated; the message has all such parts."""
+    parts = _outdated(run, upto)
+    if parts:
+        problems = [f"  {problem}" for problem, _ in parts]
+        commands = dict.fromkeys(command for _, command in parts)
         raise UsageError(
-            "\n".join(
-                [f"{run.path}: {len(found)} part(s) are outdated.", *(f"  {what}" for what, _ in found)]
-            ),
+            "\n".join([f"{run.path}: {len(parts)} part(s) are outdated.", *problems]),
             f"Make them again with: {', then '.join(commands)}",
         )
 
 
-def _outdated(run: RunFolder, upto: Step) -> list[Outdated]:
+def _outdated(run: RunFolder, upto: StageName) -> list[Outdated]:
     digest = functools.cache(_digest)  # each file is hashed once
-    found: list[Outdated] = []
-    for step, check in CHECKS.items():
-        found += check(run, digest)
-        if step == upto:
+    parts: list[Outdated] = []
+    for stage, check in CHECKS.items():
+        parts += check(run, digest)
+        if stage == upto:
             break
-    return found
+    return parts
 
 
 def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
@@ -61,7 +60,7 @@ def _student(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
         return
     if student.inputs.get("teacher") != teacher:
         yield (
-            f"{run.weights('student')} learnt from another teacher than {run.weights('teacher')}",
+            f"{run.weights('student')} was trained with another teacher than {run.weights('teacher')}",
             f"kdtool distill --out {run.path}",
         )
 
@@ -88,8 +87,8 @@ def _quantized(run: RunFolder, digest: Digest) -> Iterator[Outdated]:
             )
 
 
-# What each step takes must be current; the checks of the steps before it are its own as well.
-CHECKS: dict[Step, Callable[[RunFolder, Digest], Iterator[Outdated]]] = {
+# Stage → check of the parts that it uses. A stage also needs the checks of all stages before it.
+CHECKS: dict[StageName, Callable[[RunFolder, Digest], Iterator[Outdated]]] = {
     "export": _student,
     "quantize": _exports,
     "bench": _quantized,

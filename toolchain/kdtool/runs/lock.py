@@ -1,4 +1,4 @@
-"""One process at a time in a run directory."""
+"""Lock of a run folder, so that only one process at a time works in it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kdtool.core.files import remove_partial
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder/.lock` (flock) for the time of the block; the system frees it if we die.
+    """Hold `folder/.lock` (flock) during a block; the system releases the lock if the process dies.
 
     Unfinished files of processes that died are removed first.
 
     Raises:
-        LockedError: another process holds it; the message names it.
-        SetupError: the folder cannot be made or written, or its file system knows no locks.
+        LockedError: another process holds the lock; the message has its number.
+        SetupError: the folder cannot be created or written, or its file system has no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise SetupError(
             f"Cannot write in {folder}: {error.strerror or error}.",
-            "Mend the permission, or work in another folder.",
+            "Correct the permission, or work in another folder.",
         ) from error
     with stream:
         try:
@@ -40,12 +40,12 @@ def run_lock(folder: Path) -> Iterator[None]:
             stream.seek(0)
             raise LockedError(
                 f"{folder} is in use by {_holder(stream.read())}.",
-                "Wait for it to end, or work in another folder.",
+                "Wait until this process ends, or work in another folder.",
             ) from error
         except OSError as error:
             raise SetupError(
                 f"{folder} cannot be locked: {error.strerror or error}.",
-                "Work in a folder whose file system knows flock; on NFS that is version 4, or lockd.",
+                "Work in a folder whose file system supports flock; NFS needs version 4, or lockd.",
             ) from error
         _sign(stream, folder)
         remove_partial(folder)
@@ -61,7 +61,7 @@ def _sign(stream: TextIO, folder: Path) -> None:
     except OSError as error:
         raise SetupError(
             f"Cannot write {folder / '.lock'}: {error.strerror or error}.",
-            "Free some space or mend the disk, or work in another folder; then the same command.",
+            "Free some space, repair the disk, or work in another folder; then run the same command again.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Which exported models of a run may be taken: those that a manifest vouches for."""
+"""Exported models of a run that are complete, by their manifests."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import intact, read_manifest
 
-Model = tuple[str, str]  # role, precision
+ModelKey = tuple[str, str]  # role, precision
 MANIFESTS: Mapping[str, Callable[[RunFolder, str], Path]] = {
     "fp32": RunFolder.export_manifest,
     "int8": RunFolder.quantize_manifest,
 }
 
 
-def present_models(run: RunFolder) -> tuple[Model, ...]:
-    """Every ONNX file that lies in the run, sound or not."""
+def present_models(run: RunFolder) -> tuple[ModelKey, ...]:
+    """List every ONNX file of the run, complete or not."""
     every = ((role, precision) for precision in MANIFESTS for role in ROLES)
     return tuple(model for model in every if run.onnx_model(*model).is_file())
 
 
-def sealed_models(run: RunFolder) -> tuple[Model, ...]:
-    """The ONNX files that are what their manifest says: not torn, damaged or of a step that was broken off.
+def sealed_models(run: RunFolder) -> tuple[ModelKey, ...]:
+    """List the ONNX files that agree with their manifest, so that no file is damaged or unfinished.
 
-    A folder without any manifest was filled by hand, as on a device; all its files are taken.
+    A folder without any manifest, such as on a device, was filled by hand; then all files count.
     """
     present = present_models(run)
     if not any(run.onnx.glob("*manifest.json")):

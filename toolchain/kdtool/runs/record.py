@@ -1,6 +1,6 @@
-"""The job that a command does on a run, and the run's record, which says what was done so far.
+"""Job of a command on a run, and the record of the run (run.json): its recipe, seed, source and classes.
 
-A trained network may be trained for longer; any other change of what decided on it wants a new folder.
+A trained network may be trained for more epochs; any other change of its settings needs a new folder.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from kdtool.recipe.files import flatten, parse_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.runs.folder import ROLES, SCHEMA, RunFolder
 
-# section of the record → the networks that it decides on
+# section of the record → the networks that depend on it
 TRAINED_SECTIONS = {
     "seed": ROLES,
     "data": ROLES,
     "teacher": ("teacher",),
     "student": ("student", "baseline"),
 }
-NO_PART_IN_RESULTS = {"data.cache"}  # may change at any time
+WITHOUT_EFFECT = {"data.cache"}  # settings without an effect on results, which may change at any time
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run and everything its stages are a function of.
+    """A run and all inputs of its stages.
 
     Attributes:
-        source: where the photographs are (a folder, a manifest, the name of a data set).
+        run: folder of the run.
+        recipe: settings of all stages.
+        seed: seed of all random numbers.
+        source: place of the photographs: a folder, a manifest, or the name of a data set.
+        screen: receiver of messages and progress.
     """
 
     run: RunFolder
@@ -43,22 +47,22 @@ class Job:
 
 
 def read_record(run: RunFolder) -> dict[str, Any] | None:
-    """The content of run.json; None where the run has none yet."""
+    """Read the content of run.json; None if the run has no run.json yet."""
     return run.read_record() if run.record.is_file() else None
 
 
 def record_settings(job: Job) -> None:
-    """Write the recipe as it now is into run.json, so that the record says what was done."""
+    """Write the recipe of the job to run.json, if it differs, so that the record has the used settings."""
     record = job.run.read_record()
     if record["recipe"] != job.recipe.to_json():
         job.run.write_record({**record, "recipe": job.recipe.to_json()})
 
 
 def record_data(job: Job, classes: Sequence[str], digest: str) -> None:
-    """Write run.json of a job whose photographs are prepared.
+    """Write run.json, if it differs, after the photographs are prepared.
 
     Args:
-        digest: of the prepared photographs.
+        digest: digest of the prepared photographs.
     """
     record = {
         "recipe": job.recipe.to_json(),
@@ -73,29 +77,29 @@ def record_data(job: Job, classes: Sequence[str], digest: str) -> None:
 
 
 def same_pixels(job: Job, record: Mapping[str, Any]) -> bool:
-    """Whether the run was prepared with the job's settings, but for where its pictures are kept."""
+    """Return True if the run was prepared with the data settings of the job; `data.cache` does not count."""
     before, now = parse_recipe(record["recipe"], str(job.run.record)).data, job.recipe.data
     return before.model_copy(update={"cache": now.cache}) == now
 
 
 def begun(run: RunFolder, roles: Iterable[str] = ROLES) -> bool:
-    """Whether any of these networks has been trained, or has begun to be."""
+    """Return True if the training of any of these networks has begun."""
     return any(run.role(role).is_dir() for role in roles)
 
 
 def require_apart(job: Job) -> None:
-    """Raise UsageError if the run lies among the photographs: it would become one of their classes."""
+    """Raise UsageError if the run is inside the folder of photographs: it would become a class."""
     source, run = Path(job.source), job.run.path.resolve()
     if source.is_dir() and run.is_relative_to(source):
         raise UsageError(
-            f"The run would lie among the photographs: {job.run.path} is inside {source}.",
-            f"Choose a folder outside with --out, such as --out {source.parent / (source.name + '-run')}",
+            f"The run would be inside the folder of photographs: {job.run.path} is inside {source}.",
+            f"Choose a folder outside, such as --out {source.parent / (source.name + '-run')}",
         )
 
 
 def require_same_training(job: Job, record: Mapping[str, Any]) -> None:
-    """Raise UsageError if the job changes what a network of the run was trained with."""
-    recorded = parse_recipe(record["recipe"], str(job.run.record))  # fields that are newer have their default
+    """Raise UsageError if the job changes the settings that a network of the run was trained with."""
+    recorded = parse_recipe(record["recipe"], str(job.run.record))  # new fields get their defaults
     old = flatten(recorded.to_json()) | {"seed": record["seed"]}
     new = flatten(job.recipe.to_json()) | {"seed": job.seed}
     changed = [
@@ -105,18 +109,18 @@ def require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise UsageError(
-            "\n".join([f"{job.run.path} was trained otherwise.", *changed]),
-            "Choose another folder with --out DIR, or keep the run's own settings (more epochs are allowed, "
-            "but not in the middle of a training whose learning rate falls towards the last).",
+            "\n".join([f"{job.run.path} was trained with other settings.", *changed]),
+            "Choose another folder with --out DIR, or keep the settings of the run. More epochs are allowed, "
+            "unless an unfinished training has a learning rate that falls until the last epoch.",
         )
 
 
 def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
-    if key in NO_PART_IN_RESULTS:
+    if key in WITHOUT_EFFECT:
         return False
     section, _, field = key.partition(".")
     if section == "teacher" and job.recipe.teacher.trained and field != "trained":
-        return False  # how a brought teacher would have been trained has no part in it
+        return False  # the teacher comes from a file, so its training settings have no effect
     roles = TRAINED_SECTIONS.get(section, ())
     if field == "epochs" and isinstance(old, int) and isinstance(new, int) and new > old:
         schedule = getattr(job.recipe, section).schedule
@@ -125,5 +129,5 @@ def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
 
 
 def _unfinished(run: RunFolder, role: str) -> bool:
-    """Whether a network is in the middle of its training."""
+    """Return True if the training of a network has begun and is not complete."""
     return any(run.role(role).glob("checkpoints/*")) and not (run.role(role) / "manifest.json").is_file()

@@ -1,7 +1,7 @@
-"""A stage of the pipeline, complete when its manifest stands.
+"""Stages of the pipeline and their manifests.
 
-A stage is a function of its inputs (settings and the hashes of its parents) and a folder. It writes
-its payload and then, last, its manifest. A valid manifest with the same inputs means: done.
+A stage depends on its inputs (settings and the hashes of its parents) and writes to a folder: first its
+files, and last its manifest. A valid manifest with the same inputs means that the stage is complete.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a complete stage left behind.
+    """Record of a complete stage.
 
     Attributes:
-        inputs: the settings and parents it was made from.
-        files: name relative to the folder → SHA-256.
-        result: the figures worth repeating when the stage is skipped (JSON).
-        versions: library versions at work; recorded, not part of the inputs.
+        stage: name of the stage.
+        inputs: settings and hashes of the parents.
+        files: SHA-256 of each file, by its name relative to the folder.
+        result: figures that are printed again if the stage is skipped (JSON).
+        versions: versions of the libraries; they are not part of the inputs.
     """
 
     stage: str
@@ -39,10 +40,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step: its name, the folder it writes to, and what its output is a function of.
+    """One step of the pipeline: its name, its output folder and its inputs.
 
     Args:
-        manifest_name: differs from the default only where two stages share a folder.
+        manifest_name: differs from the default only if several stages share a folder.
     """
 
     name: str
@@ -60,14 +61,14 @@ class Stage:
         return sha256_json(self.inputs)
 
     def complete(self) -> Manifest | None:
-        """The manifest if this stage is done with the same inputs and every file is intact."""
+        """Return the manifest if the stage is complete with the same inputs and all files are intact."""
         manifest = read_manifest(self.manifest_path)
         if manifest is None or manifest.stage != self.name or sha256_json(manifest.inputs) != self.key:
             return None
         return manifest if intact(self.folder, manifest) else None
 
     def seal(self, files: Iterable[str], result: Mapping[str, Any], versions: Mapping[str, str]) -> Manifest:
-        """Write the manifest: from here on the stage is complete."""
+        """Write the manifest; from then on the stage is complete."""
         manifest = Manifest(
             stage=self.name,
             inputs=self.inputs,
@@ -79,12 +80,12 @@ class Stage:
         return manifest
 
     def reopen(self) -> None:
-        """Remove the manifest before the payload changes, so that a torn payload never looks finished."""
+        """Remove the manifest before files change, so that unfinished files never look complete."""
         self.manifest_path.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """The manifest at `path`, or None where there is none or it is not one of ours."""
+    """Read the manifest at `path`; None if there is none or this version of kdtool cannot read it."""
     try:
         return parse_record(Manifest, path.read_bytes(), SCHEMA)
     except (OSError, ValueError):
@@ -92,7 +93,7 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def intact(folder: Path, manifest: Manifest) -> bool:
-    """Whether every file of the manifest is there with its hash."""
+    """Return True if every file of the manifest exists with its hash."""
     try:
         return all(sha256_file(folder / name) == digest for name, digest in manifest.files.items())
     except OSError:

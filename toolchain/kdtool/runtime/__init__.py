@@ -1,11 +1,11 @@
 """Runs a model file. A new runtime is one file and one line in `RUNTIMES`.
 
-A runtime is a module with
+A runtime is a module with these functions:
 
     open_model(path, threads=0) -> Session           see `kdtool.runtime.session`
-    version() -> str                                 of the library behind it
+    version() -> str                                 version of its library
 
-Those other than the default are optional extras of the same name.
+Each runtime except the default is an optional extra of this package, with the same name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RUNTIMES = {DEFAULT: "kdtool.runtime.onnxruntime", "openvino": "kdtool.runtime.o
 
 
 def load_runtime(name: str = DEFAULT) -> Any:
-    """The module of a runtime, imported only when asked for.
+    """Import the module of a runtime.
 
     Raises:
         UsageError: no runtime has this name.
-        SetupError: it is not installed.
+        SetupError: the library of the runtime is not installed.
     """
     if name not in RUNTIMES:
         raise UsageError(
@@ -38,5 +38,7 @@ def load_runtime(name: str = DEFAULT) -> Any:
             raise
         raise SetupError(
             f"The runtime {name} needs the package '{error.name}', which is not installed.",
-            f'Install it: pip install "kdtool[{name}]"' if name != DEFAULT else "pip install kdtool",
+            f'Install it: pip install "kdtool[{name}]"'
+            if name != DEFAULT
+            else "Install it: pip install kdtool",
         ) from error

@@ -2,8 +2,8 @@
 
     p_k = exp(z_k − max z) / Σ_j exp(z_j − max z)
 
-Whatever kdtool classifies goes through these functions, so that all of it agrees on what a model file may
-answer: a finite number for each class.
+All parts of kdtool classify with these functions, so that all require the same of a model file: one finite
+logit for each class.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 class Images(Protocol):
-    """Images (N, S, S, 3) uint8, resized and cropped: an array, or what decodes a slice when asked for it."""
+    """Images (N, S, S, 3) uint8, resized and cropped: an array, or an object that decodes slices."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -40,10 +40,10 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Classified:
-    """The class that a model gives to each of N images.
+    """Predictions of a model for N images.
 
     Attributes:
-        predicted: (N,) index of the largest logit; of equal ones the first.
+        predicted: (N,) index of the largest logit; the first index if several are equal.
         probability: (N,) softmax at that index.
     """
 
@@ -52,16 +52,16 @@ class Classified:
 
     @classmethod
     def of(cls, logits: FloatArray) -> Classified:
-        """From logits (N, K)."""
+        """Predictions from logits (N, K)."""
         return cls(logits.argmax(axis=1).astype(np.int64), softmax(logits).max(axis=1))
 
     def correct(self, labels: npt.NDArray[np.int64]) -> BoolArray:
-        """(N,) whether each predicted class is the label."""
+        """Array (N,) that is True where the prediction equals the label."""
         correct: BoolArray = self.predicted == labels
         return correct
 
     def named(self, classes: Sequence[str]) -> Predicted:
-        """The same with the names of the classes."""
+        """Predictions with the names of the classes."""
         return Predicted(tuple(classes[index] for index in self.predicted), tuple(self.probability.tolist()))
 
 
@@ -76,22 +76,22 @@ def logits_of(
     screen: Screen = QUIET,
     title: str = "classify",
 ) -> FloatArray:
-    """The logits (N, K) of images (N, S, S, 3) uint8 that are resized and cropped already.
+    """Logits (N, K) of images (N, S, S, 3) uint8, which are resized and cropped already.
 
     Args:
         classes: K; None allows any number.
-        names: of the images, for messages.
-        require_finite: whether NaN and infinity are an error; only a search through variants of a model may
-            go on with them.
+        names: names of the images, for messages.
+        require_finite: if True, NaN and infinity are an error. Only a search through variants of a model
+            passes False.
 
     Raises:
-        ModelFileError: the model fails, wants another size, or answers with another number of logits.
+        ModelFileError: the model fails, needs another image size, or gives another number of logits.
         GateError: a logit is NaN or infinite.
     """
     size = input_size(session)
     if size and size != images.shape[1]:
         raise ModelFileError(
-            f"{session.path}: its input has a side of {size} pixels, the images of {images.shape[1]}.",
+            f"{session.path}: its input has a side of {size} pixels, the images have {images.shape[1]}.",
             "Export it again from the run that these images belong to: kdtool export --onnx",
         )
     batches = []
@@ -101,16 +101,17 @@ def logits_of(
             logits = session.run(session.input_format.tensor(pixels, preprocess))
             if classes not in (None, logits.shape[1]):
                 raise ModelFileError(
-                    f"{session.path}: answers with {logits.shape[1]} logits to {classes} classes.",
-                    "Name the data it was trained for, or export it again with: kdtool export --onnx",
+                    f"{session.path}: gives {logits.shape[1]} logits for {classes} classes.",
+                    "Name the data that it was trained for, or export it again with: kdtool export --onnx",
                 )
             finite = np.isfinite(logits).all(axis=1)
             if require_finite and not finite.all():
                 row = start + int(finite.argmin())
                 image = names[row] if names else f"image {row + 1} of {len(images)}"
                 raise GateError(
-                    f"{session.path}: answers NaN or infinity to {image}.",
-                    "Do not use it. Train it again with a smaller learning rate, or: kdtool quantize",
+                    f"{session.path}: gives NaN or infinity for {image}.",
+                    "Do not use it. Train it again with a smaller learning rate, or, if only the INT8 file "
+                    "fails: kdtool quantize",
                 )
             batches.append(logits)
             bar.advance(len(pixels))
@@ -118,15 +119,18 @@ def logits_of(
 
 
 def softmax(logits: npt.NDArray[Any]) -> Probabilities:
-    """Logits (…, K) → probabilities (…, K), each row of sum 1; the equation is that of this module."""
+    """Convert logits (…, K) to probabilities (…, K), with the equation in the docstring of this module."""
     wide = logits.astype(np.float64)
-    weights: Probabilities = np.exp(wide - wide.max(axis=-1, keepdims=True))
-    probabilities: Probabilities = weights / weights.sum(axis=-1, keepdims=True)
+    exponentials: Probabilities = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    probabilities: Probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities
 
 
 def ranked(probabilities: Probabilities, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
-    """The `top` likeliest classes of one image, from probabilities (K,), likeliest first; of equal ones the
-    first of `classes`."""
+    """The `top` most likely classes of one image with their probabilities, the most likely first.
+
+    Args:
+        probabilities: (K,). Classes of equal probability keep the order of `classes`.
+    """
     best = np.argsort(-probabilities, kind="stable")[:top]
     return [(classes[index], float(probabilities[index])) for index in best]

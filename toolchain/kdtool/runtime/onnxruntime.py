@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU, with the same options wherever kdtool runs a model.
 
-Evaluation, latency and parity must describe the file that ships, so there is one set of options.
+There is one set of options, so that accuracy, latency and parity describe the same computation.
 """
 
 from __future__ import annotations
@@ -38,33 +38,34 @@ TYPES = {"tensor(float)": FLOAT, "tensor(uint8)": PIXELS}
 
 
 def version() -> str:
-    """Of the library."""
+    """Version of onnxruntime."""
     return str(ort.__version__)
 
 
 def session_options(threads: int) -> Any:
-    """The one set: `threads` within an operator, operators one after the other."""
+    """Options of a session: `threads` threads within an operator, operators one after the other."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Idle threads of one session would spin on the processors that the next session wants.
+    # Otherwise idle threads of one session would spin on the processors that the next session needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = FATAL_ONLY  # an error is raised as well; once is enough
+    options.log_severity_level = FATAL_ONLY  # every error is also raised
     return options
 
 
 def new_session(content: bytes, options: Any, **further: Any) -> Any:
-    """ONNX Runtime's own session. Before it fails it tells of falling back, on standard output, where the
-    answer of `--json` belongs; so nothing that it prints gets out.
+    """Make an `onnxruntime.InferenceSession` and suppress what it prints.
+
+    Before onnxruntime fails, it prints to standard output, where the result of `--json` belongs.
 
     Args:
-        content: judged before.
-        further: what else `onnxruntime.InferenceSession` is to know.
+        content: bytes of a model file that the guard has checked.
+        further: further arguments of `onnxruntime.InferenceSession`.
 
     Raises:
-        Exception: it cannot load them; onnxruntime's exceptions share no base class.
+        Exception: onnxruntime cannot load the bytes; its exceptions share no base class.
     """
     with quietly():
         return ort.InferenceSession(content, options, providers=list(PROVIDERS), **further)
@@ -74,23 +75,23 @@ def open_model(path: Path, threads: int = 0) -> OnnxSession:
     """Check an ONNX file and load it.
 
     Args:
-        threads: within an operator; 0 is every processor this process may use.
+        threads: threads within an operator; 0 takes all processors that this process may use.
 
     Raises:
-        ModelFileError: not there, hostile or broken, or no image classifier.
+        ModelFileError: the file is missing, hostile, broken or not an image classifier.
     """
     return session_of(read_model(path), path, threads, "Export it again with: kdtool export --onnx")
 
 
 def session_of(content: bytes, path: Path, threads: int, hint: str) -> OnnxSession:
-    """A session of the bytes of `path`, which were judged before.
+    """Make a session from the bytes of the file `path`, which the guard has checked.
 
     Args:
-        threads: as of `open_model`.
-        hint: what to do where the bytes cannot be loaded.
+        threads: threads within an operator; 0 takes all processors that this process may use.
+        hint: hint of the error if onnxruntime cannot load the bytes.
 
     Raises:
-        ModelFileError: onnxruntime cannot load them, or they are no image classifier.
+        ModelFileError: onnxruntime cannot load the bytes, or they are not an image classifier.
     """
     threads = threads or usable_threads()
     try:
@@ -108,7 +109,7 @@ def session_of(content: bytes, path: Path, threads: int, hint: str) -> OnnxSessi
 
 @dataclass
 class OnnxSession:
-    """A `kdtool.runtime.session.Session`; `input` and `output` are as the file itself declares them."""
+    """A `kdtool.runtime.session.Session`; `input` and `output` are the declarations in the file."""
 
     path: Path
     info: ModelInfo | None
@@ -120,7 +121,7 @@ class OnnxSession:
     _session: Any
 
     def run(self, images: Tensor) -> FloatArray:
-        """Logits (N, K) of N images; a file with its batch fixed at 1 gets one after the other."""
+        """Logits (N, K) of N images; a file with a fixed batch of 1 gets one image after the other."""
         if self._session is None:
             raise RuntimeError(f"{self.path} was closed")
         if self.input_shape[0] == 1 and len(images) != 1:
@@ -136,14 +137,14 @@ class OnnxSession:
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelFileError(
                 f"{self.path}: fails on images of shape {images.shape} ({cause_of(error)}).",
-                "Check that its preprocessing is that of the model, or export it again with: "
-                "kdtool export --onnx",
+                "Check that the images have the size and preprocessing of the model, or export it again "
+                "with: kdtool export --onnx",
             ) from error
         return require_logits(self.path, logits, len(images))
 
 
 def _specs(nodes: Sequence[Any]) -> list[TensorSpec]:
-    """A session's inputs or outputs; a free side has a name or −1, a type is spelt `tensor(float)`."""
+    """Inputs or outputs of a session; onnxruntime gives a free side a name or −1."""
     return [
         TensorSpec(
             str(node.name),

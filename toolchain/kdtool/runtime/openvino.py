@@ -1,5 +1,6 @@
-"""OpenVINO on the CPU, in single precision and tuned for latency, so that it answers the same question as
-ONNX Runtime does. Optional: pip install "kdtool[openvino]".
+"""OpenVINO on the CPU, in float32 and tuned for latency, so that its figures compare with ONNX Runtime's.
+
+Optional: pip install "kdtool[openvino]".
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kdtool.machine.threads import usable_threads
 from kdtool.runtime.onnxbytes.declared import onnx_info
 from kdtool.runtime.onnxbytes.guard import read_model
 from kdtool.runtime.session import require_logits
-from kdtool.runtime.signalstack import use_own_stack_for_signals
+from kdtool.runtime.signalstack import restore_signal_stack
 from kdtool.runtime.signature import (
     FLOAT,
     LOGITS,
@@ -38,12 +39,12 @@ TYPES = {"f32": FLOAT, "u8": PIXELS}
 
 
 def version() -> str:
-    """Of the library, without the number of its build."""
+    """Version of openvino, without the build number."""
     return str(ov.__version__).partition("-")[0]
 
 
 def options(threads: int) -> dict[str, Any]:
-    """One stream of `threads` threads; float stays float, whatever the processor would like better."""
+    """Options of a compiled model: one stream of `threads` threads, float32 on every processor."""
     return {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
@@ -56,35 +57,35 @@ def open_model(path: Path, threads: int = 0) -> OpenvinoSession:
     """Check an ONNX file and load it.
 
     Args:
-        threads: 0 is every processor this process may use.
+        threads: 0 takes all processors that this process may use.
 
     Raises:
-        ModelFileError: not there, hostile or broken, or no image classifier.
+        ModelFileError: the file is missing, hostile, broken or not an image classifier.
     """
     content = read_model(path)
     info = onnx_info(path)
     try:
         model = ov.Core().read_model(model=content)
-    except Exception as error:  # openvino raises RuntimeError and its own kinds
+    except Exception as error:  # openvino raises RuntimeError and exceptions of its own
         raise _cannot_load(path, error) from error
     return compile_model(model, path, info, threads)
 
 
 def compile_model(model: Any, path: Path, info: ModelInfo | None, threads: int = 0) -> OpenvinoSession:
-    """A session of a model that openvino has read already; `path` and `info` say where it came from.
+    """Make a session of a model that openvino has read from the file `path` with the record `info`.
 
     Raises:
-        ModelFileError: it is no image classifier, or openvino cannot run it.
+        ModelFileError: the model is not an image classifier, or openvino cannot run it.
     """
     threads = threads or usable_threads()
     input_format, shape = image_input(path, _specs(model.inputs))
     output = logits_output(path, _specs(model.outputs), info)
     try:
         request = ov.Core().compile_model(model, DEVICE, options(threads)).create_infer_request()
-    except Exception as error:  # as above
+    except Exception as error:  # openvino raises RuntimeError and exceptions of its own
         raise _cannot_load(path, error) from error
     finally:
-        use_own_stack_for_signals()
+        restore_signal_stack()
     return OpenvinoSession(path, info, shape, threads, input_format, request, output)
 
 
@@ -101,7 +102,7 @@ class OpenvinoSession:
     _output: int
 
     def run(self, images: Tensor) -> FloatArray:
-        """Logits (N, K) of N images; a file with its batch fixed at 1 gets one after the other."""
+        """Logits (N, K) of N images; a file with a fixed batch of 1 gets one image after the other."""
         if self._request is None:
             raise RuntimeError(f"{self.path} was closed")
         if self.input_shape[0] == 1 and len(images) != 1:
@@ -110,19 +111,20 @@ class OpenvinoSession:
 
     def close(self) -> None:
         self._request = None
-        use_own_stack_for_signals()
+        restore_signal_stack()
 
     def _run(self, images: Tensor) -> FloatArray:
         try:
-            answered = self._request.infer([np.ascontiguousarray(images)], share_inputs=True)
-            logits = np.array(answered[self._output])  # a copy: the request uses its memory again
-        except Exception as error:  # as above
+            outputs = self._request.infer([np.ascontiguousarray(images)], share_inputs=True)
+            logits = np.array(outputs[self._output])  # a copy, since the request reuses its memory
+        except Exception as error:  # openvino raises RuntimeError and exceptions of its own
             raise ModelFileError(
                 f"{self.path}: openvino fails on images of shape {images.shape} ({cause_of(error)}).",
-                "Check that its preprocessing is that of the model; try: kdtool bench --runtime onnxruntime",
+                "Check that the images have the size and preprocessing of the model, or try: "
+                "kdtool bench --runtime onnxruntime",
             ) from error
         finally:
-            use_own_stack_for_signals()
+            restore_signal_stack()
         return require_logits(self.path, logits, len(images))
 
 
@@ -134,7 +136,7 @@ def _cannot_load(path: Path, error: Exception) -> ModelFileError:
 
 
 def _specs(nodes: Sequence[Any]) -> list[TensorSpec]:
-    """What a model's inputs or outputs are, each of which may have several names, or none."""
+    """Inputs or outputs of a model, each of which may have several names, or none."""
     specs = []
     for node in nodes:
         names, shape = set(node.get_names()), node.get_partial_shape()

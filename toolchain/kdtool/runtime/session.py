@@ -1,4 +1,4 @@
-"""What every runtime opens a model as."""
+"""Interface of a loaded model, the same for all runtimes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kdtool.runtime.signature import InputFormat, Shape, Tensor
 
 
 class Session(Protocol):
-    """A classifier, loaded and ready.
+    """Image classifier, loaded and ready to run.
 
     Attributes:
-        path: the file it came from.
-        info: what the file says of itself; None where it is not kdtool's.
-        input_shape: (N, 3, H, W), whatever the file's layout; None where a side is free.
-        threads: in use within an operator.
-        input_format: how it wants its images, which it makes of pixels.
+        path: file of the model.
+        info: record of classes and preprocessing in the file; None if kdtool did not write one.
+        input_shape: (N, 3, H, W) for both layouts; None is a free side.
+        threads: number of threads within an operator.
+        input_format: type and layout of the input tensor; converts pixels to it.
     """
 
     @property
@@ -41,11 +41,13 @@ class Session(Protocol):
     def input_format(self) -> InputFormat: ...
 
     def run(self, images: Tensor) -> FloatArray:
-        """Logits (N, K), float32, of N images in `input_format`: float32 (N, 3, H, W), normalized, where the
-        file says nothing else.
+        """Logits (N, K) float32 of N images.
+
+        Args:
+            images: tensor in `input_format`, usually float32 (N, 3, H, W), normalized.
 
         Raises:
-            ModelFileError: the model fails on them; names the file and the cause.
+            ModelFileError: the model fails on the images; the message names the file and the cause.
         """
 
     def close(self) -> None:
@@ -53,7 +55,7 @@ class Session(Protocol):
 
 
 def input_size(session: Session) -> int:
-    """Side of the square input, pixels: fixed in the file, else as its preprocessing says; 0 if unknown."""
+    """Side of the square input in pixels: fixed in the file, otherwise by its preprocessing; 0 if unknown."""
     height, width = session.input_shape[2:]
     if height is not None and height == width:
         return height
@@ -61,15 +63,15 @@ def input_size(session: Session) -> int:
 
 
 def require_logits(path: Path, logits: npt.NDArray[Any], images: int) -> FloatArray:
-    """What the file `path` answers to N images, where it is float32 (N, K).
+    """Return the output of the file `path` for N images, if it is float32 (N, K).
 
     Raises:
-        ModelFileError: it is something else.
+        ModelFileError: the output has another type or shape.
     """
     if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
         raise ModelFileError(
-            f"{path}: answered {logits.dtype} of shape {logits.shape} to {images} image(s); "
-            "a classifier answers float32 (N, classes).",
-            "Name a model whose output is one row of logits an image.",
+            f"{path}: gave {logits.dtype} of shape {logits.shape} for {images} image(s); "
+            "a classifier gives float32 (N, classes).",
+            "Name a model whose output is one row of logits per image.",
         )
     return logits

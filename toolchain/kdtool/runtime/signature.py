@@ -1,9 +1,9 @@
-"""The signature of a model file: what it declares of its input and outputs, and the tensor it is given.
+"""Signature of a model file: its declared input and outputs, and the tensor to feed.
 
-A classifier has one input, which says by its type and its static sides what it wants:
+A classifier has one input. Its type and its fixed sides say which tensor it needs:
 
     float32    normalized images, as the preprocessing says
-    uint8      the pixels, 0 … 255; what normalizes them is inside
+    uint8      pixels, 0 … 255; the model normalizes them
 
     (N, 3, H, W) or (N, H, W, 3)
 """
@@ -22,7 +22,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess, UInt8Array
 
-Tensor = npt.NDArray[Any]  # float32 or uint8, as a file wants it
+Tensor = npt.NDArray[Any]  # float32 or uint8, by the input of the file
 Shape = tuple[int | None, ...]
 FLOAT, PIXELS = "float32", "uint8"
 NCHW, NHWC = "NCHW", "NHWC"
@@ -31,7 +31,7 @@ LOGITS = "logits"
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or an output; None in `shape` where a side is free."""
+    """Declared input or output of a model file; None in `shape` is a free side."""
 
     name: str
     type: str
@@ -44,20 +44,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class InputFormat:
-    """How a file wants its images: `type` is float32 or uint8, `layout` NCHW or NHWC."""
+    """Format of an input tensor: `type` is float32 or uint8, `layout` is NCHW or NHWC."""
 
     type: str = FLOAT
     layout: str = NCHW
 
     def tensor(self, pixels: UInt8Array, preprocess: Preprocess) -> Tensor:
-        """(N, H, W, 3) uint8, resized and cropped → what the file is given."""
+        """Convert pixels (N, H, W, 3) uint8, resized and cropped, to the input tensor."""
         if self.type == PIXELS:
             return pixels if self.layout == NHWC else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         images = preprocess.normalize(pixels)
         return images if self.layout == NCHW else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
     def noise(self, height: int, width: int, seed: int) -> Tensor:
-        """One image without a meaning, uniform over [0, 1) or over all pixels."""
+        """Input tensor of one random image, uniform over [0, 1) or over 0 … 255."""
         shape = (1, 3, height, width) if self.layout == NCHW else (1, height, width, 3)
         random = np.random.default_rng(seed)
         if self.type == PIXELS:
@@ -66,7 +66,7 @@ class InputFormat:
 
 
 def layout_of(shape: Sequence[int | None]) -> str | None:
-    """By where the three channels stand; None where they stand nowhere. With all sides free it is NCHW."""
+    """Layout by the side of length 3; NCHW if the sides are free, None if no side can be the channels."""
     if shape[1] == 3:
         return NCHW
     if shape[3] == 3:
@@ -75,10 +75,10 @@ def layout_of(shape: Sequence[int | None]) -> str | None:
 
 
 def image_input(path: Path, inputs: Sequence[TensorSpec]) -> tuple[InputFormat, Shape]:
-    """The format of the one input, and its sides in the order (N, 3, H, W).
+    """Format of the single input, and its shape in the order (N, 3, H, W).
 
     Raises:
-        ModelFileError: it has another number of inputs, or one that takes no images.
+        ModelFileError: the file has several inputs or none, or its input takes no images.
     """
     if len(inputs) == 1 and inputs[0].type in (FLOAT, PIXELS) and len(inputs[0].shape) == 4:
         shape = inputs[0].shape
@@ -89,20 +89,22 @@ def image_input(path: Path, inputs: Sequence[TensorSpec]) -> tuple[InputFormat, 
                 shape if layout == NCHW else (shape[0], 3, *shape[1:3]),
             )
     raise ModelFileError(
-        f"{path}: its inputs are {_listed(inputs)}; allowed is one, float32 or uint8, "
-        "(N, 3, H, W) or (N, H, W, 3), with N free or 1.",
+        f"{path}: its inputs are {_listed(inputs)}; allowed is one input, float32 or uint8, of shape "
+        "(N, 3, H, W) or (N, H, W, 3), where N is free or 1.",
         "Name an image classifier, such as one made by: kdtool export --onnx",
     )
 
 
 def logits_output(path: Path, outputs: Sequence[TensorSpec], info: ModelInfo | None) -> int:
-    """Which output is the logits: the one of that name, the only one, or the only one of shape (N, classes).
+    """Index of the output with the logits.
+
+    It is the output of that name, otherwise the only output, otherwise the only one of shape (N, classes).
 
     Args:
-        info: what the file says of itself, the number of its classes included.
+        info: record in the file, with the number of classes; None if the file has none.
 
     Raises:
-        ModelFileError: none of them, or several.
+        ModelFileError: no output can be the logits, or several can.
     """
     names = [output.name for output in outputs]
     if LOGITS in names:
@@ -118,9 +120,9 @@ def logits_output(path: Path, outputs: Sequence[TensorSpec], info: ModelInfo | N
     if len(rows) == 1:
         return rows[0]
     raise ModelFileError(
-        f"{path}: its outputs are {_listed(outputs)}; allowed is one, or one called {LOGITS!r}, or several "
-        "of which exactly one is float32 of shape (N, classes).",
-        f"Export it with a single output, or call the one with the logits {LOGITS!r}.",
+        f"{path}: its outputs are {_listed(outputs)}; allowed is a single output, or one called {LOGITS!r}, "
+        "or several of which exactly one is float32 of shape (N, classes).",
+        f"Export it with a single output, or name the output with the logits {LOGITS!r}.",
     )
 
 

@@ -1,7 +1,8 @@
-"""Timing models in turns: what bench reports and quantize chooses by.
+"""Timing of models in turns, for bench and for the choices of quantize.
 
-Models measured one after the other would share the machine's warming up and slowing down unequally,
-so each round visits all of them, in an order and then its mirror image (A B B A). Raw samples are kept.
+If models were measured one after the other, a machine that warms up or slows down would affect them
+unequally. So each round runs all models, in an order and then in its mirror image (A B B A). All samples are
+kept.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from kdtool.core.screen import Screen
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.runtime.session import Session
 
-CHECK_EVERY = 7  # rounds between looks at the machine; no divisor of the orders of few models
-STEADY = 0.05  # medians of two halves may differ by this share
-WINDOW = 4  # samples below which halves say nothing
-LONGEST_WARMUP = 5  # times the shortest
+CHECK_EVERY = 7  # rounds between two calls of `watch`; no divisor of the number of orders of few models
+STEADY = 0.05  # allowed relative difference of the medians of the two halves
+WINDOW = 4  # fewer samples are too few to compare halves
+LONGEST_WARMUP = 5  # longest warm-up, as a multiple of the shortest
 
 
 class Meter(Protocol):
-    """What counts energy."""
+    """Energy meter."""
 
     def joules(self) -> float:
-        """Since some moment."""
+        """Energy since a fixed moment, J."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """At least `warmup` rounds to warm up, then at least `runs` rounds and `seconds` of them.
+    """Number of rounds: at least `warmup`, then at least `runs` rounds that last at least `seconds`.
 
-    More than `MOST_SAMPLES` are never kept: models so small end before `seconds`.
+    At most `MOST_SAMPLES` rounds are timed: very small models end before `seconds`.
     """
 
     warmup: int
@@ -47,7 +48,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timed:
-    """One model's milliseconds. `steady` is None where warm-up was too short to tell."""
+    """Times of one model.
+
+    Attributes:
+        samples: times of the timed runs, ms.
+        warmup: times of the warm-up runs, ms.
+        steady: True if the times were steady at the end of the warm-up; None if it was too short to tell.
+        joules: energy of the timed runs, J; None without a meter.
+    """
 
     samples: tuple[float, ...]
     warmup: tuple[float, ...]
@@ -56,12 +64,12 @@ class Timed:
 
 
 def orders(models: int) -> list[list[int]]:
-    """The orders of the rounds, over and over: Williams' design, each row followed by its mirror image.
+    """Orders of the rounds, to be repeated: Williams' design, each row followed by its mirror image.
 
-    What ran before changes how long a model takes: its own weights are still in the cache, or those of a
-    large one have driven them out. Over all rounds each model stands in each place, and within a round after
-    each other one, equally often; mirrored pairs share a drift of the machine equally. Two: A B B A B A A B.
-    Source: E. J. Williams, Aust. J. Sci. Res. 2 (1949) 149.
+    The model that ran before affects the time of a model: the weights of a large model drive those of others
+    out of the cache. Over all rounds, each model is equally often in each place, and equally often directly
+    after each other model. A drift of the machine affects all models equally, by the mirrored pairs. Example
+    for two models: A B B A B A A B. Source: E. J. Williams, Aust. J. Sci. Res. 2 (1949) 149.
     """
     zigzag = [place // 2 if place % 2 == 0 else models - 1 - place // 2 for place in range(models)]
     rows = [[(model + shift) % models for model in zigzag] for shift in range(models)]
@@ -77,14 +85,15 @@ def measure(
     title: str = "latency",
     meter: Meter | None = None,
 ) -> list[Timed]:
-    """Time each session on its own images (N, 3, S, S).
+    """Time each session on its input tensor in `images`.
 
-    Warming up goes on until each model's times are steady (the medians of the two halves of its last
-    `warmup` samples differ by less than a twentieth), or five times as long.
+    The warm-up lasts until the times of each model are steady (the medians of the two halves of its last
+    `warmup` samples differ by at most 5 %), but at most five times `plan.warmup` rounds.
 
     Args:
-        watch: called now and then between rounds, outside the timed part.
-        meter: of energy, read before and after each sample; None leaves it out.
+        images: one input tensor for each session, usually (N, 3, S, S).
+        watch: called between some rounds, outside the timed part.
+        meter: energy meter, read before and after each sample; None measures no energy.
 
     Raises:
         ModelFileError: a model fails.
@@ -119,7 +128,7 @@ def measure(
 
 
 def settled(samples: Sequence[float]) -> bool | None:
-    """Whether the medians of both halves agree; None of too few samples to tell."""
+    """True if the medians of both halves differ by at most 5 %; None if there are too few samples."""
     if len(samples) < WINDOW:
         return None
     half = len(samples) // 2
@@ -128,7 +137,7 @@ def settled(samples: Sequence[float]) -> bool | None:
 
 
 class _Clock:
-    """Samples of one model: warm-up first, and from `begin` on those that count."""
+    """Samples of one model: first those of the warm-up, and after `begin` the timed ones."""
 
     def __init__(self, session: Session, images: FloatArray, meter: Meter | None) -> None:
         self._session, self._images, self._meter = session, images, meter

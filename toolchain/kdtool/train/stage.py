@@ -152,7 +152,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         used = settings.model_copy(update={"batch_size": batch_size})
         shuffled = Shuffled(examples, batch_size, training.seed)
         data: dict[str, Batches] = {"train": shuffled, "validation": validation}
-        speed_up_small_maps(network)
+        speed_up_small_maps(network).to(memory_format=torch.channels_last)
         try:
             best, progress = fit(
                 role, network, data, by_split, optimization_of(used), training.seed, checkpoints, screen
@@ -201,7 +201,7 @@ def _seal(
     checkpoints: Checkpoints,
 ) -> Manifest:
     """Write the files of the finished training, the manifest last."""
-    _write_history(stage.folder / HISTORY, progress)
+    write_history(stage.folder / HISTORY, progress)
     curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{info.role}: {info.arch}")
     save_network(stage.folder / WEIGHTS, best, info)
     checkpoints.settle()
@@ -280,7 +280,8 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _write_history(path: Path, progress: Progress) -> None:
+def write_history(path: Path, progress: Progress) -> None:
+    """Write one row for each epoch, in the format that `kdtool.results.history` reads."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(progress.rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,1 +1,1 @@
-"""Tables of measured models for a terminal."""
+"""Tables of measured models, for a terminal."""

@@ -1,4 +1,4 @@
-"""Measurements of several machines on a terminal."""
+"""Print the measurements of several machines on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdtool.results.figures import MISSING, milliseconds, per_second, share
 
 
 def print_machines(machines: Machines, console: Console | None = None) -> None:
-    """Print who measured, what, and the notes to standard output."""
+    """Print the machines, their measurements and the notes to standard output."""
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)

@@ -1,4 +1,4 @@
-"""The tables and the verdict on a terminal."""
+"""Print the tables of measured models and the verdict on a terminal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kdtool.results.figures import MISSING, difference, milliseconds, per_second
 from kdtool.results.wording import HEADLINES, result_in_words
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
-PLAIN_WIDTH = 120  # of an output that is no terminal
-ANY = 10_000  # columns: more than any table wants
+PLAIN_WIDTH = 120  # columns of an output that is not a terminal
+UNLIMITED_WIDTH = 10_000  # columns: more than any table needs
 VOID = "void"
-PAIRS = 10  # of the five models of a run
+PAIRS = 10  # the pairs of the five models of a run
 
 
 def print_table(result: BenchResult, console: Console | None = None) -> None:
@@ -42,8 +42,8 @@ def print_table(result: BenchResult, console: Console | None = None) -> None:
 
 
 def fitted(table: Table, console: Console) -> Table:
-    """Without lines where the terminal is too narrow for them, so that no interval breaks in its middle."""
-    if console.measure(table, options=console.options.update(width=ANY)).maximum > console.width:
+    """Remove the lines of a table that is too wide for the terminal, so that no interval is broken in two."""
+    if console.measure(table, options=console.options.update(width=UNLIMITED_WIDTH)).maximum > console.width:
         table.box, table.padding = SIMPLE_HEAD, 0
     return table
 
@@ -64,9 +64,9 @@ def _models(result: BenchResult) -> Table:
 
 
 def _speed(result: BenchResult) -> Table:
-    """Latency with every number of threads, and what was measured of cold start and memory."""
-    against = printable(result.claim.reference)
-    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {against} %", "Cold ms", "Peak MB"]
+    """Make the table of latency with every number of threads, cold start and memory."""
+    reference = printable(result.claim.reference)
+    titles = ["Model", "Threads", "p50 ms", "p90 ms", "p99 ms", f"/ {reference} %", "Cold ms", "Peak MB"]
     void = bool(result.void)
     rows = []
     for model in result.models:
@@ -77,22 +77,23 @@ def _speed(result: BenchResult) -> Table:
 
 
 def _throughput(result: BenchResult) -> Table:
-    """Images per second in batches, with every number of threads."""
+    """Make the table of images per second in batches, with every number of threads."""
     titles = ["Model", "Threads", "Batch", "Images/s", f"/ {printable(result.claim.reference)} %", "mJ/image"]
+    void = bool(result.void)
     rows = [
-        ("" if number else escape(printable(model.name)), *_throughput_cells(one, void=bool(result.void)))
+        ("" if number else escape(printable(model.name)), *_throughput_cells(throughput, void=void))
         for model in result.models
-        for number, one in enumerate(model.throughputs)
+        for number, throughput in enumerate(model.throughputs)
     ]
     return _full_columns(titles, rows, f"throughput {_where(result)}")
 
 
 def _differences(result: BenchResult) -> Table:
-    """Every pair; where there are more than can be read, those with the reference."""
+    """Make the table of every pair; if there are too many, only of the pairs with the reference."""
     pairs, reference = result.differences, result.claim.reference
-    with_it = [pair for pair in pairs if reference in (pair.model, pair.against)]
-    shown = pairs if len(pairs) <= PAIRS else with_it or pairs[:PAIRS]
-    titles = ("Against", "Points", "Retention %", "Right alone", "p", "p (Holm)")
+    with_reference = [pair for pair in pairs if reference in (pair.model, pair.against)]
+    shown = pairs if len(pairs) <= PAIRS else with_reference or pairs[:PAIRS]
+    titles = ("Against", "Top-1 pp", "Retention %", "Right alone", "p", "p (Holm)")
     table = plain_table("Model", *titles)
     for pair in shown:
         table.add_row(
@@ -106,7 +107,8 @@ def _differences(result: BenchResult) -> Table:
         )
     rest = f"; {len(pairs) - len(shown)} more with --json" if len(shown) < len(pairs) else ""
     table.caption = (
-        f"the same {pairs[0].n_images:,} images, 95 % intervals in parentheses; p: exact McNemar{rest}"
+        f"the same {pairs[0].n_images:,} images, 95 % intervals in parentheses; pp: percentage points; "
+        f"p: exact McNemar test{rest}"
     )
     return table
 
@@ -116,7 +118,7 @@ def _where(result: BenchResult) -> str:
 
 
 def _full_columns(titles: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str) -> Table:
-    """A table without the columns that nobody has a value for, its first four apart."""
+    """Make a table without the columns that have no value in any row; the first four columns always stay."""
     kept = [
         index
         for index in range(len(titles))
@@ -130,6 +132,7 @@ def _full_columns(titles: Sequence[str], rows: Sequence[tuple[str, ...]], captio
 
 
 def plain_table(first: str, *titles: str) -> Table:
+    """Make an empty table; all columns but the first are aligned on the right."""
     table = Table()
     table.add_column(first, overflow="fold")
     for title in titles:
@@ -149,17 +152,17 @@ def _latency_cells(latency: Latency, *, void: bool) -> tuple[str, ...]:
     return str(latency.threads), *times, MISSING if void else share(latency.ratio, latency.ratio_ci)
 
 
-def _start_cells(own: OwnProcess | None, *, void: bool) -> tuple[str, str]:
-    if own is None:
+def _start_cells(process: OwnProcess | None, *, void: bool) -> tuple[str, str]:
+    if process is None:
         return MISSING, MISSING
-    return VOID if void else short(own.cold_start_ms), scaled(own.peak_bytes, 1e6)
+    return VOID if void else short(process.cold_start_ms), scaled(process.peak_bytes, 1e6)
 
 
-def _throughput_cells(one: Throughput, *, void: bool) -> tuple[str, ...]:
+def _throughput_cells(throughput: Throughput, *, void: bool) -> tuple[str, ...]:
     return (
-        str(one.threads),
-        str(one.batch),
-        VOID if void else per_second(one.images_per_s, one.images_per_s_ci),
-        MISSING if void else share(one.ratio, one.ratio_ci),
-        short(one.energy_mj),
+        str(throughput.threads),
+        str(throughput.batch),
+        VOID if void else per_second(throughput.images_per_s, throughput.images_per_s_ci),
+        MISSING if void else share(throughput.ratio, throughput.ratio_ci),
+        short(throughput.energy_mj),
     )

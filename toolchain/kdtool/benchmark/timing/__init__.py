@@ -1,1 +1,1 @@
-"""Measures time and memory, and watches the machine meanwhile."""
+"""Measures time and memory, and watches the machine during the measurement."""

@@ -1,4 +1,4 @@
-"""From timed runs to what is reported: percentiles with intervals, images per second, energy."""
+"""Compute the reported figures from timed runs: percentiles with intervals, images per second, energy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kdtool.runtime.turns import Timed
 
 
 def latency_of(timed: Timed, threads: int) -> Latency:
-    """Percentiles with intervals; a p99 where there are samples enough for one.
+    """Compute percentiles with intervals; p99 only from enough samples.
 
     Raises:
-        UsageError: fewer than 64 samples, too few for a p90.
+        UsageError: there are fewer than 64 samples, too few for p90.
     """
     samples = timed.samples
     enough = len(samples) >= P99_SAMPLES
@@ -39,10 +39,10 @@ def latency_of(timed: Timed, threads: int) -> Latency:
 
 
 def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
-    """Images per second of the median batch, and the energy of one image.
+    """Compute images per second from the median batch, and the energy of one image.
 
     Args:
-        batch: images in each.
+        batch: number of images in each batch.
     """
     interval = quantile_interval(timed.samples, 0.5)
     per_second: Interval | None = None
@@ -61,13 +61,13 @@ def throughput_of(timed: Timed, batch: int, threads: int) -> Throughput:
     )
 
 
-def latency_against(own: Latency, reference: Latency, seed: int) -> Latency:
-    """`own` with its ratio to the reference's: sample n of both taken in the same round."""
-    ratio = ratio_of_medians(own.samples, reference.samples, seed)
-    return replace(own, ratio=ratio.value, ratio_ci=ratio.interval)
+def latency_against(latency: Latency, reference: Latency, seed: int) -> Latency:
+    """Add the ratio to the reference; sample n of both was taken in the same round."""
+    ratio = ratio_of_medians(latency.samples, reference.samples, seed)
+    return replace(latency, ratio=ratio.value, ratio_ci=ratio.interval)
 
 
-def throughput_against(own: Throughput, reference: Throughput, seed: int) -> Throughput:
-    """`own` with its ratio to the reference's: batches as large, sample n of both taken in the same round."""
-    ratio = speedup(own.batch_ms, reference.batch_ms, seed)
-    return replace(own, ratio=ratio.value, ratio_ci=ratio.interval)
+def throughput_against(throughput: Throughput, reference: Throughput, seed: int) -> Throughput:
+    """Add the ratio to the reference; batches are as large, sample n of both was taken in the same round."""
+    ratio = speedup(throughput.batch_ms, reference.batch_ms, seed)
+    return replace(throughput, ratio=ratio.value, ratio_ci=ratio.interval)

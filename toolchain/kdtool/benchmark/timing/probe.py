@@ -1,7 +1,7 @@
-"""One model in a process of its own: `python -m kdtool.benchmark.timing.probe RUNTIME THREADS FILE SHAPE`.
+"""Measure one model in this process: `python -m kdtool.benchmark.timing.probe RUNTIME THREADS FILE SHAPE`.
 
-Prints one line of JSON: milliseconds to load the model and to its first answer, and the peak of the
-memory in use before and after.
+The process prints one line of JSON: milliseconds to load the model and to run it for the first time, and the
+peak of the memory before and after.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-RUNS = 3  # after the first, so that the peak of a run is in the peak
+RUNS = 3  # further runs, since the first run may not reach the peak of memory
 
 
 def main(runtime: str, threads: str, path: str, shape: str) -> None:
+    """Measure and print; the arguments are those of the command line, `shape` such as 1x3x224x224."""
     import numpy as np
 
     from kdtool.runtime import load_runtime
@@ -27,22 +28,22 @@ def main(runtime: str, threads: str, path: str, shape: str) -> None:
     session = library.open_model(Path(path), int(threads))
     loaded = time.perf_counter()
     images = np.zeros([int(side) for side in shape.split("x")], session.input_format.type)
-    asked = time.perf_counter()
+    begin = time.perf_counter()
     session.run(images)
-    answered = time.perf_counter()
+    end = time.perf_counter()
     for _ in range(RUNS):
         session.run(images)
-    found = {
+    figures = {
         "load_ms": 1000 * (loaded - start),
-        "first_ms": 1000 * (answered - asked),
+        "first_ms": 1000 * (end - begin),
         "empty_bytes": empty,
         "peak_bytes": peak_bytes(),
     }
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 def peak_bytes() -> int:
-    """Of this process. The system's `ru_maxrss` would on Linux count the parent's memory as well."""
+    """Return the peak memory of this process; on Linux `ru_maxrss` would include memory of the parent."""
     try:
         match = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
     except OSError:

@@ -1,4 +1,7 @@
-"""The protocol: cold start, single stream, offline, the last two also with one thread; models in turns."""
+"""The protocol: cold start, then latency (single stream) and throughput (offline), also with one thread.
+
+The models take turns in each of these series.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,18 @@ from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import WINDOW, Plan, measure
 
-BATCH_WARMUP = WINDOW  # batches; with fewer nobody can say whether times are steady
+BATCH_WARMUP = WINDOW  # batches; fewer cannot show whether times are steady
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was timed of a candidate.
+class Timings:
+    """Times and memory of one candidate.
 
     Attributes:
-        latencies, throughputs: with the threads that were asked for, then with one; of throughputs as
-            many as of latencies, or none.
-        failure: why it did not start in a process of its own.
+        latencies, throughputs: first with the chosen number of threads, then with one thread; there are as
+            many throughputs as latencies, or none.
+        own_process: cold start and memory, measured in separate processes; None if not measured.
+        failure: why a start in a separate process failed; empty if none failed.
     """
 
     latencies: tuple[Latency, ...]
@@ -38,12 +42,12 @@ class Measured:
     failure: str = ""
 
 
-def against(own: Measured, reference: Measured, seed: int) -> Measured:
-    """`own` with the ratios of its times to the reference's, with each number of threads."""
-    latencies = zip(own.latencies, reference.latencies, strict=True)
-    throughputs = zip(own.throughputs, reference.throughputs, strict=True)
+def relative_to(timings: Timings, reference: Timings, seed: int) -> Timings:
+    """Add the ratios to the times of the reference, for each number of threads."""
+    latencies = zip(timings.latencies, reference.latencies, strict=True)
+    throughputs = zip(timings.throughputs, reference.throughputs, strict=True)
     return replace(
-        own,
+        timings,
         latencies=tuple(latency_against(*pair, seed) for pair in latencies),
         throughputs=tuple(throughput_against(*pair, seed) for pair in throughputs),
     )
@@ -51,38 +55,40 @@ def against(own: Measured, reference: Measured, seed: int) -> Measured:
 
 def measure_in_turns(
     candidates: Sequence[Candidate], settings: BenchSettings, screen: Screen, watch: Callable[[], None]
-) -> list[Measured]:
+) -> list[Timings]:
     """Time the models.
 
     Args:
-        watch: called now and then, outside the timed parts.
+        watch: function that is called now and then, outside the timed parts.
 
     Raises:
         ModelFileError: a model fails.
-        UsageError: a runtime that is not installed.
+        UsageError: a runtime is not installed.
     """
     sessions = [candidate.session for candidate in candidates]
     threads = max((session.threads for session in sessions), default=1)
-    own = [Started(None)] * len(candidates)
+    starts = [Started(None)] * len(candidates)
     if settings.cold_starts:
-        models = [(one.runtime, one.session.path, one.image.shape) for one in candidates]
-        own = in_own_processes(models, threads, settings.cold_starts, screen)
+        models = [(model.runtime, model.session.path, model.image.shape) for model in candidates]
+        starts = in_own_processes(models, threads, settings.cold_starts, screen)
         watch()
     series = [_both_ways(candidates, sessions, settings, screen, watch)]
     if settings.single_thread and threads > 1:
         with contextlib.ExitStack() as stack:
-            alone = [load_runtime(one.runtime).open_model(one.session.path, 1) for one in candidates]
-            for session in alone:
+            one_thread = [
+                load_runtime(model.runtime).open_model(model.session.path, 1) for model in candidates
+            ]
+            for session in one_thread:
                 stack.callback(session.close)
-            series.append(_both_ways(candidates, alone, settings, screen, watch))
+            series.append(_both_ways(candidates, one_thread, settings, screen, watch))
     return [
-        Measured(
+        Timings(
             tuple(latencies[index] for latencies, _ in series),
             tuple(throughputs[index] for _, throughputs in series if throughputs),
-            process.found,
-            process.failure,
+            start.measured,
+            start.failure,
         )
-        for index, process in enumerate(own)
+        for index, start in enumerate(starts)
     ]
 
 
@@ -93,7 +99,7 @@ def _both_ways(
     screen: Screen,
     watch: Callable[[], None],
 ) -> tuple[list[Latency], list[Throughput]]:
-    """Single stream, and offline where batches are wanted."""
+    """Measure latency, and throughput if batches are wanted."""
     latencies = _single_stream(candidates, sessions, settings, screen, watch)
     return latencies, _offline(candidates, sessions, settings, screen, watch) if settings.batch else []
 
@@ -107,8 +113,8 @@ def _single_stream(
 ) -> list[Latency]:
     plan = Plan(settings.warmup, settings.runs, settings.seconds)
     title = f"latency, {_threads(sessions)}"
-    timed = measure(sessions, [one.image for one in candidates], plan, screen, watch, title)
-    return [latency_of(one, session.threads) for one, session in zip(timed, sessions, strict=True)]
+    series = measure(sessions, [candidate.image for candidate in candidates], plan, screen, watch, title)
+    return [latency_of(timed, session.threads) for timed, session in zip(series, sessions, strict=True)]
 
 
 def _offline(
@@ -118,13 +124,13 @@ def _offline(
     screen: Screen,
     watch: Callable[[], None],
 ) -> list[Throughput]:
-    batches = [np.repeat(one.image, settings.batch, axis=0) for one in candidates]
+    batches = [np.repeat(candidate.image, settings.batch, axis=0) for candidate in candidates]
     plan = Plan(BATCH_WARMUP, settings.batches, settings.seconds)
     title = f"throughput, {_threads(sessions)}"
-    timed = measure(sessions, batches, plan, screen, watch, title, open_meter())
+    series = measure(sessions, batches, plan, screen, watch, title, open_meter())
     return [
-        throughput_of(one, settings.batch, session.threads)
-        for one, session in zip(timed, sessions, strict=True)
+        throughput_of(timed, settings.batch, session.threads)
+        for timed, session in zip(series, sessions, strict=True)
     ]
 
 

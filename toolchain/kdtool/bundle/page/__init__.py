@@ -1,1 +1,1 @@
-"""The web page of a bundle: its files, its runtime, and the server for `kdtool serve`."""
+"""Web page of a bundle: its files, its runtime, and the server of `kdtool serve`."""

@@ -1,8 +1,8 @@
-"""`kdtool serve`: the page of a bundle, given out by Python's own HTTP server.
+"""Server of `kdtool serve`: Python's HTTP server with the page of a bundle.
 
-Loopback unless asked otherwise; files of web/ alone; every answer carries the headers a page of this kind
-wants: a content security policy, the two that allow threads (COOP, COEP), and MIME types by our own table,
-since that of the system may say anything of .mjs or .wasm.
+The server listens on the loopback address by default and serves only files of web/. Every response has the
+headers that the page needs: a content security policy, the two headers that allow threads (COOP, COEP), and a
+MIME type from the table below, since the table of the system may be wrong for .mjs or .wasm.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ TYPES = {
 }
 
 LOOPBACK = "127.0.0.1"
-NOBODY = ("192.0.2.1", 9)  # an address set aside for documentation: nobody has it, and nothing is sent to it
+UNUSED = ("192.0.2.1", 9)  # an address reserved for documentation (RFC 5737); nothing is sent to it
 
 
 def open_server(bundle: Path, host: str, port: int) -> ThreadingHTTPServer:
-    """A server of the bundle's page, bound and not yet serving; port 0 takes a free one.
+    """Make a server for the page of `bundle`, which listens but does not serve yet.
 
     Args:
-        host: an address of IPv4 or IPv6, or a name of one.
+        host: an IPv4 or IPv6 address, or a host name.
+        port: 0 takes a free port.
 
     Raises:
-        UsageError: `bundle` has no page, or `host` is no address.
-        SetupError: the address is taken or not ours.
+        UsageError: `bundle` has no page, or `host` is not an address.
+        SetupError: the address is in use or does not belong to this machine.
     """
     web = bundle / FOLDER
     try:
@@ -77,14 +78,14 @@ def open_server(bundle: Path, host: str, port: int) -> ThreadingHTTPServer:
         except OSError as error:
             refused = error
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break  # the name's other address would hide that this one is taken
+                break  # trying the next address of the name would hide that this one is in use
     raise _cannot_listen(host, port, refused) from refused
 
 
 def addresses(server: ThreadingHTTPServer, host: str) -> tuple[str, ...]:
-    """Where a browser opens the page of a `server` opened for `host`, best first.
+    """Addresses at which a browser can open the page, best first; `host` is what the server was opened with.
 
-    Where it listens on every address: this machine's name for itself, then the address for others.
+    A server that listens on every address has two: "localhost", and the address for other machines.
     """
     bound, port = str(server.server_address[0]), server.server_address[1]
     if ipaddress.ip_address(bound).is_unspecified:
@@ -95,10 +96,10 @@ def addresses(server: ThreadingHTTPServer, host: str) -> tuple[str, ...]:
 
 
 def _resolved(host: str, port: int) -> list[tuple[int, Any]]:
-    """Family and address of each that `host` stands for."""
+    """Family and address of each address that `host` stands for."""
     try:
         resolved = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:  # a name may break the rules for names
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
         cause = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
             f"--host {printable(host)}: no such address ({cause}).",
@@ -117,32 +118,32 @@ def _cannot_listen(host: str, port: int, error: OSError | None) -> SetupError:
 
 
 def _network_address() -> list[str]:
-    """The IPv4 address of this machine in its network; empty where it has none.
+    """IPv4 address of this machine in its network; empty if it has none.
 
-    A socket that is connected by UDP sends nothing and knows which address it would send from.
+    A UDP socket that is connected sends nothing, but knows the address that it would send from.
     """
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(NOBODY)
+        probe.connect(UNUSED)
         address = str(probe.getsockname()[0])
         return [] if ipaddress.ip_address(address).is_loopback else [address]
     return []
 
 
 class _Server(ThreadingHTTPServer):
-    """A server of either family of addresses."""
+    """HTTP server for an IPv4 or IPv6 address."""
 
     def __init__(self, family: int, address: Any, handler: Any) -> None:
         self.address_family = socket.AddressFamily(family)
         super().__init__(address, handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away amid an answer is no error."""
+        """Report an error, unless the browser closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files; folders are not listed."""
+    """Handler of GET and HEAD for files; it does not list folders."""
 
     extensions_map = TYPES
     server_version = "kdtool"
@@ -161,4 +162,4 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(404)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent: what a page asks for is nobody's business."""
+        """Print nothing: requests of the page are private."""

@@ -1,4 +1,4 @@
-"""web/: the page as a folder of files that any web server can give out."""
+"""Folder web/: the files of the page, for any web server."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from kdtool.core.text import printable
 
 FOLDER = "web"
 STATIC = (
-    "answer.js", "app.js", "batch.js", "camera.js", "check.js", "client.js", "decode.js", "dom.js",
-    "engine.js", "files.js", "preprocess.js", "resize.js", "state.js", "style.css",
+    "app.js", "batch.js", "camera.js", "check.js", "client.js", "decode.js", "dom.js",
+    "engine.js", "files.js", "prediction.js", "preprocess.js", "resize.js", "state.js", "style.css",
 )  # fmt: skip
-MODULES = ("decode.js", "preprocess.js", "resize.js")  # of those, what is an app's as well
+MODULES = ("decode.js", "preprocess.js", "resize.js")  # files of the page that apps use too
 INDEX, WORKER, MANIFEST = "index.html", "sw.js", "manifest.webmanifest"
 ICONS = {"icon-192.png": 192, "icon-512.png": 512}
 BLUE, WHITE = "#1d4ed8", "#ffffff"
 
 
 def policy(local: bool) -> str:
-    """The content security policy: this folder alone, and WebAssembly.
+    """Content security policy: it allows files of the same server, and WebAssembly.
 
-    With the runtime at its pinned address, that address, and scripts made of what was fetched from it
-    and has its hash (`blob:`).
+    If the runtime is not `local`, the policy also allows the pinned address, and scripts made from bytes
+    that were fetched there and have the right hash (`blob:`).
     """
     cdn, blob = ("", "") if local else (f" {CDN.split('/npm/')[0]}", " blob:")
     return "; ".join(
@@ -51,12 +51,12 @@ def policy(local: bool) -> str:
 def page_files(
     name: str, bundle: bytes, golden: list[str], runtime: WebRuntime
 ) -> Iterator[tuple[str, bytes]]:
-    """Names in web/ and contents, but for models and golden images.
+    """Yield names and contents of the files in web/, except models and golden images.
 
     Args:
-        name: of the classifier.
-        bundle: the page's bundle.json.
-        golden: names of the golden images' files.
+        name: name of the classifier.
+        bundle: content of web/bundle.json.
+        golden: file names of the golden images.
     """
     shell = [*STATIC, INDEX, MANIFEST, *ICONS, "bundle.json", *(f"golden/{file}" for file in golden)]
     contents = {file: source(file).encode() for file in STATIC}
@@ -67,7 +67,7 @@ def page_files(
     contents |= {file: _icon(side) for file, side in ICONS.items()}
     contents["bundle.json"] = bundle
     contents |= dict(runtime.files())
-    # The stored copies are renewed when any of these changes.
+    # The service worker fetches its stored copies again when any of these files changes.
     version = sha256_bytes(b"".join(contents[file] for file in sorted(contents)))[:16]
     worker = source(WORKER).replace('"{{ version }}"', _json(f"kdtool-{version}"))
     contents[WORKER] = worker.replace("{{ shell }}", _json(["./", *shell])).encode()
@@ -75,12 +75,12 @@ def page_files(
 
 
 def source(name: str) -> str:
-    """A file of the page as it stands in kdtool."""
+    """Text of a file of the page in this package."""
     return files("kdtool.bundle").joinpath("web", name).read_text("utf-8")
 
 
 def page_hash() -> str:
-    """SHA-256 of everything the page is made of."""
+    """SHA-256 of all files that the page is made of."""
     return sha256_bytes("".join(source(name) for name in (*STATIC, INDEX, WORKER, MANIFEST)).encode())
 
 
@@ -89,7 +89,7 @@ def _json(value: object) -> str:
 
 
 def _icon(side: int) -> bytes:
-    """Three bars, the longest on top, inside the part that every mask leaves."""
+    """Draw three bars, the longest on top, inside the area that no mask of a system cuts off."""
     image = Image.new("RGB", (side * 4, side * 4), BLUE)
     draw = ImageDraw.Draw(image)
     for row, length in enumerate((0.52, 0.34, 0.18)):

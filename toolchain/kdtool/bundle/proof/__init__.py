@@ -1,1 +1,1 @@
-"""Golden images: made with a bundle, and replayed by `kdtool verify` wherever the bundle arrives."""
+"""Golden images: made with a bundle, and checked by `kdtool verify` on any machine."""

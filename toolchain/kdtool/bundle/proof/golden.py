@@ -1,14 +1,14 @@
-"""golden/: images with the tensors and logits that must come out, wherever the bundle runs.
+"""Folder golden/: images, with the pixels and logits that every machine must compute.
 
-    golden/golden.json      the list: file, true class, logits a model file, tolerances
+    golden/golden.json      the list: file, true class, logits for each model file, tolerances
     golden/<name>.png       an image
     golden/<name>.npy       its pixels after resizing and cropping, uint8 (H, W, 3)
 
-The tensor of the float models is x = ((v / 255) − mean) / std of these pixels, `golden.json` has its first
-values for those who cannot read .npy.
+Models with float input take the tensor x = ((v / 255) − mean) / std of these pixels. golden.json contains
+the first values of this tensor, for apps that cannot read .npy.
 
-Two comparisons, so that a difference can be placed: the image preprocessed here against the stored pixels
-(at most 1 of 255), and the logits of the stored pixels against the stored logits.
+Two comparisons show where a difference arises: the pixels computed on this machine with the stored pixels
+(they may differ by 1 of 255), and the logits of the stored pixels with the stored logits.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ from kdtool.core.typed import parse_record
 SCHEMA = 1
 FOLDER, INDEX = "golden", "golden/golden.json"
 PIXEL_TOLERANCE = 1  # of 255
-# Largest difference of a logit, as a share of the largest logit (at least 1). Float32 differs between
-# processors in its last bits; INT8 also by saturation, which depends on the instruction set (decision 0036).
+# Largest difference of a logit, as a share of max(1, the largest absolute logit). Float32 results differ
+# between processors in the last bits; INT8 also by saturation, which depends on the instruction set (decision
+# 0036).
 LOGIT_TOLERANCE = {"fp32": 1e-3, "int8": 5e-2}
 FIRST_VALUES = 6
 
 
 @dataclass(frozen=True)
 class Vector:
-    """One image: the file, its pixels' file, the true class ("": none), and logits by model file."""
+    """Golden image and its expected results.
+
+    Attributes:
+        image: file name of the image.
+        pixels: file name of the preprocessed pixels.
+        label: true class; "" if the image has none.
+        first_values: first values of the float tensor.
+        logits: (K,) by model file.
+    """
 
     image: str
     pixels: str
@@ -48,7 +57,12 @@ class Vector:
 
 @dataclass(frozen=True)
 class Golden:
-    """The whole list. `logit_tolerance` is by model file."""
+    """Content of golden.json.
+
+    Attributes:
+        pixel_tolerance: largest difference of a pixel value, of 255.
+        logit_tolerance: by model file, see `largest_allowed`.
+    """
 
     pixel_tolerance: int
     logit_tolerance: Mapping[str, float]
@@ -59,7 +73,11 @@ class Golden:
 
 
 def read_golden(bundle: Path) -> Golden:
-    """Raises ModelFileError where the bundle has no list, or it is broken."""
+    """Read golden.json of a bundle.
+
+    Raises:
+        ModelFileError: the file is missing or broken.
+    """
     path = bundle / INDEX
     try:
         return parse_record(Golden, path.read_bytes(), SCHEMA)
@@ -67,40 +85,45 @@ def read_golden(bundle: Path) -> Golden:
         cause = error.strerror if isinstance(error, OSError) else error
         raise ModelFileError(
             f"{path}: cannot be read ({cause}).",
-            "Copy the whole bundle again, or make it with: kdtool bundle",
+            "Copy the whole bundle again, or make it again with: kdtool bundle",
         ) from error
 
 
-def npy(pixels: UInt8Array) -> bytes:
-    """The bytes of an .npy file."""
+def npy_bytes(pixels: UInt8Array) -> bytes:
+    """Bytes of an .npy file with `pixels`."""
     stream = io.BytesIO()
     np.save(stream, pixels, allow_pickle=False)
     return stream.getvalue()
 
 
 def read_npy(path: Path) -> UInt8Array:
-    """Raises ModelFileError where it is not an array of 8-bit pixels."""
+    """Read the pixels (H, W, 3) of an .npy file.
+
+    Raises:
+        ModelFileError: the file is missing, broken, or holds another kind of array.
+    """
     try:
         pixels = np.load(path, allow_pickle=False)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"holds {pixels.dtype} of shape {pixels.shape}")
+            raise ValueError(f"it holds {pixels.dtype} of shape {pixels.shape}")
     except (OSError, ValueError, EOFError) as error:
         raise ModelFileError(
-            f"{path}: not an array of pixels ({error}).", "Copy the bundle again."
+            f"{path}: not an array of 8-bit pixels ({error}).", "Copy the bundle again."
         ) from error
     result: UInt8Array = pixels
     return result
 
 
 def first_values(pixels: UInt8Array, preprocess: Preprocess) -> tuple[float, ...]:
-    """The first values of the float tensor (row 0 of the red channel), for a look by eye."""
+    """First values of the float tensor (row 0 of the red channel), to compare by eye."""
     return tuple(round(float(v), 6) for v in preprocess.normalize(pixels[None]).ravel()[:FIRST_VALUES])
 
 
-def allowed(tolerance: float, expected: FloatArray) -> float:
-    """The largest difference allowed from these logits."""
+def largest_allowed(tolerance: float, expected: FloatArray) -> float:
+    """Largest allowed difference from the logits `expected`: tolerance · max(1, max |logit|)."""
     return tolerance * max(1.0, float(np.abs(expected).max()))
 
 
-def dump(golden: Golden) -> str:
+def golden_json(golden: Golden) -> str:
+    """Text of golden.json."""
     return json.dumps(golden.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

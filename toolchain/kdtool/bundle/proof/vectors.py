@@ -1,4 +1,4 @@
-"""Making the golden images of a bundle: every model file answers each of them once."""
+"""Creation of the golden images of a bundle: every model file computes its logits for each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.packing import put
+from kdtool.bundle.packing import write
 from kdtool.bundle.proof.golden import (
     FOLDER,
     INDEX,
@@ -15,78 +15,81 @@ from kdtool.bundle.proof.golden import (
     PIXEL_TOLERANCE,
     Golden,
     Vector,
-    allowed,
-    dump,
     first_values,
-    npy,
+    golden_json,
+    largest_allowed,
+    npy_bytes,
 )
-from kdtool.bundle.proof.pictures import Picture
+from kdtool.bundle.proof.images import GoldenImage
 from kdtool.bundle.shipped import Kind
 from kdtool.core.errors import GateError
 from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.runtime.classify import logits_of
 from kdtool.runtime.onnxruntime import OnnxSession
 
-REPACKED = ("uint8", "ort")  # kinds that only package one of `NETWORKS` otherwise
+REPACKED = ("uint8", "ort")  # kinds that contain one of `NETWORKS` in another form
 NETWORKS = ("fp32", "int8")
 Logits = Mapping[str, FloatArray]  # by model file
 
 
 def make_golden(
     folder: Path,
-    pictures: Sequence[Picture],
+    images: Sequence[GoldenImage],
     preprocess: Preprocess,
     sessions: Mapping[str, tuple[Kind, OnnxSession]],
 ) -> Golden:
-    """Write golden/ into the bundle `folder`; `sessions` by file.
+    """Write golden/ into the bundle `folder`.
+
+    Args:
+        sessions: kind and session by model file.
 
     Raises:
-        GateError: a file answers like none of the networks it may package, or with what is no number.
+        GateError: a repacked file computes other logits than every network, or a logit is NaN or infinite.
         ModelFileError: a file fails on an image.
     """
-    vectors, answers = [], []
-    for picture in pictures:
-        pixels = preprocess.read(picture.payload, picture.file)
+    vectors, computed = [], []
+    for image in images:
+        pixels = preprocess.read(image.payload, image.file)
         logits = {
-            file: logits_of(session, pixels[None], preprocess, names=[picture.file])[0]
+            file: logits_of(session, pixels[None], preprocess, names=[image.file])[0]
             for file, (_, session) in sessions.items()
         }
-        answers.append(logits)
-        stored = f"{Path(picture.file).stem}.npy"
-        put(folder / FOLDER / picture.file, picture.payload)
-        put(folder / FOLDER / stored, npy(pixels))
+        computed.append(logits)
+        stored = f"{Path(image.file).stem}.npy"
+        write(folder / FOLDER / image.file, image.payload)
+        write(folder / FOLDER / stored, npy_bytes(pixels))
         rows = {file: tuple(float(value) for value in row) for file, row in logits.items()}
         first = first_values(pixels, preprocess)
-        vectors.append(Vector(picture.file, stored, picture.label, first, rows))
+        vectors.append(Vector(image.file, stored, image.label, first, rows))
     kinds = {file: kind.name for file, (kind, _) in sessions.items()}
-    images = [picture.file for picture in pictures]
-    tolerance = {file: LOGIT_TOLERANCE[_network(file, kinds, images, answers)] for file in sessions}
+    names = [image.file for image in images]
+    tolerance = {file: LOGIT_TOLERANCE[_network(file, kinds, names, computed)] for file in sessions}
     golden = Golden(PIXEL_TOLERANCE, tolerance, tuple(vectors))
-    put(folder / INDEX, dump(golden))
+    write(folder / INDEX, golden_json(golden))
     return golden
 
 
-def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], answers: Sequence[Logits]) -> str:
-    """The kind whose answers `file` gives: its own, or of a repacked file that of the network inside."""
+def _network(file: str, kinds: Mapping[str, str], images: Sequence[str], computed: Sequence[Logits]) -> str:
+    """Kind of the network in `file`; for a repacked file, the network with the same logits."""
     if kinds[file] not in REPACKED:
         return kinds[file]
     refusal = ""
     for network in (other for other, kind in kinds.items() if kind in NETWORKS):
         differing = (
-            f"{file} answers otherwise than {network} on {image}: a logit differs by "
+            f"{file} and {network} compute different logits for {image}: a logit differs by "
             f"{_difference(row[file], row[network]):.3g}, allowed is {_limit(row[network]):.3g}."
-            for image, row in zip(images, answers, strict=True)
+            for image, row in zip(images, computed, strict=True)
             if _difference(row[file], row[network]) > _limit(row[network])
         )
         first = next(differing, None)
         if first is None:
             return kinds[network]
         refusal = refusal or first
-    raise GateError(refusal, "Make it again with: kdtool export --onnx")
+    raise GateError(refusal, "Make the file again with: kdtool export --onnx")
 
 
 def _limit(reference: FloatArray) -> float:
-    return allowed(LOGIT_TOLERANCE["fp32"], reference)
+    return largest_allowed(LOGIT_TOLERANCE["fp32"], reference)
 
 
 def _difference(row: FloatArray, reference: FloatArray) -> float:

@@ -1,8 +1,8 @@
-"""`kdtool verify`: is this bundle whole, and does it compute here what it computed where it was made?
+"""Check of `kdtool verify`: a bundle is complete, and this machine computes the stored results.
 
-In this order, and it stops at the first difference: the files' hashes (ModelFileError); each golden image
-preprocessed here against its stored pixels; each model's logits of the stored pixels against the stored
-logits (GateError).
+The check compares, in this order, and stops at the first difference: the hashes of the files
+(ModelFileError); the pixels of each golden image, preprocessed on this machine, with the stored pixels; the
+logits that each model file computes from the stored pixels with the stored logits (GateError).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kdtool.bundle.packing import differences
-from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, allowed, read_golden, read_npy
+from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, largest_allowed, read_golden, read_npy
 from kdtool.bundle.session import open_shipped
 from kdtool.core.errors import DataError, GateError, ModelFileError
 from kdtool.core.modelinfo import ModelInfo
@@ -29,7 +29,13 @@ COPY_AGAIN = "Copy the bundle again from where it was made."
 
 @dataclass(frozen=True)
 class Verified:
-    """Largest differences found: of a pixel (of 255), and of a logit by model file."""
+    """Largest differences from the stored results.
+
+    Attributes:
+        images: number of golden images.
+        pixels: largest difference of a pixel value, of 255.
+        logits: largest difference of a logit, by model file.
+    """
 
     images: int
     pixels: int
@@ -37,11 +43,11 @@ class Verified:
 
 
 def verify(bundle: Path, screen: Screen) -> Verified:
-    """Replay the golden images of `bundle`.
+    """Check the files of `bundle`, then preprocess and classify its golden images.
 
     Raises:
-        ModelFileError: not a bundle, or a file is missing, changed or broken.
-        GateError: preprocessing or a model gives something else here; names the first difference.
+        ModelFileError: the folder is not a bundle, or a file is missing, changed or broken.
+        GateError: the pixels or logits differ too much; the message names the first difference.
     """
     for difference in differences(bundle):
         raise ModelFileError(f"{difference}.", COPY_AGAIN)
@@ -67,7 +73,7 @@ def verify(bundle: Path, screen: Screen) -> Verified:
 
 
 def _preprocess(bundle: Path, golden: Golden) -> Preprocess:
-    """As the first model file says of itself."""
+    """Read the preprocessing from the first model file."""
     if not golden.vectors or not golden.logit_tolerance:
         raise ModelFileError(f"{bundle}: its list of golden images is empty.", COPY_AGAIN)
     first = bundle / next(iter(golden.logit_tolerance))
@@ -87,18 +93,18 @@ def _compare_pixels(
         raise ModelFileError(error.message, COPY_AGAIN) from error
     if pixels.shape != expected.shape:
         raise GateError(
-            f"{path}: preprocessed to {_shape(pixels)} pixels, stored are {_shape(expected)}.", COPY_AGAIN
+            f"{path}: preprocessing gives {_shape(pixels)} pixels, the stored pixels are {_shape(expected)}.",
+            COPY_AGAIN,
         )
     difference = np.abs(pixels.astype(np.int16) - expected.astype(np.int16))
     worst = int(difference.max())
     if worst > tolerance:
         row, column, channel = (int(axis) for axis in np.argwhere(difference > tolerance)[0])
         raise GateError(
-            f"{path}: preprocessing differs, first at row {row}, column {column}, "
-            f"{CHANNELS[channel]}: "
-            f"{pixels[row, column, channel]} here, {expected[row, column, channel]} in the bundle; "
-            f"allowed is {tolerance} of 255.",
-            "Another Pillow decodes or resizes otherwise here: kdtool doctor shows its version.",
+            f"{path}: preprocessing differs, first at row {row}, column {column}, {CHANNELS[channel]}: "
+            f"{pixels[row, column, channel]} on this machine, {expected[row, column, channel]} in the "
+            f"bundle; allowed is a difference of {tolerance} of 255.",
+            "Pillow of this machine decodes or resizes differently: kdtool doctor shows its version.",
         )
     return worst
 
@@ -115,16 +121,18 @@ def _compare_logits(
     (logits,) = logits_of(session, pixels[None], preprocess, names=[vector.image])
     if logits.shape != expected.shape:
         raise GateError(
-            f"{file} on {vector.image}: {len(logits)} logits, stored are {len(expected)}.", COPY_AGAIN
+            f"{file} computes {len(logits)} logits for {vector.image}, the bundle has {len(expected)}.",
+            COPY_AGAIN,
         )
     difference = np.abs(logits - expected)
-    limit = allowed(tolerance, expected)
+    limit = largest_allowed(tolerance, expected)
     if difference.max() > limit:
         first = int(np.argmax(difference > limit))
         raise GateError(
-            f"{file} on {vector.image}: logits differ, first number {first}: {logits[first]:.6g} here, "
-            f"{expected[first]:.6g} in the bundle; allowed is {limit:.2g}.",
-            "The processor or the runtime computes otherwise: see kdtool doctor, measure with kdtool bench.",
+            f"{file} on {vector.image}: logits differ, first at index {first}: {logits[first]:.6g} on this "
+            f"machine, {expected[first]:.6g} in the bundle; allowed is a difference of {limit:.2g}.",
+            "The processor or the runtime computes differently: kdtool doctor shows both, kdtool bench "
+            "measures the accuracy.",
         )
     return float(difference.max())
 

@@ -1,6 +1,6 @@
-// The page: what it shows at first, and every way in for images.
+// Starts the page: shows models, card and examples, and listens to every way of giving images.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { batch, endBatch, stopBatch } from "./batch.js";
 import { stopCamera, toggleCamera } from "./camera.js";
 import { check } from "./check.js";
@@ -10,11 +10,11 @@ import { imagesAmong, listed, walk } from "./files.js";
 import { ranked } from "./preprocess.js";
 import { chosen, say, state } from "./state.js";
 
-// --- what is shown at first ----------------------------------------------------------------------------
+// --- shown at the start --------------------------------------------------------------------------------
 
 function showModels() {
   const options = document.querySelector("#models .options");
-  for (const [index, model] of state.bundle.models.filter((one) => one.web).entries()) {
+  for (const [index, model] of state.bundle.models.filter(({ web }) => web).entries()) {
     const box = element("input", "", { type: "checkbox", value: model.web });
     box.checked = index === 0;
     box.addEventListener("change", async () => {
@@ -25,7 +25,7 @@ function showModels() {
       try {
         await ready();
       } catch (error) {
-        box.checked = false; // the others go on
+        box.checked = false; // the other models still work
         say(`${model.title}: ${error.message}`, true);
       }
     });
@@ -89,11 +89,11 @@ async function take(items) {
   const [{ file, path }] = items;
   say("Working …");
   try {
-    const answer = await ask("classify", { blob: file, files: chosen() });
-    showAnswer(path, answer);
-    const [best] = ranked(answer.results[0].logits, state.bundle.labels, 1);
+    const classified = await ask("classify", { blob: file, files: chosen() });
+    showPrediction(path, classified);
+    const [best] = ranked(classified.results[0].logits, state.bundle.labels, 1);
     say(`${best.label}, ${percent(best.share)}`);
-    byId("answer").scrollIntoView({ block: "nearest", behavior: calm() });
+    byId("prediction").scrollIntoView({ block: "nearest", behavior: calm() });
   } catch (error) {
     say(`${path}: ${error.message}`, true);
   }
@@ -101,8 +101,8 @@ async function take(items) {
 
 const calm = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
 
-function takeFound(found) {
-  const images = imagesAmong(found);
+function takeFiles(files) {
+  const images = imagesAmong(files);
   if (!images.length) return say("There is no image among these files.", true);
   return take(images);
 }
@@ -110,9 +110,9 @@ function takeFound(found) {
 function listen() {
   for (const id of ["files", "folder", "shot"]) {
     byId(id).addEventListener("change", async (event) => {
-      const found = listed(event.target.files);
+      const files = listed(event.target.files);
       event.target.value = "";
-      await takeFound(found);
+      await takeFiles(files);
     });
   }
   const drop = byId("drop");
@@ -127,12 +127,12 @@ function listen() {
     event.preventDefault();
     drop.classList.remove("over");
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const found = entries.length ? [] : listed(event.dataTransfer.files);
-    for (const entry of entries) await walk(entry, found);
-    if (found.length) await takeFound(found);
+    const files = entries.length ? [] : listed(event.dataTransfer.files);
+    for (const entry of entries) await walk(entry, files);
+    if (files.length) await takeFiles(files);
   });
   document.addEventListener("paste", async (event) => {
-    if (event.clipboardData.files.length) await takeFound(listed(event.clipboardData.files));
+    if (event.clipboardData.files.length) await takeFiles(listed(event.clipboardData.files));
   });
   byId("stop").addEventListener("click", stopBatch);
   byId("check").addEventListener("click", check);
@@ -144,7 +144,7 @@ function listen() {
 
 async function ready() {
   for (const file of chosen()) {
-    const model = state.bundle.models.find((one) => one.web === file);
+    const model = state.bundle.models.find(({ web }) => web === file);
     say(`Loading ${model.title} (${(model.bytes / 1e6).toFixed(1)} MB) …`);
     const { milliseconds, threads } = await ask("load", { file });
     say(`Ready: ${model.title} loaded in ${ms(milliseconds)}, ${threads} thread${threads === 1 ? "" : "s"}.`);
@@ -152,8 +152,8 @@ async function ready() {
   document.body.dataset.ready = "yes";
 }
 
-// What is loaded before the service worker takes over would be missing offline.
-async function keeper() {
+// Waits for the service worker: files loaded before it takes over would be missing offline.
+async function startServiceWorker() {
   if (!navigator.serviceWorker) return;
   try {
     await navigator.serviceWorker.register("sw.js", { type: "classic" });
@@ -163,15 +163,15 @@ async function keeper() {
       new Promise((resolve) => setTimeout(resolve, 5000)),
     ]);
   } catch (error) {
-    console.warn("not stored for offline use:", error);
+    console.warn("The page is not stored for offline use:", error);
   }
 }
 
 try {
-  await keeper();
-  const answer = await fetch("bundle.json");
-  if (!answer.ok) throw new Error(`bundle.json: ${answer.status}`);
-  state.bundle = await answer.json();
+  await startServiceWorker();
+  const response = await fetch("bundle.json");
+  if (!response.ok) throw new Error(`bundle.json cannot be loaded (status ${response.status})`);
+  state.bundle = await response.json();
   showModels();
   showCard();
   showExamples();

@@ -1,25 +1,25 @@
-// Many images one after the other, with an accuracy where their folders are named after classes.
+// Classifies many images one after the other; measures the accuracy if their folders are named after classes.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { ask } from "./client.js";
 import { byId, ms, percent, table } from "./dom.js";
 import { ranked } from "./preprocess.js";
 import { chosen, say, state, titleOf } from "./state.js";
 
-let stopped = false; // by its button: what is done so far is shown
-let current = 0; // what is taken last is shown; a batch under way ends
+let stopped = false; // the button "Stop" was pressed: the results so far are shown
+let current = 0; // number of the newest batch; an older one ends
 
-/** Ends a batch under way; nothing of it is shown any more. */
+/** Ends the running batch, if any, without showing its results. */
 export function endBatch() {
   current += 1;
 }
 
-/** Ends a batch under way and shows what is done. */
+/** Ends the running batch and shows the results so far. */
 export function stopBatch() {
   stopped = true;
 }
 
-// The 95 % interval of a share (Wilson).
+// Returns the 95 % Wilson interval of right / n, in percent.
 function wilson(right, n) {
   const z = 1.959964, p = right / n, square = z * z;
   const centre = (p + square / (2 * n)) / (1 + square / n);
@@ -29,7 +29,7 @@ function wilson(right, n) {
 
 export async function batch(items) {
   stopped = false;
-  const mine = ++current;
+  const serial = ++current;
   const files = chosen();
   const score = new Map(files.map((file) => [file, { n: 0, right: 0, seen: 0, ms: 0 }]));
   const rows = [];
@@ -42,10 +42,10 @@ export async function batch(items) {
     bar.value = index;
     say(`Image ${index + 1} of ${items.length}`);
     try {
-      const answer = await ask("classify", { blob: file, files });
-      if (mine !== current) return;
-      showAnswer(path, answer);
-      rows.push([path, label || "–", ...answer.results.map((result) => {
+      const classified = await ask("classify", { blob: file, files });
+      if (serial !== current) return;
+      showPrediction(path, classified);
+      rows.push([path, label || "–", ...classified.results.map((result) => {
         const [best] = ranked(result.logits, state.bundle.labels, 1);
         const sum = score.get(result.file);
         sum.seen += 1;
@@ -57,14 +57,14 @@ export async function batch(items) {
         return `${best.label} ${percent(best.share, 0)}`;
       })]);
     } catch (error) {
-      if (mine !== current) return;
+      if (serial !== current) return;
       bad += 1;
       rows.push([path, label || "–", error.message]);
     }
   }
   bar.hidden = byId("stop").hidden = true;
-  table(byId("accuracy"), "Accuracy by the names of the folders",
-    ["Model", "Images", "Right", "Top-1", "95 % interval", "Time an image"],
+  table(byId("accuracy"), "Accuracy, with the folder names as true classes",
+    ["Model", "Images", "Correct", "Top-1", "95 % interval", "Time per image"],
     files.map((file) => {
       const { n, right, seen, ms: total } = score.get(file);
       return [titleOf(file), String(n || seen), n ? String(right) : "–", n ? percent(right / n) : "–",

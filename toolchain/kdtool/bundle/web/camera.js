@@ -1,6 +1,6 @@
-// The camera as live input: a frame is classified, then the next.
+// Classifies the camera's frames, one after the other.
 
-import { showAnswer } from "./answer.js";
+import { showPrediction } from "./prediction.js";
 import { ask } from "./client.js";
 import { byId } from "./dom.js";
 import { chosen, say } from "./state.js";
@@ -18,14 +18,14 @@ async function startCamera() {
   video.srcObject = stream;
   video.hidden = false;
   byId("camera").setAttribute("aria-pressed", "true");
-  byId("columns").setAttribute("aria-live", "off"); // several times a second
+  byId("columns").setAttribute("aria-live", "off"); // a screen reader cannot read several predictions a second
   await video.play();
-  say("Live.");
+  say("The camera is live.");
   while (stream) {
     try {
       const bitmap = await createImageBitmap(video);
-      const answer = await ask("classify", { bitmap, files: chosen() }, [bitmap]);
-      if (stream) showAnswer("camera", answer);
+      const classified = await ask("classify", { bitmap, files: chosen() }, [bitmap]);
+      if (stream) showPrediction("camera", classified);
     } catch (error) {
       say(error.message, true);
       stopCamera();

@@ -1,10 +1,10 @@
-// Does this browser compute what Python computed? The golden images say.
+// Compares the pixels and logits of this browser with those of Python, on the golden images.
 
 import { ask } from "./client.js";
 import { byId, table } from "./dom.js";
 import { chosen, say, state, titleOf } from "./state.js";
 
-// The pixels of an .npy file of bytes.
+// Returns the pixels of an .npy file of 8-bit values.
 function pixelsIn(buffer) {
   const view = new DataView(buffer);
   const wide = view.getUint8(6) > 1;
@@ -13,7 +13,7 @@ function pixelsIn(buffer) {
 
 const largest = (a, b) => a.reduce((most, value, index) => Math.max(most, Math.abs(value - b[index])), 0);
 
-/** Compares this browser with Python. */
+/** Runs the comparison and shows the table of differences. */
 export async function check() {
   const button = byId("check");
   button.disabled = true;
@@ -26,10 +26,10 @@ export async function check() {
       const blob = await (await fetch(`golden/${vector.image}`)).blob();
       const { pixels } = await ask("classify", { blob, files: [] });
       const { results } = await ask("replay", { pixels: stored, files: chosen() });
-      const off = largest(pixels, stored);
-      good &&= off <= state.bundle.golden.pixel_tolerance;
-      rows.push([vector.image, `${off} of 255`, ...results.map(({ file, logits }) => {
-        const model = state.bundle.models.find((one) => one.web === file).file;
+      const pixelDifference = largest(pixels, stored);
+      good &&= pixelDifference <= state.bundle.golden.pixel_tolerance;
+      rows.push([vector.image, `${pixelDifference} of 255`, ...results.map(({ file, logits }) => {
+        const model = state.bundle.models.find(({ web }) => web === file).file;
         const expected = vector.logits[model];
         const limit = state.bundle.golden.logit_tolerance[model] * Math.max(1, ...expected.map(Math.abs));
         const difference = largest(logits, expected);
@@ -39,7 +39,7 @@ export async function check() {
     }
     table(byId("checked"), "Largest difference from Python", ["Image", "Pixels", ...chosen().map((f) => `Logits, ${titleOf(f)}`)], rows);
     byId("check-box").hidden = false;
-    say(good ? "This browser computes what Python computed." : "This browser computes something else than Python.", !good);
+    say(good ? "This browser computes what Python computed." : "This browser and Python compute different results.", !good);
   } catch (error) {
     say(error.message, true);
   }

@@ -1,4 +1,4 @@
-// The page's end of the worker: a question, and a promise of its answer.
+// Sends requests to the worker; each request returns a promise of the worker's answer.
 
 import { say } from "./state.js";
 
@@ -12,7 +12,7 @@ engine.onmessage = ({ data }) => {
   if (data.error === undefined) resolve(data.value);
   else reject(new Error(data.error));
 };
-engine.onerror = (event) => say(`The worker cannot start: ${event.message ?? "blocked"}`, true);
+engine.onerror = (event) => say(`The worker cannot start (${event.message ?? "the browser blocks it"}).`, true);
 
 export function ask(action, content = {}, transfer = []) {
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// An encoded image → upright RGBA pixels on white, with nothing done to its colours.
+// Decodes an encoded image into upright RGBA pixels on white, without changing its colours.
 
 const LIMIT = 100_000_000; // pixels
 
@@ -10,12 +10,12 @@ export async function decode(blob) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, {
-      imageOrientation: "from-image", // turned as EXIF says
+      imageOrientation: "from-image", // applies the EXIF orientation
       colorSpaceConversion: "none",
       premultiplyAlpha: "default",
     });
   } catch {
-    throw new Error("this browser cannot read it as an image");
+    throw new Error("this browser cannot read the file as an image");
   }
   try {
     return pixelsOf(bitmap);
@@ -24,13 +24,13 @@ export async function decode(blob) {
   }
 }
 
-/** The pixels of a bitmap or a frame of a video. */
+/** Returns the pixels of a bitmap or of a video frame. */
 export function pixelsOf(bitmap) {
   const { width, height } = bitmap;
-  if (width * height > LIMIT) throw new Error(`over the limit of ${LIMIT.toLocaleString("en")} pixels`);
+  if (width * height > LIMIT) throw new Error(`the image is over the limit of ${LIMIT.toLocaleString("en")} pixels`);
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  context.fillStyle = "white"; // transparency is laid on white
+  context.fillStyle = "white"; // draws transparent pixels on white
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   return { data: context.getImageData(0, 0, width, height).data, width, height };

@@ -1,19 +1,19 @@
-// What is put on the page. Whatever comes from a file (class names, paths) is written as text, never as markup.
+// Makes the elements of the page. Texts from files (class names, paths) are written as text, never as markup.
 
 export const byId = (id) => document.getElementById(id);
 export const percent = (share, digits = 1) => `${(share * 100).toFixed(digits)}\u00a0%`;
 export const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)}\u00a0ms`;
 
-// Control characters and those that turn the direction of writing, spelt out.
+// Replaces control characters, and those that change the direction of writing, by their codes.
 export const visible = (text) => String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu,
   (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
 
 export function element(tag, text = "", attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  if (text !== "") made.textContent = visible(text);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElement(tag);
+  if (text !== "") node.textContent = visible(text);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 export const name = (text) => element("bdi", text);

@@ -1,4 +1,4 @@
-// The worker: decodes, preprocesses and runs the models, so that the page never stands still.
+// The worker: decodes and preprocesses images and runs the models, so that the page never freezes.
 
 import { decode, pixelsOf } from "./decode.js";
 import { toInput, toPixels } from "./preprocess.js";
@@ -7,15 +7,15 @@ let ort = null;
 let bundle = null;
 const sessions = new Map();
 
-// Bytes from elsewhere are taken only with the hash they were pinned to.
-async function pinned(file) {
+// Fetches a file of the runtime; the browser accepts the bytes only if they have the pinned hash.
+async function fetchPinned(file) {
   try {
-    const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    return await answer.arrayBuffer();
+    const response = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    return await response.arrayBuffer();
   } catch (error) { // no network, or bytes of another hash: the browser does not tell which
-    throw new Error(`The runtime cannot be had from ${file.url} (${error.message}). To make a page that brings it `
-      + `along: npm install onnxruntime-web@${bundle.runtime.version}, then kdtool bundle`);
+    throw new Error(`The runtime cannot be loaded from ${file.url} (${error.message}). To make a page that contains `
+      + `the runtime: npm install onnxruntime-web@${bundle.runtime.version}, then kdtool bundle`);
   }
 }
 
@@ -26,11 +26,11 @@ async function loadRuntime() {
     ort = await import(new URL(runtime.module.url, self.location.href).href);
     ort.env.wasm.wasmPaths = { wasm: new URL(runtime.wasm.url, self.location.href).href };
   } else {
-    const script = new Blob([await pinned(runtime.module)], { type: "text/javascript" });
+    const script = new Blob([await fetchPinned(runtime.module)], { type: "text/javascript" });
     const address = URL.createObjectURL(script);
     ort = await import(address);
     URL.revokeObjectURL(address);
-    ort.env.wasm.wasmBinary = await pinned(runtime.wasm);
+    ort.env.wasm.wasmBinary = await fetchPinned(runtime.wasm);
   }
   const threads = self.crossOriginIsolated && runtime.local ? navigator.hardwareConcurrency || 1 : 1;
   ort.env.wasm.numThreads = Math.min(4, threads);
@@ -40,9 +40,9 @@ async function loadRuntime() {
 async function open(file) {
   if (!sessions.has(file)) {
     await loadRuntime();
-    const answer = await fetch(file);
-    if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-    const session = await ort.InferenceSession.create(new Uint8Array(await answer.arrayBuffer()), {
+    const response = await fetch(file);
+    if (!response.ok) throw new Error(`${file} cannot be loaded (status ${response.status})`);
+    const session = await ort.InferenceSession.create(new Uint8Array(await response.arrayBuffer()), {
       executionProviders: ["wasm"], graphOptimizationLevel: "all",
     });
     sessions.set(file, session);
@@ -51,13 +51,13 @@ async function open(file) {
 }
 
 async function infer(pixels, file) {
-  const model = bundle.models.find((one) => one.web === file);
+  const model = bundle.models.find(({ web }) => web === file);
   const session = await open(file);
   const [type, data, shape] = toInput(pixels, bundle.preprocess, model.input);
   const begin = performance.now();
-  const answers = await session.run({ [model.input.name]: new ort.Tensor(type, data, shape) });
+  const outputs = await session.run({ [model.input.name]: new ort.Tensor(type, data, shape) });
   const milliseconds = performance.now() - begin;
-  const output = answers.logits ?? answers[session.outputNames[0]];
+  const output = outputs.logits ?? outputs[session.outputNames[0]];
   return { file, logits: Array.from(output.data), milliseconds };
 }
 
@@ -80,7 +80,7 @@ const ACTIONS = {
     for (const file of files) results.push(await infer(pixels, file));
     return { pixels, width: image.width, height: image.height, prepared, results };
   },
-  // The logits of stored pixels: preprocessing has no part in them.
+  // Computes the logits of stored pixels, so that preprocessing does not affect them.
   async replay({ pixels, files }) {
     const results = [];
     for (const file of files) results.push(await infer(pixels, file));
@@ -88,7 +88,7 @@ const ACTIONS = {
   },
 };
 
-let queue = Promise.resolve(); // one thing after the other: a time measured is that of one image
+let queue = Promise.resolve(); // one request after the other, so that each measured time is that of one image alone
 self.onmessage = ({ data }) => {
   queue = queue.then(async () => {
     try {

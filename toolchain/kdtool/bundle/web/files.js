@@ -1,26 +1,27 @@
-// Files and folders, chosen or dropped, as a list of images with their paths and classes.
+// Turns files and folders, chosen or dropped, into a list of images with their paths and classes.
 
 import { state } from "./state.js";
 
-// A class is the nearest folder of that name, however the system composes its letters.
+// Returns the class after which the nearest folder is named. macOS writes "ö" as "o" and an accent: normalize both.
 function labelOf(path) {
   for (const folder of path.split("/").slice(0, -1).reverse()) {
-    const label = state.bundle.labels.find((one) => one.normalize() === folder.normalize());
+    const label = state.bundle.labels.find((name) => name.normalize() === folder.normalize());
     if (label !== undefined) return label;
   }
   return "";
 }
 
-export async function walk(entry, found) {
+/** Appends the files of a dropped file or folder to `files`. */
+export async function walk(entry, files) {
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    found.push({ file, path: entry.fullPath.replace(/^\//, "") });
+    files.push({ file, path: entry.fullPath.replace(/^\//, "") });
   } else if (entry.isDirectory) {
     const reader = entry.createReader();
-    for (;;) { // it answers in portions
-      const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!part.length) break;
-      for (const one of part) await walk(one, found);
+    for (;;) { // readEntries returns some entries at a time
+      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!entries.length) break;
+      for (const child of entries) await walk(child, files);
     }
   }
 }
@@ -29,11 +30,11 @@ export function listed(files) {
   return [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 }
 
-/** The images among files: one alone is tried whatever it is called. */
-export function imagesAmong(found) {
-  const several = found.length > 1;
-  return found
+/** Returns the images among `files`, by type and name; a single file is always tried. */
+export function imagesAmong(files) {
+  const several = files.length > 1;
+  return files
     .filter(({ file, path }) => !several
       || file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|bmp|avif)$/i.test(path))
-    .map((one) => ({ ...one, label: labelOf(one.path) }));
+    .map((image) => ({ ...image, label: labelOf(image.path) }));
 }

@@ -1,5 +1,5 @@
-// From decoded pixels to the network's input and from its answer to probabilities, by preprocess.json.
-// No DOM in here: the same file runs in browsers, Node and React Native.
+// Decoded pixels → input of the model, as preprocess.json says; logits → probabilities.
+// This file uses no DOM: it runs in browsers, Node and React Native.
 
 import { resizeAndCrop } from "./resize.js";
 
@@ -9,7 +9,7 @@ const halfToEven = (value) => {
   return low % 2 === 0 ? low : low + 1;
 };
 
-/** The size to resize to and the box to keep of it. */
+/** Returns the size of the resized image, and the box to crop from it. */
 export function geometry(width, height, rule) {
   const side = rule.resize.shortest_side, crop = rule.crop.size;
   const long = Math.trunc(side * Math.max(width, height) / Math.min(width, height));
@@ -18,13 +18,13 @@ export function geometry(width, height, rule) {
   return { size, box: { left, top, width: crop, height: crop } };
 }
 
-/** Decoded pixels (3 or 4 channels, upright, opaque) → size × size × 3 bytes. */
+/** Resizes and crops decoded pixels (3 or 4 channels, upright, opaque) → size × size × 3 bytes. */
 export function toPixels(source, channels, width, height, rule) {
   const { size, box } = geometry(width, height, rule);
   return resizeAndCrop(source, channels, width, height, rule.resize.interpolation, size, box);
 }
 
-/** Bytes of `toPixels` → float32, channel by channel: x = ((v / 255) − mean) / std. */
+/** Normalizes the bytes of `toPixels` → float32, channel by channel: x = ((v / 255) − mean) / std. */
 export function toTensor(pixels, rule) {
   const plane = pixels.length / 3;
   const tensor = new Float32Array(pixels.length);
@@ -36,7 +36,7 @@ export function toTensor(pixels, rule) {
   return tensor;
 }
 
-/** The input of a model of bundle.json: [type, data, shape]. */
+/** Returns the input tensor for `input` of a model in bundle.json: [type, data, shape]. */
 export function toInput(pixels, rule, input) {
   const side = rule.crop.size;
   const shape = input.layout === "NHWC" ? [1, side, side, 3] : [1, 3, side, side];
@@ -47,15 +47,15 @@ export function toInput(pixels, rule, input) {
   return ["uint8", planes, shape];
 }
 
-/** Logits → probabilities. */
+/** Converts logits to probabilities. */
 export function softmax(logits) {
-  const most = Math.max(...logits);
-  const shares = Array.from(logits, (logit) => Math.exp(logit - most));
+  const largest = Math.max(...logits);
+  const shares = Array.from(logits, (logit) => Math.exp(logit - largest));
   const sum = shares.reduce((total, share) => total + share, 0);
   return shares.map((share) => share / sum);
 }
 
-/** The `count` likeliest classes, likeliest first; equal ones in the order of the classes. */
+/** Returns the `count` most likely classes, the most likely first; equal ones in the order of the classes. */
 export function ranked(logits, labels, count) {
   return softmax(logits)
     .map((share, index) => ({ index, label: labels[index], share }))

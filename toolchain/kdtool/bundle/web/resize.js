@@ -1,12 +1,12 @@
-// Resizing as Pillow does it: antialiased, in two passes, rounded to 8 bits after each.
-// A canvas does not: its filter looks at four pixels however much is scaled away, and accuracy goes with it.
-// No DOM in here: the same file runs in browsers, Node and React Native.
+// Resizes as Pillow does: antialiased, in two passes, rounded to 8 bits after each.
+// A canvas does not antialias: its filter reads four pixels at any scale, which costs accuracy.
+// This file uses no DOM: it runs in browsers, Node and React Native.
 
-const BITS = 22; // of the fixed-point weights, as in Pillow
+const BITS = 22; // fractional bits of the fixed-point weights, as in Pillow
 
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
-// name → half width in source pixels, and weight at a distance
+// name → half width in source pixels, and the weight as a function of the distance
 const FILTERS = {
   bilinear: [1, (x) => Math.max(0, 1 - Math.abs(x))],
   bicubic: [2, (x) => {
@@ -17,13 +17,13 @@ const FILTERS = {
   lanczos: [3, (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0)],
 };
 
-// For each of the outputs first … first + count − 1: where its source pixels begin, and their weights.
+// For each of the outputs first … first + count − 1: the index of its first source pixel, and the weights.
 function weights(filter, from, to, first, count) {
   const [reach, weight] = FILTERS[filter];
   const scale = from / to;
   const stretch = Math.max(scale, 1);
   const support = reach * stretch;
-  const shrink = 1 / stretch; // multiplied with, as Pillow does: the last bit counts
+  const shrink = 1 / stretch; // Pillow multiplies by the inverse: a division can differ in the last bit
   const rows = [];
   for (let out = first; out < first + count; out++) {
     const centre = (out + 0.5) * scale;
@@ -45,7 +45,7 @@ function weights(filter, from, to, first, count) {
 
 const byte = (sum) => Math.min(255, Math.max(0, sum >> BITS));
 
-// One pass over all lines: `step` from pixel to pixel of a line, `next` from line to line.
+// Resizes all lines in one direction: `step` from pixel to pixel of a line, `next` from line to line.
 function pass(source, step, next, lines, rows, horizontal) {
   const count = rows.length;
   const result = new Uint8Array(lines * count * 3);
@@ -67,7 +67,7 @@ function pass(source, step, next, lines, rows, horizontal) {
   return result;
 }
 
-// The box of what is left; a pass that was not needed has not cropped.
+// Crops to the box: a direction that needed no resizing is not cropped yet.
 function cut(pixels, step, place, box) {
   const result = new Uint8Array(box.width * box.height * 3);
   for (let y = 0, to = 0; y < box.height; y++) {
@@ -83,11 +83,11 @@ function cut(pixels, step, place, box) {
 
 function nearest(source, channels, width, height, size, box) {
   const places = (from, to, first, count) => {
-    const found = [], scale = from / to;
+    const indices = [], scale = from / to;
     for (let out = 0, at = scale * 0.5; out < first + count; out++, at += scale) {
-      if (out >= first) found.push(Math.min(from - 1, Math.trunc(at)));
+      if (out >= first) indices.push(Math.min(from - 1, Math.trunc(at)));
     }
-    return found;
+    return indices;
   };
   const columns = places(width, size.width, box.left, box.width);
   const rows = places(height, size.height, box.top, box.height);
@@ -105,7 +105,7 @@ function nearest(source, channels, width, height, size, box) {
 }
 
 /**
- * The part `box` of an image resized to `size`.
+ * Returns the part `box` of an image resized to `size`.
  *
  * @param {Uint8Array|Uint8ClampedArray} source rows of pixels, `channels` (3 or 4; the fourth is ignored) each
  * @param {{width: number, height: number}} size of the whole resized image
@@ -115,7 +115,7 @@ function nearest(source, channels, width, height, size, box) {
 export function resizeAndCrop(source, channels, width, height, filter, size, box) {
   if (filter === "nearest") return nearest(source, channels, width, height, size, box);
   if (!FILTERS[filter]) throw new Error(`unknown interpolation: ${filter}`);
-  const place = { width, height, left: 0, top: 0 }; // what is left of the image so far, and where it lies
+  const place = { width, height, left: 0, top: 0 }; // size and position of the current pixels
   let pixels = source, step = channels;
   const across = () => {
     if (size.width === width) return;
@@ -131,8 +131,8 @@ export function resizeAndCrop(source, channels, width, height, filter, size, box
     Object.assign(place, { height: box.height, top: box.top });
     step = 3;
   };
-  // The order decides where is rounded; Pillow takes the vertical pass first where it leaves less.
+  // The order of the passes changes the rounding; Pillow makes the vertical pass first if it leaves fewer pixels.
   const tall = size.height < height && height - size.height > 2 * (width - size.width);
-  for (const one of tall ? [down, across] : [across, down]) one();
+  for (const resize of tall ? [down, across] : [across, down]) resize();
   return cut(pixels, step, place, box);
 }

@@ -1,4 +1,4 @@
-// What the whole page knows: the bundle, the models chosen, and how to speak to the reader.
+// State and functions that the whole page shares: the bundle, the chosen models, and the status line.
 
 import { byId, visible } from "./dom.js";
 

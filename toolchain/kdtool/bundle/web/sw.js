@@ -1,4 +1,4 @@
-// Works offline once loaded: the page itself is stored at once, models and runtime as they are used.
+// Makes the page work offline: stores the page at once, models and runtime when they are used.
 
 const VERSION = "{{ version }}";
 const SHELL = {{ shell }};
@@ -23,16 +23,16 @@ self.addEventListener("activate", (event) => {
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method !== "GET" || !request.url.startsWith("http")) return;
-  const own = new URL(request.url);
-  const small = own.origin === self.location.origin && !own.search;
-  event.respondWith(small ? networkFirst(request) : storedFirst(request));
+  const url = new URL(request.url);
+  const ofPage = url.origin === self.location.origin && !url.search;
+  event.respondWith(ofPage ? networkFirst(request) : storedFirst(request));
 });
 
-// The page: as new as the network has it.
+// Files of the page: the newest version that the network has.
 async function networkFirst(request) {
   const cache = await caches.open(VERSION);
   try {
-    return await kept(cache, request);
+    return await fetchAndStore(cache, request);
   } catch (error) {
     const stored = await cache.match(request);
     if (stored) return stored;
@@ -40,14 +40,14 @@ async function networkFirst(request) {
   }
 }
 
-// Models and runtime: their address holds their hash or version, so what is stored is right.
+// Models and runtime: their address contains their hash or version, so the stored copy is right.
 async function storedFirst(request) {
   const cache = await caches.open(VERSION);
-  return await cache.match(request) ?? await kept(cache, request);
+  return await cache.match(request) ?? await fetchAndStore(cache, request);
 }
 
-async function kept(cache, request) {
-  const answer = await fetch(request);
-  if (answer.ok && answer.type !== "opaque") await cache.put(request, answer.clone());
-  return answer;
+async function fetchAndStore(cache, request) {
+  const response = await fetch(request);
+  if (response.ok && response.type !== "opaque") await cache.put(request, response.clone());
+  return response;
 }

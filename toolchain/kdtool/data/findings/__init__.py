@@ -1,1 +1,1 @@
-"""Findings of a scan: what can be wrong with photographs, and how it is reported."""
+"""Findings of a scan: the faults that photographs can have, and how they are reported."""

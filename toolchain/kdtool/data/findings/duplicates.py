@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.text import printable
-from kdtool.data.examine import Photo
 from kdtool.data.findings.finding import Finding
+from kdtool.data.photo import Photo
 
 PHASH_BITS = 64
 PHASH_DISTANCE = 4  # bits; images whose hashes differ in more bits count as different
-NAMED = 6  # photographs of a group in a message; `Finding.paths` has all of them
-# Two hashes within PHASH_DISTANCE agree in at least one of PHASH_DISTANCE + 1 bands.
+NAMED = 6  # photographs of a group that a message names; `Finding.paths` has all of them
+# Two hashes that differ in at most PHASH_DISTANCE bits are equal in at least one of PHASH_DISTANCE + 1 bands.
 _BANDS = [
     (PHASH_BITS * band // (PHASH_DISTANCE + 1), PHASH_BITS * (band + 1) // (PHASH_DISTANCE + 1))
     for band in range(PHASH_DISTANCE + 1)
@@ -24,7 +24,7 @@ _ONES = np.array([word.bit_count() for word in range(1 << 16)], dtype=np.uint8)
 
 
 def by_pixels(photos: Sequence[Photo]) -> list[list[int]]:
-    """Indices of `photos` grouped by equal decoded pixels, in the order of their first."""
+    """Group the indices of `photos` by equal decoded pixels; groups are in the order of their first index."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, photo in enumerate(photos):
         groups[photo.pixels_sha256].append(index)
@@ -32,7 +32,7 @@ def by_pixels(photos: Sequence[Photo]) -> list[list[int]]:
 
 
 def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: bool) -> Iterator[Finding]:
-    """Equal images in more than one split (fatal unless allowed) or under more than one class (a warning)."""
+    """Find equal images in several splits (fatal unless allowed) or under several classes (a warning)."""
     labels = [photo.sample.label for photo in photos]
     for group in by_pixels(photos):
         if len({splits[index] for index in group}) > 1:
@@ -42,10 +42,10 @@ def exact_findings(photos: Sequence[Photo], splits: Sequence[str], allow_leaks: 
 
 
 def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Finding]:
-    """Groups of different images, in two splits or classes, that look alike.
+    """Find groups of different images that look alike and lie in several splits or classes.
 
-    Two images whose perceptual hashes differ in at most `PHASH_DISTANCE` bits are alike, and so are two that
-    a chain of such pairs links: each image belongs to one group.
+    Two images look alike if their perceptual hashes differ in at most `PHASH_DISTANCE` bits, or if a chain of
+    such pairs links them. So each image belongs to one group.
     """
     hashed = [(index, photo.phash) for index, photo in enumerate(photos) if photo.phash is not None]
     places = [f"{split}, {photo.sample.label}" for split, photo in zip(splits, photos, strict=True)]
@@ -61,7 +61,7 @@ def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Fi
 def _finding(
     kind: str, photos: Sequence[Photo], members: Sequence[int], places: Sequence[str], fatal: bool
 ) -> Finding:
-    """A group in one line: one photograph of each place first, then others, at most `NAMED` of them."""
+    """Describe a group in one line that names at most `NAMED` photographs, first one of each place."""
     first = {places[index]: index for index in reversed(members)}
     heads = sorted(first.values())
     named = [*heads, *(index for index in members if first[places[index]] != index)][:NAMED]
@@ -71,7 +71,7 @@ def _finding(
 
 
 def _alike(hashes: Sequence[int]) -> npt.NDArray[np.intp]:
-    """The group of each perceptual hash, (N,); only hashes that share a band are compared."""
+    """Return the group number of each perceptual hash, (N,); only hashes with an equal band are compared."""
     bits, inverse = np.unique(np.array(hashes, dtype=np.uint64), return_inverse=True)
     words = bits.view(np.uint16).reshape(-1, PHASH_BITS // 16)
     group = np.arange(len(bits))
@@ -79,10 +79,10 @@ def _alike(hashes: Sequence[int]) -> npt.NDArray[np.intp]:
         band = bits >> np.uint64(low) & np.uint64((1 << high - low) - 1)
         order = np.argsort(band, kind="stable")
         for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-            for place, one in enumerate(bucket[:-1]):
+            for place, index in enumerate(bucket[:-1]):
                 others = bucket[place + 1 :]
-                others = others[group[others] != group[one]]
-                distance = _ONES[words[others] ^ words[one]].sum(axis=1)
-                for other in set(group[others[distance <= PHASH_DISTANCE]].tolist()):
-                    group[group == other] = group[one]
+                others = others[group[others] != group[index]]
+                distance = _ONES[words[others] ^ words[index]].sum(axis=1)
+                for merged in set(group[others[distance <= PHASH_DISTANCE]].tolist()):
+                    group[group == merged] = group[index]
     return group[inverse]

@@ -1,4 +1,4 @@
-"""Findings of a scan and their message: all kinds at once, each with its first cases."""
+"""Findings of a scan and the message about them: all kinds at once, each with its first cases."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any
 
 from kdtool.core.errors import DataError
 
-SHOWN = 20  # cases of a kind in a message; `data check --json` has them all
+SHOWN = 20  # cases of a kind in a message; `data check --json` lists all of them
 
-# Kind → its heading. The order is that of the messages.
+# Kind → heading in messages, in the order of the messages.
 KINDS = {
     "classes": "Classes",
-    "unreadable": "Pictures that cannot be read",
-    "few": "Too few pictures to split",
-    "leak": "The same picture in two splits",
-    "labels": "The same picture under two classes",
-    "near": "Pictures in two splits or classes that look the same",
+    "unreadable": "Photo files that cannot be read",
+    "few": "Classes with too few photographs to split",
+    "leak": "The same image in two splits",
+    "labels": "The same image under two classes",
+    "near": "Images in two splits or classes that look alike",
 }
-# Kind → what to do about a fatal finding; every command that scans has these options.
+# Kind → remedy for a fatal finding; every command that scans has these options.
 WAYS_OUT = {
-    "classes": "Give every split the same classes, two or more, each with pictures",
-    "unreadable": "Leave unreadable pictures out: --skip-bad",
-    "few": "Add pictures, or split them yourself into train, validation and test",
-    "leak": "Accept the same picture in two splits: --allow-leaks",
+    "classes": "Give every split the same classes, two or more, each with photographs",
+    "unreadable": "Leave out the photo files that cannot be read: --skip-bad",
+    "few": "Add photographs, or split them yourself into train, validation and test",
+    "leak": "Accept the same image in two splits: --allow-leaks",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong with the photographs.
+    """One fault of the photographs.
 
     Attributes:
         kind: a key of `KINDS`.
-        text: the case, naming files or classes.
+        text: description of the case, which names files or classes.
         paths: the photo files concerned.
-        fatal: whether training does not start; otherwise the finding is a warning.
+        fatal: True if training does not start; otherwise the finding is a warning.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 def describe(findings: Iterable[Finding]) -> str:
-    """The findings under their headings: at most `SHOWN` of each kind, then the number of the others."""
+    """List the findings under their headings: at most `SHOWN` of each kind, then the number of the others."""
     lines = []
     listed = list(findings)
     for kind, heading in KINDS.items():
@@ -63,15 +63,15 @@ def describe(findings: Iterable[Finding]) -> str:
 
 
 def data_error(source: str, findings: Iterable[Finding]) -> DataError:
-    """The error that stops training, with every fatal finding."""
+    """Make the error that stops training, with every fatal finding."""
     fatal = [finding for finding in findings if finding.fatal]
     return DataError(
-        f"{source}: {len(fatal)} finding(s) stop the training.\n{describe(fatal)}",
+        f"{source}: training cannot start because of {len(fatal)} finding(s).\n{describe(fatal)}",
         f"All findings: kdtool data check {shlex.quote(source)} --json\n{ways_out(fatal)}",
     )
 
 
 def ways_out(findings: Iterable[Finding]) -> str:
-    """One line for each kind of fatal finding: what to do about it."""
+    """List the remedies, one line for each kind of fatal finding."""
     kinds = {finding.kind for finding in findings if finding.fatal}
     return "\n".join(way for kind, way in WAYS_OUT.items() if kind in kinds)

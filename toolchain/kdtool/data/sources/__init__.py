@@ -1,8 +1,8 @@
 """Sources of photographs. A new source is one file and one line in `SOURCES`.
 
 A source module has
-    handles(data) -> bool     whether DATA, as given on the command line, is for this source
-    load(data) -> Listing     its samples; every one yields encoded bytes, so there is one road:
+    handles(data) -> bool     True if DATA, as given on the command line, is for this source
+    load(data) -> Listing     the samples; each gives encoded bytes, so that all pixels are made in one way:
                               bytes → kdtool.core.preprocess.decode → pixels
 """
 
@@ -26,7 +26,7 @@ class Source(Protocol):
     def load(self, data: str | None) -> Listing: ...
 
 
-# The first that handles DATA has it; a folder that is called like a data set is given as ./NAME.
+# The first source that handles DATA loads it; a folder with the name of a data set is given as ./NAME.
 SOURCES: dict[str, Source] = {
     digits.NAME: digits,
     "torchvision": torchvision,
@@ -36,21 +36,21 @@ SOURCES: dict[str, Source] = {
 
 
 def load_listing(data: str | None) -> Listing:
-    """The samples of DATA.
+    """List the samples of DATA.
 
     Raises:
-        UsageError: DATA is nothing any source knows.
-        DataError: it is, but its structure is not one we can read.
+        UsageError: no source knows DATA.
+        DataError: a source knows DATA, but cannot read its structure.
         SetupError: a package or the network is missing.
     """
     return _source_of(data).load(data)
 
 
 def resolve(data: str | None) -> str:
-    """DATA as it is recorded: a data set's name as it is, a path made absolute; None is the digits.
+    """Return DATA for the record: the name of a data set unchanged, a path made absolute; None is the digits.
 
     Raises:
-        UsageError: DATA is nothing any source knows.
+        UsageError: no source knows DATA.
     """
     source = _source_of(data)
     if data is None:
@@ -63,7 +63,7 @@ def resolve(data: str | None) -> str:
 
 
 def default_recipe(data: str | None) -> str:
-    """The recipe that goes with DATA where none is named."""
+    """Name the recipe for DATA if the user names none."""
     return "digits" if _source_of(data) is digits else "paper"
 
 
@@ -75,13 +75,13 @@ def _source_of(data: str | None) -> Source:
     names = (digits.NAME, *torchvision.DATASETS)
     close = difflib.get_close_matches(str(data), names, n=1)
     raise UsageError(
-        f"DATA {data}: no such folder, no manifest (.csv, .jsonl) and no data set kdtool knows.",
+        f"DATA {data}: there is no such folder, manifest (.csv, .jsonl) or data set that kdtool knows.",
         f"Did you mean '{close[0]}'?" if close else f"Data sets by name: {', '.join(names)}",
     )
 
 
 def _require_text(data: str) -> None:
-    """DATA is recorded in UTF-8 and found again by what was recorded."""
+    """Raise UsageError if DATA is not UTF-8, since the record of a run could not name it."""
     try:
         data.encode()
     except UnicodeEncodeError:

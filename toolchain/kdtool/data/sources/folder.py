@@ -1,13 +1,12 @@
 """A folder of class folders, with or without folders for the splits.
 
     DATA/train/cat/1.jpg, DATA/validation/cat/2.jpg, DATA/test/…     splits
-    DATA/cat/1.jpg, DATA/dog/2.jpg                                   flat: split here
+    DATA/cat/1.jpg, DATA/dog/2.jpg                                   flat: kdtool makes the splits
 
-The name decides what counts as a photo file, so that a broken one is reported and not ignored: a file with
-an extension of `IMAGE_SUFFIXES`, at any depth in its class folder. Other files are ignored and counted by
-their extension; hidden files and leftovers of operating systems are counted as "hidden"; pipes, sockets
-and devices, which might never end, as "no regular file".
-An extension may be wrong: Pillow goes by the content.
+A file with an extension of `IMAGE_SUFFIXES`, at any depth in its class folder, counts as a photo file. So a
+broken photo file is reported and not ignored. Other files are ignored and counted by their extension;
+hidden files and leftovers of operating systems are counted as "hidden"; pipes, sockets and devices, which
+might never end, as "no regular file". An extension may be wrong, since Pillow goes by the content.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from kdtool.core.errors import DataError, SetupError
 from kdtool.data.listing import LOOSE, SPLIT_NAMES, SPLITS, Listing, Sample
 
 AMBIGUOUS = "eval"
-# HEIC stands here so that such photographs are reported as unreadable, not passed over.
+# HEIC is listed so that such photo files are reported as unreadable and not ignored.
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe",
@@ -33,15 +32,15 @@ LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
 def handles(data: str | None) -> bool:
-    """Whether DATA is a folder."""
+    """True if DATA is a folder."""
     return data is not None and Path(data).is_dir()
 
 
 def load(data: str | None) -> Listing:
-    """Walk the folder.
+    """List the photo files of the folder.
 
     Raises:
-        DataError: the split folders are ambiguous or there is none for training.
+        DataError: the split folders are ambiguous, or none is for training.
         SetupError: a folder cannot be read.
     """
     root = Path(str(data))
@@ -64,7 +63,7 @@ def load(data: str | None) -> Listing:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Split → its folder, train first; a flat folder is all train."""
+    """Map each split to its folder, train first; all of a flat folder is train."""
     folders = _visible_folders(root)
     named = [folder for folder in folders if folder.name.lower() in {*SPLIT_NAMES, AMBIGUOUS}]
     others = [folder for folder in folders if folder not in named]
@@ -75,34 +74,35 @@ def _split_folders(root: Path) -> dict[str, Path]:
         return {"train": root}
     if others:
         raise DataError(
-            f"{root}: split folders ({_names(named)}) stand beside others ({_names(others)}); "
+            f"{root}: split folders ({_names(named)}) stand beside other folders ({_names(others)}); "
             "allowed are either splits or classes.",
-            "Move the others away, or name each picture's split in a manifest: path,label,split",
+            "Move the other folders away, or state the split of each photo file in a manifest: "
+            "path,label,split",
         )
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     for folder in named:
         if folder.name.lower() == AMBIGUOUS:
             raise DataError(
                 f"{folder}: 'eval' can mean the validation or the test split.",
-                "Rename it to 'validation' (to choose the weights by) or 'test' (read once, by bench).",
+                "Rename it to 'validation' (it chooses the weights) or 'test' (bench alone reads it).",
             )
         split = SPLIT_NAMES[folder.name.lower()]
-        if split in found:
+        if split in by_split:
             raise DataError(
-                f"{root}: '{found[split].name}' and '{folder.name}' both name the {split} split.",
+                f"{root}: '{by_split[split].name}' and '{folder.name}' both name the {split} split.",
                 "Keep one of them.",
             )
-        found[split] = folder
-    if "train" not in found:
+        by_split[split] = folder
+    if "train" not in by_split:
         raise DataError(
-            f"{root}: {_names(named)} but no folder for training; allowed are 'train' and 'training'.",
-            "Add it, or give the folder of classes itself: it is split for you.",
+            f"{root} has {_names(named)} but no folder for training; allowed are 'train' and 'training'.",
+            "Add this folder, or give the folder of classes itself: kdtool then makes the splits.",
         )
-    return {split: found[split] for split in SPLITS if split in found}
+    return {split: by_split[split] for split in SPLITS if split in by_split}
 
 
 def _photo_files(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
-    """The photo files in `folder` and below, by name; `visited` folders are not entered again."""
+    """List the photo files in `folder` and below, by name; `visited` folders are not entered again."""
     pending = [folder]
     while pending:
         path = pending.pop()
@@ -127,14 +127,14 @@ def _count_loose_files(top: Path, ignored: Counter[str]) -> None:
 
 
 def _passed_over(path: Path) -> str:
-    """The kind that an ignored file is counted as; empty for a photo file and for a folder to enter."""
+    """Name the kind that an ignored file is counted as; empty for a photo file and for a folder to enter."""
     if path.name.startswith(".") or path.name.lower() in LEFTOVERS:
         return "hidden"
     if path.is_dir():
         return ""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return _text(path.suffix.lower()) or "no extension"
-    # A link to nowhere counts as a photo file, so that it is reported as one that cannot be read.
+    # A link to nowhere counts as a photo file, so that it is reported as unreadable.
     return "no regular file" if path.exists() and not path.is_file() else ""
 
 
@@ -166,5 +166,5 @@ def _names(folders: list[Path]) -> str:
 
 
 def _text(name: str) -> str:
-    """A name that can be written as UTF-8, whatever bytes the file system has."""
+    """Return the name as UTF-8; bytes that are not UTF-8 become escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

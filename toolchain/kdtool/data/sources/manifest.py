@@ -1,7 +1,7 @@
-"""A list of pictures with their classes: CSV or JSON lines, `path,label[,split]`.
+"""A list of photo files with their classes: CSV or JSON lines, `path,label[,split]`.
 
-Paths are relative to the manifest's folder. Without splits, validation and test are carved from train;
-with splits, every line has one.
+Paths are relative to the folder of the manifest. Without splits, validation and test are carved out of train;
+otherwise every line has a split.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 def handles(data: str | None) -> bool:
-    """Whether DATA is a CSV or JSONL file."""
+    """True if DATA is a CSV or JSONL file."""
     return data is not None and data.lower().endswith(SUFFIXES) and Path(data).is_file()
 
 
@@ -38,7 +38,7 @@ def load(data: str | None) -> Listing:
     """Read the manifest.
 
     Raises:
-        DataError: it cannot be read, or lines are wrong (each is named).
+        DataError: the manifest cannot be read, or lines are wrong (each is named).
     """
     path = Path(str(data))
     try:
@@ -56,7 +56,7 @@ def load(data: str | None) -> Listing:
     if with_split and len(with_split) < len(rows):
         first = next(line for line, row in rows if not row.get("split"))
         problems.append(
-            f"line {first}: no split, but line {with_split[0]} has one; all lines have one or none."
+            f"line {first}: no split, but line {with_split[0]} has one; allowed are all lines or none."
         )
     if problems:
         more = [f"  … and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
@@ -136,7 +136,7 @@ def _sample(folder: Path, row: Row, problems: list[str]) -> Sample | None:
 
 
 def _fault(field: str, value: Any) -> str:
-    """The reason why `value` is no path, label or split; empty if it is one."""
+    """Say why `value` is not a path, label or split; empty if it is one."""
     if value in (None, ""):
         return "" if field == "split" else "is empty"
     if isinstance(value, int | float) and field == "label":
@@ -144,12 +144,12 @@ def _fault(field: str, value: Any) -> str:
     if not isinstance(value, str):
         return "is not text"
     if "\0" in value or any(unicodedata.category(char) == "Cs" for char in value):
-        return "holds a NUL or half of a surrogate pair, which no file's name can"
+        return "has a NUL or half of a surrogate pair, which no file name can have"
     return ""
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file; a pipe or a device might never end."""
+    """Read a regular file; a pipe or a device might never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     return path.read_bytes()

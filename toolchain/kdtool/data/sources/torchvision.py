@@ -1,7 +1,7 @@
-"""Data sets by name, downloaded by torchvision with its checksums into a cache folder.
+"""Data sets by name, which torchvision downloads with its checksums into a cache folder.
 
-A data set is downloaded and unpacked beside its place and put there by one rename: what is there
-is complete. The cache is $KDTOOL_CACHE/datasets, by default ~/.cache/kdtool/datasets.
+A data set is downloaded and unpacked beside its final folder, then moved there by one rename. So a folder in
+the cache is complete. The cache is $KDTOOL_CACHE/datasets, by default ~/.cache/kdtool/datasets.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Dataset:
     """One data set of torchvision.
 
     Attributes:
-        kind: name of its class in `torchvision.datasets`.
-        splits: our split → the arguments that choose it; a split that is not there is carved from train.
-        files: whether it consists of image files, which are then read as they are.
+        kind: name of the class in `torchvision.datasets`.
+        splits: split of kdtool → arguments that choose it; a missing split is carved out of train.
+        files: True if the data set consists of photo files, which are read without change.
     """
 
     kind: str
@@ -46,7 +46,7 @@ _ALL_SPLITS = {"train": {"split": "train"}, "validation": {"split": "val"}, "tes
 
 
 def _imagenette(size: str) -> Dataset:
-    # Its "val" is the part that published figures are measured on: our test split, never selected by.
+    # Published figures are measured on "val": here it is the test split, which chooses no weights.
     splits = {"train": {"split": "train", "size": size}, "test": {"split": "val", "size": size}}
     return Dataset("Imagenette", splits, files=True)
 
@@ -72,16 +72,16 @@ DATASETS: dict[str, Dataset] = {
 
 
 def handles(data: str | None) -> bool:
-    """Whether DATA names a data set of torchvision."""
+    """True if DATA names a data set of torchvision."""
     return data in DATASETS
 
 
 def load(data: str | None) -> Listing:
-    """Download where needed, and list.
+    """List the samples of a data set; download it first if needed.
 
     Raises:
-        SetupError: torchvision is missing, there is no network, the checksum does not fit, or what is
-            in the cache is damaged.
+        SetupError: torchvision is missing, there is no network, the checksum does not fit, or the files in
+            the cache are damaged.
         LockedError: another process is downloading the data set.
     """
     name = str(data)
@@ -94,7 +94,7 @@ def load(data: str | None) -> Listing:
     root = cache_folder() / name
     if not root.is_dir():
         with _only_one(name, root):
-            if not root.is_dir():  # else another process was faster
+            if not root.is_dir():  # otherwise another process was faster
                 _download(kind, dataset, name, root)
     samples: list[Sample] = []
     classes_by_split = {}
@@ -102,28 +102,28 @@ def load(data: str | None) -> Listing:
         opened = _open(kind, name, root, arguments)
         classes = tuple(_class_name(entry) for entry in opened.classes)
         classes_by_split[split] = classes
-        items = _files(opened, root) if dataset.files else _pictures(opened, split)
+        items = _files(opened, root) if dataset.files else _images(opened, split)
         samples += [Sample(path, classes[label], split, read) for path, label, read in items]
     carve = tuple(split for split in SPLITS if split not in dataset.splits)
     return Listing(name, tuple(samples), classes_by_split, carve)
 
 
 def cache_folder() -> Path:
-    """The folder of downloaded data sets."""
+    """Return the folder of downloaded data sets."""
     cache = os.environ.get("KDTOOL_CACHE") or str(Path.home() / ".cache" / "kdtool")
     return Path(cache) / "datasets"
 
 
 @contextlib.contextmanager
 def _only_one(name: str, root: Path) -> Iterator[None]:
-    """One process at a time downloads a data set."""
+    """Hold a lock, so that one process at a time downloads the data set."""
     try:
         with run_lock(root.with_name(f".{name}.lock")):
             yield
     except LockedError as error:
         raise LockedError(
             f"The data set '{name}' is being downloaded: {error.message}",
-            "Wait for that to end, then run the same command again.",
+            "Wait until the download ends, then run the same command again.",
         ) from error
 
 
@@ -132,10 +132,10 @@ def _open(kind: Callable[..., Any], name: str, root: Path, arguments: Arguments)
         return kind(root=root, **arguments)
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # each data set has its own way to stumble over a damaged file
+    except Exception as error:  # each data set raises other errors for a damaged file
         raise SetupError(
             f"The data set '{name}' in {root} is incomplete or damaged ({cause_of(error)}).",
-            f"Delete that folder and run the same command again, which downloads it: "
+            "Delete that folder, then run the same command again, which downloads the data set: "
             f"rm -r {shlex.quote(str(root))}",
         ) from error
 
@@ -143,38 +143,38 @@ def _open(kind: Callable[..., Any], name: str, root: Path, arguments: Arguments)
 def _download(kind: Callable[..., Any], dataset: Dataset, name: str, root: Path) -> None:
     partial_root = root.with_name(f".{name}.partial")
     try:
-        shutil.rmtree(partial_root, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(partial_root, ignore_errors=True)  # left by a process that was killed
         partial_root.mkdir(parents=True)
         for arguments in dataset.splits.values():
             kind(root=partial_root, download=True, **arguments)
-        os.sync()  # the thousands of files first, at once; then the name that says they are all there
+        os.sync()  # all files must be on the disk before the name that says they are complete
         partial_root.rename(root)
-    except (OSError, RuntimeError) as error:  # torchvision says RuntimeError where the checksum is wrong
+    except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError if a checksum is wrong
         raise SetupError(
-            f"The data set '{name}' could not be downloaded ({cause_of(error)}); nothing of it was kept.",
-            f"Check the network and the space under {root.parent}, or give a folder of your own as DATA.",
+            f"The data set '{name}' could not be downloaded ({cause_of(error)}); no part of it was kept.",
+            f"Check the network and the free space under {root.parent}, or give your own folder as DATA.",
         ) from error
     finally:
         shutil.rmtree(partial_root, ignore_errors=True)
 
 
 def _class_name(entry: str | tuple[str, ...]) -> str:
-    return entry if isinstance(entry, str) else entry[0]  # Imagenette gives synonyms
+    return entry if isinstance(entry, str) else entry[0]  # Imagenette has a tuple of synonyms
 
 
 def _files(opened: Any, root: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """(path shown, label, read) of a data set of files, without decoding one."""
+    """Give (path shown, label, read) for each photo file of a data set, without decoding any."""
     if hasattr(opened, "loader"):
-        opened.loader = Path  # instead of a picture, each item is where it lies
+        opened.loader = Path  # each item is then the path of a photo file, not a decoded image
     else:
-        opened = list(zip(opened._images, opened._labels, strict=True))  # Oxford pets alone has no loader
+        opened = list(zip(opened._images, opened._labels, strict=True))  # only Oxford pets has no loader
     for index in range(len(opened)):
         path, label = opened[index]
         yield Path(path).relative_to(root).as_posix(), int(label), Path(path).read_bytes
 
 
-def _pictures(opened: Any, split: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """(path shown, label, read) of a data set of arrays."""
+def _images(opened: Any, split: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Give (path shown, label, read) for each image of a data set of arrays."""
     for index in range(len(opened)):
         yield f"{split}/{index:05d}.png", int(opened[index][1]), partial(_encode, opened, index)
 

@@ -36,7 +36,7 @@ from kdtool.exporters.compute.operators import (
     values,
 )
 from kdtool.exporters.compute.shapes import Shape, Shapes, tensor_shapes
-from kdtool.graph.onnxread import parsed, whole
+from kdtool.graph.onnxread import graph_errors, parse_model
 from kdtool.runtime.onnxbytes.guard import read_model
 
 FLOAT_TYPES = {
@@ -110,9 +110,9 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
         ModelFileError: broken or hostile, or shapes depend on more than the batch.
     """
     name = str(model) if isinstance(model, Path) else "the model"
-    proto = parsed(read_model(model), name) if isinstance(model, Path) else model
+    proto = parse_model(read_model(model), name) if isinstance(model, Path) else model
     shapes = tensor_shapes(proto, name)
-    with whole(name):
+    with graph_errors(name):
         return _count(proto, shapes)
 
 

@@ -11,7 +11,7 @@ from onnx import helper
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.text import cause_of
-from kdtool.graph.onnxread import inferred
+from kdtool.graph.onnxread import infer_shapes
 from kdtool.runtime.onnxruntime import new_session, session_options
 
 Shape = tuple[int, ...]
@@ -30,7 +30,7 @@ def tensor_shapes(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
     """
     single = _of_one_image(model, name)
     found = {tensor.name: tuple(tensor.dims) for tensor in single.graph.initializer}
-    graph = inferred(single, name, values=True)
+    graph = infer_shapes(single, name, values=True)
     for value in (*graph.input, *graph.value_info, *graph.output):
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark of an axis: where, and what it says."""
+    """A mark on an axis: its coordinate and its text."""
 
     at: float
     text: str
@@ -16,7 +16,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis from `start` to `stop`, drawn from `begin` to `end`."""
+    """A linear axis: values `start` to `stop` at coordinates `begin` to `end`, ticks every `step`."""
 
     start: float
     stop: float
@@ -39,11 +39,15 @@ class Axis:
 
 
 def axis(low: float, high: float, begin: float, end: float, whole: bool = False) -> Axis:
-    """An axis from a round value under `low` to a round value over `high`, about five steps of 1, 2 or 5."""
+    """Make an axis with about five steps of 1, 2 or 5, from a round value below `low` to one above `high`.
+
+    Args:
+        whole: True keeps the range from `low` to `high` and puts ticks at whole numbers.
+    """
     if high <= low:
         low, high = low - abs(low) * 0.05 - 1e-3, high + abs(high) * 0.05 + 1e-3
     step = _round_step((high - low) / 5)
-    if whole:  # epochs: the range as it is, ticks at whole numbers
+    if whole:  # such as epochs
         return Axis(low, high, max(1.0, step), begin, end)
     start = math.floor(low / step + 1e-9) * step
     return Axis(start, start + math.ceil((high - start) / step - 1e-9) * step, step, begin, end)

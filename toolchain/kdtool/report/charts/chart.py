@@ -1,6 +1,6 @@
-"""Geometry of the report's charts: numbers in, coordinates of a fixed drawing area out.
+"""Geometry of the charts of the report: turns numbers into coordinates of a fixed drawing area.
 
-The template draws them as SVG; nothing here knows of markup. y grows downwards, as in SVG.
+The template draws the charts as SVG; this module knows nothing about markup. y grows downwards, as in SVG.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; `style` is its class in the style sheet."""
+    """A curve; `style` is the class in the style sheet."""
 
     name: str
     style: str
@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of WIDTH × HEIGHT. `best` is the point to ring, where there is one."""
+    """A drawing of WIDTH × HEIGHT; `best` is the point that gets a ring, if any."""
 
     title: str
     x_name: str
@@ -55,18 +55,19 @@ class Chart:
 
 
 def curves(history: History) -> tuple[Chart, Chart]:
-    """Loss and accuracy over the epochs: the two halves of the paper's figures."""
+    """Draw loss and accuracy over the epochs: the two halves of a figure of the paper."""
     best = history.best
     epoch, last = history.epochs[best], history.epochs[-1]
     loss = _curve(
         "Loss", history, history.train_loss, history.validation_loss,
-        f"Loss over {last} epochs: validation loss went from {history.validation_loss[0]:.3g} "
+        f"Loss over {last} epochs: the validation loss went from {history.validation_loss[0]:.3g} "
         f"to {history.validation_loss[-1]:.3g}.",
     )  # fmt: skip
     accuracy = _curve(
         "Accuracy", history, history.train_accuracy, history.validation_accuracy,
-        f"Top-1 accuracy over {last} epochs: on validation from {history.validation_accuracy[0]:.1%} "
-        f"to its best, {history.validation_accuracy[best]:.1%}, at epoch {epoch}.",
+        f"Top-1 accuracy over {last} epochs: the validation accuracy went from "
+        f"{history.validation_accuracy[0]:.1%} to its best value, {history.validation_accuracy[best]:.1%}, "
+        f"at epoch {epoch}.",
     )  # fmt: skip
     return loss, accuracy
 

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: the geometry of the trade-off charts."""
+"""Geometry of the trade-off charts: accuracy against a cost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kdtool.report.charts.axis import Axis, axis
 from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Mark
 
 LABEL_GAP = 16.0
-LABEL_BESIDE = 24.0  # from its mark
-CHARACTER = 7.0  # of a label, in width, at most
+LABEL_BESIDE = 24.0  # distance of a label from its mark
+CHARACTER = 7.0  # largest width of a character in a label
 MARK_GAP = 7.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model in a trade-off: its cost, and its accuracy with interval, fractions."""
+    """One model in a trade-off: its cost, and its accuracy with the interval `low` to `high`, fractions."""
 
     name: str
     style: str
@@ -27,16 +27,16 @@ class Point:
 
 
 def trade_off(title: str, x_name: str, models: Sequence[Point]) -> Chart:
-    """Accuracy against a cost, one mark a model; cost starts at zero, accuracy does not."""
+    """Draw accuracy against a cost, one mark for each model; only the axis of the cost starts at zero."""
     x = axis(0.0, max(model.cost for model in models) * 1.05, LEFT, WIDTH - RIGHT)
     lowest, highest = min(model.low for model in models), max(model.high for model in models)
     y = axis(lowest, highest, HEIGHT - BOTTOM, TOP)
-    said = "; ".join(f"{model.name}: {model.accuracy:.1%} at {model.cost:.3g}" for model in models)
+    values = "; ".join(f"{model.name}: {model.accuracy:.1%} at {model.cost:.3g}" for model in models)
     return Chart(
         title=title,
         x_name=x_name,
         y_name="Top-1 accuracy",
-        description=f"{title}. {said}.",
+        description=f"{title}. {values}.",
         x_ticks=x.ticks(),
         y_ticks=y.ticks(percent=True),
         marks=_labelled(models, x, y),
@@ -44,12 +44,12 @@ def trade_off(title: str, x_name: str, models: Sequence[Point]) -> Chart:
 
 
 def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
-    """Marks whose labels, on the side with room, are pushed apart until none covers another."""
+    """Make the marks; labels stand on the side with room and are moved until none covers another."""
     marks: list[Mark] = []
     middle = (LEFT + WIDTH - RIGHT) / 2
     places = _beside([x.at(model.cost) for model in models])
     for left_side in (True, False):
-        # By the true place: marks moved apart keep their labels on one side, where no leader crosses.
+        # The true place decides: marks that were moved keep their labels on one side, so that no lines cross.
         side = [
             pair for pair in zip(models, places, strict=True) if (x.at(pair[0].cost) <= middle) == left_side
         ]
@@ -75,7 +75,7 @@ def _labelled(models: Sequence[Point], x: Axis, y: Axis) -> tuple[Mark, ...]:
 
 
 def _beside(places: Sequence[float]) -> list[float]:
-    """`places`, each moved right until it is at least MARK_GAP from those before it."""
+    """Move each place to the right until it is at least MARK_GAP from all places before it."""
     moved: list[float] = []
     for place in places:
         while any(abs(place - other) < MARK_GAP for other in moved):
@@ -87,19 +87,19 @@ def _beside(places: Sequence[float]) -> list[float]:
 def _below(
     side: Sequence[tuple[str, float]], heights: Sequence[float], others: Sequence[Mark]
 ) -> list[float]:
-    """The heights of labels that end at their marks, each moved down until it covers no other label.
+    """Move down the labels that end at their marks until they cover no other label; return their heights.
 
     Args:
         side: name and place of the mark of each label.
-        heights: where the labels would be, in increasing order.
-        others: marks whose labels begin at them.
+        heights: wanted heights of the labels, in increasing order.
+        others: marks whose labels begin at the mark.
     """
     placed: list[float] = []
     for (name, at), height in zip(side, heights, strict=True):
         begin = at - LABEL_BESIDE - CHARACTER * len(name)
-        reaching = [one for one in others if one.label_x + CHARACTER * len(one.name) > begin]
+        reaching = [mark for mark in others if mark.label_x + CHARACTER * len(mark.name) > begin]
         height = max(height, placed[-1] + LABEL_GAP if placed else height)
-        for other in sorted(reaching, key=lambda one: one.label_y):
+        for other in sorted(reaching, key=lambda mark: mark.label_y):
             if abs(other.label_y - height) < LABEL_GAP:
                 height = other.label_y + LABEL_GAP
         placed.append(height)
@@ -107,7 +107,7 @@ def _below(
 
 
 def _apart(heights: Sequence[float], top: float, bottom: float) -> list[float]:
-    """`heights`, in increasing order, moved as little as keeps them LABEL_GAP apart and inside."""
+    """Move heights in increasing order as little as possible, so that they are inside and LABEL_GAP apart."""
     placed: list[float] = []
     for height in heights:
         placed.append(max(height, placed[-1] + LABEL_GAP if placed else top))

@@ -1,10 +1,10 @@
-"""How large the constants become that a file computes from constants.
+"""Size of the constants that a file computes from other constants.
 
-A runtime works these out while it loads a file, and allocates them: ConstantOfShape makes gigabytes of two
-hundred bytes. So shapes are followed from tensors and Constant nodes through the operators below. What one
-of them makes of an activation is judged by its constant operands alone. It is no proof: a shape that is
-itself a result of arithmetic is not seen, nor is what Reshape or Transpose makes of the sides. Field
-numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+A runtime computes these constants while it loads a file, and allocates their memory: ConstantOfShape makes
+gigabytes from two hundred bytes. So this module follows shapes from tensors and Constant nodes through the
+operators below. The result of an operator on an activation is judged by its constant operands alone. The
+check is not complete: it does not see a shape that arithmetic computes, nor how Reshape or Transpose changes
+the sides. Field numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from itertools import islice, zip_longest
 from kdtool.runtime.onnxbytes.wire import Value, WireError, fields, packed, signed
 
 ELEMENTS_LIMIT = 1 << 25  # 134 MB of float32
-SIDES_LIMIT = 64  # of a shape, or entries of another operand that sets a size
+SIDES_LIMIT = 64  # sides of a shape, or entries of another operand that sets a size
 NODE_INPUT, NODE_OUTPUT, NODE_OP, NODE_ATTRIBUTE = 1, 2, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_TENSOR = 1, 5
-INTEGERS_OF_ATTRIBUTE, FLOATS_OF_ATTRIBUTE = (3, 8), (2, 7)  # one, and a list
+INTEGERS_OF_ATTRIBUTE, FLOATS_OF_ATTRIBUTE = (3, 8), (2, 7)  # field of one number, field of a list
 DIMS, DATA_TYPE, FLOAT_DATA, INT32_DATA, INT64_DATA, NAME, RAW_DATA, DOUBLE_DATA = 1, 2, 4, 5, 7, 8, 9, 10
 RAW_FORMATS = {1: "f", 5: "h", 6: "i", 7: "q", 11: "d"}  # float, int16, int32, int64, double
 
-Numbers = tuple[float, ...]  # integers, or what a hostile file holds instead
+Numbers = tuple[float, ...]  # integers; a hostile file may hold other numbers
 
 
 class Constants:
-    """The tensors and nodes of a file, in the order in which they are met, of all its graphs."""
+    """Tensors and nodes of all graphs of a file, in the order of the file."""
 
     def __init__(self) -> None:
         self._nodes: list[memoryview] = []
@@ -36,27 +36,28 @@ class Constants:
         self._shapes: dict[str, Numbers] = {}
 
     def add_tensor(self, message: memoryview, name: str = "") -> None:
-        """An initializer, by its own name, or the value of a Constant."""
+        """Add an initializer by its own name, or the value of a Constant node by `name`."""
         name = name or _text(next((value for number, _, value in fields(message) if number == NAME), b""))
         shape = tuple(float(signed(dim)) for dim in _integers(message, DIMS))
         few = math.prod(shape) <= SIDES_LIMIT
         self._remember(name, shape, _numbers(message) if few else (math.inf,))
 
     def add_node(self, message: memoryview) -> None:
+        """Add a NodeProto."""
         self._nodes.append(message)
 
     def too_large(self) -> Iterator[tuple[str, Numbers]]:
-        """(operator, shape) of every value that is over the limit."""
+        """Yield (operator, shape) of every value that is over the limit."""
         for message in self._nodes:
             node = _Node(message)
-            shape = self._follow(node)
-            held = [_elements(self._shapes[name]) for name in node.inputs if name in self._shapes]
-            # `not … <=`, since a size may be NaN. What the file itself holds may be larger.
-            if shape is not None and not _elements(shape) <= max([ELEMENTS_LIMIT, *held]):
+            shape = self._result_shape(node)
+            inputs = [_elements(self._shapes[name]) for name in node.inputs if name in self._shapes]
+            # `not … <=`, since a size may be NaN. A value may be as large as an input that the file contains.
+            if shape is not None and not _elements(shape) <= max([ELEMENTS_LIMIT, *inputs]):
                 yield node.op, shape
 
-    def _follow(self, node: _Node) -> Numbers | None:
-        """What is known of the shape of the node's result, which is kept where its inputs are constants."""
+    def _result_shape(self, node: _Node) -> Numbers | None:
+        """Shape of the result of a node, as far as it is known; remember the results of constant inputs."""
         if node.op == "Constant":
             self._constant(node)
             return None
@@ -79,7 +80,7 @@ class Constants:
         return shape
 
     def _pass_on(self, node: _Node, shapes: Known, values: Known) -> None:
-        """Of an operator that only moves constants."""
+        """Remember the result of an operator that only moves constants."""
         if node.op in PASSING and shapes:
             self._remember(node.output, shapes[0] or (), values[0])
         elif node.op == "Concat" and all(value is not None for value in values):
@@ -93,14 +94,14 @@ class Constants:
             self._remember(node.output, (float(len(numbers)),), numbers)
 
     def _remember(self, name: str, shape: Numbers, values: Numbers | None) -> None:
-        """Of two graphs' tensors of one name, the one that makes the larger shape."""
+        """Store a shape and values by name; if two graphs use the same name, the larger ones win."""
         self._shapes[name] = max(shape, self._shapes.get(name, ()), key=_elements)
         if values is not None:
             self._values[name] = max(values, self._values.get(name, ()), key=_elements)
 
 
 class _Node:
-    """What matters of a NodeProto."""
+    """Fields of a NodeProto that this module needs."""
 
     def __init__(self, message: memoryview) -> None:
         self.op = self.output = ""
@@ -121,21 +122,21 @@ class _Node:
 
     def _attribute(self, message: memoryview) -> None:
         name = ""
-        few = _Few()
+        numbers = _ShortList()
         for number, _, value in fields(message):
             if number == ATTRIBUTE_NAME:
                 name = _text(value)
             elif number == ATTRIBUTE_TENSOR and not isinstance(value, int):
                 self.tensor = value
             elif number in INTEGERS_OF_ATTRIBUTE:
-                few.add_integers(value)
+                numbers.add_integers(value)
             elif number in FLOATS_OF_ATTRIBUTE:
-                few.add_raw("f", value)
-        if few.numbers():
-            self.numbers[name] = few.numbers()
+                numbers.add_raw("f", value)
+        if numbers.read():
+            self.numbers[name] = numbers.read()
 
 
-Known = Sequence[Numbers | None]  # of each input: its shape or its values, None where they are not constant
+Known = Sequence[Numbers | None]  # shape or values of each input; None if they are not constant
 
 
 def _at(known: Known, index: int) -> Numbers | None:
@@ -147,8 +148,8 @@ def _first_operand(_: Known, values: Known) -> Numbers | None:
 
 
 def _expand(shapes: Known, values: Known) -> Numbers | None:
-    wanted = _at(values, 1)
-    return None if wanted is None else _broadcast([_at(shapes, 0), wanted])
+    target = _at(values, 1)
+    return None if target is None else _broadcast([_at(shapes, 0), target])
 
 
 def _tile(shapes: Known, values: Known) -> Numbers | None:
@@ -157,13 +158,13 @@ def _tile(shapes: Known, values: Known) -> Numbers | None:
 
 
 def _resize(shapes: Known, values: Known) -> Numbers | None:
-    """Upsample, and Resize of opset 10: (x, scales); from 11 on: (x, region, scales, sizes)."""
+    """Shape after Upsample or Resize: inputs (x, scales), from opset 11 on (x, region, scales, sizes)."""
     scaled = [_scaled(_at(shapes, 0), scales) for scales in values[1:3] if scales]
     return max([*scaled, *(sizes for sizes in values[3:4] if sizes)], key=_elements, default=None)
 
 
 def _pad(shapes: Known, values: Known) -> Numbers | None:
-    """Pads: those before each axis, then those after it."""
+    """Shape after Pad; its pads are those before each axis, then those after each axis."""
     pads, sides = _at(values, 1), _at(shapes, 0)
     if not pads:
         return None
@@ -192,7 +193,7 @@ def _scaled(sides: Numbers | None, times: Numbers) -> Numbers:
 
 
 def _broadcast(shapes: Known) -> Numbers:
-    """Of shapes that are aligned at their last sides."""
+    """Broadcast shape; the shapes are aligned at their last sides."""
     reversed_ = [tuple(reversed(shape)) for shape in shapes if shape is not None]
     return tuple(reversed([max(sides) for sides in zip_longest(*reversed_, fillvalue=1.0)]))
 
@@ -226,48 +227,49 @@ BROADCASTING = frozenset(
 PASSING = frozenset({"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 
 
-class _Few:
-    """As many numbers as may set a size; more count as infinitely many."""
+class _ShortList:
+    """List of at most `SIDES_LIMIT` numbers; a longer list counts as an infinite size."""
 
     def __init__(self) -> None:
-        self._found: list[float] = []
+        self._numbers: list[float] = []
 
     def add_integers(self, value: Value) -> None:
-        """One, or a packed list."""
+        """Add one integer, or a packed list of integers."""
         integers = [value] if isinstance(value, int) else packed(value)
         self._add(float(signed(number)) for number in integers)
 
     def add_raw(self, form: str, value: Value) -> None:
-        """Side by side, each of the kind that `struct` calls `form`."""
+        """Add numbers that lie side by side, each in the `struct` format `form`."""
         if isinstance(value, int) or len(value) % struct.calcsize(form):
-            raise WireError("numbers are cut off")
+            raise WireError("a list of numbers is cut off")
         self._add(float(number) for (number,) in struct.iter_unpack(f"<{form}", value))
 
-    def numbers(self) -> Numbers:
-        return (math.inf,) if len(self._found) > SIDES_LIMIT else tuple(self._found)
+    def read(self) -> Numbers:
+        """All numbers, or infinity if there are more than `SIDES_LIMIT`."""
+        return (math.inf,) if len(self._numbers) > SIDES_LIMIT else tuple(self._numbers)
 
     def _add(self, numbers: Iterator[float]) -> None:
-        self._found += islice(numbers, SIDES_LIMIT + 1 - len(self._found))
+        self._numbers += islice(numbers, SIDES_LIMIT + 1 - len(self._numbers))
 
 
 def _numbers(tensor: memoryview) -> Numbers:
-    """The values of a small tensor; none where it is of a type that sets no size."""
+    """Values of a small tensor; empty if the tensor has a type that cannot set a size."""
     kinds = [value for number, _, value in fields(tensor) if number == DATA_TYPE]
     form = RAW_FORMATS.get(kinds[-1] if kinds and isinstance(kinds[-1], int) else 0)
-    few = _Few()
+    numbers = _ShortList()
     for number, _, value in fields(tensor):
         if number in (INT32_DATA, INT64_DATA):
-            few.add_integers(value)
+            numbers.add_integers(value)
         elif number in (FLOAT_DATA, DOUBLE_DATA):
-            few.add_raw("f" if number == FLOAT_DATA else "d", value)
+            numbers.add_raw("f" if number == FLOAT_DATA else "d", value)
         elif number == RAW_DATA and form:
-            few.add_raw(form, value)
-    return few.numbers()
+            numbers.add_raw(form, value)
+    return numbers.read()
 
 
-def _integers(message: memoryview, wanted: int) -> Iterator[int]:
+def _integers(message: memoryview, field: int) -> Iterator[int]:
     for number, _, value in fields(message):
-        if number == wanted:
+        if number == field:
             yield from [value] if isinstance(value, int) else packed(value)
 
 

@@ -1,9 +1,9 @@
-"""Is this file fit to be opened? Asked before any runtime sees it.
+"""Check of an ONNX file before any runtime opens it.
 
-A model file is untrusted input. Refused are: what is no ONNX file, tensors that point to other files,
-operators of unknown libraries, sizes the file cannot hold, constants that grow out of all proportion when a
-runtime works them out, nodes that give nothing, names and other texts that are not UTF-8, and subgraphs
-nested without end. Field numbers are those of onnx.proto (ONNX IR, Apache-2.0).
+A model file is untrusted input. The guard refuses: files that are not ONNX, tensors in other files, operators
+of unknown libraries, tensors larger than the file, constants that become very large when a runtime computes
+them, nodes without an output, texts that are not UTF-8, and subgraphs that are nested too deeply. Field
+numbers are those of onnx.proto (ONNX IR, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kdtool.runtime.onnxbytes.constants import ELEMENTS_LIMIT as CONSTANT_LIMIT
 from kdtool.runtime.onnxbytes.constants import Constants
 from kdtool.runtime.onnxbytes.wire import BYTES, VARINT, Value, WireError, fields, packed, signed
 
-SIZE_LIMIT = (1 << 31) - 1  # protobuf's own
-ELEMENTS_LIMIT = 1 << 27  # of a declared input, output or intermediate value: half a gigabyte of float32
+SIZE_LIMIT = (1 << 31) - 1  # bytes; the limit of protobuf
+ELEMENTS_LIMIT = 1 << 27  # elements of a declared input, output or other value: 0.5 GB of float32
 DEPTH_LIMIT = 32
 ORT_MARK = b"ORTM"  # the fifth to eighth byte of a file in ONNX Runtime's own format
-# ONNX's own, and what onnxruntime registers and writes into files it has optimized.
+# Domains of ONNX, and those that onnxruntime registers and writes into optimized files.
 DOMAINS = frozenset(
     {
         "",
@@ -37,7 +37,7 @@ DOMAINS = frozenset(
         "org.pytorch.aten",
     }
 )
-# Messages that hold others: field number → kind of the message in it.
+# Fields that contain messages: kind of the outer message → field number → kind of the inner message.
 NESTED: dict[str, dict[int, str]] = {
     "model": {7: "graph", 8: "opset", 14: "entry", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph", 3: "entry", 4: "entry"},
@@ -61,7 +61,7 @@ NESTED: dict[str, dict[int, str]] = {
     "shape": {1: "side"},
     "annotation": {2: "entry"},
 }  # fmt: skip
-# The fields of type string; what is of type bytes, such as the values of a string tensor, may be anything.
+# Fields of type string. Fields of type bytes, such as the values of a string tensor, may hold anything.
 TEXTS: dict[str, frozenset[int]] = {
     "model": frozenset({2, 3, 4, 6}),
     "function": frozenset({1, 4, 5, 6, 8, 10, 13}),
@@ -85,14 +85,14 @@ NODE_OUTPUT, SPARSE_DIMS = 2, 3
 
 
 class _RefusedError(ValueError):
-    """Why a file is refused, in words."""
+    """Reason why a file is refused, as the end of a sentence."""
 
 
 def read_model(path: Path) -> bytes:
-    """The content of an ONNX file that is fit to be opened.
+    """Read an ONNX file and check its content.
 
     Raises:
-        ModelFileError: not there, no file, empty, too large, not ONNX, or refused for what it holds.
+        ModelFileError: the file is missing, a folder, empty, too large, not ONNX, or refused by the guard.
     """
     if path.is_dir():
         raise ModelFileError(f"{path}: a folder, not an ONNX file.", "Name the .onnx file in it.")
@@ -102,7 +102,7 @@ def read_model(path: Path) -> bytes:
         size = path.stat().st_size
         if size > SIZE_LIMIT:
             raise ModelFileError(
-                f"{path}: {size:,} bytes, over the limit of an ONNX file, {SIZE_LIMIT:,}.",
+                f"{path}: {size:,} bytes, over the limit of an ONNX file, {SIZE_LIMIT:,} bytes.",
                 "Export a smaller network.",
             )
         content = path.read_bytes()
@@ -115,15 +115,16 @@ def read_model(path: Path) -> bytes:
 
 
 def check_model(content: bytes, name: str) -> None:
-    """Judge the content of an ONNX file; `name` is how messages call it.
+    """Check the content of an ONNX file; messages call the file `name`.
 
     Raises:
-        ModelFileError: not ONNX, or refused for what it holds.
+        ModelFileError: the content is not ONNX, or is refused.
     """
-    # First of all: ONNX Runtime goes by these bytes alone, and ONNX can be written around them.
+    # This check comes first: these bytes alone decide how ONNX Runtime reads a file, and a valid ONNX file
+    # can contain them.
     if content[4:8] == ORT_MARK:
         raise ModelFileError(
-            f"{name}: a file in ONNX Runtime's own format (.ort), not ONNX.",
+            f"{name}: this file has ONNX Runtime's own format (.ort), it is not ONNX.",
             "Name the .onnx file beside it, from which kdtool export --ort made it.",
         )
     try:
@@ -133,9 +134,9 @@ def check_model(content: bytes, name: str) -> None:
         if not any(number == GRAPH and kind == BYTES for number, kind, _ in fields(model)):
             raise WireError("it holds no graph")
         constants = Constants()
-        _check("model", model, DOMAINS | frozenset(_own_domains(model)), 0, constants)
+        _check("model", model, DOMAINS | frozenset(_function_domains(model)), 0, constants)
         for operator, shape in constants.too_large():
-            raise _RefusedError(f"its {operator} makes a constant of the shape {_shape(shape)}")
+            raise _RefusedError(f"its operator {operator} makes a constant of shape {_shape(shape)}")
     except WireError as error:
         raise ModelFileError(
             f"{name}: not an intact ONNX file ({error}).",
@@ -143,12 +144,13 @@ def check_model(content: bytes, name: str) -> None:
         ) from error
     except _RefusedError as error:
         raise ModelFileError(
-            f"{name}: refused; {error}.", "kdtool opens only self-contained files of standard operators."
+            f"{name}: refused; {error}.",
+            "kdtool opens only files without external data, made of standard operators.",
         ) from error
 
 
-def _own_domains(model: memoryview) -> Iterator[str]:
-    """Domains of the functions that the file itself defines in standard operators."""
+def _function_domains(model: memoryview) -> Iterator[str]:
+    """Yield the domains of the functions that the file itself defines."""
     for number, kind, function in fields(model):
         if number == FUNCTION and kind == BYTES:
             for inner, _, value in fields(_message(function)):
@@ -172,7 +174,7 @@ def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int, 
         constants.add_tensor(message)
     elif kind == "node":
         if not any(number == NODE_OUTPUT for number, _, _ in fields(message)):
-            raise _RefusedError("a node of it has no output")
+            raise _RefusedError("one of its nodes has no output")
         constants.add_node(message)
     elif kind == "sparse":
         _check_sparse(message)
@@ -182,7 +184,7 @@ def _check(kind: str, message: memoryview, domains: frozenset[str], depth: int, 
 
 def _check_domain(domain: str, domains: frozenset[str]) -> None:
     if domain not in domains:
-        raise _RefusedError(f"it wants operators of {domain!r}, which no standard runtime has")
+        raise _RefusedError(f"it needs operators of {domain!r}, which no standard runtime has")
 
 
 def _check_tensor(tensor: memoryview) -> None:
@@ -191,17 +193,17 @@ def _check_tensor(tensor: memoryview) -> None:
         if number == TENSOR_DIMS:
             dims += [signed(dim) for dim in _list(value)]
         elif number in WIDTHS and kind == BYTES and len(_message(value)) % WIDTHS[number]:
-            raise WireError("a tensor's values are cut off")
+            raise WireError("the values of a tensor are cut off")
         elif number == EXTERNAL_DATA or (number == DATA_LOCATION and (kind != VARINT or value != 0)):
-            raise _RefusedError("a tensor's values lie in another file (external data)")
+            raise _RefusedError("the values of a tensor are in another file (external data)")
     elements = math.prod(dims)
-    # All values are in this message, and none is smaller than a bit.
+    # The message contains all values, and a value has at least one bit.
     if min(dims, default=0) < 0 or elements > 8 * len(tensor):
-        raise _RefusedError(f"a tensor claims the shape {_shape(dims)} with {len(tensor):,} bytes of content")
+        raise _RefusedError(f"a tensor claims the shape {_shape(dims)} but has {len(tensor):,} bytes")
 
 
 def _check_sparse(tensor: memoryview) -> None:
-    """A runtime makes it dense when it loads the file."""
+    """Check the dense size of a sparse tensor: a runtime makes it dense when it loads the file."""
     dims = [
         signed(dim) for number, _, value in fields(tensor) if number == SPARSE_DIMS for dim in _list(value)
     ]
@@ -210,12 +212,12 @@ def _check_sparse(tensor: memoryview) -> None:
 
 
 def _list(value: Value) -> Iterable[int]:
-    """Of a repeated field of integers, packed or not."""
+    """Integers of a repeated field, packed or not."""
     return [value] if isinstance(value, int) else packed(value)
 
 
 def _check_size(dims: list[int]) -> None:
-    """Of a declared value: 0 and −1 stand for a side that is free."""
+    """Check the shape of a declared value; 0 and −1 are free sides."""
     if min(dims, default=0) < -1 or math.prod(max(dim, 1) for dim in dims) > ELEMENTS_LIMIT:
         raise _RefusedError(f"a value is declared with the shape {_shape(dims)}")
 
@@ -234,8 +236,8 @@ def _text(value: Value) -> str:
     try:
         return bytes(_message(value)).decode("utf-8")
     except UnicodeDecodeError as error:
-        # What is bytes in the file is text in a runtime's messages and answers, and would fail there.
-        raise _RefusedError("a name or another text of it is not UTF-8") from error
+        # Otherwise a runtime would fail later, when it decodes the bytes for a message or a list of names.
+        raise _RefusedError("one of its names or other texts is not UTF-8") from error
 
 
 def _shape(dims: Sequence[float]) -> str:

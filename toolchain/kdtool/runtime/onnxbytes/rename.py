@@ -1,4 +1,4 @@
-"""Giving an ONNX file's input another name, byte by byte: the device has no onnx package."""
+"""Renaming of the input of an ONNX file, byte by byte, since a device has no onnx package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Edit = Callable[[int, Value], Value]
 
 
 def rename_input(model: bytes, old: str, new: str) -> bytes:
-    """The file with its input called `new`, everything else byte for byte as it was.
+    """Rename the input `old` of an ONNX file to `new`; all other bytes stay the same.
 
     Raises:
-        WireError: the bytes are no protobuf message, or a subgraph (loop, branch) might name the input.
+        WireError: the bytes are not a protobuf message, or a subgraph (loop, branch) might use the input.
     """
     before, after = old.encode(), new.encode()
 
@@ -28,7 +28,7 @@ def rename_input(model: bytes, old: str, new: str) -> bytes:
     def node(number: int, value: Value) -> Value:
         if number == ATTRIBUTE and not isinstance(value, int):
             if any(inner in (SUBGRAPH, SUBGRAPHS) for inner, _, _ in fields(value)):
-                raise WireError("a node has a subgraph, which may name the input")
+                raise WireError("a node has a subgraph, which may use the input")
             return value
         return name(number, value) if number == NODE_INPUT else value
 

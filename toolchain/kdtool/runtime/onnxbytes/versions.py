@@ -1,7 +1,7 @@
-"""The versions that a model file asks of a runtime: of its format, and of the operators in it.
+"""Versions that a runtime must know to load a model file: of the format, and of the operators.
 
-Field numbers are those of onnx.proto (ONNX IR, Apache-2.0) and of ONNX Runtime's ort.fbs (MIT licence). ONNX
-Runtime's own reader of .ort files loads torch where torch is installed.
+Field numbers are those of onnx.proto (ONNX IR, Apache-2.0) and of ONNX Runtime's ort.fbs (MIT licence). The
+reader of .ort files in ONNX Runtime is not used, since it loads torch if torch is installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STANDARD = (b"", b"ai.onnx")
 
 
 class _Ort:
-    """Places of fields in the tables of an .ort file: 4 bytes of sizes, then 2 bytes a field."""
+    """Offsets of fields in the tables of an .ort file: 4 bytes of sizes, then 2 bytes for each field."""
 
     VERSION, MODEL = 4, 6  # InferenceSession
     OPSET_IMPORT = 6  # Model
@@ -29,7 +29,13 @@ class _Ort:
 
 @dataclass(frozen=True)
 class Versions:
-    """Of IR and of the standard operators; `ort`: of the .ort format. 0 where the file does not say."""
+    """Versions in a model file; 0 if the file does not say.
+
+    Attributes:
+        ir: version of the ONNX IR.
+        opset: version of the standard operators.
+        ort: version of the .ort format.
+    """
 
     ir: int
     opset: int
@@ -37,10 +43,10 @@ class Versions:
 
 
 def onnx_versions(model: bytes) -> Versions:
-    """The versions an ONNX file asks for.
+    """Read the versions in an ONNX file.
 
     Raises:
-        WireError: the bytes are no protobuf message.
+        WireError: the bytes are not a protobuf message.
     """
     ir = opset = 0
     for number, _, value in fields(memoryview(model)):
@@ -55,10 +61,10 @@ def onnx_versions(model: bytes) -> Versions:
 
 
 def ort_versions(content: bytes) -> Versions:
-    """The versions an .ort file asks for. Its reader does not look at the IR version: 0.
+    """Read the versions in an .ort file; `ir` is 0, since ONNX Runtime ignores the IR version of such files.
 
     Raises:
-        WireError: the bytes are no .ort file.
+        WireError: the bytes are not an .ort file.
     """
     try:
         session = Table(content, Table(content, 0).Indirect(0))
@@ -70,7 +76,7 @@ def ort_versions(content: bytes) -> Versions:
                 opset = entry.GetSlot(_Ort.OPSET_VERSION, 0, Int64Flags)
         return Versions(0, opset, int(_text(session, _Ort.VERSION)))
     except (struct.error, TypeError, ValueError) as error:
-        raise WireError(f"no .ort file: {error}") from error
+        raise WireError(f"not an .ort file: {error}") from error
 
 
 def _text(table: Table, place: int) -> bytes:

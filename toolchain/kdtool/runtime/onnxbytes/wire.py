@@ -1,6 +1,6 @@
-"""Protocol Buffers on the wire, as little of it as it takes to look into an ONNX file.
+"""Decoder of the wire format of Protocol Buffers, as far as reading an ONNX file needs it.
 
-The device has no onnx package, and a file must be judged before a runtime sees it. Every message is a
+A device has no onnx package, and a file must be checked before a runtime opens it. Every message is a
 sequence of fields; a field is a tag (number << 3 | wire type) and a value. Source: "Encoding",
 Protocol Buffers documentation.
 """
@@ -18,14 +18,14 @@ Value = int | memoryview
 
 
 class WireError(ValueError):
-    """The bytes are no protobuf message."""
+    """Error: the bytes are not a protobuf message."""
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int, Value]]:
-    """(number, wire type, value) of each field: an integer for varints, else the bytes.
+    """Yield (number, wire type, value) of each field; the value is an integer for varints, otherwise bytes.
 
     Raises:
-        WireError: a field is cut off, has number 0 or a wire type that does not exist.
+        WireError: a field is cut off, has the number 0, or has an unknown wire type.
     """
     position, end = 0, len(message)
     while position < end:
@@ -50,12 +50,12 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, Value]]:
 
 
 def signed(value: int) -> int:
-    """An int64 field's value: negative numbers travel as two's complement in 64 bits."""
+    """Convert an unsigned varint to the int64 that it encodes as a two's complement."""
     return value - 2 * _INT64 if value >= _INT64 else value
 
 
 def packed(message: memoryview) -> Iterator[int]:
-    """The integers of a packed repeated field."""
+    """Yield the integers of a packed repeated field."""
     position = 0
     while position < len(message):
         value, position = _varint(message, position)

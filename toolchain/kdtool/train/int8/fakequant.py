@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdtool.calibration.histogram import Histogram, MinMax, Range
-from kdtool.calibration.ranges import COUNTLESS, METHODS
+from kdtool.calibration.ranges import METHODS, WITHOUT_COUNTS
 from kdtool.core.preprocess import FloatArray
 from kdtool.recipe.choices import Calibration
 
@@ -56,7 +56,7 @@ def input_ranges(network: nn.Module, batches: Iterable[Tensor], calibration: Cal
     observers: dict[str, MinMax] = defaultdict(MinMax)
     _observe(network, batches, lambda name, values: observers[name].add(values))
     histograms = {name: Histogram.empty(observer) for name, observer in observers.items()}
-    if calibration not in COUNTLESS:
+    if calibration not in WITHOUT_COUNTS:
         _observe(network, batches, lambda name, values: histograms[name].add(values))
     return {name: METHODS[calibration](histogram) for name, histogram in histograms.items()}
 

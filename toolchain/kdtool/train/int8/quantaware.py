@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import load_exactly, read_weights
-from kdtool.calibration.ranges import COUNTLESS, REVISION
+from kdtool.calibration.ranges import REVISION, WITHOUT_COUNTS
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
@@ -84,7 +84,7 @@ def finetune(
         "teacher": teacher.digest,
         "int8": asdict(int8),
     }
-    if calibration not in COUNTLESS:
+    if calibration not in WITHOUT_COUNTS:
         parents["ranges"] = [calibration, REVISION]
     train(prepared, Training("student", run.finetuned, settings, seed, seed, parents), simulated, screen)
     return run.finetuned / WEIGHTS

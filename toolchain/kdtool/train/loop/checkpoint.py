@@ -77,14 +77,17 @@ class Checkpoints:
     With several processes only the first reads and writes them; `load` gives all processes the same state.
 
     Args:
+        folder: folder of the checkpoints; None means that nothing is saved.
         key: hash of all inputs that must be equal to resume; a checkpoint with another key is not used.
     """
 
-    def __init__(self, folder: Path, key: str, screen: Screen) -> None:
+    def __init__(self, folder: Path | None, key: str, screen: Screen) -> None:
         self._folder, self._key, self._screen = folder, key, screen
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint durably and delete all but the last two."""
+        if self._folder is None:
+            return
         tensors = {
             prefix + name: value
             for prefix, module in state.modules().items()
@@ -99,7 +102,7 @@ class Checkpoints:
         metadata = {
             "key": self._key, "progress": json.dumps(progress.__dict__), "torch": torch.__version__,
         }  # fmt: skip
-        payload = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
+        payload = serialized(tensors, metadata)
         total = f"{progress.epoch:05d}-{progress.step:07d}"
         write_bytes(self._folder / f"{total}-{sha256_bytes(payload)[:16]}.safetensors", payload)
         self._keep(KEPT)
@@ -149,7 +152,18 @@ class Checkpoints:
             old.unlink()
 
     def _all(self) -> list[Path]:
+        if self._folder is None:
+            return []
         return sorted(self._folder.glob("*.safetensors"), reverse=True)
+
+
+def serialized(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Serialize copies of the tensors, because safetensors refuses tied weights, which share memory."""
+    copies = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+    return save(copies, metadata)
 
 
 def _metadata(payload: bytes) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def fit(
     """
     team, accelerator = processes(), Accelerator(cpu=processes().device.type == "cpu")
     device, criterion = accelerator.device, criteria["train"].to(accelerator.device)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device)
     ema = optimization.ema
     average = ModelEmaV3(network, decay=ema, use_warmup=True).to(device) if ema else None
     method = optimization.optimizer, optimization.lr, optimization.weight_decay

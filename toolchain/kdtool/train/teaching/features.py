@@ -29,7 +29,7 @@ class OnlineTeacher:
     """
 
     def __init__(self, network: nn.Module, preprocess: Preprocess | None = None) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.network = network.eval()
         self._preprocess, self._has_hooks = preprocess, False
         self._last: tuple[Batch, Tensor] | None = None
 

@@ -50,7 +50,7 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
     file = run.weights("teacher")
     network, info = load_network(file)
     require_fit(info, prepared, file)
-    return Teacher(file, speed_up_small_maps(network), info)
+    return Teacher(file, speed_up_small_maps(network).to(memory_format=torch.channels_last), info)
 
 
 def teach(

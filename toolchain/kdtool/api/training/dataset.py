@@ -1,4 +1,4 @@
-"""A split of prepared photographs as torch wants it."""
+"""A split of prepared photographs as a torch Dataset."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class Photographs(Dataset[tuple[Tensor, int]]):
-    """(image, label) of each photograph of a split: float32 (3, S, S), normalized, and the class as int.
+    """A Dataset of (image, label): float32 (3, S, S), normalized, and the class as int.
 
-    Each worker of a DataLoader opens the files on its own: neither a memory map nor a thread that decodes is
-    handed over.
+    Each worker of a DataLoader opens the files again, since memory maps and threads that decode cannot be
+    passed to another process.
     """
 
     def __init__(self, prepared: Prepared, split: str, transform: Transform | None = None) -> None:
@@ -38,13 +38,13 @@ class Photographs(Dataset[tuple[Tensor, int]]):
         split = self._split
         pixels = split.images[index][None]
         if self._transform is not None:
-            changed = self._transform(torch.tensor(pixels[0]).permute(2, 0, 1))
-            if not (isinstance(changed, Tensor) and changed.dtype == torch.uint8 and changed.ndim == 3):
+            view = self._transform(torch.tensor(pixels[0]).permute(2, 0, 1))
+            if not (isinstance(view, Tensor) and view.dtype == torch.uint8 and view.ndim == 3):
                 raise UsageError(
-                    "transform gives something else than a uint8 tensor (3, H, W).",
-                    "Leave normalization and the conversion to float out: the data set does both.",
+                    "transform does not return a uint8 tensor (3, H, W).",
+                    "Leave out normalization and the conversion to float: the Dataset does both.",
                 )
-            pixels = changed.permute(1, 2, 0)[None].numpy()
+            pixels = view.permute(1, 2, 0)[None].numpy()
         image = torch.from_numpy(self._prepared.preprocess.normalize(pixels)[0])
         return image, int(split.labels[index])
 

@@ -1,4 +1,4 @@
-// The answer to one image: what the models saw, and the likeliest classes of each.
+// Shows the predictions for one image: the pixels that the models saw, and the most likely classes of each model.
 
 import { byId, element, ms, name, percent } from "./dom.js";
 import { ranked } from "./preprocess.js";
@@ -18,19 +18,19 @@ function column(result, top = TOP) {
     element("p", `${ms(result.milliseconds)} to compute`, { class: "soft small" }));
 }
 
-export function showAnswer(path, answer) {
-  byId("answer").hidden = false;
+export function showPrediction(path, classified) {
+  byId("prediction").hidden = false;
   const side = state.bundle.preprocess.crop.size;
   const canvas = byId("seen");
   canvas.width = canvas.height = side;
   canvas.classList.toggle("tiny", side < 96);
   const image = new ImageData(side, side);
   for (let i = 0; i < side * side; i++) {
-    image.data.set(answer.pixels.subarray(i * 3, i * 3 + 3), i * 4);
+    image.data.set(classified.pixels.subarray(i * 3, i * 3 + 3), i * 4);
     image.data[i * 4 + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
   byId("caption").replaceChildren(name(path),
-    element("span", `${answer.width} × ${answer.height}, prepared in ${ms(answer.prepared)}`));
-  byId("columns").replaceChildren(...answer.results.map((result) => column(result)));
+    element("span", `${classified.width} × ${classified.height}, prepared in ${ms(classified.prepared)}`));
+  byId("columns").replaceChildren(...classified.results.map((result) => column(result)));
 }

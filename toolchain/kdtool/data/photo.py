@@ -1,4 +1,4 @@
-"""One sample: its bytes are read and decoded once; that decode gives its facts and its pixels."""
+"""Scan one sample: read and decode its bytes once; the decoded image gives its facts and its pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdtool.core.preprocess import Preprocess, UInt8Array, decode, open_image
 from kdtool.core.text import printable
 from kdtool.data.listing import Sample
 
-PHASH_LEAST_SIDE = 32  # pixels; pHash works on 32 × 32 and says little about an image enlarged to that
+PHASH_LEAST_SIDE = 32  # pixels; pHash works on 32 × 32 and says little about a smaller image that is enlarged
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Photo:
     """Facts about a sample that could be decoded.
 
     Attributes:
-        sha256: of the encoded bytes.
-        pixels_sha256: SHA-256 of the decoded RGB pixels and their size; equal for equal images,
-            whatever their encoding.
+        sha256: SHA-256 of the encoded bytes.
+        pixels_sha256: SHA-256 of the decoded RGB pixels and the size of the image; equal for equal images in
+            any encoding.
         phash: perceptual hash of 64 bits; None for a tiny image or without the package imagehash.
-        width, height: pixels, after the rotation that EXIF asks for.
-        mode, format: as in the file, before the conversion to RGB.
+        width, height: size in pixels, after the rotation that EXIF asks for.
+        mode, format: Pillow's mode and format of the file, before the conversion to RGB.
     """
 
     sample: Sample
@@ -42,14 +42,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A sample that cannot be decoded, and the reason; `sha256` is empty if its bytes cannot be read."""
+    """A sample that cannot be decoded, with the reason; `sha256` is empty if its bytes cannot be read."""
 
     sample: Sample
     sha256: str
     reason: str
 
 
-def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable, UInt8Array | None]:
+def scan_sample(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable, UInt8Array | None]:
     """Read, hash and fully decode `sample`.
 
     Returns:
@@ -86,7 +86,11 @@ def examine(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable,
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
-    """64 bits that survive re-encoding and scaling (pHash); None for a tiny image or without imagehash."""
+    """Compute pHash: 64 bits that re-encoding and scaling hardly change.
+
+    Returns:
+        The hash, or None for a tiny image or without the package imagehash.
+    """
     if min(image.size) < PHASH_LEAST_SIDE:
         return None
     imagehash = _imagehash()

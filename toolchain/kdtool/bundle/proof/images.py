@@ -1,9 +1,9 @@
-"""The images that travel with a bundle: some of the run's own test photographs, and drawn ones.
+"""Golden images of a bundle: some test photographs of the run, and drawn images.
 
-Photographs lose everything but their pixels on the way: no place, no camera, no date, and no more than
-`LONGEST` pixels a side. They are PNG, so that every decoder gives the same pixels. The drawn ones hold what
-preprocessing goes wrong with: fine stripes that alias without an antialiased filter, a turned JPEG,
-transparency, sides that are odd.
+A photograph keeps only its pixels: no place, camera or date, and at most `LONGEST` pixels a side. It is
+written as PNG, so that every decoder gives the same pixels. The drawn images test the common mistakes of
+preprocessing: fine stripes that alias without an antialiased filter, a JPEG with an EXIF orientation,
+transparency, odd sides.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from PIL import Image
 
 from kdtool.core.errors import DataError
 from kdtool.core.files import sha256_bytes
-from kdtool.core.preprocess import UInt8Array, decode
+from kdtool.core.preprocess import decode
 from kdtool.data.reader import Split, open_prepared
 from kdtool.runs.folder import RunFolder
 
 LONGEST = 640
-TURNED = 6  # EXIF: the camera was held on its side; turn by 90° to the right
+ROTATED = 6  # EXIF orientation of a camera held on its side: rotate the image by 90° clockwise
 ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded image; `label` is the true class, "" where there is none."""
+class GoldenImage:
+    """Encoded image of a bundle; `label` is the true class, or "" if it has none."""
 
     file: str
     payload: bytes
     label: str = ""
 
 
-def drawn() -> Iterator[Picture]:
-    """Images made of formulas: nobody's, and the same bytes wherever they are made."""
-    yield Picture("drawn-stripes.png", _png(_scene(401, 267)))
-    yield Picture("drawn-tall.png", _png(_scene(97, 331)))
-    yield Picture("drawn-small.png", _png(_scene(19, 23)))
-    clear = _scene(240, 180).convert("RGBA")
+def drawn_images() -> Iterator[GoldenImage]:
+    """Yield images that formulas make: free of rights, and with the same bytes on every machine."""
+    yield GoldenImage("drawn-stripes.png", _png(_scene(401, 267)))
+    yield GoldenImage("drawn-tall.png", _png(_scene(97, 331)))
+    yield GoldenImage("drawn-small.png", _png(_scene(19, 23)))
+    transparent = _scene(240, 180).convert("RGBA")
     y, x = np.mgrid[0:180, 0:240]
-    clear.putalpha(Image.fromarray(np.where(np.hypot(x - 120, y - 90) < 70, 255, x).astype(np.uint8)))
-    yield Picture("drawn-transparent.png", _png(clear))
+    transparent.putalpha(Image.fromarray(np.where(np.hypot(x - 120, y - 90) < 70, 255, x).astype(np.uint8)))
+    yield GoldenImage("drawn-transparent.png", _png(transparent))
     exif = Image.Exif()
-    exif[ORIENTATION] = TURNED
+    exif[ORIENTATION] = ROTATED
     stream = io.BytesIO()
     _scene(360, 240).save(stream, "JPEG", quality=92, subsampling=0, exif=exif)
-    yield Picture("drawn-turned.jpg", stream.getvalue())
+    yield GoldenImage("drawn-turned.jpg", stream.getvalue())
 
 
-def photographs(run: RunFolder, source: str, count: int) -> list[Picture]:
-    """`count` test photographs, as many classes as can be; none where the run's data is not here.
+def select_photographs(run: RunFolder, source: str, count: int) -> list[GoldenImage]:
+    """Select `count` test photographs of as many classes as possible; none if the run has no prepared data.
 
-    Taken from the folder the run was made from, where the file is still there and unchanged; else the
-    prepared pixels, which are resized and cropped already.
+    A photograph comes from its file in `source`, if that is still there and unchanged. Otherwise it comes
+    from the prepared pixels, which are resized and cropped already.
 
     Raises:
         DataError: the prepared data is damaged.
@@ -65,17 +65,17 @@ def photographs(run: RunFolder, source: str, count: int) -> list[Picture]:
         return []
     prepared = open_prepared(run.data)
     test = prepared.split("test")
-    pictures: list[Picture] = []
+    selected: list[GoldenImage] = []
     for row in _spread(test, count):
         label = prepared.classes[int(test.labels[row])]
         image = _original(Path(source), test, row) or Image.fromarray(np.asarray(test.images[row]))
         image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-        pictures.append(Picture(f"photo-{len(pictures) + 1}.png", _png(image), label))
-    return pictures
+        selected.append(GoldenImage(f"photo-{len(selected) + 1}.png", _png(image), label))
+    return selected
 
 
 def _spread(test: Split, count: int) -> list[int]:
-    """The first image of each class in turn, then the second, until there are `count`."""
+    """Rows of `count` images: the first image of each class, then the second of each, and so on."""
     turns: dict[int, int] = {}
     order = []
     for row, label in enumerate(test.labels.tolist()):
@@ -94,19 +94,14 @@ def _original(source: Path, test: Split, row: int) -> Image.Image | None:
 
 
 def _scene(width: int, height: int) -> Image.Image:
-    """Colour gradients, stripes that get finer to the right, and a disc with a hard edge."""
+    """Draw colour gradients, stripes that get finer to the right, and a disc with a hard edge."""
     y, x = np.mgrid[0:height, 0:width]
     stripes = (np.sin(x * x / (width * 0.9)) > 0) * 90.0
     disc = (np.hypot(x - width * 0.4, y - height * 0.6) < min(width, height) * 0.25) * 120.0
     pixels = np.stack(
         [x * 165.0 / width + stripes, y * 135.0 / height + disc, 255 - x * 90.0 / width - stripes], axis=2
     )
-    return Image.fromarray(_bytes_of(pixels))
-
-
-def _bytes_of(pixels: object) -> UInt8Array:
-    result: UInt8Array = np.clip(np.asarray(pixels), 0, 255).astype(np.uint8)
-    return result
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def _png(image: Image.Image) -> bytes:
