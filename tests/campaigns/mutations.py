@@ -67,7 +67,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "losses/reviewkd.py": [
             ("weight /= 2", "weight /= 4"),
             ("return loss / total", "return loss"),
-            ("own * fused + other * deeper", "own * fused + deeper"),
+            ("share * fused + deeper_share * deeper", "share * fused + deeper"),
         ],
         "losses/vitkd.py": [
             ("self.beta / self.mask_ratio", "self.beta"),
@@ -218,7 +218,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     "unit/test_criterion.py": {
         "train/loop/optimizer.py": [
-            ("one.ndim > 1]", "one.ndim > 0]"),
+            ("value.ndim > 1]", "value.ndim > 0]"),
             ("epochs / self.warmup_epochs)", "epochs)"),
             ("(1 + math.cos(math.pi * share)) / 2", "1 - share"),
         ],
@@ -238,12 +238,12 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "train/views/augment.py": [
             ("share <= 0.5", "share <= 1"),
             ("_key(self.seed, number, int(index))", "_key(self.seed, number)"),
-            ("view.other), view.share", "view.other), 1 - view.share"),
+            ("view.second), view.share", "view.second), 1 - view.share"),
         ],
     },
     "unit/test_shards.py": {
         "train/teaching/shards.py": [
-            ("indices[here] - number * size", "np.sort(indices[here]) - number * size"),
+            ("indices[inside] - number * size", "np.sort(indices[inside]) - number * size"),
             ("[:HASHED] == path.stem", "[:HASHED] != path.stem"),
             ("sorted(parts.items())", "parts.items()"),
             ("min(start + IMAGES, images)", "start + IMAGES"),

@@ -86,7 +86,8 @@ def distill(
     The same seed, first weights and batches give the same weights. A DataLoader that shuffles needs nothing
     for that: its order follows from `seed`, whatever its own generator. Batches and samplers of your own must
     come in the same order again, or draw from torch's generator, or have a method set_epoch. The same holds
-    for random transforms; those that draw from another generator than torch's need workers.
+    for random transforms; those that draw from another generator than torch's need workers that are not
+    persistent.
 
     Args:
         student: images (B, C, H, W) → logits (B, K).
@@ -118,9 +119,12 @@ def distill(
         ema: decay of an average of the weights, which is validated and kept instead; 0 is none.
         precision: of the arithmetic in training, float32 or bfloat16.
         seed: of the order of the batches, of new layers of a loss, and of what the network draws.
-        out: folder for checkpoints and history.csv, from which the same call goes on to the same weights;
-            None writes nothing.
+        out: folder for checkpoints and history.csv, from which the same call goes on to the same weights; the
+            first batches stand for the data. None writes nothing.
         quiet: say nothing on standard error.
+
+    Returns:
+        The student with its best weights, the accuracies, and what each epoch came to.
 
     Raises:
         UsageError: an argument is wrong, or `out` holds another training.
@@ -129,12 +133,9 @@ def distill(
         LockedError: another process trains in `out`.
 
     Example:
-        made = kdtool.distill(
-            student, teacher, train, validation,
-            loss=kdtool.create_loss("dkd", beta=2.0),
-            features="fitnet", student_layers=["stage2"], teacher_layers=["layer3"],
-            epochs=10, out="own",
-        )
+        loss = kdtool.create_loss("dkd", beta=2.0)
+        hints = {"features": "fitnet", "student_layers": ["stage2"], "teacher_layers": ["layer3"]}
+        made = kdtool.distill(student, teacher, train, validation, loss=loss, out="training", **hints)
         kdtool.export(made.student, "own/onnx/student.onnx", classes=["cat", "dog"], size=224)
     """
     from kdtool.machine.packages import require_training

@@ -16,9 +16,7 @@ from kdtool.train.views.batch import Batch
 from kdtool.train.views.order import reseed
 
 GIVE = "Give a torch.utils.data.DataLoader, or a list of batches."
-LOADING = (
-    1  # the loader's random stream beside that of the network, which is 0: one process alone trains here
-)
+LOADING = 1  # random stream of the loader; that of the network is 0, since one process alone trains
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,13 @@ class Loader:
     def __len__(self) -> int:
         return self.length
 
-    def epoch(self, number: int, first: int, device: torch.device, group: Processes) -> Iterator[Batch]:  # noqa: ARG002 (one process)
+    def epoch(
+        self,
+        number: int,
+        first: int,
+        device: torch.device,
+        group: Processes,  # noqa: ARG002 (one process)
+    ) -> Iterator[Batch]:
         reseed(self.seed, number, 0, LOADING)
         self._begin(number)
         batches, seen = iter(self.batches), 0
@@ -113,7 +117,7 @@ def open_loader(field: str, batches: Iterable[Any], seed: int) -> Loader:
     if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise UsageError(f"{field} is {_described(batches)}; allowed: batches.", GIVE)
     if isinstance(batches, Iterator):
-        raise UsageError(f"{field} is {_described(batches)}, which can be gone through once alone.", GIVE)
+        raise UsageError(f"{field} is {_described(batches)}, which can be gone through only once.", GIVE)
     try:
         length = len(batches)  # type: ignore[arg-type]  # what has no length is counted
     except TypeError:
