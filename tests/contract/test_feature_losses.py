@@ -1,6 +1,6 @@
-"""Every feature loss against its authors' values, and the properties all of them share.
+"""Every feature loss: values of its authors, and properties that all losses share.
 
-What it does with the stages of networks is tested in test_feature_stages.py.
+The choice of stages of networks is tested in test_feature_stages.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def make(name: str, **params: Any) -> nn.Module:
 
 
 def features(name: str, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> list[list[Tensor]]:
-    """The student's and the teacher's, of 3 images."""
+    """Features of student and teacher for 3 images."""
     generator = torch.Generator().manual_seed(1)
     return [
         [(torch.randn(3, *shape, generator=generator) * scale).to(dtype).requires_grad_() for shape in shapes]
@@ -49,7 +49,7 @@ def features(name: str, scale: float = 1.0, dtype: torch.dtype = torch.float32) 
 
 
 def with_noise(name: str, noise: Tensor) -> dict[str, Tensor]:
-    """What makes a loss that draws random numbers repeatable."""
+    """Argument that makes a loss with random numbers repeatable."""
     return {"noise": noise} if "noise" in inspect.signature(FEATURE_LOSSES[name].forward).parameters else {}
 
 
@@ -58,7 +58,7 @@ def golden(case: int, name: str, dtype: torch.dtype) -> Tensor:
 
 
 def assert_close(found: Tensor, expected: np.ndarray, tolerance: float) -> None:
-    """Relative to the largest value: some gradients are of the order 1e-6."""
+    """Compare relative to the largest value, because some gradients are of the order 1e-6."""
     largest = np.abs(expected).max()
     np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=tolerance * largest)
 
@@ -144,7 +144,7 @@ def test_autocast_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_independent_of_the_batch(name: str) -> None:
-    """A mean over the batch: twice the same images are the same loss. Batch statistics are left out."""
+    """The loss is a mean over the batch: twice the same images, equal loss (no batch statistics)."""
     loss, noise = make(name).double().eval(), torch.rand(3, 16)
     student, teacher = features(name, dtype=torch.float64)
     once = loss(student, teacher, **with_noise(name, noise))
@@ -219,14 +219,14 @@ def test_a_map_of_one_place_has_one_level() -> None:
 
 @pytest.mark.parametrize("side, total", [(8, 1.875), (4, 1.75), (2, 1.5)])
 def test_hierarchical_context_of_a_checkerboard_is_that_of_its_details(side: int, total: float) -> None:
-    """Its averages on every grid are zero, so only the first of the weights 1, 1/2, 1/4, 1/8 counts."""
+    """All averages of a checkerboard are zero, so only the first of the weights 1, 1/2, 1/4, 1/8 matters."""
     board = torch.ones(1, 1, side, side)
     board[..., ::2, ::2] = board[..., 1::2, 1::2] = -1
     assert hierarchical_context(board, torch.zeros_like(board)).item() == pytest.approx(1 / total)
 
 
 def test_a_hint_is_the_mean_squared_error_behind_the_regressor() -> None:
-    """A regressor that only doubles, and batch statistics of mean 0 and variance 1."""
+    """The regressor only doubles its input; batch statistics have mean 0 and variance 1."""
     loss = feature_loss("fitnet", {})([(1, 4, 4)], [(1, 4, 4)]).eval()
     convolution, normalization = loss.regressors[0]
     normalization.eps = 0.0
@@ -237,7 +237,7 @@ def test_a_hint_is_the_mean_squared_error_behind_the_regressor() -> None:
 
 
 def test_a_fusion_weighs_the_stage_and_the_deeper_ones() -> None:
-    """Convolutions of weight 1 and attention of σ(0) = 1/2 for both: (4 + 2) / 2."""
+    """Convolutions have weight 1, both attentions are σ(0) = 1/2: (4 + 2) / 2."""
     fusion = Fusion(1, 1, 1, deepest=False).eval()
     for convolution, normalization in (fusion.enter, fusion.leave):
         nn.init.dirac_(convolution.weight)
@@ -251,7 +251,7 @@ def test_a_fusion_weighs_the_stage_and_the_deeper_ones() -> None:
 
 
 def test_a_review_goes_from_deep_to_shallow() -> None:
-    """The last stage is part of every level, the first of its own alone."""
+    """The last stage influences every level, the first stage only its own level."""
     loss = make("reviewkd").eval()
     outputs: dict[int, Tensor] = {}
     for level, fusion in enumerate(loss.fusions):
@@ -266,7 +266,7 @@ def test_a_review_goes_from_deep_to_shallow() -> None:
 
 
 def test_only_masked_tokens_are_generated() -> None:
-    """Those with the most noise, half of them; a change of the teacher elsewhere is not seen."""
+    """Half of the tokens, those with the largest noise, are masked; other tokens have no effect."""
     loss, noise = make("vitkd", alpha=0.0), torch.arange(16.0).repeat(3, 1)
     student, (first, second, deep) = features("vitkd")
     kept, masked = deep.detach().clone(), deep.detach().clone()
@@ -296,7 +296,7 @@ def test_networks_of_one_width_need_no_linear_maps() -> None:
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_a_trial_draws_no_random_numbers(name: str) -> None:
-    """Else checking a recipe would change the student's initial weights."""
+    """Otherwise a check of the recipe would change the student's initial weights."""
     before = torch.get_rng_state()
     feature_loss(name, {})
     assert torch.equal(torch.get_rng_state(), before)
@@ -316,7 +316,7 @@ def test_a_hint_fits_maps_of_other_sizes(side: int, shape: tuple[int, int], kern
 
 
 def test_vitkd_needs_a_shallow_and_a_deep_stage() -> None:
-    with pytest.raises(UsageError, match="shallow stages and a deep one; given: 1; allowed: 2 and more"):
+    with pytest.raises(UsageError, match="shallow stages and a deep stage; given: 1; allowed: 2 or more"):
         feature_loss("vitkd", {})([(16, 8)], [(16, 12)])
 
 
@@ -328,14 +328,14 @@ def test_a_hint_much_larger_than_the_students_map_is_refused() -> None:
 @pytest.mark.parametrize(
     "name, params, message",
     [
-        ("attention_transfer", {"p": 0.5}, r"student\.features\.p is 0\.5; allowed: 1 and more"),
-        ("reviewkd", {"mid_channels": 0}, r"student\.features\.mid_channels is 0; allowed: 1 and more"),
-        ("vitkd", {"alpha": -1.0}, r"student\.features\.alpha is -1\.0; allowed: 0 and more"),
-        ("vitkd", {"beta": -1.0}, r"student\.features\.beta is -1\.0; allowed: 0 and more"),
+        ("attention_transfer", {"p": 0.5}, r"student\.features\.p is 0\.5; allowed: 1 or more"),
+        ("reviewkd", {"mid_channels": 0}, r"student\.features\.mid_channels is 0; allowed: 1 or more"),
+        ("vitkd", {"alpha": -1.0}, r"student\.features\.alpha is -1\.0; allowed: 0 or more"),
+        ("vitkd", {"beta": -1.0}, r"student\.features\.beta is -1\.0; allowed: 0 or more"),
         ("vitkd", {"mask_ratio": 1.0}, r"student\.features\.mask_ratio is 1\.0; allowed: between 0 and 1"),
         ("vitkd", {"mask_ratio": "half"}, r"mask_ratio is 'half'; allowed: a finite number\.\n.*=0\.5"),
         ("vitkd", {"alpha": float("inf")}, r"student\.features\.alpha is inf; allowed: a finite number"),
-        ("attention_transfer", {"min_positions": -1}, r"min_positions is -1; allowed: 0 and more"),
+        ("attention_transfer", {"min_positions": -1}, r"min_positions is -1; allowed: 0 or more"),
         ("attention_transfer", {"p": float("inf")}, r"features\.p is inf; allowed: a finite number"),
         ("reviewkd", {"mid_channels": True}, r"mid_channels is True; allowed: a whole number"),
         ("reviewkd", {"mid_channels": 2.5}, r"mid_channels is 2\.5; allowed: a whole number\.\n.*=512"),

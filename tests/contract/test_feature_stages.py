@@ -123,7 +123,7 @@ def test_unknown_stage_names_the_known_ones() -> None:
 
 
 def test_as_many_stages_of_one_as_of_the_other() -> None:
-    with pytest.raises(UsageError, match="1 student_stages and 0 teacher_stages; allowed: as many"):
+    with pytest.raises(UsageError, match="1 student_stages and 0 teacher_stages; allowed: the same number"):
         pair_stages("fitnet", cnn(16, 8), cnn(16, 8), ["layer8"])
 
 
@@ -138,15 +138,15 @@ def test_maps_are_not_compared_with_patches(name: str) -> None:
 @pytest.mark.parametrize("name", CNN_LOSSES)
 def test_networks_without_a_common_size_say_theirs(name: str) -> None:
     with pytest.raises(
-        UsageError, match=r"no feature maps of one size; the student's: layer16 16×16; the teacher's: "
+        UsageError, match=r"no feature maps of the same size; the student has layer16 16×16; the teacher has "
     ):
         pair_stages(name, cnn(16), cnn(12, 6))
 
 
 def test_patches_are_not_compared_with_maps() -> None:
-    with pytest.raises(UsageError, match=r"compares patch tokens; the teacher is no vision transformer"):
+    with pytest.raises(UsageError, match=r"compares patch tokens; the teacher is not a vision transformer"):
         pair_stages("vitkd", vit(), cnn(16))
-    with pytest.raises(UsageError, match=r"the student is no vision transformer\.\n.*name=reviewkd"):
+    with pytest.raises(UsageError, match=r"the student is not a vision transformer\.\n.*name=reviewkd"):
         feature_loss("vitkd", {})(shapes_of(cnn(16, 8)), shapes_of(vit()[:2]))
 
 

@@ -1,4 +1,4 @@
-"""Every logit loss against its authors' values, and the properties all of them share."""
+"""Every logit loss: values of its authors, and properties that all losses share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUES = np.load(GOLDEN / "losses.npz")
 
 
 def golden_cases() -> list[dict]:
-    """Cases of logits; `test_feature_losses` has the others."""
+    """Golden cases of the logit losses; `test_feature_losses` has the others."""
     cases = json.loads((GOLDEN / "losses.json").read_text())
     return [case for case in cases if "student" in case["inputs"]]
 
@@ -75,7 +75,7 @@ def test_finite_at_any_logits(
 
 @pytest.mark.parametrize("name, params", VARIANTS)
 def test_independent_of_the_batch(name: str, params: dict) -> None:
-    """A mean over the batch: twice the same images are the same loss."""
+    """The loss is a mean over the batch: the same images twice give the same loss."""
     student, teacher, target = random_logits(10, 3.0, torch.float64)
     once = LOGIT_LOSSES[name](student, teacher, target, **params)
     twice = LOGIT_LOSSES[name](student.repeat(2, 1), teacher.repeat(2, 1), target.repeat(2), **params)
@@ -87,7 +87,7 @@ def test_cites_its_source(name: str) -> None:
     assert "arXiv:" in (inspect.getdoc(inspect.getmodule(LOGIT_LOSSES[name])) or "")
 
 
-# a divergence or one minus a correlation is zero where both are equal; the others are cross-entropies
+# a divergence, or one minus a correlation, is zero for equal logits; the other losses are cross-entropies
 DIVERGENCES = {
     "kd": [{}, {"temperature": 1.0}, {"standardize": True}],
     "dkd": [{}, {"temperature": 1.0}, {"standardize": True}],
@@ -115,7 +115,7 @@ def test_zero_where_the_student_is_the_teacher(name: str, params: dict, classes:
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_equal_logits_are_no_trouble(name: str, dtype: torch.dtype) -> None:
-    """A student that says nothing yet: the published standardization has NaN for a gradient here."""
+    """All logits of a new student may be equal; the published standardization then has a NaN gradient."""
     student = torch.zeros(4, 10, dtype=dtype, requires_grad=True)
     teacher, target = torch.randn(4, 10).to(dtype), torch.arange(4)
     params = (
@@ -138,7 +138,7 @@ def test_the_other_classes_mean_nothing_to_dkd_with_two() -> None:
 
 
 def test_each_weight_of_dist_is_of_its_own_part() -> None:
-    """β weighs the correlation of rows, the classes of an image; γ that of columns, by numpy's formula."""
+    """β weighs the correlation of rows (classes of an image), γ that of columns; checked with numpy."""
     student, teacher, target = random_logits(10, 3.0, torch.float64)
     shares = [torch.softmax(logits.detach(), 1).numpy() for logits in (student, teacher)]
     rows, columns = (
@@ -187,12 +187,12 @@ def test_temperature_must_be_positive() -> None:
         ("kd", {"temperature": 1e300}, r"'kd' cannot take temperature=1e\+300 \(.*out of range"),
         ("kd", {"temperature": 1e30}, r"'kd' cannot take temperature=1e\+30 \(the loss is (nan|inf)\)"),
         ("dkd", {"beta": float("nan")}, r"student\.loss\.beta is nan; allowed: a finite number"),
-        ("dkd", {"alpha": -1}, r"student\.loss\.alpha is -1; allowed: 0 and more"),
-        ("dkd", {"beta": -8.0}, r"student\.loss\.beta is -8\.0; allowed: 0 and more"),
+        ("dkd", {"alpha": -1}, r"student\.loss\.alpha is -1; allowed: 0 or more"),
+        ("dkd", {"beta": -8.0}, r"student\.loss\.beta is -8\.0; allowed: 0 or more"),
         ("nkd", {"gamma": float("inf")}, r"student\.loss\.gamma is inf; allowed: a finite number"),
-        ("nkd", {"gamma": -0.1}, r"student\.loss\.gamma is -0\.1; allowed: 0 and more"),
-        ("dist", {"beta": -1.0}, r"student\.loss\.beta is -1\.0; allowed: 0 and more"),
-        ("dist", {"gamma": -1.0}, r"student\.loss\.gamma is -1\.0; allowed: 0 and more"),
+        ("nkd", {"gamma": -0.1}, r"student\.loss\.gamma is -0\.1; allowed: 0 or more"),
+        ("dist", {"beta": -1.0}, r"student\.loss\.beta is -1\.0; allowed: 0 or more"),
+        ("dist", {"gamma": -1.0}, r"student\.loss\.gamma is -1\.0; allowed: 0 or more"),
     ],
 )  # fmt: skip
 def test_wrong_parameters_are_refused_before_training(name: str, params: dict, message: str) -> None:

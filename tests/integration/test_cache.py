@@ -1,4 +1,4 @@
-"""Where decoded pictures are kept has no part in what is trained, and may change at any time."""
+"""The place of decoded images (cache) has no effect on training and may change at any time."""
 
 from __future__ import annotations
 

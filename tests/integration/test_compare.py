@@ -1,4 +1,4 @@
-"""`kdtool compare` as a user gives it, on a few tiny photographs: what it trains, shares and leaves."""
+"""`kdtool compare` as a user starts it, on a few tiny photographs: trainings, shared files, results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NKD = '[student.loss]\nname = "nkd"\n'
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe file: recipe(name, text)."""
+    """Function that writes a recipe file: recipe(name, text)."""
 
     def write(name: str, text: str) -> Path:
         path = tmp_path / f"{name}.toml"
@@ -57,7 +57,7 @@ def two(recipe: Callable[..., Path]) -> str:
 
 
 def files(folder: Path) -> dict[str, tuple[str, int]]:
-    """Hash and time of every file but the lock."""
+    """Hash and time of each file except the lock."""
     return {
         str(path.relative_to(folder)): (sha256_file(path), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -66,7 +66,7 @@ def files(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """compare-trainings.csv without the times."""
+    """Rows of compare-trainings.csv without the times."""
     with (folder / "compare-trainings.csv").open() as stream:
         return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
 
@@ -80,7 +80,7 @@ def test_two_recipes_on_two_seeds(
     printed = capsys.readouterr()
     for word in ("teacher", "baseline", "kd", "dkd", "vs baseline", "vs kd", "Best on validation"):
         assert word in printed.out
-    assert "2 seed(s) are no evidence" in printed.out
+    assert "2 seeds are no evidence" in printed.out
     assert "[6/6] student of dkd, seed 1" in printed.err
 
     content = json.loads((out / "compare.json").read_text())
@@ -108,13 +108,13 @@ def test_two_recipes_on_two_seeds(
     rows = table(out)
     assert [row["role"] for row in rows] == ["teacher", "baseline", "baseline", *["student"] * 4]
     with (out / "test" / "predictions.csv").open() as stream:
-        answers = list(csv.DictReader(stream))
-    right = sum(answer["student/dkd/seed-1"] == answer["label"] for answer in answers) / len(answers)
+        predictions = list(csv.DictReader(stream))
+    right = sum(row["student/dkd/seed-1"] == row["label"] for row in predictions) / len(predictions)
     (last,) = [row for row in rows if (row["name"], row["seed"]) == ("dkd", "1")]
     assert float(last["test_accuracy"]) == pytest.approx(right, abs=1e-6)
     assert (out / "students.json").is_file()
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in (out / "softlabels").iterdir()] == ["plain"], "answered once"
+    assert [path.name for path in (out / "softlabels").iterdir()] == ["plain"], "computed once"
 
     before = files(out)
     assert kdtool(*command, "--recipes", two) == 0
@@ -187,7 +187,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_result(
     command = ("compare", source, "--out", out, "--seeds", "1", "--recipes", two)
     monkeypatch.setattr(fit, "_count", counted)
     assert kdtool(*command) == 143
-    assert "The same command goes on from here" in capsys.readouterr().err
+    assert "Run the same command again to continue" in capsys.readouterr().err
     assert not (out / "test").exists()
     assert not (out / "compare.json").exists()
     monkeypatch.undo()
@@ -214,15 +214,15 @@ def test_a_student_that_diverges_does_not_cost_the_others(
     assert (row["test_accuracy"], row["failed"]) == ("", last["runs"][0]["failed"])
 
 
-def test_equal_views_are_answered_once_for_all_seeds(
+def test_soft_labels_of_equal_views_are_computed_once_for_all_seeds(
     tmp_path: Path, source: Path, recipe: Callable[..., Path]
 ) -> None:
     out, flip = tmp_path / "out", "[student.augment]\nflip = true\n"
     recipes = (recipe("kd", KD + flip), recipe("dkd", DKD + flip))
     command = ("compare", source, "--out", out, "--seeds", "2", "--seed", "5")
     assert kdtool(*command, "--recipes", ",".join(map(str, recipes))) == 0
-    (answered,) = (out / "softlabels").glob("*/manifest.json")
-    inputs = json.loads(answered.read_text())["inputs"]
+    (manifest,) = (out / "softlabels").glob("*/manifest.json")
+    inputs = json.loads(manifest.read_text())["inputs"]
     assert inputs["seed"] == 5, "the views are those of the first seed"
     assert inputs["views"] == 2, "one an epoch"
     content = json.loads((out / "compare.json").read_text())
@@ -247,9 +247,9 @@ def test_more_epochs_go_on_from_what_is_there(
     assert capsys.readouterr().err.count("resuming in epoch 3, step 1") == 2, "student and baseline"
     assert table(out) == table(whole)
     after = files(out)
-    answers = [name for name in before if name.startswith("softlabels/") and name.endswith(".npy")]
-    assert len(answers) == 3, "validation and two views"
-    assert [after[name] for name in answers] == [before[name] for name in answers]
+    stored = [name for name in before if name.startswith("softlabels/") and name.endswith(".npy")]
+    assert len(stored) == 3, "validation and two views"
+    assert [after[name] for name in stored] == [before[name] for name in stored]
     assert len(list((out / "softlabels").iterdir())) == 1
 
 
@@ -379,7 +379,7 @@ def test_dry_run_counts_the_trainings_and_writes_nothing(
     [
         ("no-such", "--recipes: 'no-such': neither a recipe of kdtool"),
         ("a path, with a comma.toml", "Commas separate recipes"),
-        ("kd.toml", "kd named more than once"),
+        ("kd.toml", "more than one recipe has the name kd;"),
         ("vitkd.toml", "vitkd: student.features"),
         ("arch.toml", "arch: No network is called 'resnet1'"),
         ("loss.toml", "loss: student.loss"),
@@ -418,7 +418,7 @@ def test_other_settings_want_another_folder(
     before = files(out)
     for extra in ((), ("--dry-run",)):
         assert kdtool(*command, "--set", "student.lr=0.5", *extra) == 2
-        assert "kd: lr: 0.002 in the folder, 0.5 asked for" in capsys.readouterr().err
+        assert "kd: lr: 0.002 in the folder, 0.5 in the recipe" in capsys.readouterr().err
     assert kdtool(*command, "--set", "teacher.lr=0.5") == 2
     assert "teacher.lr" in capsys.readouterr().err
     assert files(out) == before

@@ -1,4 +1,4 @@
-"""`--compile`, whose network trains as the plain one, and what its and other options are short for."""
+"""`--compile`: the compiled network trains like the plain one; options that are short for settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = TeacherSettings(arch=ARCH, weights="none", epochs=1, lr=1e-2, batch_s
 def test_a_compiled_network_trains_and_keeps_its_names(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the backend that only traces, so that no C++ is compiled here; its arithmetic is the same."""
+    """The backend only traces, so that no C++ is compiled; its arithmetic is the same."""
     asked = []
 
     def traced(network: torch.nn.Module, **options: Any) -> Any:
@@ -51,7 +51,7 @@ def test_a_compiled_network_trains_and_keeps_its_names(
 def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     forward = compiled(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()))
-    with pytest.raises(SetupError, match="cannot translate the network here") as caught:
+    with pytest.raises(SetupError, match="cannot compile the network on this machine") as caught:
         forward(torch.ones(5, 3))
     assert "C++ compiler" in caught.value.hint
 
@@ -90,7 +90,7 @@ def test_precision_follows_the_processor_where_it_is_asked_to(
 @pytest.mark.parametrize(
     "fields, world, message",
     [
-        ({}, "2", r"student.compile is true in 2 processes; allowed is one"),
+        ({}, "2", r"student.compile is true in 2 processes; allowed: one process"),
         (
             {"features": {"name": "fitnet"}},
             "1",

@@ -128,9 +128,9 @@ def test_losses_are_created_by_name_with_their_parameters() -> None:
     ("name", "parameters", "message"),
     [
         ("kd", {"temperature": -1}, r"^temperature is -1; allowed: above 0\.\nExample: temperature=2$"),
-        ("dkd", {"beta": -1.0}, r"^beta is -1\.0; allowed: 0 and more\.\nExample: beta=1$"),
+        ("dkd", {"beta": -1.0}, r"^beta is -1\.0; allowed: 0 or more\.\nExample: beta=1$"),
         ("kd", {"temprature": 2.0}, r"^temprature: the loss 'kd' has no such parameter; allowed: temp"),
-        ("kd", {"temperature": "warm"}, r"^temperature is 'warm'; allowed: a finite number\.\nIts def"),
+        ("kd", {"temperature": "warm"}, r"^temperature is 'warm'; allowed: a finite number\.\nThe def"),
         ("kd", {"temperature": 1e300}, r"^the loss 'kd' cannot take temperature=1e\+300"),
         ("vitkd", {"mask_ratio": 1.0}, r"^mask_ratio is 1\.0; allowed: between 0 and 1\."),
         ("hinton", {}, r"^name is 'hinton'; allowed: kd, .*, vitkd\.\nSee kdtool\.list_losses"),

@@ -1,4 +1,4 @@
-"""A batch that memory does not suffice for is halved; the training is then that of the smaller batch."""
+"""If memory does not suffice, the batch is halved; the result is that of a training with this batch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train import stage
 from kdtool.train.loop.fit import fit
-from kdtool.train.loop.memory import out_of_memory, remembered
+from kdtool.train.loop.memory import out_of_memory, saved_batch_size
 from kdtool.train.teaching.teacher import teach
 
 SETTINGS = TeacherSettings(arch="timm/test_resnet", weights="none", epochs=1, lr=1e-2, batch_size=24)
 
 
 def exhausting(largest: int) -> Any:
-    """The loop, on a machine whose memory takes a batch of `largest` images."""
+    """Return a training loop that runs out of memory with more than `largest` images in a batch."""
 
     def limited(*arguments: Any) -> Any:
         if arguments[2]["train"].batch_size > largest:
@@ -53,12 +53,12 @@ def test_the_batch_is_halved_and_the_result_is_that_of_the_smaller_one(
     assert sha256_file(found.weights("teacher")) == sha256_file(small.weights("teacher"))
     for before, after in ((24, 12), (12, 6)):
         assert (
-            f"teacher: out of memory with a batch of {before} images; begun anew with {after}."
+            f"teacher: out of memory with a batch of {before} images; started again with {after}."
             in screen.warned
         )
     again = Recorder()
     teach(found, prepared, SETTINGS.model_copy(update={"epochs": 2}), 0, again)
-    assert not any("out of memory" in line for line in again.lines), "it is remembered"
+    assert not any("out of memory" in line for line in again.lines), "the batch size is saved"
     assert any("resuming in epoch 2" in line for line in again.lines)
 
 
@@ -71,9 +71,9 @@ def test_where_even_two_images_are_too_many(
 
 
 def test_what_is_remembered_is_of_one_training(tmp_path: Path) -> None:
-    assert remembered(tmp_path, "key") is None
+    assert saved_batch_size(tmp_path, "key") is None
     (tmp_path / "batch-size.json").write_text('{"key": "key", "batch_size": 8}')
-    assert remembered(tmp_path, "key") == 8
-    assert remembered(tmp_path, "other") is None
+    assert saved_batch_size(tmp_path, "key") == 8
+    assert saved_batch_size(tmp_path, "other") is None
     (tmp_path / "batch-size.json").write_text("[")
-    assert remembered(tmp_path, "key") is None
+    assert saved_batch_size(tmp_path, "key") is None

@@ -1,4 +1,4 @@
-"""Two real processes train as one does."""
+"""Two real processes give the same training as one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def figures(folder: Path) -> list[list[float]]:
 def test_two_processes_give_the_result_of_one(
     tmp_path: Path, photos: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """27 images in batches of 9, so that shares are unequal; DIST, whose loss is no mean over images."""
+    """27 images in batches of 9 make unequal shares; the loss of DIST is not a mean over images."""
     source = photos(splits={"train": 9, "validation": 4, "test": 4})
     one, two = tmp_path / "one", tmp_path / "two"
     TOGETHER["train"](source, one)

@@ -1,4 +1,4 @@
-"""Teacher, student and baseline on a few tiny images: the real loop, real files, real signals."""
+"""Training of teacher, student and baseline on a few tiny images, with real files and real signals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kdtool.train.loop.checkpoint import Checkpoints
 from kdtool.train.stage import training_examples
 from kdtool.train.student import distill, train_baseline
 from kdtool.train.teaching.softlabels import store_soft_labels
-from kdtool.train.teaching.teacher import Teacher, bring_teacher, open_teacher, teach
+from kdtool.train.teaching.teacher import Teacher, copy_teacher, open_teacher, teach
 
 ARCH = "timm/test_resnet"
 TEACHER = TeacherSettings(arch=ARCH, weights="none", epochs=3, lr=1e-2, batch_size=16)
@@ -116,7 +116,7 @@ def test_patience_stops(tmp_path: Path, prepared: Prepared) -> None:
     assert len(rows) == best + 1 + 2 < 9
 
 
-def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
+def test_soft_labels_are_the_teachers_logits_and_never_of_the_test_split(
     taught: RunFolder, prepared: Prepared, tmp_path: Path
 ) -> None:
     teacher, info = load_network(taught.weights("teacher"))
@@ -133,7 +133,7 @@ def test_soft_labels_are_the_teachers_answers_and_never_of_the_test_split(
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
 
 
-def test_labelling_uses_the_threads_of_training_whatever_came_before(
+def test_soft_labels_are_computed_with_the_threads_of_training_whatever_came_before(
     taught: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = torch.get_num_threads()
@@ -153,7 +153,7 @@ def test_labelling_uses_the_threads_of_training_whatever_came_before(
         torch.set_num_threads(before)
 
 
-def test_finetuning_for_int8_leaves_the_students_answers_as_they_are(
+def test_finetuning_for_int8_leaves_the_soft_labels_as_they_are(
     taught: RunFolder, prepared: Prepared
 ) -> None:
     own = STUDENT.model_copy(update={"epochs": 1, "augment": AugmentSettings(flip=True)})
@@ -162,7 +162,7 @@ def test_finetuning_for_int8_leaves_the_students_answers_as_they_are(
     assert outdated(taught) == []
 
 
-def test_a_teacher_that_answers_nan_is_no_teacher(
+def test_a_teacher_whose_logits_are_nan_is_refused(
     taught: RunFolder, prepared: Prepared, tmp_path: Path
 ) -> None:
     teacher, info = load_network(taught.weights("teacher"))
@@ -198,22 +198,24 @@ def test_label_smoothing_reaches_the_loss(tmp_path: Path, prepared: Prepared) ->
 
 def test_bringing_a_teacher(taught: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
     other = RunFolder(tmp_path / "other")
-    bring_teacher(other, prepared, taught.weights("teacher"), QUIET)
+    copy_teacher(other, prepared, taught.weights("teacher"), QUIET)
     assert load_file(other.weights("teacher")).keys() == load_file(taught.weights("teacher")).keys()
     screen = Recorder()
-    bring_teacher(other, prepared, taught.weights("teacher"), screen)
-    assert screen.lines == ["teacher: complete, skipped (brought)."]
-    bring_teacher(other, prepared, tmp_path / "gone.safetensors", screen)
-    assert screen.lines[1:] == ["teacher: complete, skipped (brought)."], "the run has its own copy"
+    copy_teacher(other, prepared, taught.weights("teacher"), screen)
+    assert screen.lines == ["teacher: complete, skipped (copy of a trained file)."]
+    copy_teacher(other, prepared, tmp_path / "gone.safetensors", screen)
+    assert screen.lines[1:] == ["teacher: complete, skipped (copy of a trained file)."], (
+        "the run has its own copy"
+    )
     with pytest.raises(ModelFileError, match=r"gone\.safetensors: no such file"):
-        bring_teacher(RunFolder(tmp_path / "third"), prepared, tmp_path / "gone.safetensors", QUIET)
+        copy_teacher(RunFolder(tmp_path / "third"), prepared, tmp_path / "gone.safetensors", QUIET)
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"classes": ("one", "two", "three")}, "are not the 3 of the data"),
-        ({"preprocess": "larger"}, "it looks at 64 pixels"),
+        ({"classes": ("one", "two", "three")}, "are not the 3 classes of the data"),
+        ({"preprocess": "larger"}, "its input has 64 pixels"),
         ({"classes": "reversed"}, "in another order"),
     ],
 )
@@ -228,7 +230,7 @@ def test_a_teacher_that_does_not_fit(
     file = tmp_path / "teacher.safetensors"
     save_network(file, network.state_dict(), dataclasses.replace(info, **change))
     with pytest.raises(ModelFileError, match=message):
-        bring_teacher(RunFolder(tmp_path / "other"), prepared, file, QUIET)
+        copy_teacher(RunFolder(tmp_path / "other"), prepared, file, QUIET)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(
@@ -243,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(
 
 
 def test_a_network_that_is_lost_after_the_last_step_is_no_teacher(tmp_path: Path, prepared: Prepared) -> None:
-    """One step an epoch: its loss was finite, the weights it left are not."""
+    """There is one step in each epoch; its loss was finite, but the weights after it are not."""
     run = RunFolder(tmp_path / "run")
     lost = TEACHER.model_copy(update={"lr": 1e30, "epochs": 1, "batch_size": 24})
     with pytest.raises(GateError, match=r"teacher: validation loss (nan|inf) after epoch 1") as caught:
@@ -282,7 +284,7 @@ def test_a_stop_between_two_steps_resumes_to_the_same_bits(
 def test_a_stop_during_validation_leaves_it_and_loses_no_step(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a checkpoint of another torch is gone on with, and said to be one."""
+    """A checkpoint of another torch version is used, with a warning."""
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     teach(whole, prepared, TEACHER, 0, QUIET)
     evaluated = []
@@ -343,7 +345,7 @@ def test_a_torn_checkpoint_is_set_aside(
     newest.write_bytes(payload)
     screen = Recorder()
     teach(torn, prepared, longer, 0, screen)
-    assert any("torn or altered; set aside" in line for line in screen.lines)
+    assert any("is damaged; it was renamed" in line for line in screen.lines)
     assert newest.with_suffix(".torn").exists()
     assert sha256_file(torn.weights("teacher")) == sha256_file(whole.weights("teacher"))
 
@@ -358,7 +360,7 @@ def test_checkpoints_of_other_inputs_are_not_resumed(taught: RunFolder, prepared
 def test_a_real_process_stopped_by_a_real_signal(
     tmp_path: Path, source: Path, number: signal.Signals
 ) -> None:
-    """The same command again goes on, and ends with the weights of an uninterrupted run."""
+    """The same command again resumes and ends with the weights of an uninterrupted run."""
 
     def command(out: str) -> list[str]:
         fields = [f"teacher.arch={ARCH}", "teacher.weights=none", "teacher.epochs=12", "data.size=32"]

@@ -1,4 +1,4 @@
-"""What test_processes.py trains, in one process and, started by torchrun, in two.
+"""Trainings of test_processes.py, in one process and, started by torchrun, in two.
 
 python together.py SOURCE OUT [train|stop]
 """
@@ -48,7 +48,7 @@ ALONE = StudentSettings.model_validate(SETTINGS)
 
 
 class Spoken:
-    """A screen that prints what is said."""
+    """Screen that prints all messages."""
 
     def say(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")
@@ -63,7 +63,7 @@ class Spoken:
 
 
 def train(source: Path, out: Path) -> None:
-    """A teacher and four students: by the command line, by features, stopped on the way, and not stopped."""
+    """Train a teacher and four students: as the command does, with features, stopped, and not stopped."""
     run = RunFolder(out)
     command = [
         "distill",
@@ -87,7 +87,7 @@ def train(source: Path, out: Path) -> None:
 
 
 def stop(_: Path, out: Path) -> None:
-    """A student stopped in its second step, on photographs that are prepared already."""
+    """Stop a student in its second step; the photographs are already prepared."""
     prepared = open_prepared(RunFolder(out).data)
     try:
         with_signal_after_two_steps(lambda: train_baseline(out / "baseline", prepared, ALONE, 0, Spoken()))
@@ -96,7 +96,7 @@ def stop(_: Path, out: Path) -> None:
 
 
 def with_signal_after_two_steps(action: Any) -> None:
-    """The last process alone gets SIGTERM in the second step."""
+    """Run `action`; only the last process gets SIGTERM, in the second step."""
     count, steps = fit._count, 0
 
     def counted(*arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Views are a function of (seed, view, picture) alone, and mixed labels say what is in the picture."""
+"""Views depend only on (seed, view, image), and the labels of a mixed image match its pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = {"crop": 0.3, "flip": True, "randaugment": 2, "mixup": 0.8, "cutmix
 
 
 def a_split(flat: bool = False) -> Split:
-    """Pictures of noise; or flat ones whose grey is 100 · class, to read the mix off."""
+    """Split of noise images, or of flat images whose grey is 100 · class, which shows the mix."""
     labels = np.arange(PICTURES) % CLASSES
     noise = np.random.default_rng(0).integers(0, 256, (PICTURES, SIDE, SIDE, 3)).astype(np.uint8)
     grey = np.broadcast_to((labels * 100)[:, None, None, None], noise.shape).astype(np.uint8)
@@ -47,14 +47,14 @@ def test_a_view_depends_on_nothing_but_seed_number_and_picture(
     for place, index in enumerate(indices):
         alone = views(EVERYTHING, split, seed)(np.array([index]), number)
         np.testing.assert_array_equal(alone.pixels[0], together.pixels[place])
-        assert (alone.target[0], alone.other[0]) == (together.target[place], together.other[place])
+        assert (alone.target[0], alone.second[0]) == (together.target[place], together.second[place])
         assert alone.share[0] == together.share[place]
 
 
 def test_equal_pictures_are_not_changed_equally() -> None:
     split = a_split()
     equal = Split("train", split.images[[0] * PICTURES], split.labels, split.paths, split.hashes)
-    pixels = Augment(AugmentSettings(crop=0.3), equal, 0).view(np.arange(PICTURES), 0).pixels
+    pixels = Augment(equal, 0, crop=0.3).view(np.arange(PICTURES), 0).pixels
     assert len(np.unique(pixels, axis=0)) == PICTURES
 
 
@@ -108,7 +108,7 @@ def test_a_flip_is_every_second_picture() -> None:
 
 @pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}], ids=["mixup", "cutmix"])
 def test_the_labels_of_a_mix_are_what_the_picture_shows(settings: dict) -> None:
-    """Flat pictures of grey 100 · class: the mean grey must be that of the stated mix of classes."""
+    """Images are flat with grey 100 · class, so the mean grey must equal the mix of the labels."""
     split = a_split(flat=True)
     for number in range(10):
         view = views(settings, split, 3)(np.arange(PICTURES), number)
@@ -134,7 +134,7 @@ def test_both_mixes_occur_and_the_share_is_betas() -> None:
     mixed = views({"mixup": 1.0, "cutmix": 1.0}, split, 0)
     seen = [mixed(np.arange(PICTURES), number) for number in range(60)]
     flat = np.concatenate([view.pixels.numpy().std(axis=(1, 2, 3)) == 0 for view in seen])
-    differs = np.concatenate([view.target != view.other for view in seen])
+    differs = np.concatenate([view.target != view.second for view in seen])
     mixup = flat[differs].mean()  # a blend of two greys is flat, a cut is not unless its box is empty
     assert 0.35 < mixup < 0.65
     shares = np.concatenate([view.share for view in seen])
@@ -142,7 +142,7 @@ def test_both_mixes_occur_and_the_share_is_betas() -> None:
 
 
 def test_to_input_is_the_twin_of_normalize() -> None:
-    """Numpy's for calibration and devices, torch's for training: the same bits, channels last in memory."""
+    """numpy (calibration, devices) and torch (training) give the same bits, channels last in memory."""
     pixels = a_split().images
     preprocess = Preprocess(SIDE, SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     images = to_input(torch.from_numpy(pixels), preprocess, torch.device("cpu"))

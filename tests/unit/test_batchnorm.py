@@ -1,4 +1,4 @@
-"""Batch normalization over all processes, of which here there is one; two are in tests/integration."""
+"""Batch normalization over all processes, here with one process; tests/integration has two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def normalized(
     x: torch.Tensor, affine: bool, shared: bool
 ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Output, gradients and running statistics."""
+    """Output, gradients and running statistics of one forward and backward pass."""
     generator = torch.Generator().manual_seed(1)
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     statistics = torch.promote_types(x.dtype, torch.float32)

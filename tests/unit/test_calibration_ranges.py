@@ -90,12 +90,14 @@ def test_mse_clips_the_long_side_of_a_one_sided_activation() -> None:
     assert squared_error(values, low, high) < 0.9 * squared_error(values, float(low), 9.2)
 
 
-def test_mse_takes_the_levels_of_the_grid() -> None:
+@pytest.mark.parametrize("largest", [1.25, 100 / 81])  # 1 is 0.8 or 0.81 of it, a candidate either way
+def test_mse_takes_the_levels_of_the_grid(largest: float) -> None:
     """Nearly all values lie on 256 levels from 0 to 1: the range that has just these levels wins.
 
-    With a few levels more or fewer it would not: 1 ends up between levels, and clipping 1.25 is too dear.
+    With a few levels more or fewer it would not: 1 ends up between levels, and clipping `largest` is too
+    dear.
     """
-    values = np.concatenate([np.repeat(np.arange(256) / 255, 1000), np.full(5, 1.25)]).astype(np.float32)
+    values = np.concatenate([np.repeat(np.arange(256) / 255, 1000), np.full(5, largest)]).astype(np.float32)
     assert METHODS[Calibration.MSE](histogram_of(values)) == pytest.approx((0, 1), abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what comes back, which one, and how many are kept."""
+"""Checkpoints of a training: the restored state, the choice of the file, and the number of kept files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdtool.train.loop.checkpoint import Checkpoints, Progress, TrainingState
 
 
 def trained(steps: int) -> TrainingState:
-    """A small network after so many steps of Adam, with best weights of its own."""
+    """State of a small network after `steps` steps of Adam, with other best weights."""
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
     state = TrainingState(network, nn.Linear(2, 1), None, torch.optim.Adam(network.parameters(), lr=0.1))
@@ -28,7 +28,7 @@ def trained(steps: int) -> TrainingState:
 
 
 def contents(state: TrainingState) -> dict[str, object]:
-    """All of it, by name; tensors as lists, so that two states can be compared to the bit."""
+    """Content of a state by name; tensors as lists, so that two states can be compared to the bit."""
     tensors = {
         f"{prefix}{name}": value
         for prefix, module in state.modules().items()
@@ -68,7 +68,7 @@ def test_a_torn_one_is_set_aside_for_the_one_before(tmp_path: Path) -> None:
     newest.write_bytes(payload)
     assert contents(loaded(tmp_path, screen=screen)) == contents(trained(1))
     assert newest.with_suffix(".torn").is_file()
-    assert "is torn or altered" in screen.warned[0]
+    assert "is damaged" in screen.warned[0]
 
 
 def test_one_of_another_key_is_removed_and_never_resumed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The statistics, the rows, the table and the picture of a comparison, on figures worked out by hand."""
+"""Statistics, rows, table and figure of a comparison, checked with values computed by hand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rich.console import Console
 from fixtures.screens import Recorder
 from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
-from kdtool.compare.evaluation import Evaluation
+from kdtool.compare.evaluation import EvaluatedNetworks
 from kdtool.compare.figure import comparison_png
 from kdtool.compare.record import record_students, require_same_students
-from kdtool.compare.result import Comparison, Figure, Row
+from kdtool.compare.result import Comparison, Row, SeedMean
 from kdtool.compare.summary import summarize
 from kdtool.compare.table import print_comparison
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained, students_folder
@@ -48,9 +48,9 @@ def test_an_interval_is_students(n: int, confidence: float, expected: float) -> 
 
 
 def test_the_spread_is_that_of_a_sample() -> None:
-    assert Figure.of([1.0, 2.0, 4.0]) == Figure(pytest.approx(7 / 3), pytest.approx((21 / 9) ** 0.5), 3)
-    assert Figure.of([5.0]) == Figure(5.0, None, 1)
-    assert Figure.of([]) is None
+    assert SeedMean.of([1.0, 2.0, 4.0]) == SeedMean(pytest.approx(7 / 3), pytest.approx((21 / 9) ** 0.5), 3)
+    assert SeedMean.of([5.0]) == SeedMean(5.0, None, 1)
+    assert SeedMean.of([]) is None
 
 
 def test_an_interval_over_seeds() -> None:
@@ -72,7 +72,9 @@ def test_an_interval_over_images_is_that_of_the_normal_where_there_are_many() ->
 
 
 def test_an_interval_over_images_of_one_seed_is_that_of_a_difference() -> None:
-    """Of which there is an interval already; on images that only we get right what is added counts."""
+    """It equals the interval of two networks; the images are right for one network only, so the correction
+    for small samples matters.
+    """
     ours, theirs = np.ones(40, bool), np.zeros(40, bool)
     expected = difference_bootstrap(ours, theirs, 20_000)
     assert images_interval(ours[None], theirs[None], 20_000) == pytest.approx(expected, abs=0.01)
@@ -107,7 +109,7 @@ def test_recipes_share_a_baseline_where_student_and_budget_are_equal() -> None:
     kd = entry("kd")
     dkd = entry("dkd", "student.loss.name=dkd", "student.views=3", "student.features.name=fitnet")
     assert dkd.baseline == kd.baseline
-    assert dkd.alone == kd.alone
+    assert dkd.baseline_student == kd.baseline_student
     for change in ("lr=0.1", "epochs=9", "arch=resnet34", "augment.flip=true"):
         assert entry("other", f"student.{change}").baseline != kd.baseline, change
     assert baselines_of([dkd, kd]) == {kd.baseline: dkd}
@@ -122,7 +124,7 @@ def test_where_epochs_can_be_added_they_stand_apart_in_the_name_of_a_baseline() 
         assert entry("a", "student.lr=0.1", f"student.epochs={epochs}").baseline == f"{own}-{epochs}"
 
 
-def test_recipes_share_answers_where_the_augmentation_is_equal() -> None:
+def test_recipes_share_soft_labels_if_the_augmentation_is_equal() -> None:
     assert entry("a").soft_labels == entry("b", "student.epochs=9").soft_labels == "plain"
     flip = "student.augment.flip=true"
     flipped = entry("a", flip, "student.epochs=9")
@@ -140,7 +142,7 @@ def test_recipes_share_answers_where_the_augmentation_is_equal() -> None:
         (("student.epochs=4", "student.augment.flip=true", "student.views=9"), 4),
     ],
 )
-def test_the_views_that_the_teacher_answers(overrides: tuple[str, ...], views: int) -> None:
+def test_the_views_of_which_soft_labels_are_stored(overrides: tuple[str, ...], views: int) -> None:
     assert entry("a", *overrides).views == views
 
 
@@ -171,7 +173,7 @@ def test_what_plain_kd_is(overrides: tuple[str, ...], plain: bool) -> None:
     assert entry("a", *overrides).is_plain_kd is plain
 
 
-def test_what_a_recipe_says_of_data_and_teacher_is_left_aside(tmp_path: Path) -> None:
+def test_data_and_teacher_settings_of_a_recipe_are_ignored(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[data]\nsize = 64\n[teacher]\nepochs = 3\n[student.loss]\nname = 'dkd'\n")
     first, screen = Recipe(name="first"), Recorder()
@@ -180,7 +182,7 @@ def test_what_a_recipe_says_of_data_and_teacher_is_left_aside(tmp_path: Path) ->
     assert (entries[1].recipe.data, entries[1].recipe.teacher) == (first.data, first.teacher)
     assert entries[1].student.epochs == 7
     (said,) = screen.lines
-    assert said.startswith("other: its own data and teacher settings are left aside;")
+    assert said.startswith("other: its data and teacher settings are ignored;")
 
 
 def test_how_a_brought_teacher_was_trained_is_no_difference(tmp_path: Path) -> None:
@@ -196,12 +198,15 @@ def test_equal_students_and_equal_names(tmp_path: Path) -> None:
     same, screen = tmp_path / "same.toml", Recorder()
     same.write_text("")
     load_entries(Recipe(name="first"), ["first", str(same)], [], screen)
-    assert screen.warned == ["same: its student is that of first; with one teacher they are equal."]
-    with pytest.raises(UsageError, match="same named more than once"):
+    assert screen.warned == [
+        "same: its student has the same settings as the student of first; "
+        "with one teacher both give equal results."
+    ]
+    with pytest.raises(UsageError, match="more than one recipe has the name same;"):
         load_entries(Recipe(name="first"), ["first", str(same), str(same)], [], QUIET)
 
 
-# Four test images. Seed 0 and 1 of each network: how many, and which, it answers rightly.
+# Four test images. Seed 0 and 1 of each network: how many, and which, it classifies correctly.
 RIGHT = {
     "teacher": [1, 1, 1, 1],
     "student/kd/seed-0": [1, 1, 1, 0],
@@ -239,9 +244,9 @@ def comparison(
         *(trained(STUDENT, name, seed, VALIDATION[name][seed]) for seed in seeds for name in VALIDATION),
     ]
     right = RIGHT | {
-        f"baseline/{base}/seed-{seed}": answers for base in bases for seed, answers in BASE.items()
+        f"baseline/{base}/seed-{seed}": correct for base in bases for seed, correct in BASE.items()
     }
-    evaluation = Evaluation({key: np.array(answers, bool) for key, answers in right.items()}, 0.95)
+    evaluation = EvaluatedNetworks({key: np.array(correct, bool) for key, correct in right.items()}, 0.95)
     job = Job(RunFolder(Path("out")), ENTRIES[0].recipe, 0, source, QUIET)
     return summarize(job, PREPARED, entries, trainings, evaluation)
 
@@ -289,7 +294,7 @@ def test_a_difference_takes_the_seeds_that_both_have() -> None:
 
 def test_the_notes() -> None:
     two = "\n".join(comparison(DIGITS).notes)
-    assert "2 seed(s) are no evidence" in two
+    assert "2 seeds are no evidence" in two
     assert "embedded digits" in two
     assert "nkd, seed 0, failed: loss nan" in two
 
@@ -307,7 +312,7 @@ def test_the_table() -> None:
     assert "55.00 ± 7.07" in lines["kd"] and "+25.00 (+25.0 to +25.0)" in lines["kd"]
     assert "dkd *" in lines["dkd"] and "+25.00 (-292.7 to +342.7)" in lines["dkd"]
     assert "1 of 2 failed" in lines["nkd"]
-    assert "Best on validation: dkd. Against its baseline" in shown(comparison())
+    assert "Best on validation: dkd. Test accuracy against its baseline" in shown(comparison())
 
 
 def test_equals_share_the_first_place() -> None:
@@ -385,11 +390,11 @@ def test_a_name_means_the_same_student_throughout(tmp_path: Path) -> None:
     changed = entry("kd", "student.lr=0.5", "student.loss.temperature=9")
     require_same_students(run, [changed])  # none was trained yet
     students_folder(tmp_path, "kd").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"kd: lr: 0\.001 in the folder, 0\.5 asked for") as error:
+    with pytest.raises(UsageError, match=r"kd: lr: 0\.001 in the folder, 0\.5 in the recipe") as error:
         require_same_students(run, [changed])
-    assert "loss.temperature: None in the folder, 9 asked for" in error.value.message
+    assert "loss.temperature: None in the folder, 9 in the recipe" in error.value.message
     require_same_students(run, [entry("kd", "student.epochs=61"), entry("new", "student.lr=0.5")])
-    with pytest.raises(UsageError, match="epochs: 60 in the folder, 59 asked for"):
+    with pytest.raises(UsageError, match="epochs: 60 in the folder, 59 in the recipe"):
         require_same_students(run, [entry("kd", "student.epochs=59")])
 
 

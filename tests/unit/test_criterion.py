@@ -1,4 +1,4 @@
-"""Criteria, optimizers and schedules: the numbers, by hand."""
+"""Criteria, optimizers and schedules, checked with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_tables_are_what_the_recipe_allows() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_biases_and_norms_do_not_decay(name: str) -> None:
-    """Without a gradient weight decay alone moves a weight."""
+    """Without gradients only weight decay changes a weight."""
     module = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     nn.init.ones_(module[0].bias)
     before = {key: value.clone() for key, value in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What a recipe leaves open follows from the number of classes and the teacher, and what it gives is kept."""
+"""Defaults of a recipe depend on the number of classes and the teacher; given values are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIVEN = {"temperature": 3.5, "beta": 7.5, "standardize": True, "gamma": 2.5}
 
 
 def filled(name: str, classes: int, smoothing: float = 0.0, **params: Any) -> dict[str, Any]:
-    """What was added to `params`."""
+    """Return the parameters that were added to `params`."""
     resolved = resolve(name, params, classes, smoothing)
     added = {key: value for key, value in resolved.params.items() if key not in params}
     assert len(resolved.reasons) == len(added)

@@ -1,4 +1,4 @@
-"""A network is timed on the device that trains it, after the device has finished."""
+"""Time per image of a network: measured on the training device, after the device has finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages of torchvision's and timm's networks, and their outputs against the libraries' own extractors."""
+"""Stages of the networks of torchvision and timm; outputs compared with the extractors of these libraries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_stages_of_a_cnn_are_the_last_module_at_each_resolution(arch: str) -
 
 @pytest.mark.parametrize("arch", ["test_resnet", "test_convnext", "test_mambaout", "test_nfnet"])
 def test_channels_and_reductions_are_those_timm_states(arch: str) -> None:
-    """`test_mambaout` puts its channels last, at 64 pixels in a cube 16 × 16 × 16."""
+    """`test_mambaout` puts its channels last; for 64 pixels one output is a cube, 16 × 16 × 16."""
     info = timm.create_model(arch, features_only=True).feature_info
     stated = dict(zip(info.reduction(), info.channels(), strict=True))
     found = feature_stages(build(f"timm/{arch}", 3, SIZE), SIZE)
@@ -91,7 +91,7 @@ def test_patch_tokens_of_timm_come_without_class_and_distillation_tokens(
 
 
 def test_patches_are_kept_where_the_class_token_comes_late(images: torch.Tensor) -> None:
-    """XCiT adds it after the blocks, before the norm."""
+    """XCiT adds the class token after the blocks, before the norm."""
     network = build("timm/xcit_nano_12_p16_224", 3, SIZE).eval()
     found = feature_stages(network, SIZE)
     assert {stage.shape for stage in found} == {(16, 128)}
@@ -182,12 +182,12 @@ def test_the_students_features_are_in_its_graph_and_the_teachers_in_none(images:
 
 
 def test_a_copy_of_the_network_is_not_heard(images: torch.Tensor) -> None:
-    """Such as the moving average of its weights."""
+    """The moving average of the weights is such a copy."""
     network = build("timm/test_resnet", 3, SIZE).eval()
     with FeatureExtractor(network, feature_stages(network, SIZE)[-1:]) as extractor:
         average = copy.deepcopy(network)
         average(images)
-        with pytest.raises(RuntimeError, match="before a forward"):
+        with pytest.raises(RuntimeError, match="before a forward pass"):
             extractor.take()
 
 
@@ -196,7 +196,7 @@ def test_features_are_taken_once(images: torch.Tensor) -> None:
     with FeatureExtractor(network, feature_stages(network, SIZE)[-1:]) as extractor:
         network(images)
         extractor.take()
-        with pytest.raises(RuntimeError, match="before a forward"):
+        with pytest.raises(RuntimeError, match="before a forward pass"):
             extractor.take()
 
 

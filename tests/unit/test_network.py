@@ -20,7 +20,7 @@ INFO = ModelInfo("teacher", ARCH, ("a", "b", "c"), Preprocess(32, 32))
 
 
 class Payload:
-    """What a hostile pickle would run."""
+    """The code that a hostile pickle would run."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (print, ("owned",))
@@ -28,7 +28,7 @@ class Payload:
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "vit_b_32", ARCH, "timm/test_vit"])
 def test_a_new_head_on_weights_from_a_file(arch: str, tmp_path: Path) -> None:
-    """A file with another number of classes, as ImageNet's: the body is taken, the head is new."""
+    """The file has another number of classes, such as ImageNet's: the body is loaded, the head is new."""
     size = 32
     source = build(arch, 7, size)
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
@@ -41,7 +41,7 @@ def test_a_new_head_on_weights_from_a_file(arch: str, tmp_path: Path) -> None:
 
 
 def test_a_head_of_the_same_size_is_new_too(tmp_path: Path) -> None:
-    """Its classes are others, even where their number is the same."""
+    """The classes differ even if their number is the same."""
     source = build(ARCH, 3, 32)
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     network = build(ARCH, 3, 32, str(tmp_path / "weights.safetensors"))
@@ -49,7 +49,7 @@ def test_a_head_of_the_same_size_is_new_too(tmp_path: Path) -> None:
 
 
 def test_a_new_head_on_brought_weights_starts_at_zero(tmp_path: Path) -> None:
-    """So the first gradients reach the head alone, and no feature is spoilt by a random one."""
+    """Then the first gradients reach the head only, and no random head damages the features."""
     torch.manual_seed(0)
     save_file(build("timm/test_resnet", 7, 32).state_dict(), tmp_path / "weights.safetensors")
     network = build("timm/test_resnet", 3, 32, str(tmp_path / "weights.safetensors"))
@@ -72,7 +72,7 @@ def test_a_new_head_on_brought_weights_starts_at_zero(tmp_path: Path) -> None:
 def test_a_transformers_weights_fit_another_input_size(
     tmp_path: Path, arch: str, name: str, sizes: tuple[int, int], prefix: int
 ) -> None:
-    """Its position embeddings are interpolated, those of class and distillation tokens kept."""
+    """The position embeddings are interpolated; those of class and distillation tokens stay."""
     state = build(arch, 3, sizes[0]).state_dict()
     state[name] = torch.full_like(state[name], 0.25)  # interpolated, a constant stays one
     state[name][:, :prefix] = 0.75
@@ -103,7 +103,7 @@ def test_a_pickle_with_code_is_refused(
 
 def test_a_pickle_of_more_than_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "more.pt")
-    with pytest.raises(ModelFileError, match="holds more than a state dict"):
+    with pytest.raises(ModelFileError, match="contains more than a state dict"):
         read_weights(tmp_path / "more.pt")
 
 
@@ -161,7 +161,7 @@ def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arch, near", [("resnet81", "resnet18"), ("timm/resnet1O1", "timm/resnet101")])
 def test_an_unknown_network_names_the_nearest(arch: str, near: str) -> None:
-    with pytest.raises(UsageError, match=rf"No network is called '{arch}'; near: .*{near}"):
+    with pytest.raises(UsageError, match=rf"No network is called '{arch}'; similar names: .*{near}"):
         build(arch, 3, 32)
 
 

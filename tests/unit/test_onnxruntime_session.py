@@ -160,7 +160,7 @@ def test_one_answer_to_two_images_is_a_model_error(tmp_path: Path) -> None:
     content.graph.node[-1].CopyFrom(helper.make_node("ReduceMean", ["flat", "first"], ["mean"]))
     session = open_model(saved(tmp_path, content))
     assert session.run(np.ones((1, 3, 4, 4), np.float32)).shape == (1, 3)
-    with pytest.raises(ModelFileError, match=r"answered float32 of shape \(1, 3\) to 2 image"):
+    with pytest.raises(ModelFileError, match=r"gave float32 of shape \(1, 3\) for 2 image"):
         session.run(np.ones((2, 3, 4, 4), np.float32))
 
 

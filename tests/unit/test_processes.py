@@ -1,4 +1,4 @@
-"""Shares of a batch, and what one process makes of being alone. Two are in tests/integration."""
+"""Shares of a batch, and a group of one process; tests/integration has two processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_shares_are_the_batch_in_order(length: int, count: int) -> None:
 def test_alone_nothing_is_copied_or_waited_for() -> None:
     alone, own = Processes(), torch.ones(3, requires_grad=True)
     assert alone.first
-    assert alone.whole(own, 3) is own
-    assert alone.total(own) is own
-    assert alone.any(15, 0) == (15, 0)
+    assert alone.gather(own, 3) is own
+    assert alone.sum(own) is own
+    assert alone.largest(15, 0) == (15, 0)
     assert alone.once(lambda: "done") == "done"
     with pytest.raises(UsageError, match="own words"):
         alone.once(lambda: (_ for _ in ()).throw(UsageError("own words")))

@@ -1,4 +1,4 @@
-"""INT8 simulated in float: its grid, its gradient, and a student that learns on it."""
+"""Simulated INT8: its grid, its gradient, and a student that is fine-tuned with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kdtool.recipe.settings import LossSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8 import quantaware
 from kdtool.train.int8.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
-from kdtool.train.int8.quantaware import WatchedImages
+from kdtool.train.int8.quantaware import ObservedImages
 from kdtool.train.loop.criterion import CrossEntropy, TeacherLogits
 from kdtool.train.loop.evaluate import evaluate
 from kdtool.train.teaching.shards import ViewLogits
@@ -107,7 +107,7 @@ def test_unsigned_weights_are_those_that_onnxruntime_makes() -> None:
     np.testing.assert_allclose(faked.numpy(), expected, atol=1e-5)
 
 
-def test_simulation_changes_the_answers_and_not_the_parameters() -> None:
+def test_simulation_changes_the_outputs_and_not_the_parameters() -> None:
     network, images = tiny().eval(), torch.randn(8, 3, 32, 32)
     names = list(network.state_dict())
     exact = network(images).detach()
@@ -116,14 +116,14 @@ def test_simulation_changes_the_answers_and_not_the_parameters() -> None:
     assert ranges["0"] == (images.min().item(), images.max().item())
     assert ranges["3"][0] == 0
     simulate(network, ranges, INT8)
-    answers = network(images).detach()
+    outputs = network(images).detach()
 
     assert list(network.state_dict()) == names
-    assert 0 < (answers - exact).abs().max() < 0.05 * exact.abs().max()
+    assert 0 < (outputs - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_ranges_are_those_that_the_method_of_calibration_chooses() -> None:
-    """As of the ONNX file: the same histogram of the same values."""
+    """The ranges equal those of the ONNX file: the same histogram of the same values."""
     network, images = tiny().eval(), torch.randn(8, 3, 32, 32)
     images[0, 0, 0, 0] = 40
     for method in Calibration:
@@ -161,7 +161,7 @@ def test_finetuning_learns_on_the_simulated_network(
     def loss_of(weights: Path) -> float:
         network = tiny()
         load_exactly(network, read_weights(weights)[0], str(weights))
-        ranges = input_ranges(network, WatchedImages(prepared), Calibration.MINMAX)
+        ranges = input_ranges(network, ObservedImages(prepared), Calibration.MINMAX)
         simulate(network, ranges, INT8)
         examples = plain_examples(prepared, "train")
         return evaluate(network, InOrder(examples), CrossEntropy(), torch.device("cpu")).loss

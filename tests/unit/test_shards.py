@@ -1,4 +1,4 @@
-"""Files of the teacher's answers: which images, which view, and whether they are whole."""
+"""Files of soft labels: their images, their view, and their checksum."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_a_split_falls_into_shards_that_hold_its_images_once() -> None:
 
 
 def test_rows_are_those_of_the_images_asked_for_in_their_order(tmp_path: Path) -> None:
-    answers = np.arange(30, dtype=np.float32).reshape(10, 3)
+    logits = np.arange(30, dtype=np.float32).reshape(10, 3)
     files = [
-        write_shard(tmp_path, place, answers[place.images.start : place.images.stop])
+        write_shard(tmp_path, place, logits[place.images.start : place.images.stop])
         for place in places("train", 0, 10, "key")
     ]
     view = open_view(tmp_path, files)
     wanted = np.array([9, 0, 5, 3, 4, 5])
-    np.testing.assert_array_equal(view.rows(wanted), answers[wanted])
-    np.testing.assert_array_equal(view.whole()[:, 0], answers)
+    np.testing.assert_array_equal(view.rows(wanted), logits[wanted])
+    np.testing.assert_array_equal(view.whole()[:, 0], logits)
 
 
 def test_files_are_ordered_by_view_and_place_however_they_are_listed() -> None:
-    """As numbers: view 10,000 has a digit more than its name has room for."""
+    """Views are ordered as numbers: 10,000 has one digit more than the other names."""
     listed = [
         f"{split}-{view:04d}-{start:07d}-key-hash.npy"
         for split, view, start in (

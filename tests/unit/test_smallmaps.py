@@ -1,4 +1,4 @@
-"""Convolutions on small maps: the same numbers and gradients as torch's own, the same names and copies."""
+"""Convolutions on small maps have the values, gradients and names of torch's convolution."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_leaves_other_convolutions_alone(convolution):
     assert type(convolution) is nn.Conv2d
 
 
-def test_a_network_keeps_its_names_its_answers_and_its_memory_format():
+def test_a_network_keeps_its_names_its_outputs_and_its_memory_format():
     torch.manual_seed(0)
     plain = resnet18(num_classes=10).to(memory_format=torch.channels_last).eval()
     fast = copy.deepcopy(plain)
@@ -65,7 +65,9 @@ def test_a_network_keeps_its_names_its_answers_and_its_memory_format():
     torch.testing.assert_close(fast(images), plain(images), rtol=1e-4, atol=1e-5)
     map_ = fast.layer4(torch.randn(2, 256, 4, 4).to(memory_format=torch.channels_last))
     assert map_.is_contiguous(memory_format=torch.channels_last)
-    assert copy.deepcopy(fast).layer4[0].conv1.__class__ is SmallMapConv2d  # as an average of weights is made
+    assert (
+        copy.deepcopy(fast).layer4[0].conv1.__class__ is SmallMapConv2d
+    )  # as an average of weights copies it
 
 
 def test_large_maps_go_torchs_way(monkeypatch):

@@ -24,9 +24,9 @@ from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per_view
 from kdtool.train.loop.fit import clock
-from kdtool.train.stage import own_settings
-from kdtool.train.student import alone
-from kdtool.train.teaching.source import Costs, why_asking
+from kdtool.train.stage import settings_inputs
+from kdtool.train.student import without_soft_labels
+from kdtool.train.teaching.source import Costs, why_online
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # for one photograph of half a megapixel on one core
@@ -123,7 +123,7 @@ def _runs_teacher_online(job: Job, classes: int, images: Mapping[str, int], shar
         view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
         return Costs(_forward_seconds(job, job.recipe.teacher, classes), view)
 
-    return bool(student.features.name) or why_asking(student, shared, stored, costs) is not None
+    return bool(student.features.name) or why_online(student, shared, stored, costs) is not None
 
 
 def _soft_labels(job: Job, classes: int, images: Mapping[str, int]) -> Step:
@@ -221,7 +221,7 @@ def _is_done(job: Job, name: str) -> bool:
         manifest = read_manifest(run.role(name) / "manifest.json")
         if manifest is None or "file" in manifest.inputs:
             return manifest is not None and bool(recipe.teacher.trained)
-        return manifest.inputs.get("settings") == own_settings(_trained_as(networks[name], name))
+        return manifest.inputs.get("settings") == settings_inputs(_trained_as(networks[name], name))
     places = {"prepare": run.data, "label": run.soft_labels}
     if name in places:
         return read_manifest(places[name] / "manifest.json") is not None
@@ -230,7 +230,9 @@ def _is_done(job: Job, name: str) -> bool:
 
 
 def _trained_as(settings: NetworkSettings, role: str) -> NetworkSettings:
-    return alone(settings) if role == "baseline" and isinstance(settings, StudentSettings) else settings
+    if role == "baseline" and isinstance(settings, StudentSettings):
+        return without_soft_labels(settings)
+    return settings
 
 
 def _sealed_as(job: Job, name: str) -> bool:

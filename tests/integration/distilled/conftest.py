@@ -1,4 +1,4 @@
-"""Runs whose teacher is trained: a CNN, a transformer."""
+"""Runs with a trained teacher: a CNN or a transformer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def taught(folder: Path, prepared: Prepared, arch: str, epochs: int, lr: float) 
 
 @pytest.fixture
 def run(tmp_path: Path, prepared: Prepared) -> RunFolder:
-    """A run with a CNN for a teacher."""
+    """Run whose teacher is a CNN."""
     return taught(tmp_path / "run", prepared, CNN, 2, 1e-2)
 
 
 @pytest.fixture
 def transformer(tmp_path: Path, prepared: Prepared) -> RunFolder:
-    """A run with a transformer for a teacher."""
+    """Run whose teacher is a transformer."""
     return taught(tmp_path / "transformer", prepared, VIT, 1, 1e-3)

@@ -1,4 +1,4 @@
-"""Students that learn from features or by a distillation token; on tiny networks, for real."""
+"""Students that learn from features or with a distillation token, trained with tiny networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a student: averages, schedules, resuming, what is refused, every recipe that is shipped."""
+"""Training of a student: averages, schedules, resuming, refused settings, and all shipped recipes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_teacher_worse_than_its_student_is_said(run: RunFolder, prepared: Prep
 
 
 def test_the_average_is_timms_over_all_steps(prepared: Prepared, tmp_path: Path) -> None:
-    """By hand, from the weights after each step: decay min(0.9, 1 − (1 + n)^(−2/3)), n from all epochs."""
+    """By hand from the weights of each step: decay min(0.9, 1 − (1 + n)^(−2/3)), n over all epochs."""
     settings = student(ema=0.9, epochs=2)
     seen: list[dict[str, torch.Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +90,7 @@ def test_resuming_brings_back_everything(
     fields: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    """Averages, helper layers and moments too: the weights are those of an uninterrupted run."""
+    """Averages, helper layers and moments are restored too: the weights equal those without interruption."""
     settings = student(**fields)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     distill(run, prepared, settings, 0, QUIET, folder=whole)
@@ -119,12 +119,12 @@ def test_the_averaged_weights_are_what_is_validated(prepared: Prepared, tmp_path
     assert result.accuracy == read_manifest(tmp_path / "manifest.json").result["validation_accuracy"]
 
 
-def test_a_falling_learning_rate_is_not_extended_but_trained_anew(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_falling_learning_rate_is_trained_again(prepared: Prepared, tmp_path: Path) -> None:
     short, long = student(schedule="cosine"), student(schedule="cosine", epochs=3)
     screen = Recorder()
     train_baseline(tmp_path / "grown", prepared, short, 0, QUIET)
     train_baseline(tmp_path / "grown", prepared, long, 0, screen)
-    assert any("baseline: trained anew" in line for line in screen.lines)
+    assert any("baseline: trained again" in line for line in screen.lines)
     train_baseline(tmp_path / "fresh", prepared, long, 0, QUIET)
     grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
     assert grown == fresh
@@ -139,18 +139,18 @@ def test_patience_before_the_learning_rate_has_fallen_is_said(prepared: Prepared
 @pytest.mark.parametrize(
     "fields, message",
     [
-        (features("vitkd"), "the student is no vision transformer"),
+        (features("vitkd"), "the student is not a vision transformer"),
         (features("reviewkd") | {"arch": VIT}, "the student is a vision transformer"),
         (features("fitnet", student_stages=["nowhere"], teacher_stages=["layer2"]), "no stage is called"),
         (features("fitnet", student_stages=["layer2"]), "student_stages"),
         (features("hints"), "student.features.name is 'hints'; allowed: fitnet"),
         ({"loss": {"name": "fitnet"}}, "student.loss.name is 'fitnet'"),
-        ({"features": {"nmae": "fitnet"}}, "student.features.nmae is 'fitnet', but .* allowed: with a name"),
+        ({"features": {"nmae": "fitnet"}}, "student.features.nmae is 'fitnet', but .* allowed: a name"),
         (features("", student_stages=["layer2"]), r"features.student_stages is \('layer2',\), but"),
         ({"features": {"weight": 100.0}}, "student.features.weight is 100.0, but student.features.name is"),
         ({"features": {"warmup_epochs": 1}}, "student.features.warmup_epochs is 1, but"),
         (features("fitnet", weight=0.0), "student.features.weight is 0, so fitnet .* allowed: above 0"),
-        (features(""), r"nothing is learnt from the teacher; .*\n.*loss.weight=0.5; .* by --baseline"),
+        (features(""), r"learns nothing from the teacher; .*\n.*loss.weight=0.5; .*: --baseline"),
         ({"views": 3}, "student.views is 3 without augmentation, .* allowed: 0"),
         ({"warmup_epochs": 2}, r"student.warmup_epochs is 2, student.epochs is 2.* allowed: 0 to 1\.\n.*=4"),
         ({"loss": {"warmup_epochs": 5}}, "student.loss.warmup_epochs is 5, student.epochs is 2"),
@@ -177,7 +177,7 @@ TINY = {"teacher": {"epochs": 1}, "student": {"epochs": 1, "batch_size": 16}}
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if name != "digits"])
 def test_every_shipped_recipe_trains(name: str, prepared: Prepared, tmp_path: Path) -> None:
-    """With the tiniest network of the kind it names, an epoch each."""
+    """Each recipe trains the smallest network of its kind for one epoch."""
     recipe = load(name)
     networks = {
         section: getattr(recipe, section).model_copy(

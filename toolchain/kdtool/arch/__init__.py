@@ -1,16 +1,15 @@
-"""Builds networks by name and reads their features. A new family is one file and one line in `FAMILIES`.
+"""Build networks by name and read their features. A new family is one file and one line in `FAMILIES`.
 
-A family is a module with
+A family is a module with these names:
 
-    ALLOWED: str                                     the names of its networks, in a message
-    handles(name) -> bool                            whether `name` is one of its networks
-    names() -> list[str]                             what it can build
-    build(name, num_classes, size) -> nn.Module      initialized at random from torch's generator
-    pretrained(name) -> dict[str, Tensor]            its ImageNet weights (may need the network)
-    resized(network, state) -> dict[str, Tensor]     weights made for another input size, for this one's
-    tokens(network) -> (int, list[str]) | None       of a vision transformer of the family: the number of its
-                                                     prefix tokens (class, distillation), and the names of its
-                                                     blocks and of its final norm, in their order
+    ALLOWED: str                                     names of its networks, for messages
+    handles(name) -> bool                            true if the family has a network `name`
+    names() -> list[str]                             names of all networks of the family
+    build(name, num_classes, size) -> nn.Module      network, initialized at random by torch's generator
+    pretrained(name) -> dict[str, Tensor]            ImageNet weights (may need internet access)
+    resized(network, state) -> dict[str, Tensor]     weights, adapted to the input size of `network`
+    tokens(network) -> (int, list[str]) | None       of a vision transformer: number of prefix tokens (class,
+                                                     distillation), and names of its blocks and final norm
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Features of a network: which stages it has, and their outputs in each forward, without editing it."""
+"""Feature stages of a network, and forward hooks that read their outputs without a change of the network."""
 
 from __future__ import annotations
 
@@ -21,86 +21,87 @@ PREFIX_TOKENS = 2  # class and distillation token
 
 
 def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
-    """The stages of a network for inputs of `size` × `size`, in the order of the forward.
+    """Find the feature stages of a network for inputs of `size` × `size`, in the order of the forward pass.
 
-    Of a CNN: the last module at each resolution, up to the global pooling ("layer1" … "layer4" of a
-    ResNet, after its stem). Of a vision transformer: each block and the final norm.
+    The stages of a CNN are the last module at each resolution, up to the global pooling (for a ResNet the
+    stem and "layer1" … "layer4"). The stages of a vision transformer are each block and the final norm.
 
-    One forward of a blank image in eval mode; weights, statistics, modes and random state stay as they are.
+    The function runs one forward pass of a blank image in eval mode. Weights, statistics, modes and random
+    state stay unchanged.
 
     Raises:
         UsageError: the network has neither feature maps nor known patch tokens.
     """
     parameter = next(network.parameters())
     blank = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
-    found = known_stages(network, blank)
-    if not found:
+    stages = known_stages(network, blank)
+    if not stages:
         raise UsageError(
-            f"student.features: {type(network).__name__} has no stage that kdtool knows; CNNs and most "
-            "vision transformers have some.",
+            f"student.features: {type(network).__name__} has no stage that kdtool knows; allowed: CNNs and "
+            "most vision transformers.",
             "Choose another network, or a recipe without student.features: kdtool recipes",
         )
-    return tuple(found)
+    return tuple(stages)
 
 
 def known_stages(network: nn.Module, images: Tensor) -> list[FeatureStage]:
-    """The stages of `feature_stages` for these images (B, C, S, S); none where kdtool knows none."""
+    """Find the stages as `feature_stages`, with the images (B, C, S, S); empty if kdtool knows none."""
     shapes, _ = _outputs(network, images)
     return _known(network, shapes, images.shape[2])
 
 
 def named_stages(network: nn.Module, names: Sequence[str], images: Tensor, field: str) -> list[FeatureStage]:
-    """The modules of these names as stages, in any network: feature maps, or tokens.
+    """Return the modules with these names as stages; the network may be any, the outputs maps or tokens.
 
-    Where kdtool knows the module as a stage, it is that stage. Otherwise the channels of a map come first,
-    and tokens that a square grid of patches leaves over, up to two, are class and distillation tokens.
+    A module that kdtool knows as a stage is returned as this stage. Otherwise a map must have its channels
+    first, and up to two tokens more than a square grid of patches are class and distillation tokens.
 
     Args:
-        names: dotted, as `named_modules` has them.
-        images: (B, C, H, W) to go through the network once, as `feature_stages` has a blank image do.
-        field: the argument that gave the names, for messages.
+        names: dotted names, as in `named_modules`.
+        images: (B, C, H, W) for one forward pass, like the blank image of `feature_stages`.
+        field: name of the argument with the names, for messages.
 
     Raises:
-        UsageError: no such module, one that the forward does not use, or one that gives something else.
+        UsageError: the module does not exist, the forward pass does not use it, or its output does not fit.
     """
     modules = [name for name, _ in network.named_modules() if name]
     shapes, kinds = _outputs(network, images)
     known = {stage.name: stage for stage in _known(network, shapes, images.shape[2])}
-    found = []
+    stages = []
     for name in names:
         if name not in modules:
             close = get_close_matches(name, modules) or [child for child, _ in network.named_children()]
             raise UsageError(
-                f"{field}: {type(network).__name__} has no module {name!r}; near: {', '.join(close)}.",
-                "Every name: [name for name, _ in network.named_modules()]",
+                f"{field}: {type(network).__name__} has no module {name!r}; similar: {', '.join(close)}.",
+                "To list all names: [name for name, _ in network.named_modules()]",
             )
         if name not in shapes:
             raise UsageError(
-                f"{field}: the forward does not call the module {name!r}.", "Name another module."
+                f"{field}: the forward pass does not use module {name!r}.", "Name another module."
             )
         shape = shapes[name][1:]
         if len(shape) not in (2, 3):
             raise UsageError(
-                f"{field}: {name!r} gives {kinds[name]}; allowed: maps (B, C, H, W) or tokens (B, N, D).",
+                f"{field}: {name!r} returns {kinds[name]}; allowed: maps (B, C, H, W) or tokens (B, N, D).",
                 "Name another module.",
             )
         left = shape[0] - isqrt(shape[0]) ** 2
         prefix = left if len(shape) == 2 and left <= PREFIX_TOKENS else 0
-        own = FeatureStage(name, (shape[0] - prefix, *shape[1:]), 1, prefix_tokens=prefix)
-        found.append(known.get(name, own))
-    return found
+        unknown = FeatureStage(name, (shape[0] - prefix, *shape[1:]), 1, prefix_tokens=prefix)
+        stages.append(known.get(name, unknown))
+    return stages
 
 
 class FeatureExtractor:
-    """Keep what some stages put out in each forward of a network, by forward hooks.
+    """Forward hooks that keep the outputs of some stages in each forward pass of a network.
 
         with FeatureExtractor(network, stages) as extractor:
             logits = network(images)
             features = extractor.take()
 
-    Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class
-    and distillation tokens, in the graph if the forward was. Copies, because the next module may work
-    in place. A copy of the network (an average of its weights) is not heard.
+    Features are in the order of `stages`: maps (B, C, H, W) or patch tokens (B, N, D), without class and
+    distillation tokens. They carry gradients if the forward pass did. They are copies, because the next
+    module may work in place. A copy of the network, such as an average of its weights, calls no hook.
     """
 
     def __init__(self, network: nn.Module, stages: Sequence[FeatureStage]) -> None:
@@ -113,19 +114,19 @@ class FeatureExtractor:
         ]
 
     def take(self) -> list[Tensor]:
-        """The features of the last forward; they are forgotten here.
+        """Return the features of the last forward pass and forget them.
 
         Raises:
-            RuntimeError: there was no forward since the last call.
+            RuntimeError: there was no forward pass since the last call.
         """
         if not self._outputs:
-            raise RuntimeError("FeatureExtractor.take() before a forward of the network")
+            raise RuntimeError("FeatureExtractor.take() was called before a forward pass of the network")
         features = [self._outputs[stage.name] for stage in self._stages]
         self._outputs.clear()
         return features
 
     def close(self) -> None:
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""
         for handle in self._handles:
             handle.remove()
         self._outputs.clear()
@@ -138,9 +139,9 @@ class FeatureExtractor:
     ) -> None:
         self.close()
 
-    def _hook(self, stage: FeatureStage, own: nn.Module) -> Callable[..., None]:
+    def _hook(self, stage: FeatureStage, hooked: nn.Module) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 (a hook's arguments)
-            if module is own:  # a deep copy of the network carries this hook along
+            if module is hooked:  # a deep copy of the network copies this hook too
                 self._outputs[stage.name] = _feature(output, stage).clone()
 
         return keep
@@ -153,7 +154,7 @@ def _feature(output: Tensor, stage: FeatureStage) -> Tensor:
 
 
 def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[FeatureStage]:
-    """Stages of patch tokens; in some networks (CaiT, XCiT) the class token joins them after the blocks."""
+    """Stages of patch tokens; some networks (CaiT, XCiT) add the class token after the blocks."""
     tokens = {name: shapes[name][1:] for name in names if len(shapes.get(name, ())) == 3}
     if not tokens:
         return []
@@ -175,13 +176,13 @@ def _known(network: nn.Module, shapes: Shapes, size: int) -> list[FeatureStage]:
 
 
 def _outputs(network: nn.Module, images: Tensor) -> tuple[Shapes, dict[str, str]]:
-    """What each module puts out for `images`: its shape, () where it is no tensor; and a word for it."""
+    """Run `images` and return for each module the shape of its output (() if no tensor) and a word for it."""
     shapes: Shapes = {}
     kinds: dict[str, str] = {}
 
     def record(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 (a hook's arguments)
-            shapes.pop(name, None)  # a module used twice counts where it is used last
+            shapes.pop(name, None)  # a module that is used twice counts at its last use
             shapes[name] = tuple(output.shape) if isinstance(output, Tensor) else ()
             kinds[name] = (
                 f"a tensor {shapes[name]}" if shapes[name] else f"an object of type {type(output).__name__}"
@@ -201,7 +202,7 @@ def _outputs(network: nn.Module, images: Tensor) -> tuple[Shapes, dict[str, str]
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards each module is in the mode it was in."""
+    """Switch to eval mode within the block; afterwards each module has its former mode again."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -22,10 +22,10 @@ SHOWN = 5
 
 
 def family_of(arch: str) -> Any:
-    """The family that builds `arch`.
+    """Return the family that builds `arch`.
 
     Raises:
-        UsageError: no family does; names the nearest networks.
+        UsageError: no family has this network; the message names similar networks.
     """
     for family in FAMILIES:
         if family.handles(arch):
@@ -33,27 +33,29 @@ def family_of(arch: str) -> Any:
     known = [name for family in FAMILIES for name in family.names()]
     near = ", ".join(difflib.get_close_matches(arch, known, n=SHOWN))
     raise UsageError(
-        f"No network is called {arch!r}{near and '; near: '}{near}.",
+        f"No network is called {arch!r}{near and '; similar names: '}{near}.",
         f"Allowed: {'; '.join(family.ALLOWED for family in FAMILIES)}.",
     )
 
 
 def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.Module:
-    """A network for `num_classes` with a new head.
+    """Build a network for `num_classes` with a new head.
 
-    On weights that are brought the new head starts at zero: its first gradients then do not carry the
-    noise of random directions into features that are good already.
+    On pretrained weights the new head starts at zero, so that its first gradients do not bring random noise
+    into features that are already good.
 
     Args:
-        weights: `none` (random, from torch's generator), `imagenet`, or a file of weights of the
-            same network whose head may have any number of classes, and whose input any size: the
-            position embeddings of a transformer are interpolated.
+        weights: `none` (random, from torch's generator), `imagenet`, or a file with weights of the same
+            network. The file may be for any number of classes and any input size; the position embeddings
+            of a transformer are interpolated.
 
     Returns:
         logits = network(images): (B, 3, size, size) float → (B, num_classes).
 
     Raises:
-        UsageError, SetupError, ModelFileError: unknown network, no download, file that does not fit.
+        UsageError: the network is unknown.
+        SetupError: the ImageNet weights cannot be downloaded.
+        ModelFileError: the file does not fit the network.
     """
     family = family_of(arch)
     network: nn.Module = family.build(arch, num_classes, size)
@@ -74,38 +76,41 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
 
 
 def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load `state`, every tensor of it and nothing else.
+    """Load `state`, which must have all tensors of the network and no others.
+
+    Args:
+        source: name of the file or of the weights, for the message.
 
     Raises:
-        ModelFileError: names what is missing, unexpected or of another shape.
+        ModelFileError: the message names the tensors that are missing, unexpected or of another shape.
     """
-    own = network.state_dict()
+    needed = network.state_dict()
     differences = {
-        "missing": [name for name in own if name not in state],
-        "unexpected": [name for name in state if name not in own],
+        "missing": [name for name in needed if name not in state],
+        "unexpected": [name for name in state if name not in needed],
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
+            f"{name} {tuple(state[name].shape)} instead of {tuple(needed[name].shape)}"
+            for name in needed
+            if name in state and state[name].shape != needed[name].shape
         ],
     }
     if any(differences.values()):
-        lines = [f"  {kind}: {_shorten(found)}" for kind, found in differences.items() if found]
+        lines = [f"  {kind}: {_shorten(names)}" for kind, names in differences.items() if names]
         raise ModelFileError(
             "\n".join([f"{source} does not fit the network.", *lines]),
-            "Check that the architecture is the one the file was made for.",
+            "Check that the architecture is the one for which the file was made.",
         )
     network.load_state_dict(dict(state))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a weights file: safetensors, or a torch pickle of tensors alone.
+    """Read tensors and metadata of a weights file: safetensors, or a torch pickle with tensors only.
 
     Raises:
-        ModelFileError: not there, broken, or a pickle that holds more than tensors.
+        ModelFileError: the file is missing or broken, or the pickle contains more than tensors.
     """
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file.", "Name a .safetensors, .pt or .pth file of weights.")
+        raise ModelFileError(f"{path}: no such file.", "Give a .safetensors, .pt or .pth file with weights.")
     if path.suffix != ".safetensors":
         return _read_pickle(path), {}
     try:
@@ -115,45 +120,45 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
             f"{path}: not a readable safetensors file ({error}).",
-            "Copy it again from where it was whole, or train again.",
+            "Copy the file again from its source, or train again.",
         ) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """The one door for pickles: `weights_only`, so that no code in the file can run."""
+    """Read a pickle with `weights_only`, so that no code in the file can run; all pickles are read here."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes lead it to
+    except Exception as error:  # the bytes can make the unpickler raise any error
         raise ModelFileError(
             f"{path}: refused; not a plain file of weights ({type(error).__name__}).",
-            "Convert it to safetensors where you trust it: safetensors.torch.save_file(state_dict, FILE).",
+            "If you trust it, convert it to safetensors: safetensors.torch.save_file(state_dict, FILE).",
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise ModelFileError(
-            f"{path}: holds more than a state dict.", "Save network.state_dict() alone and try again."
+            f"{path}: contains more than a state dict.", "Save only network.state_dict() and try again."
         )
     return state
 
 
 def save_network(path: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write weights and their record durably, as safetensors."""
+    """Write weights and their record durably to a safetensors file."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_bytes(path, save(tensors, metadata=info.to_metadata()))
 
 
 def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
-    """A network saved by `save_network`, in eval mode, on the CPU.
+    """Load a network that `save_network` saved, in eval mode, on the CPU.
 
     Raises:
-        ModelFileError: broken, not kdtool's, or weights that do not fit their own record.
+        ModelFileError: the file is broken, kdtool did not write it, or its weights do not fit its record.
     """
     state, metadata = read_weights(path)
     info = ModelInfo.from_metadata(metadata, path)
     if info is None:
         raise ModelFileError(
-            f"{path}: holds weights, but not the classes and preprocessing of a trained model.",
+            f"{path}: contains weights, but not the classes and preprocessing of a trained model.",
             "A trained model is DIR/teacher/model.safetensors; to start from weights: --teacher-weights FILE",
         )
     network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
@@ -162,13 +167,13 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def two_heads(network: nn.Module) -> bool:
-    """Have a transformer with a distillation token answer with both of its heads while it trains.
+    """Make a transformer with a distillation token return the logits of both heads in training.
 
-    Without this timm's average them in training too, and the token learns nothing of its own. In eval
-    mode, and so in every export, the answer is their mean.
+    Without this, timm averages the two heads in training too, and the token learns nothing different from
+    the class token. In eval mode, and so in every export, the output is the mean of both heads.
 
     Returns:
-        Whether the network has such a token.
+        True if the network has a distillation token.
     """
     switch: Any = getattr(network, "set_distilled_training", None)
     if switch is None:
@@ -178,21 +183,21 @@ def two_heads(network: nn.Module) -> bool:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Number of parameters, buffers not counted."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _head(family: Any, arch: str, num_classes: int, size: int) -> set[str]:
     """Names of the tensors whose shape depends on the number of classes."""
     with torch.device("meta"):
-        one, other = (
+        state, larger = (
             family.build(arch, classes, size).state_dict() for classes in (num_classes, num_classes + 1)
         )
-    return {name for name in one if one[name].shape != other[name].shape}
+    return {name for name in state if state[name].shape != larger[name].shape}
 
 
 def _auxiliary(name: str) -> bool:
-    """Auxiliary heads of Inception and GoogLeNet, which we build without."""
+    """True for the auxiliary heads of Inception and GoogLeNet, which kdtool builds without them."""
     return name.startswith(("aux1.", "aux2.", "AuxLogits."))
 
 

@@ -1,8 +1,8 @@
 """Convolutions on small maps as one matrix product.
 
-On a map of a few pixels a convolution does little arithmetic with many weights, and the library behind
-torch on a processor spends its time on bringing those weights into its own layout, forward and twice
-backward. Unfolding the map costs nothing there. See `benchmarks/small_maps.py` for the ratios.
+On a map of a few pixels a convolution does little arithmetic with many weights. On a CPU the library behind
+torch then spends its time on the conversion of these weights to its memory layout, once forward and twice
+backward. Unfolding such a small map costs almost nothing. `benchmarks/small_maps.py` measures the ratios.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LARGEST = 9  # output positions, 3 × 3; at 4 × 4 and more the library's convolution is as fast or faster
+LARGEST = 9  # output positions, 3 × 3; from 4 × 4 on the library's convolution is as fast or faster
 
 
 class SmallMapConv2d(nn.Conv2d):
-    """A convolution that multiplies the unfolded map by the weights when its output is small, on a processor.
+    """Convolution that multiplies the unfolded map by the weights if its output is small, on a CPU.
 
-    y[b, o, p] = Σ_(c, i, j) w[o, c, i, j] · x[b, c, s·p + (i, j) − padding], the same sum as
-    `nn.Conv2d`'s in another order of additions.
+    y[b, o, p] = Σ_(c, i, j) w[o, c, i, j] · x[b, c, s·p + (i, j) − padding]: the sum of `nn.Conv2d`, added
+    in another order.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -32,7 +32,7 @@ class SmallMapConv2d(nn.Conv2d):
         padded = F.pad(input, (beside, beside, above, above))
         patches = padded.unfold(2, high, down).unfold(3, wide, right).permute(0, 2, 3, 4, 5, 1)
         batch, length = input.shape[0], high * wide * input.shape[1]
-        flat = patches.reshape(batch * rows * columns, length)  # (B·P, h·w·C), as channels-last weights lie
+        flat = patches.reshape(batch * rows * columns, length)  # (B·P, h·w·C), as in channels-last weights
         product = F.linear(flat, weight.permute(0, 2, 3, 1).reshape(-1, length), bias)
         return product.view(batch, rows, columns, -1).permute(0, 3, 1, 2)
 
@@ -41,10 +41,10 @@ class SmallMapConv2d(nn.Conv2d):
 
 
 def speed_up_small_maps(network: nn.Module) -> nn.Module:
-    """Have the network's convolutions work as `SmallMapConv2d`; weights, names and copies stay as they are.
+    """Turn the convolutions of the network into `SmallMapConv2d`; weights and names stay the same.
 
-    For networks that kdtool builds to train or to teach. What is exported is built again, of plain
-    convolutions; a network that a caller brings, and may export himself, is left as it is.
+    This is for networks that kdtool builds to train or to teach. An export builds the network again, with
+    plain convolutions. A caller's own network is not changed, because the caller may export it.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d and _gains(module):
@@ -53,7 +53,7 @@ def speed_up_small_maps(network: nn.Module) -> nn.Module:
 
 
 def _gains(convolution: Any) -> bool:
-    """Dense kernels over several pixels; with zeros around, and no holes in the kernel."""
+    """True for dense kernels over several pixels, with zero padding and without dilation."""
     return (
         convolution.groups == 1
         and convolution.kernel_size != (1, 1)

@@ -1,4 +1,4 @@
-"""timm's networks as `timm/<name>`: `timm/tf_efficientnet_lite0`, `timm/deit_tiny_patch16_224`, …"""
+"""Networks of timm as `timm/<name>`, such as `timm/tf_efficientnet_lite0`, `timm/deit_tiny_patch16_224`."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ POSITIONS = "pos_embed"
 
 
 def handles(name: str) -> bool:
+    """True if timm has the network `name`."""
     return name.startswith(PREFIX) and timm.is_model(name.removeprefix(PREFIX))
 
 
 def names() -> list[str]:
+    """List all networks of timm, each with its prefix."""
     return [PREFIX + name for name in timm.list_models()]
 
 
 def build(name: str, num_classes: int, size: int) -> nn.Module:
-    """A network with random weights and a head of `num_classes`, for inputs of `size` × `size`."""
+    """Build a network with random weights and a head of `num_classes`, for inputs of `size` × `size`."""
     bare = name.removeprefix(PREFIX)
     return _create(bare, num_classes, pretrained=False, **_arguments(bare, size))
 
 
 def pretrained(name: str) -> dict[str, Tensor]:
-    """The weights timm names for this network, from the Hugging Face hub or its cache.
+    """Load the weights that timm lists for this network, from the Hugging Face hub or its cache.
 
     Raises:
-        SetupError: they are not in the cache and cannot be downloaded.
+        SetupError: the weights are not in the cache and cannot be downloaded.
     """
     try:
         with quietly():
             return dict(_create(name.removeprefix(PREFIX), None, pretrained=True).state_dict())
-    except Exception as error:  # the hub client raises many kinds, most of them not OSError
+    except Exception as error:  # the hub client raises many types, most of them not OSError
         raise SetupError(
             f"The pretrained weights of {name} are not in the cache and cannot be downloaded "
             f"({type(error).__name__}).",
-            "Go online once, bring a file with --teacher-weights FILE, or train from scratch with "
-            "--teacher-weights none.",
+            "Connect to the internet once, give a file with --teacher-weights FILE, or train from scratch "
+            "with --teacher-weights none.",
         ) from error
 
 
 def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Position embeddings of a transformer interpolated to the network's grid of patches."""
-    own = network.state_dict().get(POSITIONS)
-    given = state.get(POSITIONS)
-    if own is None or given is None or own.shape == given.shape or own.shape[-1] != given.shape[-1]:
+    """Interpolate the position embeddings of a transformer to the network's grid of patches."""
+    needed, given = network.state_dict().get(POSITIONS), state.get(POSITIONS)
+    if needed is None or given is None or needed.shape == given.shape or needed.shape[-1] != given.shape[-1]:
         return dict(state)
     body: Any = network
     prefix = 0 if getattr(body, "no_embed_class", False) else body.num_prefix_tokens
@@ -63,7 +64,7 @@ def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def tokens(network: Any) -> tuple[int, list[str]] | None:
-    """Prefix tokens and stages of a vision transformer; None for any other network."""
+    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
     if not (hasattr(network, "num_prefix_tokens") and hasattr(network, "blocks")):
         return None
     blocks = [f"blocks.{name}" for name, _ in network.blocks.named_children()]
@@ -76,7 +77,7 @@ def _create(bare: str, num_classes: int | None, **arguments: Any) -> nn.Module:
 
 
 def _arguments(bare: str, size: int) -> dict[str, Any]:
-    """Transformers are built for one size and say so by an `img_size`; CNNs take any."""
+    """Return `img_size` for a transformer, which is built for one input size; CNNs take any size."""
     config = timm.get_pretrained_cfg(bare)
     if config is None or not config.fixed_input_size:
         return {}

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: `resnet18`, `mobilenet_v3_small`, `vit_b_16`, …"""
+"""Classifiers of torchvision, such as `resnet18`, `mobilenet_v3_small`, `vit_b_16`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ POSITIONS = "encoder.pos_embedding"
 
 
 def handles(name: str) -> bool:
+    """True if torchvision has the classifier `name`."""
     return name in names()
 
 
 def names() -> list[str]:
+    """List all classifiers of torchvision."""
     classifiers: list[str] = models.list_models(module=models)
     return classifiers
 
 
 def build(name: str, num_classes: int, size: int) -> nn.Module:
-    """A network with random weights and a head of `num_classes`; `size` matters to ViTs alone."""
+    """Build a network with random weights and a head of `num_classes`; only transformers depend on `size`."""
     network: nn.Module = models.get_model(
         name, weights=None, num_classes=num_classes, **_arguments(name, size)
     )
@@ -35,10 +37,10 @@ def build(name: str, num_classes: int, size: int) -> nn.Module:
 
 
 def pretrained(name: str) -> dict[str, Tensor]:
-    """The default ImageNet weights, downloaded to torch's cache and checked by their hash.
+    """Load the default ImageNet weights; torch downloads them to its cache and checks their hash.
 
     Raises:
-        SetupError: they are not in the cache and cannot be downloaded.
+        SetupError: the weights are not in the cache and cannot be downloaded.
     """
     weights = models.get_model_weights(name).DEFAULT
     try:
@@ -48,21 +50,21 @@ def pretrained(name: str) -> dict[str, Tensor]:
         raise SetupError(
             f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded from "
             f"{weights.url} ({error}).",
-            "Go online once, bring a file with --teacher-weights FILE, or train from scratch with "
-            "--teacher-weights none.",
+            "Connect to the internet once, give a file with --teacher-weights FILE, or train from scratch "
+            "with --teacher-weights none.",
         ) from error
     return state
 
 
 def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Position embeddings of a transformer interpolated to the network's grid of patches."""
+    """Interpolate the position embeddings of a transformer to the network's grid of patches."""
     if not isinstance(network, VisionTransformer) or POSITIONS not in state:
         return dict(state)
     return dict(interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(state)))
 
 
 def tokens(network: Any) -> tuple[int, list[str]] | None:
-    """Prefix tokens and stages of a vision transformer; None for any other network."""
+    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
     if not isinstance(network, VisionTransformer):
         return None
     blocks = [f"encoder.layers.{name}" for name, _ in network.encoder.layers.named_children()]
@@ -75,5 +77,5 @@ def _arguments(name: str, size: int) -> dict[str, Any]:
     if name.startswith("maxvit"):
         return {"input_size": (size, size)}
     if name in ("googlenet", "inception_v3"):
-        return {"aux_logits": False, "init_weights": True}  # a plain logits tensor in training too
+        return {"aux_logits": False, "init_weights": True}  # one logits tensor in training too
     return {}

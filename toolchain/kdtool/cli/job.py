@@ -112,9 +112,9 @@ def open_run(run: Path | None, overrides: Sequence[str], screen: Screen) -> Iter
 
 
 def _fastest_precision() -> str:
-    from kdtool.train.loop.precision import precision_here
+    from kdtool.train.loop.precision import fastest_precision
 
-    return precision_here()
+    return fastest_precision()
 
 
 def _teacher_field(value: str | None) -> str:

@@ -1,1 +1,1 @@
-"""Compares recipes: one teacher, the same seeds, a baseline each, the test split read once."""
+"""Comparison of recipes: one teacher, the same seeds, a baseline for each, the test split read once."""

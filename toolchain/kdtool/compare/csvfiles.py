@@ -1,4 +1,7 @@
-"""A comparison as CSV: its table, and every training. Accuracies are fractions, differences points."""
+"""CSV files of a comparison: its table, and all trainings.
+
+Accuracies are fractions, differences are percentage points.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from kdtool.compare.evaluation import TEACHER
-from kdtool.compare.result import Comparison, Difference, Figure, Row
+from kdtool.compare.result import Comparison, Difference, Row, SeedMean
 
 DIFFERENCE = ("points", "sd", "seeds_low", "seeds_high", "images_low", "images_high")
 TABLE_COLUMNS = (
@@ -22,7 +25,7 @@ TRAININGS_COLUMNS = (
 
 
 def table_csv(result: Comparison) -> str:
-    """A row for the teacher, each baseline and each recipe: what the terminal shows."""
+    """Write one row for the teacher, each baseline and each recipe, as in the table on the terminal."""
     shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
     teacher: list[object] = [TEACHER, result.teacher_arch, None, None, shares[0], None, shares[1], None]
     rows: list[list[object]] = [teacher + [None] * (len(TABLE_COLUMNS) - len(teacher))]
@@ -31,7 +34,7 @@ def table_csv(result: Comparison) -> str:
 
 
 def trainings_csv(result: Comparison) -> str:
-    """A row for each training; the first is the teacher's."""
+    """Write one row for each training; the first row is the teacher."""
     shares = [_decimals(value, 6) for value in (result.teacher_validation, result.teacher_test)]
     rows: list[list[object]] = [[TEACHER, result.teacher_arch, None, *shares, *[None] * 4]]
     for row in (*result.baselines, *result.recipes):
@@ -44,14 +47,14 @@ def trainings_csv(result: Comparison) -> str:
 
 def _row(row: Row) -> list[object]:
     return [
-        row.role, row.name, int(row.best), len(row.runs), *_figure(row.validation), *_figure(row.test),
+        row.role, row.name, int(row.best), len(row.runs), *_mean(row.validation), *_mean(row.test),
         *_difference(row.gain), row.over_kd.than if row.over_kd else None, *_difference(row.over_kd),
         _decimals(row.gap_closed, 4), _decimals(row.seconds, 1), row.budget,
     ]  # fmt: skip
 
 
-def _figure(figure: Figure | None) -> list[str | None]:
-    return [_decimals(value, 6) for value in ((figure.mean, figure.sd) if figure else (None, None))]
+def _mean(mean: SeedMean | None) -> list[str | None]:
+    return [_decimals(value, 6) for value in ((mean.mean, mean.sd) if mean else (None, None))]
 
 
 def _difference(difference: Difference | None) -> list[str | None]:
@@ -70,5 +73,5 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _decimals(value: float | None, places: int) -> str | None:
-    """A cell; the csv module leaves None empty."""
+    """Format a cell; the csv module writes None as an empty cell."""
     return None if value is None else f"{value:.{places}f}"

@@ -1,7 +1,8 @@
-"""What is compared: recipes, brought onto one set of photographs and one teacher."""
+"""Entries of a comparison: recipes with common photographs and a common teacher."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,79 +15,83 @@ from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe, Studen
 from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_student
 from kdtool.train.loop.precision import with_precision
-from kdtool.train.stage import own_settings
-from kdtool.train.student import alone
+from kdtool.train.stage import settings_inputs
+from kdtool.train.student import without_soft_labels
 
 HASHED = 8  # hexadecimal digits of a hash in a folder's name
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A recipe of the comparison; its data and teacher are those that all share."""
+    """Recipe of a comparison; data and teacher are the same for all entries."""
 
     recipe: Recipe
 
     @property
     def name(self) -> str:
+        """Name of the recipe."""
         return self.recipe.name
 
     @property
     def student(self) -> StudentSettings:
+        """Settings of the student."""
         return self.recipe.student
 
     @property
-    def alone(self) -> StudentSettings:
-        """The student without a teacher, on the same budget; a teacher's views are no part of it."""
-        nothing = {"loss": LossSettings(), "features": FeatureSettings()}
-        return alone(self.student).model_copy(update=nothing)
+    def baseline_student(self) -> StudentSettings:
+        """Settings of the baseline: the student without losses and soft labels, on the same budget."""
+        without_losses = {"loss": LossSettings(), "features": FeatureSettings()}
+        return without_soft_labels(self.student).model_copy(update=without_losses)
 
     @property
     def baseline(self) -> str:
-        """Names `alone`: recipes with equal students and budgets share their baseline.
+        """Name of the baseline; recipes with equal students and budgets share it.
 
-        At a constant learning rate the epochs stand apart, `<hash>-<epochs>`.
+        With a constant learning rate the name ends with the number of epochs: `<hash>-<epochs>`.
         """
-        own = own_settings(self.alone)
-        if self.alone.schedule != "constant":
-            return _short({"settings": own})
-        own.pop("epochs", None)  # a default is left out
-        return f"{_short({'settings': own})}-{self.alone.epochs}"
+        settings = self.baseline_student
+        inputs = settings_inputs(settings)
+        if settings.schedule != "constant":
+            return _short({"settings": inputs})
+        inputs.pop("epochs", None)  # missing if it is the default
+        return f"{_short({'settings': inputs})}-{settings.epochs}"
 
     @property
     def shorter_baselines(self) -> list[str]:
-        """Names of the same baseline with fewer epochs, the longest first; this one begins as each of them.
+        """Names of the same baseline with fewer epochs, the longest first; this baseline can start from them.
 
-        There are none where the learning rate falls towards the last epoch.
+        The list is empty if the learning rate falls towards the last epoch.
         """
-        if self.alone.schedule != "constant":
+        settings = self.baseline_student
+        if settings.schedule != "constant":
             return []
-        settings = self.baseline.removesuffix(f"-{self.alone.epochs}")
-        return [f"{settings}-{epochs}" for epochs in range(self.alone.epochs - 1, 0, -1)]
+        stem = self.baseline.removesuffix(f"-{settings.epochs}")
+        return [f"{stem}-{epochs}" for epochs in range(settings.epochs - 1, 0, -1)]
 
     @property
     def soft_labels(self) -> str:
-        """Names the soft labels: recipes of one augmentation share them, as far as views go."""
-        augment, kind = self.student.augment, self.student.answers
-        stored = "" if kind == "float32" else f"-{kind}"
+        """Name of the soft labels; recipes with the same augmentation share them, also with fewer views."""
+        augment, stored_as = self.student.augment, self.student.answers
+        suffix = "" if stored_as == "float32" else f"-{stored_as}"
         if not augment.active:
-            return f"plain{stored}"
-        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True)}) + stored
+            return f"plain{suffix}"
+        return _short({"augment": augment.model_dump(mode="json", exclude_defaults=True)}) + suffix
 
     @property
     def views(self) -> int:
-        """Of how many views of each picture the teacher's logits are stored."""
+        """Number of views of each image for which the teacher's logits are stored."""
         return self.student.seen_views
 
     @property
     def is_plain_kd(self) -> bool:
-        """Hinton's distillation and nothing else."""
+        """True if the recipe uses only Hinton's distillation."""
         loss = self.student.loss
-        alone = not loss.params.get("standardize") and not self.student.features.name
-        return loss.name == "kd" and loss.weight > 0 and alone
+        plain = not loss.params.get("standardize") and not self.student.features.name
+        return loss.name == "kd" and loss.weight > 0 and plain
 
 
 def baselines_of(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """Name of each baseline → the first recipe it belongs to."""
+    """Find the baselines: name → first recipe with this baseline."""
     first: dict[str, Entry] = {}
     for entry in entries:
         first.setdefault(entry.baseline, entry)
@@ -94,49 +99,55 @@ def baselines_of(entries: Sequence[Entry]) -> dict[str, Entry]:
 
 
 def plain_kd_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """The first plain KD of the same student, augmentation and budget; it may be `entry` itself."""
-    return next((one for one in entries if one.is_plain_kd and one.baseline == entry.baseline), None)
+    """Find the first plain KD with the same student, augmentation and budget; it may be `entry` itself."""
+    return next((kd for kd in entries if kd.is_plain_kd and kd.baseline == entry.baseline), None)
 
 
 def load_entries(
     first: Recipe, names: Sequence[str], overrides: Iterable[str], screen: Screen
 ) -> tuple[Entry, ...]:
-    """The recipes `names`, on the photographs and the teacher of `first`, the first of them.
+    """Load the recipes `names` and give all of them the data and the teacher of the first one.
 
     Args:
-        overrides: applied to each of them, as they were to `first`.
+        first: the first recipe, already loaded and with its overrides.
+        overrides: overrides for each of the other recipes.
 
     Raises:
-        UsageError: no such recipe, wrong fields, or two of one name.
+        UsageError: a recipe does not exist, a field is wrong, or two recipes have the same name.
     """
     recipes = [first, *(with_precision(load_recipe(name, overrides), like=first) for name in names[1:])]
-    found = [recipe.name for recipe in recipes]
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
+    counts = Counter(recipe.name for recipe in recipes)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
         raise UsageError(
-            f"--recipes: {', '.join(twice)} named more than once; a name is that of a row and a folder.",
-            'Leave it out, or give a changed copy another name in its file: name = "…"',
+            f"--recipes: more than one recipe has the name {', '.join(repeated)}; a name must be unique, "
+            "because it names a row and a folder.",
+            'Leave the second one out, or give a changed copy another name in its file: name = "…"',
         )
     for recipe in recipes[1:]:
-        aside = [section for section in ("data", "teacher") if _differs(recipe, first, section)]
-        if aside:
+        ignored = [section for section in ("data", "teacher") if _differs(recipe, first, section)]
+        if ignored:
             screen.say(
-                f"{recipe.name}: its own {' and '.join(aside)} settings are left aside; all recipes are "
-                f"compared on those of {first.name}."
+                f"{recipe.name}: its {' and '.join(ignored)} settings are ignored; all recipes are compared "
+                f"with those of {first.name}."
             )
     for number, recipe in enumerate(recipes):
-        same = [other.name for other in recipes[:number] if other.student == recipe.student]
+        same = [earlier.name for earlier in recipes[:number] if earlier.student == recipe.student]
         if same:
-            screen.warn(f"{recipe.name}: its student is that of {same[0]}; with one teacher they are equal.")
+            screen.warn(
+                f"{recipe.name}: its student has the same settings as the student of {same[0]}; with one "
+                "teacher both give equal results."
+            )
     shared = {"data": first.data, "teacher": first.teacher}
     return tuple(Entry(recipe.model_copy(update=shared)) for recipe in recipes)
 
 
 def check_entries(run: RunFolder, entries: Sequence[Entry]) -> None:
-    """Find out what is wrong with students and losses before any photograph is decoded.
+    """Check students and losses before any photograph is decoded.
 
     Raises:
-        UsageError, ModelFileError, SetupError: names the recipe.
+        UsageError: a setting is wrong; the message names the recipe.
+        ModelFileError, SetupError: see `kdtool.train.check.check_student`.
     """
     for entry in entries:
         try:
@@ -146,10 +157,10 @@ def check_entries(run: RunFolder, entries: Sequence[Entry]) -> None:
 
 
 def _differs(recipe: Recipe, first: Recipe, section: str) -> bool:
-    ours, theirs = getattr(recipe, section), getattr(first, section)
-    if section == "teacher" and theirs.trained:  # how it would have been trained has no part in it
-        return bool(ours.trained != theirs.trained)
-    return bool(ours != theirs)
+    settings, common = getattr(recipe, section), getattr(first, section)
+    if section == "teacher" and common.trained:  # a trained teacher is not trained again: its file counts
+        return bool(settings.trained != common.trained)
+    return bool(settings != common)
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""The test split, opened once: after every training, for every network that is compared.
+"""Evaluation of all compared networks on the test split, which is opened once, after all trainings.
 
-The networks are evaluated by torch, as they were trained; `kdtool bench` evaluates the exported ONNX files.
+torch runs the networks, as in training; `kdtool bench` evaluates the exported ONNX files.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What each network predicted.
+class EvaluatedNetworks:
+    """Results of all networks on the test images.
 
     Attributes:
-        correct: key of a network → (N,) whether it classifies each test image rightly.
-        teacher_validation: the teacher's accuracy on the validation images, in [0, 1].
+        correct: key of a network → (N,), true for each test image that it classifies correctly.
+        teacher_validation: accuracy of the teacher on the validation images, in [0, 1].
     """
 
     correct: Mapping[str, npt.NDArray[np.bool_]]
     teacher_validation: float
 
     def accuracy(self, key: str) -> float:
-        """In [0, 1]."""
+        """Test accuracy of the network `key`, in [0, 1]."""
         return float(self.correct[key].mean())
 
 
 def evaluate_all(
     folder: Path, prepared: Prepared, networks: Mapping[str, Path], screen: Screen
-) -> Evaluation:
-    """Evaluate every network on the test images; skipped where that was done for these networks.
+) -> EvaluatedNetworks:
+    """Evaluate all networks on the test images; skipped if this was done for the same networks.
 
     Args:
-        networks: key → file of weights; that of the teacher is `TEACHER`.
+        networks: key → file of weights; the key of the teacher is `TEACHER`.
     """
     inputs = {
         "data": prepared.digest,
@@ -67,14 +67,14 @@ def evaluate_all(
     if manifest is None:
         torch.set_num_threads(usable_threads())
         stage.reopen()
-        validation = _validated(networks[TEACHER], prepared)
+        validation = _validation_accuracy(networks[TEACHER], prepared)
         write_text(folder / PREDICTIONS, _predict(prepared, networks, screen).to_csv())
         manifest = stage.seal([PREDICTIONS], {"teacher_validation": validation}, versions_of())
     else:
         screen.say("test: complete, skipped.")
     predictions = read_predictions(folder / PREDICTIONS)
     labels = np.array(predictions.labels)
-    return Evaluation(
+    return EvaluatedNetworks(
         {key: np.array(model.predicted) == labels for key, model in predictions.models.items()},
         float(manifest.result["teacher_validation"]),
     )
@@ -84,21 +84,21 @@ def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -
     models = {}
     with screen.bar("test", len(networks)) as bar:
         for key, path in networks.items():
-            logits = predict(*_on(path, prepared, "test"))
+            logits = predict(*_load(path, prepared, "test"))
             models[key] = Classified.of(logits).named(prepared.classes)
             bar.advance(note=key)
     split = prepared.split("test")
     return Predictions(split.paths, tuple(prepared.classes[label] for label in split.labels), models)
 
 
-def _validated(path: Path, prepared: Prepared) -> float:
-    """Top-1 on the validation split."""
-    network, examples, device = _on(path, prepared, "validation")
+def _validation_accuracy(path: Path, prepared: Prepared) -> float:
+    """Top-1 accuracy on the validation split."""
+    network, examples, device = _load(path, prepared, "validation")
     return evaluate(network, InOrder(examples), CrossEntropy(), device).accuracy
 
 
-def _on(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Examples, torch.device]:
-    """A network, what it is to look at, and where."""
+def _load(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Examples, torch.device]:
+    """Load a network; also return the split with its preprocessing, and the device."""
     network, info = load_network(path)
     device = Accelerator().device
     return network.to(device), plain_examples(prepared, split, info.preprocess), device

@@ -1,4 +1,4 @@
-"""The comparison as a picture (matplotlib, of the training extra)."""
+"""Figure of a comparison as a PNG file (needs matplotlib, part of the training extra)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ INK, QUIET_INK, TEACHER_INK = "#1d4ed8", "0.55", "#b45309"
 
 
 def comparison_png(result: Comparison, out: Path) -> None:
-    """Draw test accuracy, a line a recipe: a dot a seed, a bar at the mean, baselines and teacher beside it.
+    """Draw the test accuracies: a line for each recipe, with a dot for each seed and a bar at the mean.
 
-    Recipes are in the order of validation accuracy, best on top. `out` is written durably.
+    Bars of the baselines and a line of the teacher are drawn too. Recipes are in the order of validation
+    accuracy, the best on top. `out` is written durably.
 
     Raises:
         SetupError: `out` cannot be written.
@@ -35,10 +36,10 @@ def comparison_png(result: Comparison, out: Path) -> None:
         if baseline is not None and baseline.test is not None:
             axes.plot(
                 [baseline.test.mean] * 2, [place - 0.4, place + 0.4], color=QUIET_INK,
-                label="its baseline, mean" if place == 0 else None,
+                label="mean of its baseline" if place == 0 else None,
             )  # fmt: skip
         tests = _tests(row)
-        axes.plot(tests, [place] * len(tests), ".", color=INK, label="a seed" if place == 0 else None)
+        axes.plot(tests, [place] * len(tests), ".", color=INK, label="one seed" if place == 0 else None)
         if row.test is not None:
             axes.plot(
                 [row.test.mean] * 2, [place - 0.2, place + 0.2], color=INK, linewidth=2,

@@ -1,4 +1,4 @@
-"""students.json: the settings under each name, so that a folder never mixes two meanings of one name."""
+"""File students.json: the settings of each student, so that a name has one meaning in a folder."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kdtool.runs.folder import RunFolder
 
 
 def require_same_students(run: RunFolder, entries: Sequence[Entry]) -> None:
-    """A student may be trained for longer; any other change wants another name or another folder.
+    """Refuse changed settings of an existing student; only its number of epochs may grow.
 
     Raises:
-        UsageError: names every setting that differs, or the record cannot be read.
+        UsageError: a setting differs (the message names all of them), or the record cannot be read.
     """
     recorded = read_students(run)
     changed = [
-        f"  {entry.name}: {key}: {old!r} in the folder, {new!r} asked for"
+        f"  {entry.name}: {key}: {old!r} in the folder, {new!r} in the recipe"
         for entry in entries
         if entry.name in recorded and students_folder(run.path, entry.name).is_dir()
         for key, old, new in _changes(recorded[entry.name], entry)
     ]
     if changed:
         raise UsageError(
-            "\n".join([f"{run.path}: its students were trained otherwise.", *changed]),
-            f"Another folder, the same teacher: --out DIR --teacher {run.weights('teacher')}",
+            "\n".join([f"{run.path}: its students were trained with other settings.", *changed]),
+            f"Use another folder with the same teacher: --out DIR --teacher {run.weights('teacher')}",
         )
 
 
 def record_students(run: RunFolder, entries: Sequence[Entry]) -> None:
-    """Write the settings of `entries` beside those that are there."""
+    """Add the settings of `entries` to the record."""
     before = read_students(run)
     students = before | {entry.name: entry.student.model_dump(mode="json") for entry in entries}
     if students != before:
@@ -42,9 +42,9 @@ def record_students(run: RunFolder, entries: Sequence[Entry]) -> None:
 
 
 def _changes(recorded: Mapping[str, Any], entry: Entry) -> list[tuple[str, Any, Any]]:
-    # through the recipe, so that fields that are newer than the record have their default
-    known = parse_recipe({"name": entry.name, "student": recorded}, entry.name)
-    old, new = (flatten(student.model_dump(mode="json")) for student in (known.student, entry.student))
+    # Parsed as a recipe, so that fields that are newer than the record get their default.
+    parsed = parse_recipe({"name": entry.name, "student": recorded}, entry.name)
+    old, new = (flatten(student.model_dump(mode="json")) for student in (parsed.student, entry.student))
     return [
         (key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())

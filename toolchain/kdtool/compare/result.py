@@ -1,4 +1,4 @@
-"""What a comparison found: compare.json as the code knows it. Unknown values are null."""
+"""Result of a comparison, the content of compare.json. Unknown values are null."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from typing import Any
 from kdtool.results.statistics import Interval
 
 SCHEMA = 1
-EVALUATED = "torch"  # what ran the networks on the test images; bench runs ONNX files
+EVALUATED = "torch"  # torch ran the networks on the test images; bench runs ONNX files
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Mean and sample standard deviation over `n` seeds; `sd` None for one."""
+class SeedMean:
+    """Mean and sample standard deviation over `n` seeds; `sd` is None for one seed."""
 
     mean: float
     sd: float | None
     n: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure | None:
-        """None where there is no value."""
+    def of(cls, values: Sequence[float]) -> SeedMean | None:
+        """Compute mean and standard deviation; None if there is no value."""
         n = len(values)
         return cls(fmean(values), stdev(values) if n > 1 else None, n) if values else None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Test accuracy of a recipe minus that of `than`, percentage points, paired by seed and image.
+    """Test accuracy of a recipe minus that of another row, in percentage points, paired by seed and image.
 
     Attributes:
-        points: mean over the `n` seeds that both have.
-        seeds_ci: 95 % interval for other seeds on these images (`paired.seeds_interval`).
+        than: name of the other row.
+        points: mean over the `n` seeds that both rows have.
+        seeds_ci: 95 % interval for other seeds with these images (`paired.seeds_interval`).
         images_ci: 95 % interval for other images with these networks (`paired.images_interval`).
     """
 
@@ -47,8 +48,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training. Accuracies are fractions in [0, 1]; seconds are of its training steps."""
+class SeedResult:
+    """Result of one training. Accuracies are fractions in [0, 1]; seconds are the time of training steps."""
 
     seed: int
     validation: float | None
@@ -61,24 +62,27 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """A recipe, or a baseline.
+    """Row of the comparison: a recipe or a baseline.
 
     Attributes:
-        name: of the recipe; of a baseline, the part of its folder's name.
-        budget: epochs at most; `student`: the settings of the student.
-        baseline: name of the recipe's; None of a baseline itself.
-        gain, over_kd: against the baseline, and against plain KD of the same student and budget.
-        gap_closed: (student − baseline) / (teacher − baseline), of mean test accuracies.
-        best: of all recipes without a failure, the highest mean validation accuracy; equals share it.
+        name: name of the recipe; for a baseline the name of its folder.
+        budget: largest number of epochs.
+        student: settings of the student.
+        baseline: name of the baseline of the recipe; None for a baseline.
+        gain: difference from the baseline.
+        over_kd: difference from plain KD with the same student and budget.
+        gap_closed: (student − baseline) / (teacher − baseline), with mean test accuracies.
+        best: true for the highest mean validation accuracy of all recipes without a failed training; equal
+            recipes are all best.
     """
 
     role: str
     name: str
     budget: int
     student: dict[str, Any]
-    runs: tuple[Run, ...]
-    validation: Figure | None
-    test: Figure | None
+    runs: tuple[SeedResult, ...]
+    validation: SeedMean | None
+    test: SeedMean | None
     seconds: float | None
     baseline: str | None = None
     gain: Difference | None = None
@@ -88,18 +92,19 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether a training is missing."""
+        """True if a training failed."""
         return any(run.failed for run in self.runs)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole. Recipes are in the order of mean validation accuracy, those with a failure last.
+    """Whole comparison. Recipes are in the order of mean validation accuracy, those with a failure last.
 
     Attributes:
-        plain_kd: the recipes that `over_kd` is against, one a student and budget; empty where none is plain
-            KD, or none has another to be held against.
-        test_images: how many; notes: what makes the figures doubtful.
+        test_images: number of test images.
+        plain_kd: names of the plain KD recipes that `over_kd` refers to, one for each student and budget;
+            empty if no recipe is compared with plain KD.
+        notes: reasons for doubt about the figures.
     """
 
     source: str
@@ -115,12 +120,12 @@ class Comparison:
     notes: tuple[str, ...]
 
     def title(self, row: Row) -> str:
-        """A row's name as people read it: a baseline's by its recipes, where there is more than one."""
+        """Title of a row for the user; if there are several baselines, their titles name their recipes."""
         if row.baseline is not None:
             return row.name
         names = [recipe.name for recipe in self.recipes if recipe.baseline == row.name]
         return "baseline" if len(self.baselines) == 1 else f"baseline of {', '.join(names)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for compare.json."""
+        """Convert to plain values for compare.json."""
         return {"schema": SCHEMA, "evaluated": EVALUATED, **asdict(self)}

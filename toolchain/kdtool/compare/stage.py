@@ -1,4 +1,4 @@
-"""A comparison, in order: the photographs, the teacher, every training, then the test split, once."""
+"""Steps of a comparison: photographs, teacher, all trainings, then the test split, once."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ RESULT, TABLE, TRAININGS, FIGURE = "compare.json", "compare.csv", "compare-train
 
 
 def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bool = True) -> Comparison:
-    """Train, evaluate, and write compare.json, its table and trainings as CSV, and compare.png.
+    """Train and evaluate all networks; write compare.json, two CSV files and compare.png.
 
-    Whatever is complete is skipped. Seed, photographs and teacher are the job's; `seeds` are the students'.
+    Complete steps are skipped. The job has the seed of the teacher, the photographs and the teacher.
 
     Args:
+        seeds: seeds of the students and baselines.
         rescan: scan the photographs again, as in `pipeline.prepare`.
 
     Raises:
-        UsageError: the folder's students were trained otherwise.
-        GateError: the teacher diverged; a student that does is a failure in the result.
-        Interrupted: the same command goes on from there.
+        UsageError: the students in the folder were trained with other settings.
+        GateError: the teacher diverged; a student that diverges is a failure in the result.
+        Interrupted: SIGTERM or Ctrl-C; the same command continues from there.
     """
     require_same_students(job.run, entries)
     if not job.run.is_comparison:
-        write_students(job.run, {})  # from its first file on the folder is a comparison's
+        write_students(job.run, {})  # marks the folder as a comparison before its first result
     prepared = pipeline.prepare(job, rescan)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)
@@ -52,11 +53,11 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bo
 
 
 def _write(job: Job, result: Comparison) -> None:
-    """The files, written again only where the figures are others than before."""
+    """Write the files again only if the figures have changed."""
     content, folder = result.to_json(), job.run.path
     stage = Stage("compare", folder, {"figures": sha256_json(content)}, "compare.manifest.json")
     if stage.complete() is not None:
-        job.screen.say("compare: nothing is new.")
+        job.screen.say("compare: nothing has changed.")
         return
     stage.reopen()
     write_json(folder / RESULT, {**content, "host": read_host().__dict__, "versions": versions_of()})

@@ -1,4 +1,4 @@
-"""From trainings and their answers to the figures of a comparison. Pure; nothing is read or written."""
+"""Figures of a comparison from its trainings and predictions; pure functions without files."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from statistics import fmean
 import numpy as np
 
 from kdtool.compare.entries import Entry, baselines_of, plain_kd_of
-from kdtool.compare.evaluation import TEACHER, Evaluation
-from kdtool.compare.result import Comparison, Difference, Figure, Row, Run
+from kdtool.compare.evaluation import TEACHER, EvaluatedNetworks
+from kdtool.compare.result import Comparison, Difference, Row, SeedMean, SeedResult
 from kdtool.compare.trainings import BASELINE, STUDENT, Trained
 from kdtool.data.reader import Prepared
 from kdtool.data.sources import digits
 from kdtool.results.paired import gap_closed, images_interval, seeds_interval
 from kdtool.runs.record import Job
 
-EVIDENCE = 3  # seeds, at least
+EVIDENCE = 3  # smallest number of seeds
 POINTS = 100.0
 
 
 def summarize(
-    job: Job, prepared: Prepared, entries: Sequence[Entry], trained: Sequence[Trained], evaluation: Evaluation
+    job: Job,
+    prepared: Prepared,
+    entries: Sequence[Entry],
+    trained: Sequence[Trained],
+    evaluation: EvaluatedNetworks,
 ) -> Comparison:
-    """All rows, the recipes by mean validation accuracy: the test accuracy has no part in their order."""
+    """Build all rows; recipes are sorted by mean validation accuracy, never by test accuracy."""
     plain = {entry.name: kd for entry in entries if (kd := plain_kd_of(entry, entries)) not in (None, entry)}
     recipes = [_recipe(entry, plain.get(entry.name), trained, evaluation) for entry in entries]
     recipes.sort(key=_place)
@@ -50,48 +54,53 @@ def summarize(
 
 
 def difference(
-    ours: Sequence[Trained], theirs: Sequence[Trained], than: str, evaluation: Evaluation
+    students: Sequence[Trained], references: Sequence[Trained], than: str, evaluation: EvaluatedNetworks
 ) -> Difference | None:
-    """Ours minus theirs over the seeds that both have; None where there is none."""
-    pairs = _pairs(ours, theirs)
+    """Test accuracy of `students` minus that of `references` (their name is `than`), paired by seed.
+
+    None if there is no common seed.
+    """
+    pairs = _pairs(students, references)
     if not pairs:
         return None
-    right, other = (np.stack([evaluation.correct[pair[side].key] for pair in pairs]) for side in (0, 1))
-    points = [POINTS * float(value) for value in right.mean(axis=1) - other.mean(axis=1)]
-    figure = Figure.of(points)
-    assert figure is not None
-    low, high = images_interval(right, other)
-    return Difference(
-        than, figure.mean, figure.sd, figure.n, seeds_interval(points), (POINTS * low, POINTS * high)
-    )
+    correct, reference = (np.stack([evaluation.correct[pair[side].key] for pair in pairs]) for side in (0, 1))
+    points = [POINTS * float(value) for value in correct.mean(axis=1) - reference.mean(axis=1)]
+    mean = SeedMean.of(points)
+    assert mean is not None
+    low, high = images_interval(correct, reference)
+    return Difference(than, mean.mean, mean.sd, mean.n, seeds_interval(points), (POINTS * low, POINTS * high))
 
 
 def _place(row: Row) -> tuple[bool, float]:
-    """The best on validation first; where a training is missing, last."""
+    """Sort key: the best validation accuracy first, recipes with a failed training last."""
     return row.failed, -row.validation.mean if row.validation else 0.0
 
 
-def _recipe(entry: Entry, plain: Entry | None, trained: Sequence[Trained], evaluation: Evaluation) -> Row:
-    ours, alone = _of(trained, STUDENT, entry.name), _of(trained, BASELINE, entry.baseline)
+def _recipe(
+    entry: Entry, plain: Entry | None, trained: Sequence[Trained], evaluation: EvaluatedNetworks
+) -> Row:
+    students, baselines = _of(trained, STUDENT, entry.name), _of(trained, BASELINE, entry.baseline)
     kd = _of(trained, STUDENT, plain.name) if plain else []
-    pairs = _pairs(ours, alone)
+    pairs = _pairs(students, baselines)
     gap = None
     if pairs:
         student, baseline = (fmean(evaluation.accuracy(pair[side].key) for pair in pairs) for side in (0, 1))
         gap = gap_closed(student, baseline, evaluation.accuracy(TEACHER))
     return replace(
-        _row(STUDENT, entry.name, entry, ours, evaluation),
+        _row(STUDENT, entry.name, entry, students, evaluation),
         baseline=entry.baseline,
-        gain=difference(ours, alone, entry.baseline, evaluation),
-        over_kd=difference(ours, kd, plain.name, evaluation) if plain else None,
+        gain=difference(students, baselines, entry.baseline, evaluation),
+        over_kd=difference(students, kd, plain.name, evaluation) if plain else None,
         gap_closed=gap,
     )
 
 
-def _row(role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluation: Evaluation) -> Row:
-    settings = entry.student if role == STUDENT else entry.alone
+def _row(
+    role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluation: EvaluatedNetworks
+) -> Row:
+    settings = entry.student if role == STUDENT else entry.baseline_student
     runs = tuple(
-        Run(
+        SeedResult(
             training.seed, training.validation,
             None if training.failed else evaluation.accuracy(training.key),
             training.best_epoch, training.epochs, training.seconds, training.failed,
@@ -104,8 +113,8 @@ def _row(role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluat
         budget=settings.epochs,
         student=settings.model_dump(mode="json"),
         runs=runs,
-        validation=Figure.of([run.validation for run in runs if run.validation is not None]),
-        test=Figure.of([run.test for run in runs if run.test is not None]),
+        validation=SeedMean.of([run.validation for run in runs if run.validation is not None]),
+        test=SeedMean.of([run.test for run in runs if run.test is not None]),
         seconds=fmean(times) if (times := [run.seconds for run in runs if run.seconds is not None]) else None,
     )
 
@@ -114,12 +123,12 @@ def _of(trained: Sequence[Trained], role: str, name: str) -> list[Trained]:
     return [training for training in trained if (training.role, training.name) == (role, name)]
 
 
-def _pairs(ours: Sequence[Trained], theirs: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
-    """The trainings of the seeds that both have."""
-    by_seed = {training.seed: training for training in theirs if not training.failed}
+def _pairs(students: Sequence[Trained], references: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
+    """Pair the trainings by seed; seeds that one side lacks are left out."""
+    by_seed = {training.seed: training for training in references if not training.failed}
     return [
         (training, by_seed[training.seed])
-        for training in ours
+        for training in students
         if not training.failed and training.seed in by_seed
     ]
 
@@ -127,9 +136,10 @@ def _pairs(ours: Sequence[Trained], theirs: Sequence[Trained]) -> list[tuple[Tra
 def _notes(comparison: Comparison) -> Iterator[str]:
     n = len(comparison.seeds)
     if n < EVIDENCE:
-        yield f"{n} seed(s) are no evidence: differences may come by chance. Give --seeds {EVIDENCE}."
+        seeds = "1 seed is" if n == 1 else f"{n} seeds are"
+        yield f"{seeds} no evidence: the differences may be chance. Give --seeds {EVIDENCE}."
     if comparison.source == digits.NAME:
-        yield "These are the embedded digits: they prove the plumbing and are no evidence for a recipe."
+        yield "The embedded digits show that the tool works; they are no evidence for a recipe."
     for row in comparison.baselines:
         if row.test and row.test.mean >= comparison.teacher_test:
             title = comparison.title(row)

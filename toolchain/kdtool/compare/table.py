@@ -1,4 +1,4 @@
-"""The comparison on a terminal."""
+"""Table of a comparison for the terminal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdtool.compare.result import Comparison, Difference, Figure, Row
+from kdtool.compare.result import Comparison, Difference, Row, SeedMean
 from kdtool.core.text import printable
 from kdtool.results.figures import MISSING, difference, fixed, points
 
-PLAIN_WIDTH = 150  # of an output that is no terminal
+PLAIN_WIDTH = 150  # characters, if the output is not a terminal
 
 
 def print_comparison(result: Comparison, console: Console | None = None) -> None:
-    """Print teacher, baselines and recipes, what is best on validation, and the notes to standard output."""
+    """Print teacher, baselines, recipes, the best recipe on validation and the notes to standard output."""
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
@@ -22,7 +22,9 @@ def print_comparison(result: Comparison, console: Console | None = None) -> None
     best = [row for row in result.recipes if row.best]
     for row in best:
         equal = " (equal)" if len(best) > 1 else ""
-        gained = "" if row.gain is None else f" Against its baseline: {_difference(row.gain)} points on test."
+        gained = ""
+        if row.gain is not None:
+            gained = f" Test accuracy against its baseline: {_difference(row.gain)} percentage points."
         console.print(
             f"Best on validation{equal}: [bold green]{_shown(row.name)}[/].{gained}", highlight=False
         )
@@ -35,8 +37,8 @@ def _table(result: Comparison) -> Table:
     seeds = ", ".join(map(str, result.seeds))
     table = Table(
         caption=f"seeds {seeds}; {result.test_images:,} test images; ± sample standard deviation over seeds; "
-        "differences in points, paired by seed, with the 95 % interval by Student's t; seconds of a training "
-        "without the stored soft labels; with features the teacher works along"
+        "differences in percentage points, paired by seed, with the 95 % interval by Student's t; seconds of "
+        "one training, without stored soft labels, with the teacher if it computes in each step"
     )
     table.add_column("Recipe", overflow="fold")
     titles = [
@@ -61,10 +63,10 @@ def _table(result: Comparison) -> Table:
 
 def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
     failed = sum(1 for run in row.runs if run.failed)
-    lost = f" ({failed} of {len(row.runs)} failed)" if failed else ""
+    failures = f" ({failed} of {len(row.runs)} failed)" if failed else ""
     return (
-        _figure(row.validation),
-        _figure(row.test) + lost if row.test else "failed",
+        _mean(row.validation),
+        _mean(row.test) + failures if row.test else "failed",
         _difference(row.gain),
         *([_difference(row.over_kd)] if has_kd else []),
         points(row.gap_closed, 0),
@@ -73,15 +75,15 @@ def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
     )
 
 
-def _figure(figure: Figure | None) -> str:
-    if figure is None:
+def _mean(mean: SeedMean | None) -> str:
+    if mean is None:
         return MISSING
-    spread = "" if figure.sd is None else f" ± {points(figure.sd, 2)}"
-    return points(figure.mean, 2) + spread
+    spread = "" if mean.sd is None else f" ± {points(mean.sd, 2)}"
+    return points(mean.mean, 2) + spread
 
 
-def _difference(found: Difference | None) -> str:
-    return MISSING if found is None else difference(found.points, found.seeds_ci)
+def _difference(gain: Difference | None) -> str:
+    return MISSING if gain is None else difference(gain.points, gain.seeds_ci)
 
 
 def _shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Training all that is compared: for each seed the baselines, then the recipes."""
+"""Training of all compared networks: for each seed the baselines, then the recipes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ CHECKPOINTS = "checkpoints"  # of a training's folder
 
 @dataclass(frozen=True)
 class Trained:
-    """One training that is complete, or the gate it failed.
+    """Result of one training, complete or failed.
 
     Attributes:
-        role: student or baseline; name: the recipe's, or `Entry.baseline`.
-        validation: accuracy of the best epoch, which is the one kept.
-        epochs: that were trained; seconds: that their steps took.
-        failed: why there is no network; the figures are then None.
+        role: student or baseline.
+        name: name of the recipe, or `Entry.baseline`.
+        validation: validation accuracy of the best epoch, whose weights are kept.
+        epochs: number of trained epochs.
+        seconds: time of their training steps.
+        failed: error message if the training failed; the figures are then None.
     """
 
     role: str
@@ -45,86 +47,94 @@ class Trained:
 
     @property
     def key(self) -> str:
+        """Key of the network, such as "student/kd/seed-0"."""
         return f"{self.role}/{self.name}/seed-{self.seed}"
 
     @property
     def weights(self) -> Path:
+        """File of the weights."""
         return self.folder / WEIGHTS
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PlannedTraining:
     role: str
     name: str
     seed: int
     folder: Path
     train: Callable[[], Manifest]
 
+    @property
+    def title(self) -> str:
+        return f"{self.role} of {self.name}" if self.role == STUDENT else f"baseline {self.name}"
+
 
 def train_all(
     job: Job, prepared: Prepared, entries: Sequence[Entry], seeds: Sequence[int]
 ) -> tuple[Trained, ...]:
-    """Every baseline and student; what is complete is skipped, what fails a gate does not cost the others.
+    """Train all baselines and students; complete trainings are skipped, failed ones stop no other.
 
     Raises:
-        Interrupted: SIGTERM or Ctrl-C; the same command goes on from there.
+        Interrupted: SIGTERM or Ctrl-C; the same command continues from there.
     """
-    tasks = [task for seed in seeds for task in _tasks(job, prepared, entries, seed)]
-    done = []
-    for number, task in enumerate(tasks, 1):
-        shown = f"{task.role} of {task.name}" if task.role == STUDENT else f"baseline {task.name}"
-        job.screen.say(f"[{number}/{len(tasks)}] {shown}, seed {task.seed}")
+    trainings = [training for seed in seeds for training in _trainings(job, prepared, entries, seed)]
+    results = []
+    for number, training in enumerate(trainings, 1):
+        job.screen.say(f"[{number}/{len(trainings)}] {training.title}, seed {training.seed}")
         try:
-            done.append(_complete(task, task.train()))
+            results.append(_result(training, training.train()))
         except GateError as error:
-            job.screen.warn(f"{error.message}\nThe comparison goes on without it.")
-            done.append(Trained(task.role, task.name, task.seed, task.folder, failed=error.message))
-    return tuple(done)
+            job.screen.warn(f"{error.message}\nThe comparison continues without this network.")
+            place = training.role, training.name, training.seed, training.folder
+            results.append(Trained(*place, failed=error.message))
+    return tuple(results)
 
 
 def students_folder(path: Path, name: str) -> Path:
-    """Of the recipe `name`, a folder a seed in it."""
+    """Folder of the students of the recipe `name`; it has one folder for each seed."""
     return path / "students" / name
 
 
 def baselines_folder(path: Path, name: str) -> Path:
-    """Of `Entry.baseline`, a folder a seed in it."""
+    """Folder of the baseline `name` (`Entry.baseline`); it has one folder for each seed."""
     return path / "baselines" / name
 
 
-def _tasks(job: Job, prepared: Prepared, entries: Sequence[Entry], seed: int) -> Iterator[_Task]:
-    """All seeds see the views of the first, so that soft labels are computed once."""
+def _trainings(
+    job: Job, prepared: Prepared, entries: Sequence[Entry], seed: int
+) -> Iterator[_PlannedTraining]:
+    """List the trainings of one seed; all seeds share the views of the first, and so the soft labels."""
     path, screen = job.run.path, job.screen
     for name, entry in baselines_of(entries).items():
         folder = baselines_folder(path, name) / f"seed-{seed}"
         train = partial(_train_baseline, folder, prepared, entry, seed, screen, job.seed)
-        yield _Task(BASELINE, name, seed, folder, train)
+        yield _PlannedTraining(BASELINE, name, seed, folder, train)
     for entry in entries:
         folder = students_folder(path, entry.name) / f"seed-{seed}"
         place = job.run.soft_labels / entry.soft_labels
-        learn = partial(distill, job.run, prepared, entry.student, seed, screen, folder, place, job.seed)
-        yield _Task(STUDENT, entry.name, seed, folder, learn)
+        train = partial(distill, job.run, prepared, entry.student, seed, screen, folder, place, job.seed)
+        yield _PlannedTraining(STUDENT, entry.name, seed, folder, train)
 
 
 def _train_baseline(
     folder: Path, prepared: Prepared, entry: Entry, seed: int, screen: Screen, views_seed: int
 ) -> Manifest:
-    """Train it, from where the same baseline of fewer epochs ends, if there is one."""
+    """Train a baseline; start from the same baseline with fewer epochs, if there is one."""
     if not folder.exists():
         shorter = (folder.parents[1] / name / folder.name / CHECKPOINTS for name in entry.shorter_baselines)
         longest = next((checkpoints for checkpoints in shorter if checkpoints.is_dir()), None)
         for checkpoint in sorted(longest.glob("*.safetensors")) if longest else ():
             write_bytes(folder / CHECKPOINTS / checkpoint.name, checkpoint.read_bytes())
-    return train_baseline(folder, prepared, entry.alone, seed, screen, views_seed=views_seed)
+    return train_baseline(folder, prepared, entry.baseline_student, seed, screen, views_seed=views_seed)
 
 
-def _complete(task: _Task, manifest: Manifest) -> Trained:
-    history = read_history(task.folder / HISTORY)
+def _result(training: _PlannedTraining, manifest: Manifest) -> Trained:
+    history = read_history(training.folder / HISTORY)
     return Trained(
-        task.role,
-        task.name,
-        task.seed,
-        task.folder,
+        training.role,
+        training.name,
+        training.seed,
+        training.folder,
         validation=float(manifest.result["validation_accuracy"]),
         best_epoch=int(manifest.result["best_epoch"]),
         epochs=len(history.epochs),

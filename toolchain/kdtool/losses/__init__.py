@@ -4,16 +4,18 @@ A logit loss is a pure function
 
     loss(student_logits, teacher_logits, target, **params) -> scalar tensor
 
-of (B, K) logits and (B,) class indices, mean over the batch, cross-entropy with the hard labels
-excluded, without gradient to the teacher. Its keyword arguments are the recipe's parameters.
+of logits (B, K) and class indices (B,). The loss is the mean over the batch. It does not contain the
+cross-entropy with the hard labels, and it gives no gradient to the teacher. Its keyword arguments are the
+parameters in the recipe.
 
-A feature loss is a module with its own helper layers, which train with the student,
+A feature loss is a module with helper layers, which train together with the student:
 
     loss = Loss(student_shapes, teacher_shapes, **params)
     loss(student_features, teacher_features) -> scalar tensor
 
-of one shape and one feature a stage: (C, H, W) and (B, C, H, W) of maps, (N, D) and (B, N, D) of patch
-tokens. `Loss.choose(student_stages, teacher_stages)` pairs the stages it compares by default.
+with one shape and one feature for each stage. A feature map has the shape (C, H, W) and the feature
+(B, C, H, W); patch tokens have the shape (N, D) and the feature (B, N, D).
+`Loss.choose(student_stages, teacher_stages)` pairs the stages that the loss compares by default.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError, as_fields
 from kdtool.losses.attention_transfer import AttentionTransfer
-from kdtool.losses.binding import bind, elsewhere
+from kdtool.losses.binding import bind, other_table_hints
 from kdtool.losses.deit import deit_hard_loss, deit_soft_loss
 from kdtool.losses.dist import dist_loss
 from kdtool.losses.dkd import dkd_loss
@@ -42,7 +44,11 @@ LogitLoss = Callable[..., Tensor]
 
 
 class FeatureLoss(Protocol):
-    """The class of a feature loss; `EXAMPLE` are shapes of stages that it takes."""
+    """The class of a feature loss.
+
+    Attributes:
+        EXAMPLE: shapes of stages that the loss accepts.
+    """
 
     EXAMPLE: Shapes
 
@@ -86,10 +92,10 @@ __all__ = [
 
 
 def create_loss(name: str, params: Mapping[str, Any]) -> Callable[..., Any]:
-    """The loss `name` of either table with its parameters bound; see `logit_loss` and `feature_loss`.
+    """Return the loss `name` of either table with its parameters bound; see `logit_loss` and `feature_loss`.
 
     Raises:
-        ArgumentError: unknown name, or parameters the loss does not have or cannot take.
+        ArgumentError: the name is unknown, or the loss does not have or cannot take a parameter.
     """
     if name not in LOGIT_LOSSES and name not in FEATURE_LOSSES:
         allowed = ", ".join([*LOGIT_LOSSES, *FEATURE_LOSSES])
@@ -99,20 +105,22 @@ def create_loss(name: str, params: Mapping[str, Any]) -> Callable[..., Any]:
 
 @as_fields("student.loss")
 def logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
-    """The loss of the recipe's section [student.loss]: a function of (student, teacher, target).
+    """Return the loss of the recipe's section [student.loss]: a function of (student, teacher, target).
 
     Raises:
-        UsageError: unknown name, or parameters the loss does not have or cannot take; names the field.
+        UsageError: the name is unknown, or the loss does not have or cannot take a parameter; the message
+            names the field of the recipe.
     """
     return _logit_loss(name, params)
 
 
 @as_fields("student.features")
 def feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
-    """The loss of the recipe's section [student.features]: of (student_shapes, teacher_shapes) → module.
+    """Return the loss of the recipe's section [student.features]: (student_shapes, teacher_shapes) → module.
 
     Raises:
-        UsageError: unknown name, or parameters the loss does not have or cannot take; names the field.
+        UsageError: the name is unknown, or the loss does not have or cannot take a parameter; the message
+            names the field of the recipe.
     """
     return as_fields("student.features")(_feature_loss(name, params))
 
@@ -125,17 +133,17 @@ def _logit_loss(name: str, params: Mapping[str, Any]) -> LogitLoss:
         if not torch.isfinite(value):
             raise ValueError(f"the loss is {value.item()}")
 
-    others = elsewhere("student.features", "feature", FEATURE_LOSSES)
+    others = other_table_hints("student.features", "feature", FEATURE_LOSSES)
     return bind(LOGIT_LOSSES, others, name, params, trial)
 
 
 def _feature_loss(name: str, params: Mapping[str, Any]) -> Callable[..., nn.Module]:
 
     def trial(loss: Callable[..., nn.Module]) -> None:
-        with torch.device("meta"):  # nothing is initialized, no random number drawn
+        with torch.device("meta"):  # initializes nothing and draws no random number
             loss(FEATURE_LOSSES[name].EXAMPLE, FEATURE_LOSSES[name].EXAMPLE)
 
-    others = elsewhere("student.loss", "logit", LOGIT_LOSSES)
+    others = other_table_hints("student.loss", "logit", LOGIT_LOSSES)
     return bind(FEATURE_LOSSES, others, name, params, trial)
 
 
@@ -147,10 +155,10 @@ def pair_stages(
     student_names: Sequence[str] = (),
     teacher_names: Sequence[str] = (),
 ) -> Pairs:
-    """The stages the feature loss `name` compares: those of these names, in order, or its own choice.
+    """Pair the stages that the feature loss `name` compares: the named ones in order, or its default choice.
 
     Raises:
-        UsageError: names of no stage, more of one network than of the other, or no stages that fit.
+        UsageError: a name belongs to no stage, one network has more names than the other, or no stages fit.
     """
     if not student_names and not teacher_names:
         return FEATURE_LOSSES[name].choose(student, teacher)
@@ -158,9 +166,9 @@ def pair_stages(
         raise ArgumentError(
             "",
             f": {len(student_names)} student_stages and {len(teacher_names)} teacher_stages; "
-            "allowed: as many of one as of the other, paired in order.",
-            f"Name both, or leave both out for the choice of {name}.",
+            "allowed: the same number of both; they are paired in order.",
+            f"Name the stages of both networks, or leave both out: {name} then chooses them.",
         )
-    ours = select(student, student_names, "student_stages")
-    theirs = select(teacher, teacher_names, "teacher_stages")
-    return list(zip(ours, theirs, strict=True))
+    students = select(student, student_names, "student_stages")
+    teachers = select(teacher, teacher_names, "teacher_stages")
+    return list(zip(students, teachers, strict=True))

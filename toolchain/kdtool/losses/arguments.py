@@ -1,4 +1,4 @@
-"""Wrong arguments of a loss: said as the caller of the function wrote them, or as the recipe's field."""
+"""Errors in arguments of a loss, reported as a function's argument or as a field of the recipe."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdtool.core.errors import UsageError
 
 
 class ArgumentError(UsageError):
-    """An argument that a loss cannot take.
+    """Argument that a loss cannot take.
 
     Args:
-        argument: its name; empty where the problem is not that of one argument.
-        problem: what is wrong with the argument, from the mark after its name on: ` is -1; allowed: above 0.`
-        hint: what to do next.
-        example: `argument=value` that is right, for the end of the hint.
+        argument: name of the argument; empty if the problem is not in one argument.
+        problem: rest of the message after that name, such as ` is -1; allowed: above 0.`
+        hint: next step for the user.
+        example: correct `argument=value`, for the end of the hint.
     """
 
     def __init__(self, argument: str, problem: str, hint: str, example: str = "") -> None:
@@ -24,7 +24,7 @@ class ArgumentError(UsageError):
         self.argument, self.problem, self.advice, self.example = argument, problem, hint, example
 
     def in_recipe(self, section: str) -> UsageError:
-        """The same error for the command line: the field of the recipe, and how `--set` changes it."""
+        """Convert the error for the command line: it names the field of the recipe and a `--set`."""
         field = f"{section}.{self.argument}" if self.argument else section
         example = f"--set {shlex.quote(f'{section}.{self.example}')}" if self.example else ""
         return UsageError(f"{field}{self.problem}", f"{self.advice} {example}".rstrip())
@@ -32,7 +32,7 @@ class ArgumentError(UsageError):
 
 @contextmanager
 def as_fields(section: str) -> Iterator[None]:
-    """Name wrong arguments within the block, or within the decorated function, as fields of the recipe.
+    """Report wrong arguments in the block or in the decorated function as fields of the recipe.
 
     Raises:
         UsageError: instead of an ArgumentError.

@@ -13,25 +13,25 @@ from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.numerics import require, widened
 from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
-SMALLEST = 1e-6  # activations below it count as none
+SMALLEST = 1e-6  # smaller activations count as zero
 
 
 class AttentionTransfer(nn.Module):
-    """Σ over the stages of min(1, H·W / min_positions) · `attention_transfer`. No helper layers.
+    """Sum over the stages of min(1, H·W / min_positions) · `attention_transfer`. No helper layers.
 
-    The authors weigh it with 1000, and min_positions 0 is their loss. Since ‖q‖ = 1, its mean over the
-    positions grows as a map gets smaller: at 64 pixels the 2×2 of a last stage counts 12 times what the
-    7×7 does at 224, the smallest that the weight was tuned for, and drowns the labels. With
-    min_positions 49, as in the recipe `attention-transfer`, a smaller map counts as one of 7×7 with the
-    same ‖q(s) − q(t)‖.
+    The authors use the weight 1000; their loss has min_positions = 0. Since ‖q‖ = 1, the mean over the
+    positions grows when a map gets smaller. For images of 64 pixels the last stage has a 2×2 map, which
+    counts 12 times as much as the 7×7 map for 224 pixels, the smallest map for which the weight was tuned;
+    the loss then outweighs the labels. With min_positions = 49, as in the recipe `attention-transfer`, a
+    smaller map counts as much as a 7×7 map with the same ‖q(s) − q(t)‖.
 
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage.
         p: power of the activations, at least 1.
-        min_positions: H·W below which a stage counts less; 0 as published.
+        min_positions: a stage with fewer positions H·W counts less; 0 is the published loss.
 
     Raises:
-        UsageError: p is below 1, min_positions below 0, or a stage is no feature map.
+        UsageError: p is below 1, min_positions is below 0, or a stage is not a feature map.
     """
 
     EXAMPLE: ClassVar[Shapes] = ((2, 4, 4),)
@@ -41,17 +41,17 @@ class AttentionTransfer(nn.Module):
     ) -> None:
         super().__init__()
         require_maps(student_shapes, teacher_shapes)
-        require("p", p, p >= 1, "1 and more", example=2)
-        require("min_positions", min_positions, min_positions >= 0, "0 and more", example=49)
+        require("p", p, p >= 1, "1 or more", example=2)
+        require("min_positions", min_positions, min_positions >= 0, "0 or more", example=49)
         self.p, self.min_positions = p, min_positions
 
     @staticmethod
     def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
-        """All stages with maps of one size, after the stem."""
+        """Pair all stages after the stem whose maps have the same size."""
         return common_maps(student, teacher)
 
     def forward(self, student_features: Sequence[Tensor], teacher_features: Sequence[Tensor]) -> Tensor:
-        """(B, C, H, W) of each stage → scalar."""
+        """Loss (scalar) of the features (B, C, H, W) of each stage."""
         pairs = zip(student_features, teacher_features, strict=True)
         losses = [
             self._share(student, teacher) * attention_transfer(student, teacher, self.p)
@@ -60,19 +60,20 @@ class AttentionTransfer(nn.Module):
         return torch.stack(losses).sum()
 
     def _share(self, student: Tensor, teacher: Tensor) -> float:
-        """min(1, H·W / min_positions)."""
+        """Weight of a stage: min(1, H·W / min_positions)."""
         height, width = _common_side(student, teacher)
         return height * width / max(height * width, self.min_positions)
 
 
 def attention_transfer(student_feature: Tensor, teacher_feature: Tensor, p: float = 2.0) -> Tensor:
-    """mean_B mean_HW (q(s) − q(t))², q = Q / ‖Q‖₂ and Q = mean_C |A|^p: where a network looks.
+    """Difference of the attention maps q: mean_B mean_HW (q(s) − q(t))², q = Q / ‖Q‖₂, Q = mean_C |A|^p.
 
-    The larger map is averaged down to the smaller first. Zero where student = teacher.
+    An attention map shows where a network looks. The larger map is first averaged to the size of the
+    smaller map. The loss is zero if student = teacher.
 
-    The published code takes A^p, which for an odd p is not the |A|^p of the paper, and overflows for
-    large activations; here each image's map is divided by its largest activation before the power,
-    which q does not notice. A map of zeros has q = 0 and no gradient.
+    The published code computes A^p, which for an odd p differs from the |A|^p of the paper, and which
+    overflows for large activations. Here the map of each image is divided by its largest activation before
+    the power, which does not change q. A map of zeros has q = 0 and no gradient.
 
     Args:
         student_feature: (B, C_s, H_s, W_s).
@@ -89,7 +90,7 @@ def _common_side(student: Tensor, teacher: Tensor) -> tuple[int, int]:
 
 
 def _attention(feature: Tensor, p: float) -> Tensor:
-    """(B, C, H, W) → (B, H·W), each row of norm 1."""
+    """Attention maps (B, C, H, W) → (B, H·W); each row has norm 1."""
     activation = feature.abs()
     largest = activation.detach().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)
     return F.normalize((activation / largest).pow(p).mean(dim=1).flatten(1))

@@ -1,4 +1,4 @@
-"""A loss of a table by name, with its parameters checked and bound."""
+"""Look up a loss by name in a table, check its parameters and bind them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ def bind(
     params: Mapping[str, Any],
     trial: Callable[[Callable[..., Any]], object],
 ) -> partial[Any]:
-    """The loss `name` of `table` with `params` bound, after a trial call.
+    """Return the loss `name` of `table` with `params` bound, after a trial call.
 
     Args:
-        others: losses that another table has, name → its hint.
-        params: keyword arguments of the loss alone.
-        trial: calls the bound loss on a small example; raises ValueError where the result is no number.
+        others: losses of the other table: name → hint for the error message.
+        params: keyword-only arguments of the loss.
+        trial: function that calls the bound loss on a small example; it raises ValueError if the loss is not
+            finite.
 
     Raises:
-        ArgumentError: unknown name, or parameters the loss does not have or cannot take.
+        ArgumentError: the name is unknown, or the loss does not have or cannot take a parameter.
     """
     if name not in table:
-        hint = others.get(name, "Recipes: kdtool recipes")
+        hint = others.get(name, "List the recipes: kdtool recipes")
         raise ArgumentError("name", f" is {name!r}; allowed: {', '.join(table)}.", hint)
     known = _defaults(table[name])
     unknown = [key for key in params if key not in known]
@@ -40,7 +41,7 @@ def bind(
         raise ArgumentError(
             unknown[0],
             f": the loss {name!r} has no such parameter; allowed: {', '.join(known) or 'none'}.",
-            f"Leave it out, or choose another loss: {', '.join(table)}.",
+            f"Leave the parameter out, or choose another loss: {', '.join(table)}.",
         )
     for key, value in params.items():
         kind = type(known[key])
@@ -48,7 +49,7 @@ def bind(
             raise ArgumentError(
                 key,
                 f" is {value!r}; allowed: {ALLOWED[kind]}.",
-                "Its default:",
+                "The default:",
                 f"{key}={str(known[key]).lower()}",
             )
     bound = partial(table[name], **params)
@@ -61,18 +62,18 @@ def bind(
         raise ArgumentError(
             "",
             f": the loss {name!r} cannot take {given} ({error}).",
-            f"Leave it out for the default of the loss, or choose another: {', '.join(table)}.",
+            f"Leave it out to use the default of the loss, or choose another loss: {', '.join(table)}.",
         ) from error
     return bound
 
 
-def elsewhere(section: str, kind: str, names: Iterable[str]) -> dict[str, str]:
-    """For each name, the hint to a recipe that gives it in the wrong section."""
+def other_table_hints(section: str, kind: str, names: Iterable[str]) -> dict[str, str]:
+    """Hint for each loss of the other table: the section of the recipe where its name belongs."""
     return {name: f"{name} is a {kind} loss: --set {section}.name={name}" for name in names}
 
 
 def _defaults(loss: Callable[..., Any]) -> dict[str, bool | int | float]:
-    """The parameters of a loss with their defaults, whose types are the ones they take."""
+    """Parameters of a loss with their defaults; a parameter takes values of the type of its default."""
     signature = inspect.signature(loss)
     return {
         key: value.default for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY
@@ -80,7 +81,7 @@ def _defaults(loss: Callable[..., Any]) -> dict[str, bool | int | float]:
 
 
 def _is(kind: type, value: object) -> bool:
-    """Whether a parameter of `kind` takes the value: true is no number, 2 is a float, 2.0 no integer."""
+    """True if a parameter of type `kind` takes `value`; 2 is a float, 2.0 no integer, true no number."""
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     numbers = (int, float) if kind is float else (int,)

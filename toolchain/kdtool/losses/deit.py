@@ -1,6 +1,6 @@
 """Touvron et al. (2021): Training data-efficient image transformers, arXiv:2012.12877.
 
-The losses of the distillation head alone; the class head's cross-entropy is the recipe's `ce_weight`.
+These losses use the distillation head only; `ce_weight` weighs the cross-entropy of the class head.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ def deit_hard_loss(
     """Cross-entropy with the teacher's decision: −mean_B log σ(s)[argmax t].
 
     Args:
-        student_logits: (B, K) of the distillation head.
-        teacher_logits: (B, K) on the very same (augmented) images.
+        student_logits: (B, K), from the distillation head.
+        teacher_logits: (B, K), for exactly the same (augmented) images.
         target: (B,) class indices; unused.
-        temperature: only 1; a hard decision has none.
+        temperature: only 1 is allowed, because a hard decision has no temperature.
 
     Raises:
-        UsageError: another temperature.
+        UsageError: the temperature is not 1.
     """
     if temperature != 1.0:
         raise ArgumentError(
             "temperature",
-            f" is {temperature}; deit_hard follows the teacher's hard decision, which has none; allowed: 1.",
-            "With a temperature:",
+            f" is {temperature}; deit_hard uses the teacher's hard decision, which has no temperature; "
+            "allowed: 1.",
+            "A loss with a temperature:",
             "name=deit_soft",
         )
     student, teacher = widened(student_logits, teacher_logits)
@@ -48,15 +49,15 @@ def deit_soft_loss(
     *,
     temperature: float = 3.0,
 ) -> Tensor:
-    """T² / (B K) · Σ_B Σ_K σ(t/T) · (log σ(t/T) − log σ(s/T)).
+    """KL divergence, divided by the classes too: T² / (B K) · Σ_B Σ_K σ(t/T) · (log σ(t/T) − log σ(s/T)).
 
-    As the authors' code has it: the divergence is divided by the classes too, so the term is K times
-    smaller than Hinton's and almost vanishes at K = 1000. `kd` on the distillation head is the loss
-    of their text.
+    This is the authors' code. Because it also divides by the number of classes, the term is K times
+    smaller than Hinton's loss and almost vanishes at K = 1000. The loss in the authors' text is `kd` on the
+    distillation head.
 
     Args:
-        student_logits: (B, K) of the distillation head.
-        teacher_logits: (B, K) on the very same (augmented) images.
+        student_logits: (B, K), from the distillation head.
+        teacher_logits: (B, K), for exactly the same (augmented) images.
         target: (B,) class indices; unused.
         temperature: T > 0.
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdtool.losses.numerics import require_not_negative, require_positive, widened
 
-EPSILON = 1e-8  # as published; it counts where a class has next to no probability in the whole batch
-CONSTANT = 1e-6  # below this norm rounding alone is left, and the published gradient is of order 1/EPSILON
+EPSILON = 1e-8  # as published; it matters if a class has almost no probability in the whole batch
+CONSTANT = 1e-6  # a smaller norm is rounding only, and the published gradient would be of order 1/EPSILON
 
 
 def dist_loss(
@@ -21,19 +21,20 @@ def dist_loss(
     gamma: float = 1.0,
     temperature: float = 1.0,
 ) -> Tensor:
-    """T² · (β · mean_B (1 − ρ(rows)) + γ · mean_K (1 − ρ(columns))), ρ Pearson's correlation.
+    """Correlation (Pearson's ρ) loss: T² · (β · mean_B (1 − ρ(rows)) + γ · mean_K (1 − ρ(columns))).
 
-    Of the softened probabilities: rows relate the classes of one image, columns the images of a batch
-    within one class. Only relations are matched, which a much stronger teacher leaves possible. The
-    authors use β = γ = 1 (2 in a variant) and advise T = 4 with few classes. With 2 classes ρ of a row
-    is ±1 and has no gradient; what is left is the part within a class.
+    ρ compares the softened probabilities. A row relates the classes of one image, a column the images of a
+    batch in one class. The student matches relations only, so it can also follow a much stronger teacher.
+    The authors use β = γ = 1 (2 in a variant) and advise T = 4 with few classes. With 2 classes ρ of a row is
+    ±1 and has no gradient; only the columns are left.
 
-    A row whose probabilities are all but equal (norm below 1e-6) has ρ = 0 and no gradient here: in the
-    published code that is rounding divided by 1e-8.
+    A row whose probabilities are almost equal (norm below 1e-6) has ρ = 0 and no gradient here; the
+    published code divides rounding errors by 1e-8.
 
     Args:
         student_logits, teacher_logits: (B, K).
         target: (B,) class indices; unused.
+        beta, gamma: weights β of the rows and γ of the columns.
         temperature: T > 0.
 
     Raises:
@@ -49,10 +50,11 @@ def dist_loss(
     return (beta * inter + gamma * intra) * temperature**2
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Pearson's ρ of each row; 0, without gradient, where a row is constant."""
-    one, other = (rows - rows.mean(1, keepdim=True) for rows in (one, other))
-    flat = one.detach().norm(dim=1, keepdim=True) < CONSTANT
-    one = torch.where(flat, torch.zeros_like(one), one)
-    correlation: Tensor = (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1) + EPSILON)
+def _correlation(student: Tensor, teacher: Tensor) -> Tensor:
+    """Pearson's ρ of each row; 0, without gradient, if the student's row is constant."""
+    student, teacher = (rows - rows.mean(1, keepdim=True) for rows in (student, teacher))
+    flat = student.detach().norm(dim=1, keepdim=True) < CONSTANT
+    student = torch.where(flat, torch.zeros_like(student), student)
+    norms = student.norm(dim=1) * teacher.norm(dim=1)
+    correlation: Tensor = (student * teacher).sum(1) / (norms + EPSILON)
     return correlation

@@ -20,22 +20,22 @@ def dkd_loss(
     temperature: float = 4.0,
     standardize: bool = False,
 ) -> Tensor:
-    """T² · mean_B (α · TCKD + β · NCKD).
+    """KL divergence in two parts with free weights: T² · mean_B (α · TCKD + β · NCKD).
 
-    TCKD is the KL divergence of the two-way distributions (target, all others); NCKD is that over the
-    K − 1 others alone, renormalized. In Hinton's loss NCKD has the weight 1 − p_target of the teacher,
-    which suppresses it where the teacher is sure; here it is free. Zero where student = teacher; with
-    K = 2 there is one other class and NCKD is zero by definition.
+    TCKD is the KL divergence of the two-way distributions (target, all other classes). NCKD is the KL
+    divergence over the K − 1 other classes only, renormalized. In Hinton's loss NCKD has the weight
+    1 − p_target of the teacher, so it is suppressed if the teacher is sure; here its weight is free. The loss
+    is zero if student = teacher. With K = 2 there is one other class, and NCKD is zero by definition.
 
-    The published code takes the logarithm of probabilities that underflow; here both parts are built
-    from log-sum-exp and stay finite.
+    The published code takes the logarithm of probabilities that underflow. Here both parts are computed
+    with log-sum-exp and stay finite.
 
     Args:
         student_logits, teacher_logits: (B, K).
         target: (B,) class indices.
-        alpha, beta: weights; the authors' 1 and 8 were tuned for 100 classes, their ImageNet uses 1 and 0.5.
+        alpha, beta: weights; the authors tuned 1 and 8 for 100 classes and use 1 and 0.5 for ImageNet.
         temperature: T > 0.
-        standardize: logit standardization of both (`kdtool.losses.standardize`).
+        standardize: standardize the logits of both networks (`kdtool.losses.standardize`).
 
     Raises:
         UsageError: T is not positive, or a weight is negative.
@@ -52,7 +52,7 @@ def dkd_loss(
 
 
 def _two_way(logits: Tensor, target: Tensor) -> Tensor:
-    """(B, 2) log-probabilities of the target and of everything else."""
+    """Log-probabilities (B, 2) of the target and of all other classes together."""
     pair = (logits.gather(1, target[:, None]), without_target(logits, target).logsumexp(1, keepdim=True))
     return F.log_softmax(torch.cat(pair, dim=1), dim=1)
 

@@ -16,18 +16,19 @@ from kdtool.losses.stages import Pairs, Shapes, common_maps, require_maps
 
 
 class FitNet(nn.Module):
-    """Σ over the stages of mean (r(s) − t)², r a convolution and batch normalization: the hint.
+    """Hint loss: sum over the stages of mean (r(s) − t)², r = convolution and batch normalization.
 
-    Often weighed with 100. r maps the student's channels to the teacher's: 1×1 for maps of one size,
-    3×3 with stride 2 or its transpose for a factor of two, else a convolution without padding. The
-    published code ends r in a ReLU, which cannot follow stages that put out negative values, such as
-    those of MobileNet and EfficientNet; here it does not.
+    A usual weight is 100. r maps the student's channels to the teacher's channels: a 1×1 convolution for
+    maps of the same size, a 3×3 convolution with stride 2 if the teacher's map is half as large, a
+    transposed 4×4 convolution if it is twice as large, otherwise a convolution without padding. In the
+    published code r ends with a ReLU, which cannot match the negative outputs of stages such as those of
+    MobileNet and EfficientNet; here there is no ReLU.
 
     Args:
         student_shapes, teacher_shapes: (C, H, W) of each stage.
 
     Raises:
-        UsageError: a stage is no feature map, or the teacher's is more than twice the student's size.
+        UsageError: a stage is not a feature map, or no convolution fits the two sizes.
     """
 
     EXAMPLE: ClassVar[Shapes] = ((2, 4, 4),)
@@ -42,12 +43,12 @@ class FitNet(nn.Module):
 
     @staticmethod
     def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
-        """The middle one of the stages with maps of one size; of a ResNet, layer2."""
+        """Choose the middle pair of the stages with maps of the same size; for a ResNet this is layer2."""
         pairs = common_maps(student, teacher)
         return [pairs[(len(pairs) - 1) // 2]]
 
     def forward(self, student_features: Sequence[Tensor], teacher_features: Sequence[Tensor]) -> Tensor:
-        """(B, C, H, W) of each stage → scalar."""
+        """Loss (scalar) of the features (B, C, H, W) of each stage."""
         losses = []
         for regressor, *features in zip(self.regressors, student_features, teacher_features, strict=True):
             student, teacher = widened(*features)
@@ -57,19 +58,19 @@ class FitNet(nn.Module):
 
 
 def _convolution(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:
-    """(B, *student) → (B, *teacher)."""
-    (inputs, *own), (outputs, *wanted) = student, teacher
-    if own == wanted:
+    """Convolution from (B, *student) to (B, *teacher)."""
+    (inputs, *sides), (outputs, *targets) = student, teacher
+    if sides == targets:
         return nn.Conv2d(inputs, outputs, 1)
-    if wanted == [(side + 1) // 2 for side in own]:
+    if targets == [(side + 1) // 2 for side in sides]:
         return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
-    if wanted == [side * 2 for side in own]:
+    if targets == [side * 2 for side in sides]:
         return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-    if wanted[0] <= own[0] and wanted[1] <= own[1]:
-        return nn.Conv2d(inputs, outputs, (1 + own[0] - wanted[0], 1 + own[1] - wanted[1]))
+    if targets[0] <= sides[0] and targets[1] <= sides[1]:
+        return nn.Conv2d(inputs, outputs, (1 + sides[0] - targets[0], 1 + sides[1] - targets[1]))
     raise ArgumentError(
         "student_stages",
-        f": a map of {own[0]}×{own[1]} cannot be fitted to the teacher's "
-        f"{wanted[0]}×{wanted[1]}; allowed: equal, twice or half the size, or larger.",
+        f": a map of {sides[0]}×{sides[1]} cannot be fitted to the teacher's "
+        f"{targets[0]}×{targets[1]}; allowed: a map of the same size, of half the size, or larger.",
         "Name an earlier stage of the student or a later one of the teacher, or leave the choice to fitnet.",
     )

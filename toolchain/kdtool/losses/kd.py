@@ -17,15 +17,15 @@ def kd_loss(
     temperature: float = 4.0,
     standardize: bool = False,
 ) -> Tensor:
-    """T² · mean_B Σ_K σ(t/T) · (log σ(t/T) − log σ(s/T)), the KL divergence of softened outputs.
+    """KL divergence of the softened outputs: T² · mean_B Σ_K σ(t/T) · (log σ(t/T) − log σ(s/T)).
 
-    The factor T² keeps the gradient's size independent of T. Zero where student = teacher.
+    The factor T² keeps the size of the gradient independent of T. The loss is zero if student = teacher.
 
     Args:
         student_logits, teacher_logits: (B, K).
         target: (B,) class indices; unused.
         temperature: T > 0.
-        standardize: logit standardization of both (`kdtool.losses.standardize`).
+        standardize: standardize the logits of both networks (`kdtool.losses.standardize`).
 
     Raises:
         UsageError: T is not positive.

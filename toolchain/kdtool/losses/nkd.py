@@ -16,15 +16,15 @@ def nkd_loss(
     gamma: float = 1.5,
     temperature: float = 1.0,
 ) -> Tensor:
-    """mean_B (−p_t^T · log p_t^S − γ T² Σ_{k≠t} N_k^T · log N_k^S).
+    """Cross-entropy of target and others: mean_B (−p_t^T · log p_t^S − γ T² Σ_{k≠t} N_k^T · log N_k^S).
 
-    p_t is the untempered probability of the target; N is the softmax at temperature T over the K − 1
-    other classes. Both terms are cross-entropies, so the minimum over the student is above zero.
+    p_t is the probability of the target, without temperature. N is the softmax at temperature T over the
+    K − 1 other classes. Both terms are cross-entropies, so the minimum over the student is above zero.
 
     Args:
         student_logits, teacher_logits: (B, K).
         target: (B,) class indices.
-        gamma: weight of the other classes.
+        gamma: weight γ of the other classes.
         temperature: T > 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which stages of student and teacher a feature loss compares."""
+"""Pairs of stages of student and teacher that a feature loss compares."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from math import isqrt
 from kdtool.core.featurestage import FeatureStage
 from kdtool.losses.arguments import ArgumentError
 
-Pairs = list[tuple[FeatureStage, FeatureStage]]  # (student's, teacher's), in the order of the forward
-Shapes = Sequence[tuple[int, ...]]  # one a stage: (C, H, W) or (N, D)
+Pairs = list[tuple[FeatureStage, FeatureStage]]  # (student, teacher), in the order of the forward pass
+Shapes = Sequence[tuple[int, ...]]  # one for each stage: (C, H, W) or (N, D)
 
-FIRST_REDUCTION = 4  # the stem before it sees little but edges
+FIRST_REDUCTION = 4  # the stem before this stage sees little more than edges
 
 
 def common_maps(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
-    """The stages whose maps have equal sides, from a quarter of the input on.
+    """Pair the stages whose maps have equal sides, at most a quarter of the input's side.
 
     Raises:
-        ArgumentError: there is none, or a network has no feature maps.
+        ArgumentError: there is no such pair, or a network has no feature maps.
     """
     require_maps([stage.shape for stage in student], [stage.shape for stage in teacher])
     sides = {stage.shape[1:]: stage for stage in teacher}
@@ -30,8 +30,8 @@ def common_maps(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]
     if not pairs:
         raise ArgumentError(
             "",
-            ": after the stem, student and teacher have no feature maps of one size; the student's: "
-            f"{_listed(student)}; the teacher's: {_listed(teacher)}.",
+            ": after the stem, student and teacher have no feature maps of the same size; the student has "
+            f"{_listed(student)}; the teacher has {_listed(teacher)}.",
             "Name the stages to pair, in student_stages and teacher_stages:",
             'student_stages=["…"]',
         )
@@ -39,7 +39,7 @@ def common_maps(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]
 
 
 def require_maps(student_shapes: Shapes, teacher_shapes: Shapes) -> None:
-    """Raise ArgumentError where a stage is no feature map."""
+    """Raise ArgumentError if a stage is not a feature map."""
     for role, shapes in (("student", student_shapes), ("teacher", teacher_shapes)):
         if any(len(shape) != 3 for shape in shapes):
             raise ArgumentError(
@@ -51,12 +51,12 @@ def require_maps(student_shapes: Shapes, teacher_shapes: Shapes) -> None:
 
 
 def require_patches(student_shapes: Shapes, teacher_shapes: Shapes) -> None:
-    """Raise ArgumentError unless all stages are patch tokens of one square grid."""
+    """Raise ArgumentError unless all stages are patch tokens on the same square grid."""
     for role, shapes in (("student", student_shapes), ("teacher", teacher_shapes)):
         if any(len(shape) != 2 for shape in shapes):
             raise ArgumentError(
                 "",
-                f": this loss compares patch tokens; the {role} is no vision transformer.",
+                f": this loss compares patch tokens; the {role} is not a vision transformer.",
                 "For CNNs:",
                 "name=reviewkd",
             )
@@ -65,16 +65,20 @@ def require_patches(student_shapes: Shapes, teacher_shapes: Shapes) -> None:
         raise ArgumentError(
             "",
             ": this loss compares patch by patch; the student has "
-            f"{student_shapes[0][0]} patches, the teacher {teacher_shapes[0][0]}; allowed: as many, n × n.",
-            "Choose two networks with patches of one size, such as …_patch16_… for both.",
+            f"{student_shapes[0][0]} patches, the teacher {teacher_shapes[0][0]}; "
+            "allowed: the same number, n × n.",
+            "Choose two networks with patches of the same size, such as …_patch16_… for both.",
         )
 
 
 def select(stages: Sequence[FeatureStage], names: Sequence[str], field: str) -> list[FeatureStage]:
-    """The stages of these names.
+    """Return the stages with these names, in this order.
+
+    Args:
+        field: name of the argument for the message, such as "student_stages".
 
     Raises:
-        ArgumentError: a name is none of them; `field` is the argument's name, such as "student_stages".
+        ArgumentError: no stage has one of the names.
     """
     known = {stage.name: stage for stage in stages}
     for name in names:

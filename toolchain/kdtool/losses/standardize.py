@@ -9,14 +9,14 @@ EPSILON = 1e-7
 
 
 def standardize(logits: Tensor) -> Tensor:
-    """z = (x − mean) / (1e-7 + std) over the classes of each sample, std unbiased.
+    """Standardize the logits of each sample: z = (x − mean) / (1e-7 + std) over the classes, std unbiased.
 
-    The student then learns the relations between logits, not their range. A one-hot row has the gap
-    √K afterwards, so the highest probability at temperature T is 1 / (1 + (K − 1) e^(−√K/T)): at
-    T = 2, 0.35 for 10 classes. With few classes use a lower T.
+    The student then learns the relations between logits, not their range. In a standardized one-hot row
+    the two values differ by √K, so the highest probability at temperature T is
+    1 / (1 + (K − 1) e^(−√K/T)); for T = 2 and 10 classes it is 0.35. Use a lower T with few classes.
 
-    Where all logits of a sample are equal the published code has no gradient (NaN, from the root of
-    zero); here it is zero.
+    If all logits of a sample are equal, the gradient of the published code is NaN (from the root of zero);
+    here it is zero.
 
     Args:
         logits: (B, K), K ≥ 2.

@@ -17,24 +17,25 @@ from kdtool.losses.stages import Pairs, Shapes, require_patches
 
 
 class ViTKD(nn.Module):
-    """α/B · Σ (W_l s_l − t_l)² over the shallow stages + β/(λB) · Σ_masked (g(m(W s)) − t)² of the last.
+    """Mimicking + generation: α/B · Σ_shallow (W_l s_l − t_l)² + β/(λB) · Σ_masked (g(m(W s)) − t)².
 
-    Mimicking, shallow: a linear map W_l of the student's patch tokens to the teacher's. Generation,
-    deep: after a linear map W, a random share λ of the tokens of each image is replaced by one learnt
-    token (m), and two 3×3 convolutions on the √N × √N grid (g) restore the teacher's; only the masked
-    ones count. Where both networks have one width there are no linear maps, as in the authors' code.
+    Mimicking (shallow stages): a linear map W_l brings the student's patch tokens to the teacher's width.
+    Generation (last stage): after a linear map W, a learnt token replaces a random share λ of the tokens of
+    each image (m), and two 3×3 convolutions on the √N × √N grid (g) restore the teacher's tokens; only the
+    masked tokens count. If both networks have the same width there are no linear maps, as in the authors'
+    code.
 
-    Sums over patches and channels, a mean over the images alone: hence the small α and β.
+    The loss is a sum over patches and channels and a mean over the images; therefore α and β are small.
 
     Args:
-        student_shapes, teacher_shapes: (N, D) of each stage; all but the last are shallow.
+        student_shapes, teacher_shapes: (N, D) of each stage; all stages but the last are shallow.
         alpha: weight of mimicking.
         beta: weight of generation.
         mask_ratio: λ, between 0 and 1.
 
     Raises:
-        UsageError: a parameter is out of its range, the stages are not patch tokens of one square
-            grid, or they are fewer than two.
+        UsageError: a parameter is out of its range, the stages are not patch tokens on the same square grid,
+            or there are fewer than two stages.
     """
 
     EXAMPLE: ClassVar[Shapes] = ((4, 2), (4, 2), (4, 2))
@@ -49,15 +50,15 @@ class ViTKD(nn.Module):
         mask_ratio: float = 0.5,
     ) -> None:
         super().__init__()
-        require("alpha", alpha, alpha >= 0, "0 and more", example=3e-5)
-        require("beta", beta, beta >= 0, "0 and more", example=3e-6)
+        require("alpha", alpha, alpha >= 0, "0 or more", example=3e-5)
+        require("beta", beta, beta >= 0, "0 or more", example=3e-6)
         require("mask_ratio", mask_ratio, 0 < mask_ratio < 1, "between 0 and 1", example=0.5)
         require_patches(student_shapes, teacher_shapes)
         if len(student_shapes) < 2:
             raise ArgumentError(
                 "student_stages",
-                ": vitkd needs shallow stages and a deep one; "
-                f"given: {len(student_shapes)}; allowed: 2 and more.",
+                ": vitkd needs one or more shallow stages and a deep stage; "
+                f"given: {len(student_shapes)}; allowed: 2 or more.",
                 "Leave student_stages and teacher_stages empty: vitkd takes two blocks and the final norm.",
             )
         self.alpha, self.beta, self.mask_ratio = alpha, beta, mask_ratio
@@ -75,7 +76,7 @@ class ViTKD(nn.Module):
 
     @staticmethod
     def choose(student: Sequence[FeatureStage], teacher: Sequence[FeatureStage]) -> Pairs:
-        """The first two blocks and the final norm."""
+        """Pair the first two blocks and the final norm."""
         require_patches([stage.shape for stage in student], [stage.shape for stage in teacher])
         return [(student[place], teacher[place]) for place in (0, 1, -1)]
 
@@ -85,9 +86,10 @@ class ViTKD(nn.Module):
         teacher_features: Sequence[Tensor],
         noise: Tensor | None = None,
     ) -> Tensor:
-        """(B, N, D) of each stage → scalar.
+        """Loss (scalar) of the features (B, N, D) of each stage.
 
-        `noise` (B, N) orders the tokens, those with the most are masked; from torch's generator if not given.
+        Args:
+            noise: (B, N); the tokens with the largest noise are masked. Default: drawn by torch.
         """
         pairs = [widened(*pair) for pair in zip(student_features, teacher_features, strict=True)]
         *shallow, (student, teacher) = pairs
@@ -95,8 +97,8 @@ class ViTKD(nn.Module):
             noise = torch.rand(student.shape[:2], device=student.device)
         with full_precision(student):
             mimicking = sum(
-                F.mse_loss(align(own), wanted, reduction="sum")
-                for align, (own, wanted) in zip(self.align2, shallow, strict=True)
+                F.mse_loss(align(tokens), target, reduction="sum")
+                for align, (tokens, target) in zip(self.align2, shallow, strict=True)
             )
             generation = self._generation(self.align(student), teacher, noise)
         return (self.alpha * mimicking + self.beta / self.mask_ratio * generation) / len(student)
@@ -104,7 +106,7 @@ class ViTKD(nn.Module):
     def _generation(self, student: Tensor, teacher: Tensor, noise: Tensor) -> Tensor:
         images, patches, width = student.shape
         side = isqrt(patches)
-        masked = _last(noise, patches - int(patches * (1 - self.mask_ratio)))[..., None]
+        masked = _largest(noise, patches - int(patches * (1 - self.mask_ratio)))[..., None]
         tokens = torch.where(masked, self.mask_token, student)
         grid = tokens.transpose(1, 2).reshape(images, width, side, side)
         restored = self.generation(grid).flatten(2).transpose(1, 2)
@@ -112,8 +114,8 @@ class ViTKD(nn.Module):
         return difference.square().sum()
 
 
-def _last(noise: Tensor, count: int) -> Tensor:
-    """(B, N) → whether an entry is among the `count` largest of its row."""
+def _largest(noise: Tensor, count: int) -> Tensor:
+    """Mark the `count` largest entries of each row: (B, N) → (B, N) bool."""
     return noise.argsort(dim=1).argsort(dim=1) >= noise.shape[1] - count
 
 

@@ -1,4 +1,4 @@
-"""Training curves as a picture (matplotlib, of the training extra)."""
+"""Training curves as a PNG file (needs matplotlib, part of the training extra)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdtool.results.history import read_history
 
 
 def curves_png(history: Path, out: Path, title: str) -> None:
-    """Draw loss and accuracy over the epochs, on training and validation images, to `out`.
+    """Draw loss and accuracy over the epochs for training and validation images.
 
-    The epoch of the best validation accuracy, whose weights were kept, is marked.
+    The epoch with the best validation accuracy, whose weights were kept, is marked.
 
     Args:
-        history: a history.csv.
-        out: the PNG file, written durably.
+        history: file history.csv of a training.
+        out: PNG file, written durably.
 
     Raises:
         SetupError: matplotlib is not installed, or `out` cannot be written.

@@ -1,4 +1,4 @@
-"""How long training will take here: a few real steps, timed."""
+"""Estimates of the training time on this machine, from a few real steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = 3
 def seconds_per_image(
     arch: str, num_classes: int, size: int, training: bool, precision: Precision = Precision.FLOAT32
 ) -> float:
-    """Seconds one image costs `arch` where training runs, forward (and backward), after one warm-up step."""
+    """Measure seconds per image of `arch` on the training device: forward, and backward if `training`."""
     torch.set_num_threads(usable_threads())
     device, layout = processes().device, torch.channels_last
     network = build(arch, num_classes, size).to(device).to(memory_format=layout).train(training)
@@ -39,14 +39,14 @@ def seconds_per_image(
             if training:
                 output.float().square().mean().backward()
         if device.type != "cpu":
-            torch.accelerator.synchronize(device)  # an accelerator works on after the call has returned
+            torch.accelerator.synchronize(device)  # an accelerator still computes after the call has returned
         return time.perf_counter() - started
 
-    return _least(step)
+    return _fastest(step)
 
 
 def noise_examples(augment: AugmentSettings, num_classes: int, size: int) -> Examples:
-    """A batch of pictures of noise as `augment` shows it, in memory."""
+    """Make one batch of noise images in memory, augmented as `augment` says."""
     indices = np.arange(BATCH)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
     split = Split("train", images, indices % num_classes, ("",) * BATCH, ("",) * BATCH)
@@ -54,7 +54,7 @@ def noise_examples(augment: AugmentSettings, num_classes: int, size: int) -> Exa
 
 
 def seconds_per_view(examples: Examples) -> float:
-    """Seconds it costs this machine to read one picture as `examples` show it, decoding where it has to."""
+    """Measure seconds per image to read and augment `examples`, with decoding unless pixels are cached."""
     torch.set_num_threads(usable_threads())
     indices = np.arange(BATCH) % len(examples)
 
@@ -63,10 +63,10 @@ def seconds_per_view(examples: Examples) -> float:
         examples.batch(indices, 0, torch.device("cpu"))
         return time.perf_counter() - started
 
-    return _least(step)
+    return _fastest(step)
 
 
-def _least(step: Callable[[], float]) -> float:
-    """Seconds an image, after one warm-up step: of the step least disturbed by whatever else runs here."""
+def _fastest(step: Callable[[], float]) -> float:
+    """Seconds per image of the fastest step after one warm-up step; other programs disturb it least."""
     step()
     return min(step() for _ in range(STEPS)) / BATCH

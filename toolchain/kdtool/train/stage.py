@@ -1,4 +1,4 @@
-"""Training one network as a stage: from prepared data to weights, history, curves and manifest."""
+"""Training of one network as a stage: from prepared data to weights, history, curves and manifest."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from kdtool.train.views.batches import Batches, InOrder, Shuffled
 from kdtool.train.views.order import batches
 
 WEIGHTS, HISTORY, CURVES = "model.safetensors", "history.csv", "curves.png"
-NAMES = {"teacher": "teach"}  # role → stage; student and baseline are both distill
+STAGE_NAMES = {"teacher": "teach"}  # role → stage; student and baseline belong to the stage distill
 
-# The criteria of the splits train and validation, for a network just built. It may change what the
-# network puts out in training, or listen to what goes on inside.
+# Function from a new network to its criteria for the splits train and validation. It may change the output
+# of the network in training, or add hooks to its modules.
 Criteria = Callable[[nn.Module], Mapping[str, Criterion]]
 
 
 @dataclass(frozen=True)
 class Training:
-    """Which network is trained, and where it is kept.
+    """Definition of one training.
 
     Attributes:
-        folder: of the weights.
-        views_seed: of what augmentation draws; students that share soft labels share it.
-        parents: what the criteria are a function of, beyond data and settings (JSON).
-        views: how many augmentation makes; None: as the settings say, 0: each epoch has its own.
+        folder: folder of the weights.
+        views_seed: seed of the augmentation; students that share soft labels have the same one.
+        parents: inputs of the criteria other than data and settings (JSON).
+        views: number of views; None means as the settings say, 0 means a new view in each epoch.
     """
 
     role: str
@@ -66,14 +66,14 @@ class Training:
     views: int | None = None
 
     def stage(self, prepared: Prepared) -> Stage:
-        """The stage, its inputs being all that the weights are a function of."""
-        inputs = {"settings": own_settings(self.settings), "seed": self.seed, "data": prepared.digest}
+        """Build the stage; its inputs are everything that determines the weights."""
+        inputs = {"settings": settings_inputs(self.settings), "seed": self.seed, "data": prepared.digest}
         if self.settings.augment.active and self.views_seed != self.seed:
             inputs["views_seed"] = self.views_seed
-        return Stage(NAMES.get(self.role, "distill"), self.folder, {**inputs, **self.parents})
+        return Stage(STAGE_NAMES.get(self.role, "distill"), self.folder, {**inputs, **self.parents})
 
     def finished(self, prepared: Prepared, screen: Screen) -> Manifest | None:
-        """The manifest of a training that is complete, and says so; None where there is something to do."""
+        """Return the manifest if the training is complete, and say so on the screen; otherwise None."""
         manifest = processes().once(self.stage(prepared).complete)
         if manifest is not None:
             accuracy = manifest.result["validation_accuracy"]
@@ -84,7 +84,7 @@ class Training:
 
 
 def cross_entropy(settings: NetworkSettings) -> Criteria:
-    """Learning from the labels alone."""
+    """Criteria that use only the labels."""
     criterion = CrossEntropy(settings.label_smoothing)
     return lambda _: {"train": criterion, "validation": criterion}
 
@@ -92,42 +92,42 @@ def cross_entropy(settings: NetworkSettings) -> Criteria:
 def training_examples(
     prepared: Prepared, settings: NetworkSettings, seed: int, views: int | None = None
 ) -> Examples:
-    """The training split as `settings` augment it, `views` of each picture if not as many as they say."""
+    """Return the training split, augmented as `settings` say; `views` replaces their number of views."""
     split, seen = prepared.split("train"), settings.seen_views if views is None else views
     augment = augment_of(settings.augment, split, seed)
     return Examples(split, len(prepared.classes), prepared.preprocess, augment, seen)
 
 
 def augment_of(settings: AugmentSettings, split: Split, seed: int) -> Augment | None:
-    """The augmentation that `settings` describe; None where they change nothing."""
+    """Build the augmentation of `settings`; None if they change nothing."""
     return Augment(split, seed, **settings.model_dump()) if settings.active else None
 
 
 def optimization_of(settings: NetworkSettings) -> Optimization:
-    """How `settings` have a network trained, as plain values."""
+    """Copy the settings of the optimization as plain values."""
     return Optimization(**{field.name: getattr(settings, field.name) for field in fields(Optimization)})
 
 
-def own_settings(settings: NetworkSettings) -> dict[str, Any]:
-    """The settings as part of a stage's inputs; a file of weights stands for its content.
+def settings_inputs(settings: NetworkSettings) -> dict[str, Any]:
+    """Settings as part of a stage's inputs; a file of weights is replaced by its hash.
 
-    Defaults are left out, so that a field that a later version adds, its default being what was done
-    before, does not make networks train anew. Therefore a default must never change.
+    Defaults are left out. So a field that a later version adds, with a default that means the old behaviour,
+    does not cause networks to be trained again. Therefore a default must never change.
     """
-    own = settings.model_dump(mode="json", exclude={"loss", "features", "trained"}, exclude_defaults=True)
+    inputs = settings.model_dump(mode="json", exclude={"loss", "features", "trained"}, exclude_defaults=True)
     if settings.weights not in (IMAGENET, SCRATCH):
         file = Path(settings.weights)
-        own["weights"] = sha256_file(file) if file.is_file() else "missing"
-    return own
+        inputs["weights"] = sha256_file(file) if file.is_file() else "missing"
+    return inputs
 
 
 def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Screen) -> Manifest:
-    """Train a network into `training.folder`, towards `criteria`; skipped when it is complete.
+    """Train a network with `criteria` into `training.folder`; skipped if the training is complete.
 
     Raises:
-        GateError, Interrupted: as `kdtool.train.loop.fit.fit`; a checkpoint keeps what was done.
-        UsageError: more processes than images in a batch.
-        SetupError: memory does not suffice, however small the batch.
+        GateError, Interrupted: see `kdtool.train.loop.fit.fit`; a checkpoint keeps the finished steps.
+        UsageError: there are more processes than images in a batch.
+        SetupError: memory does not suffice for a batch of two images.
     """
     manifest = training.finished(prepared, screen)
     if manifest is not None:
@@ -137,7 +137,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
     _advise(role, settings, screen)
     _require_shares(prepared, training, group.count)
     torch.set_num_threads(usable_threads())
-    _say_if_anew(stage, training, screen)
+    _say_if_trained_again(stage, training, screen)
     group.once(stage.reopen)
     key = _resumable_key(stage, training)
     examples = training_examples(prepared, settings, training.views_seed, training.views)
@@ -146,16 +146,16 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
     def attempt(batch_size: int) -> Manifest:
         torch.manual_seed(training.seed)
         network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
-        both = criteria(network)
-        own_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
-        checkpoints = Checkpoints(stage.folder / "checkpoints", own_key, screen)
-        own = settings.model_copy(update={"batch_size": batch_size})
+        by_split = criteria(network)
+        batch_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
+        checkpoints = Checkpoints(stage.folder / "checkpoints", batch_key, screen)
+        used = settings.model_copy(update={"batch_size": batch_size})
         shuffled = Shuffled(examples, batch_size, training.seed)
         data: dict[str, Batches] = {"train": shuffled, "validation": validation}
         speed_up_small_maps(network).to(memory_format=torch.channels_last)
         try:
             best, progress = fit(
-                role, network, data, both, optimization_of(own), training.seed, checkpoints, screen
+                role, network, data, by_split, optimization_of(used), training.seed, checkpoints, screen
             )
         except GateError as error:
             lower = f"In a new --out: --set {section_of(role)}.lr={settings.lr / 10:g}"
@@ -168,11 +168,11 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
             label_smoothing=settings.label_smoothing,
             params=parameter_count(network),
         )
-        return group.once(lambda: _seal(stage, best, info, progress, own, checkpoints))
+        return group.once(lambda: _seal(stage, best, info, progress, used, checkpoints))
 
     if group.count == 1:
         manifest = within_memory(role, attempt, settings.batch_size, stage.folder, key, screen)
-    else:  # one that ran out alone would leave the others waiting
+    else:  # a process that ran out of memory alone would leave the others waiting
         manifest = attempt(settings.batch_size)
     accuracy, epochs = manifest.result["validation_accuracy"], manifest.result["epochs"]
     early = "" if epochs == settings.epochs else f", stopped after {epochs} epochs"
@@ -200,7 +200,7 @@ def _seal(
     settings: NetworkSettings,
     checkpoints: Checkpoints,
 ) -> Manifest:
-    """Write what the training leaves, the manifest last."""
+    """Write the files of the finished training, the manifest last."""
     write_history(stage.folder / HISTORY, progress)
     curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{info.role}: {info.arch}")
     save_network(stage.folder / WEIGHTS, best, info)
@@ -209,45 +209,46 @@ def _seal(
 
 
 def _require_shares(prepared: Prepared, training: Training, processes: int) -> None:
-    """Every process needs an image of every batch."""
+    """Refuse more processes than images in the smallest batch."""
     settings = training.settings
     smallest = min(map(len, batches(prepared.counts["train"], settings.batch_size, training.seed, 0)))
     if smallest < processes:
         section = section_of(training.role)
         raise UsageError(
             f"{section}.batch_size is {settings.batch_size} ({smallest} images in the smallest batch), for "
-            f"{processes} processes; allowed: an image of each batch for each of them.",
+            f"{processes} processes; allowed: at least one image of each batch for each process.",
             f"Start fewer processes, or --set {section}.batch_size={max(2, 2 * processes)}",
         )
 
 
 def require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
-    """A teacher must have the data's classes in the data's order, and look at the same pixels.
+    """Check that a teacher has the classes of the data, in the same order, and the same image geometry.
 
     Raises:
-        ModelFileError: it has not, or does not.
+        ModelFileError: classes or geometry differ.
     """
     if info.classes != prepared.classes:
-        both = set(info.classes) == set(prepared.classes)
-        what = "in another order" if both else f"{sorted(set(info.classes) ^ set(prepared.classes))} differ"
+        different = sorted(set(info.classes) ^ set(prepared.classes))
+        problem = f"{different} differ" if different else "in another order"
         raise ModelFileError(
-            f"{file}: its {len(info.classes)} classes are not the {len(prepared.classes)} of the data "
-            f"({what}).",
+            f"{file}: its {len(info.classes)} classes are not the {len(prepared.classes)} classes of the "
+            f"data ({problem}).",
             "Train a teacher on these photographs: kdtool teach DATA",
         )
-    own, data = info.preprocess, prepared.preprocess
-    if own.geometry != data.geometry:
+    model, data = info.preprocess, prepared.preprocess
+    if model.geometry != data.geometry:
         raise ModelFileError(
-            f"{file}: it looks at {own.size} pixels (resize {own.resize}, {own.interpolation}), the data is "
-            f"prepared at {data.size} (resize {data.resize}, {data.interpolation}).",
-            f"Prepare the data alike: --set data.size={own.size} --set data.resize={own.resize}",
+            f"{file}: its input has {model.size} pixels (resize {model.resize}, {model.interpolation}), the "
+            f"data is prepared with {data.size} pixels (resize {data.resize}, {data.interpolation}).",
+            f"Prepare the data alike: --set data.size={model.size} --set data.resize={model.resize}",
         )
 
 
 def _resumable_key(stage: Stage, training: Training) -> str:
-    """What a checkpoint must share to be resumed: everything but how long to go on.
+    """Hash of the inputs that must be equal to resume a checkpoint.
 
-    Where the learning rate falls towards the last epoch, another last epoch is another training.
+    The number of epochs is left out if the learning rate is constant. With a falling learning rate another
+    number of epochs is another training.
     """
     inputs = dict(stage.inputs)
     if training.settings.schedule == "constant":
@@ -255,16 +256,16 @@ def _resumable_key(stage: Stage, training: Training) -> str:
     return sha256_json(inputs)
 
 
-def _say_if_anew(stage: Stage, training: Training, screen: Screen) -> None:
-    """A finished network of other epochs is not extended where the learning rate has fallen to its end."""
+def _say_if_trained_again(stage: Stage, training: Training, screen: Screen) -> None:
+    """Say that a network with another number of epochs is trained again, if its learning rate falls."""
     finished = read_manifest(stage.manifest_path)
     if finished is None or training.settings.schedule == "constant":
         return
     epochs = finished.inputs.get("settings", {}).get("epochs")
     if epochs != training.settings.epochs:
         screen.say(
-            f"{training.role}: trained anew; a learning rate that falls towards the last epoch cannot go on "
-            "from there."
+            f"{training.role}: trained again from the start; a training with a falling learning rate cannot "
+            "be extended."
         )
 
 
@@ -280,7 +281,7 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
 
 
 def write_history(path: Path, progress: Progress) -> None:
-    """Write one row an epoch, as `kdtool.results.history` reads them."""
+    """Write one row for each epoch, in the format that `kdtool.results.history` reads."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(progress.rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""The student, taught by soft labels; and its baseline, the same without a teacher."""
+"""Training of the student with a teacher, and of its baseline without a teacher."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ def train_baseline(
     screen: Screen,
     views_seed: int | None = None,
 ) -> Manifest:
-    """The student's network, initial weights, order and budget, with cross-entropy alone.
+    """Train the baseline: network, initial weights, order and budget of the student, cross-entropy only.
 
-    Without soft labels, which are stored of each view, no view needs to return: each epoch has its own.
+    The baseline needs no soft labels, which are stored for a fixed number of views, so it sees a new view in
+    each epoch.
     """
     views_seed = seed if views_seed is None else views_seed
-    own = alone(settings)
-    training = Training("baseline", folder, own, seed, views_seed, views=0)
-    return train(prepared, training, cross_entropy(own), screen)
+    settings = without_soft_labels(settings)
+    training = Training("baseline", folder, settings, seed, views_seed, views=0)
+    return train(prepared, training, cross_entropy(settings), screen)
 
 
-def alone(settings: StudentSettings) -> StudentSettings:
-    """The settings without what concerns the soft labels and not the student."""
+def without_soft_labels(settings: StudentSettings) -> StudentSettings:
+    """Reset the settings that concern only the soft labels to their defaults."""
     return settings.model_copy(update={"views": 0, "answers": "float32"})
 
 
@@ -58,17 +59,17 @@ def distill(
     soft_labels: Path | None = None,
     views_seed: int | None = None,
 ) -> Manifest:
-    """Train the student with the logits of the run's teacher, as `LossSettings` and `FeatureSettings` say.
+    """Train the student with the teacher of the run, as `LossSettings` and `FeatureSettings` say.
 
     Args:
-        folder: where the student is kept, if not at the run's place.
-        soft_labels: where they are stored for other students as well; they are then stored, also where
-            asking the teacher in each step would cost this one less.
-        views_seed: of the views that augmentation makes, if not `seed`.
+        folder: folder of the student; by default the folder of the run for students.
+        soft_labels: folder of soft labels that other students share. They are then stored even if the teacher
+            could compute them in each step in less time.
+        views_seed: seed of the augmentation; by default `seed`.
 
     Raises:
-        ModelFileError: the teacher is damaged, or not one for this data.
-        UsageError: stages that the networks do not have, or that the loss cannot compare.
+        ModelFileError: the teacher is damaged or does not fit the data.
+        UsageError: a network does not have the named stages, or the loss cannot compare them.
     """
     teacher = open_teacher(run, prepared)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
@@ -80,24 +81,30 @@ def distill(
     if settings.features.name:
         parents["features"] = settings.features.model_dump(mode="json")
     elif settings.augment.active:
-        parents["views"] = settings.views or VIEWS  # said, so that a later version's default is another
+        parents["views"] = settings.views or VIEWS  # recorded, so that a later default is a different input
     training = Training("student", folder or run.role("student"), settings, seed, views_seed, parents)
     manifest = training.finished(prepared, screen)
     if manifest is None:
         if settings.features.name:
-            criteria = _with_features(teacher, settings, loss, prepared.preprocess.size)
+            criteria = _feature_criteria(teacher, settings, loss, prepared.preprocess.size)
         else:
             examples, shared = training_examples(prepared, settings, views_seed), soft_labels is not None
             place = soft_labels or run.soft_labels
             logits = teacher_logits_of(teacher, prepared, examples, settings, place, screen, shared)
-            criteria = on_logits(settings, loss, logits)
+            criteria = logit_criteria(settings, loss, logits)
         manifest = train(prepared, training, criteria, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
     return manifest
 
 
-def on_logits(settings: StudentSettings, loss: LossSettings, logits: Mapping[str, TeacherLogits]) -> Criteria:
-    """Criteria that want the teacher's logits alone."""
+def logit_criteria(
+    settings: StudentSettings, loss: LossSettings, logits: Mapping[str, TeacherLogits]
+) -> Criteria:
+    """Criteria that need only the teacher's logits.
+
+    Args:
+        logits: split → the teacher's logits for its batches.
+    """
 
     def criteria(network: nn.Module) -> Mapping[str, Criterion]:
         two_heads(network)
@@ -106,19 +113,19 @@ def on_logits(settings: StudentSettings, loss: LossSettings, logits: Mapping[str
     return criteria
 
 
-def _with_features(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Criteria:
-    """Criteria that ask the teacher in every step; features count in training alone."""
-    hints: FeatureDistillation | None = None
+def _feature_criteria(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Criteria:
+    """Criteria with a feature loss, for which the teacher runs in each step; validation uses logits only."""
+    features: FeatureDistillation | None = None
 
     def criteria(student: nn.Module) -> Mapping[str, Criterion]:
-        nonlocal hints
-        if hints is not None:
-            hints.close()  # begun again with a smaller batch
+        nonlocal features
+        if features is not None:
+            features.close()  # a second call starts the training again with a smaller batch
         two_heads(student)
         online = OnlineTeacher(teacher.network, teacher.info.preprocess)
         logits = _distillation(settings, loss, online)
-        hints = feature_distillation(settings.features, student, online, size)
-        return {"train": Sum(logits, hints), "validation": logits}
+        features = feature_distillation(settings.features, student, online, size)
+        return {"train": Sum(logits, features), "validation": logits}
 
     return criteria
 
@@ -137,10 +144,10 @@ def _distillation(settings: StudentSettings, loss: LossSettings, teacher: Teache
 def feature_distillation(
     settings: FeatureSettings, student: nn.Module, teacher: OnlineTeacher, size: int
 ) -> FeatureDistillation:
-    """The loss on features that `settings` describe, for images of `size` pixels.
+    """Build the feature loss of `settings` for images of `size` × `size` pixels.
 
     Raises:
-        UsageError: stages that a network does not have, or that the loss cannot compare.
+        UsageError: a network does not have the named stages, or the loss cannot compare them.
     """
     stages = settings.student_stages, settings.teacher_stages
     compared = compare_features(settings.name, settings.params, student, teacher.network, size, *stages)
@@ -149,7 +156,7 @@ def feature_distillation(
 
 
 def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:
-    """Warn of a teacher that guesses or is worse than its student."""
+    """Warn if the teacher is not better than chance, or is worse than its student."""
     teacher = read_manifest(run.role("teacher") / "manifest.json")
     accuracy = teacher.result.get("validation_accuracy") if teacher else None
     if accuracy is not None:
@@ -160,7 +167,7 @@ def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen:
 def resolved_loss(
     settings: LossSettings, prepared: Prepared, info: ModelInfo, screen: Screen
 ) -> LossSettings:
-    """The settings with defaults that know the classes and the teacher; says what was chosen and why."""
+    """Fill in defaults that depend on classes and teacher; print the chosen values with their reasons."""
     if not settings.weight:
         return settings
     classes = len(prepared.classes)
@@ -169,5 +176,5 @@ def resolved_loss(
         screen.say(f"student: {reason}")
     for advice in advise(settings.name, resolved.params, classes, info.label_smoothing):
         screen.warn(advice)
-    own = settings.model_dump(exclude=set(settings.params))
-    return LossSettings(**own, **resolved.params)
+    common = settings.model_dump(exclude=set(settings.params))
+    return LossSettings(**common, **resolved.params)

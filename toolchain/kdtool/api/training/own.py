@@ -31,7 +31,7 @@ from kdtool.train.loop.optimizer import Optimization
 from kdtool.train.stage import HISTORY, write_history
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import ALONE, Batch
+from kdtool.train.views.batch import ONE_PROCESS, Batch
 
 RECORD = "distill.json"  # what the training in a folder is a function of
 
@@ -116,7 +116,7 @@ def _opened(
 ) -> tuple[dict[str, Loader], dict[str, Batch]]:
     """The batches as the loop wants them, and the first of each split, on which the student was tried."""
     data = {field: open_loader(field, given, seed) for field, given in batches.items()}
-    firsts = {field: next(loader.epoch(0, 0, device, ALONE)) for field, loader in data.items()}
+    firsts = {field: next(loader.epoch(0, 0, device, ONE_PROCESS)) for field, loader in data.items()}
     logits = [logits_of("student", student, batch.images) for batch in firsts.values()]
     data = {field: replace(loader, classes=logits[0].shape[1]) for field, loader in data.items()}
     for field, batch in firsts.items():

@@ -1,1 +1,1 @@
-"""Fine-tunes a student on simulated INT8."""
+"""Fine-tuning of a student with simulated INT8."""

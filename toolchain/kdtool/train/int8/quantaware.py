@@ -1,4 +1,4 @@
-"""The student, fine-tuned for 8 bits: it computes as in INT8 and learns from the teacher's logits."""
+"""Fine-tuning of the student for INT8: simulated INT8 arithmetic, and the teacher's logits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
 from kdtool.train.loop.criterion import Criterion
 from kdtool.train.stage import WEIGHTS, Training, train, training_examples
-from kdtool.train.student import on_logits, resolved_loss
+from kdtool.train.student import logit_criteria, resolved_loss
 from kdtool.train.teaching.source import teacher_logits_of
 from kdtool.train.teaching.teacher import open_teacher
 from kdtool.train.views.batch import plain_examples
 
-WATCHED, BATCH = 256, 32  # training images that the ranges of activations are seen on
+OBSERVED, BATCH = 256, 32  # number of training images for the ranges of activations, and their batch size
 
 
 def finetune(
@@ -41,14 +41,17 @@ def finetune(
     seed: int,
     screen: Screen,
 ) -> Path:
-    """Fine-tune the run's student into `run.finetuned`; returns its weights, float ones that bear quantizing.
+    """Fine-tune the student of the run into `run.finetuned`, so that it loses less accuracy in INT8.
 
-    Loss, batch size and augmentation are the student's own, the teacher's logits those it was distilled
-    with. What is validated and kept is the simulated INT8 network.
+    Loss, batch size, augmentation and the teacher's logits are those of the distillation. The network is
+    validated with simulated INT8.
+
+    Returns:
+        File of the weights, in float32.
 
     Raises:
-        ModelFileError: student or teacher is damaged.
-        GateError, Interrupted: as `kdtool.train.loop.fit.fit`.
+        ModelFileError: the file of student or teacher is damaged.
+        GateError, Interrupted: see `kdtool.train.loop.fit.fit`.
     """
     source = run.weights("student")
     changes = {
@@ -61,18 +64,18 @@ def finetune(
         "weights": SCRATCH,
         "precision": Precision.FLOAT32,
         "features": FeatureSettings(),
-        "views": settings.seen_views,  # no more than there are soft labels of
+        "views": settings.seen_views,  # as many as there are soft labels
     }
-    own = settings.model_copy(update=changes)
+    settings = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared)
-    loss = resolved_loss(own.loss, prepared, teacher.info, screen)
-    examples = training_examples(prepared, own, seed)
-    logits = teacher_logits_of(teacher, prepared, examples, own, run.soft_labels, screen)
-    criteria = on_logits(own, loss, logits)
+    loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
+    examples = training_examples(prepared, settings, seed)
+    logits = teacher_logits_of(teacher, prepared, examples, settings, run.soft_labels, screen)
+    criteria = logit_criteria(settings, loss, logits)
 
     def simulated(network: nn.Module) -> Mapping[str, Criterion]:
         load_exactly(network, read_weights(source)[0], str(source))
-        simulate(network, input_ranges(network, WatchedImages(prepared), calibration), int8)
+        simulate(network, input_ranges(network, ObservedImages(prepared), calibration), int8)
         return criteria(network)
 
     parents: dict[str, Any] = {
@@ -83,19 +86,19 @@ def finetune(
     }
     if calibration not in WITHOUT_COUNTS:
         parents["ranges"] = [calibration, REVISION]
-    train(prepared, Training("student", run.finetuned, own, seed, seed, parents), simulated, screen)
+    train(prepared, Training("student", run.finetuned, settings, seed, seed, parents), simulated, screen)
     return run.finetuned / WEIGHTS
 
 
 @dataclass(frozen=True)
-class WatchedImages:
-    """Training images, evenly spread, in batches; may be gone through more than once."""
+class ObservedImages:
+    """Batches of training images, evenly spread over the split; may be iterated more than once."""
 
     prepared: Prepared
 
     def __iter__(self) -> Iterator[Tensor]:
         examples = plain_examples(self.prepared, "train")
         samples = len(examples)
-        chosen = np.unique(np.linspace(0, samples - 1, min(WATCHED, samples)).round().astype(np.int64))
+        chosen = np.unique(np.linspace(0, samples - 1, min(OBSERVED, samples)).round().astype(np.int64))
         for start in range(0, len(chosen), BATCH):
             yield examples.batch(chosen[start : start + BATCH], 0, torch.device("cpu")).images

@@ -1,1 +1,1 @@
-"""The training loop and its parts: losses to minimize, optimizer, checkpoints, evaluation."""
+"""The training loop and its parts: criterion, optimizer, checkpoints, evaluation."""

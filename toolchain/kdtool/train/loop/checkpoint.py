@@ -1,8 +1,8 @@
-"""Checkpoints of one training, durable and self-verifying.
+"""Checkpoints of one training, written durably and verified by a hash.
 
-A checkpoint is one safetensors file: network, helper layers, averaged and best weights, optimizer, and
-the scalars as JSON in its metadata. Its name carries its step and its hash; the newest that verifies is
-loaded, one that does not is set aside as `*.torn`. Two are kept.
+A checkpoint is one safetensors file with the network, helper layers, averaged and best weights, and the
+optimizer; its metadata has the scalars as JSON. The file name contains the step and a hash. The newest
+checkpoint whose hash is right is loaded; a damaged one is renamed to `*.torn`. Two checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ NETWORK, HELPERS, AVERAGE, BEST, OPTIMIZER = "network.", "helpers.", "average.",
 
 @dataclass
 class Progress:
-    """How far a training is; what the loop counts.
+    """Progress of a training, counted by the loop.
 
     Attributes:
-        epoch: the one under way, from 0; step: batches of it already done.
-        loss_sum, correct, seen: over the images of this epoch so far.
-        rows: one dictionary an epoch, the rows of history.csv.
+        epoch: current epoch, from 0.
+        step: number of finished batches of this epoch.
+        loss_sum, correct, seen: sum of the losses, number of correct images and of all images in this epoch.
+        rows: one dictionary for each finished epoch: the rows of history.csv.
         seconds: time spent in this epoch so far.
-        best_epoch: index into rows, −1 before the first.
+        best_epoch: index into `rows` of the best epoch; −1 before the end of the first epoch.
     """
 
     epoch: int = 0
@@ -49,12 +50,12 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """All that a training is, between two steps.
+    """Complete state of a training between two steps.
 
     Attributes:
-        helpers: the training criterion, for the layers of its own that it trains.
-        average: the exponential moving average of the network (timm's), where there is one.
-        best: the weights of the best epoch.
+        helpers: the training criterion, because it may contain helper layers that train too.
+        average: exponential moving average of the network (by timm), if there is one.
+        best: weights of the best epoch.
     """
 
     network: nn.Module
@@ -65,26 +66,26 @@ class TrainingState:
     progress: Progress = field(default_factory=Progress)
 
     def modules(self) -> dict[str, nn.Module]:
-        """What has weights, by its prefix in a checkpoint."""
-        own = {NETWORK: self.network, HELPERS: self.helpers}
-        return own if self.average is None else {**own, AVERAGE: self.average}
+        """Modules with weights: prefix in a checkpoint → module."""
+        modules = {NETWORK: self.network, HELPERS: self.helpers}
+        return modules if self.average is None else {**modules, AVERAGE: self.average}
 
 
 class Checkpoints:
-    """The checkpoints of one training in one folder.
+    """Checkpoints of one training in one folder.
 
-    Of several processes the first alone reads and writes them; `load` gives all of them the same.
+    With several processes only the first reads and writes them; `load` gives all processes the same state.
 
     Args:
-        folder: None keeps nothing.
-        key: hash of what must be the same for a training to go on; a checkpoint of another is not used.
+        folder: folder of the checkpoints; None means that nothing is saved.
+        key: hash of all inputs that must be equal to resume; a checkpoint with another key is not used.
     """
 
     def __init__(self, folder: Path | None, key: str, screen: Screen) -> None:
         self._folder, self._key, self._screen = folder, key, screen
 
     def save(self, state: TrainingState) -> None:
-        """Write a checkpoint durably and drop all but the last two."""
+        """Write a checkpoint durably and delete all but the last two."""
         if self._folder is None:
             return
         tensors = {
@@ -107,43 +108,43 @@ class Checkpoints:
         self._keep(KEPT)
 
     def settle(self) -> None:
-        """Training is over: keep the newest alone, from which it can be extended."""
+        """Keep only the newest checkpoint at the end of training; more epochs can start from it."""
         self._keep(1)
 
     def load(self, state: TrainingState) -> None:
-        """Restore the newest checkpoint that verifies into `state`; where there is none, leave it."""
+        """Restore the newest intact checkpoint into `state`; without one, `state` stays unchanged."""
         payload = processes().once(self._newest)
         if payload is None:
             return
         tensors, metadata = load(payload), _metadata(payload)
-        self._say_of_versions(metadata.get("torch", torch.__version__))
+        self._warn_of_version(metadata.get("torch", torch.__version__))
         for prefix, module in state.modules().items():
             module.load_state_dict(_under(tensors, prefix))
         _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
         state.best = _under(tensors, BEST)
         state.progress = Progress(**json.loads(metadata["progress"]))
 
-    def _say_of_versions(self, made: str) -> None:
-        if made != torch.__version__:
+    def _warn_of_version(self, version: str) -> None:
+        if version != torch.__version__:
             self._screen.warn(
-                f"The checkpoint was made with torch {made}, this is {torch.__version__}: the training goes "
-                "on, and may end in other last digits than it would have there."
+                f"The checkpoint was made with torch {version}, this is {torch.__version__}. The training "
+                "continues; the last digits of its results may differ."
             )
 
     def _newest(self) -> bytes | None:
-        """The newest checkpoint that verifies; what does not is set aside, what is another's removed."""
+        """Read the newest intact checkpoint; rename damaged files, delete checkpoints of another training."""
         for path in self._all():
             payload = path.read_bytes()
             if sha256_bytes(payload)[:16] != path.stem.rsplit("-", 1)[-1]:
                 aside = path.rename(path.with_suffix(".torn"))
                 self._screen.warn(
-                    f"{path} is torn or altered; set aside as {aside.name}, going on from the one "
-                    "before it, or from the beginning."
+                    f"{path} is damaged; it was renamed to {aside.name}. The training continues from the "
+                    "checkpoint before it, or from the beginning."
                 )
                 continue
             if _metadata(payload)["key"] == self._key:
                 return payload
-            path.unlink()  # of other data or another teacher: never to be resumed
+            path.unlink()  # other data or another teacher: it can never be resumed
         return None
 
     def _keep(self, number: int) -> None:
@@ -157,16 +158,16 @@ class Checkpoints:
 
 
 def serialized(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The tensors as safetensors; copies, since tied weights share memory and safetensors refuses that."""
-    own = {
+    """Serialize copies of the tensors, because safetensors refuses tied weights, which share memory."""
+    copies = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
-    return save(own, metadata)
+    return save(copies, metadata)
 
 
 def _metadata(payload: bytes) -> dict[str, Any]:
-    """The metadata of safetensors bytes: an 8-byte length, then a JSON header."""
+    """Metadata of a safetensors file, which begins with an 8-byte length and a JSON header."""
     length = int.from_bytes(payload[:8], "little")
     header: dict[str, dict[str, Any]] = json.loads(payload[8 : 8 + length])
     return header.get("__metadata__", {"key": ""})
@@ -182,7 +183,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     for name, value in tensors.items():
         index, _, key = name.partition(".")
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape:  # the memory layout too, or the arithmetic differs in the last bit
+        if value.shape == parameter.shape:  # another memory layout changes the last bit
             value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

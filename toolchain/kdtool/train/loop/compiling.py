@@ -1,4 +1,4 @@
-"""A network translated by torch.compile."""
+"""Compile a network with torch.compile."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from kdtool.core.errors import SetupError
 
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Any]:
-    """`network` as torch.compile translates it, for each size of batch alike whichever came first.
+    """Compile `network` for each batch size separately, so that the order of batch sizes has no effect.
 
     Raises:
-        SetupError: on the first call, where it cannot be translated here.
+        SetupError: at the first call, if torch.compile cannot compile the network on this machine.
     """
-    from torch._dynamo.exc import TorchDynamoException  # not on the way of those who do not compile
+    from torch._dynamo.exc import TorchDynamoException  # imported only if a network is compiled
     from torch._inductor.exc import InductorError
 
-    translated = torch.compile(network, dynamic=False)
+    compiled_network = torch.compile(network, dynamic=False)
 
     def forward(images: Tensor) -> Any:
         try:
-            return translated(images)
+            return compiled_network(images)
         except (TorchDynamoException, InductorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise SetupError(
-                f"torch.compile cannot translate the network here: {reason}",
-                "It needs a C++ compiler (Debian: apt-get install g++). Or train without --compile "
+                f"torch.compile cannot compile the network on this machine: {reason}",
+                "Install a C++ compiler (Debian: apt-get install g++), or train without --compile "
                 "(--set teacher.compile=false --set student.compile=false).",
             ) from error
 

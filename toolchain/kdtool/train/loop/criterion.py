@@ -1,7 +1,8 @@
-"""What a training minimizes: a function of the network's output and the batch.
+"""Criteria: the function of output and batch that a training minimizes.
 
-A network puts out logits (B, K); a transformer with a distillation token, while it is distilled, two of
-them: the class head's and the distillation head's (Touvron et al. 2021, arXiv:2012.12877).
+The output of a network is its logits (B, K). A transformer with a distillation token returns two tensors of
+logits while it is distilled: from the class head and from the distillation head (Touvron et al. 2021,
+arXiv:2012.12877).
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from kdtool.losses import LogitLoss
 from kdtool.train.views.batch import Batch
 
 Output = Tensor | tuple[Tensor, Tensor]
-TeacherLogits = Callable[[Batch], Tensor]  # (B, K) of a batch
+TeacherLogits = Callable[[Batch], Tensor]  # batch → logits (B, K)
 
-Criterion = nn.Module  # (output, batch) → loss, mean over B; its parameters, if any, train along
+Criterion = nn.Module  # (output, batch) → loss, mean over B; its parameters, if any, train too
 
 
 def heads(output: Output) -> tuple[Tensor, Tensor]:
-    """The logits that learn from the labels, and those that learn from the teacher; mostly the same."""
+    """Logits that learn from the labels, and logits that learn from the teacher; the same with one head."""
     return output if isinstance(output, tuple) else (output, output)
 
 
 def combined(output: Output) -> Tensor:
-    """The logits that count: with two heads their mean, as at inference."""
+    """Logits for predictions: with two heads their mean, as at inference."""
     return output if isinstance(output, Tensor) else (output[0] + output[1]) / 2
 
 
 def whole_output(output: Output, batch: Batch) -> Output:
-    """The output on the whole batch, of which this process has seen its share of the images."""
+    """Gather the output for the whole batch from the shares of all processes."""
     group, length = batch.group, len(batch.indices)
     if group.count == 1:
         return output
     if isinstance(output, tuple):
-        return group.whole(output[0].float(), length), group.whole(output[1].float(), length)
-    return group.whole(output.float(), length)
+        return group.gather(output[0].float(), length), group.gather(output[1].float(), length)
+    return group.gather(output.float(), length)
 
 
 def warm(epoch: int, warmup_epochs: int) -> float:
-    """The factor of a term in `epoch`, counted from 0: min(1, (epoch + 1) / warmup_epochs).
+    """Warm-up factor of a term in `epoch`, counted from 0: min(1, (epoch + 1) / warmup_epochs).
 
-    The first epoch is never silent; without warm-up the factor is 1.
+    The factor is above 0 in the first epoch, and 1 without warm-up.
     """
     return min(1.0, (epoch + 1) / warmup_epochs) if warmup_epochs else 1.0
 
@@ -51,7 +52,7 @@ def warm(epoch: int, warmup_epochs: int) -> float:
 class CrossEntropy(nn.Module):
     """Cross-entropy with targets (1 − ε)·y + ε/K (Szegedy et al. 2016, arXiv:1512.00567).
 
-    y is the one-hot label, or the two labels of a mixed picture by their shares.
+    y is the one-hot label, or the label distribution of a mixed image.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -67,9 +68,9 @@ class Distillation(nn.Module):
     """ce_weight · CE(class head, y) + weight · warm(epoch) · loss(distillation head, t, y).
 
     Args:
-        loss: a logit loss with its parameters bound; where pictures are mixed its y is the larger part's.
-        teacher: t, the teacher's logits on a batch; not asked for where `weight` is 0.
-        warmup_epochs: over which the teacher's term rises, see `warm`.
+        loss: logit loss with its parameters bound; for a mixed image its y is the class of the larger part.
+        teacher: function that returns t, the teacher's logits for a batch; not called if `weight` is 0.
+        warmup_epochs: number of epochs in which the teacher's term rises, see `warm`.
         label_smoothing: ε of the cross-entropy.
     """
 
@@ -98,7 +99,7 @@ class Distillation(nn.Module):
 
 
 class Sum(nn.Module):
-    """The sum of criteria."""
+    """Sum of criteria."""
 
     def __init__(self, *terms: nn.Module) -> None:
         super().__init__()

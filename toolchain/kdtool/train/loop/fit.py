@@ -1,4 +1,4 @@
-"""The training loop: one, for teacher, student and baseline."""
+"""The training loop for teacher, student and baseline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kdtool.train.views.batches import Batches
 from kdtool.train.views.order import reseed
 
 CHECKPOINT_SECONDS = 60.0
-DURABILITY_SHARE = 0.01  # of the time, that checkpoints may take
+DURABILITY_SHARE = 0.01  # largest share of the time that checkpoints may take
 
 
 def fit(
@@ -37,28 +37,30 @@ def fit(
     checkpoints: Checkpoints,
     screen: Screen,
 ) -> tuple[Mapping[str, Tensor], Progress]:
-    """Train; keep the weights of the best validation accuracy (the earliest of equals).
+    """Train a network and keep the weights with the best validation accuracy (the earliest of equal ones).
 
-    Stops after `optimization.epochs`, or when `optimization.patience` epochs brought no better validation
-    accuracy. Goes on from the newest checkpoint: the result is the same, to the bit, as without the
-    interruption, if `data` gives the same batches again. With `optimization.ema` d, what is validated and
-    kept is the average a of the weights w, a ← d_n a + (1 − d_n) w after step n with
-    d_n = min(d, 1 − n^(−2/3)): timm's `ModelEmaV3`, whose rise lets a short training forget where it began.
+    The training stops after `optimization.epochs`, or after `optimization.patience` epochs without a better
+    validation accuracy. It resumes from the newest checkpoint; the result is equal, to the bit, to a training
+    without interruption, if `data` gives the same batches again. With `optimization.ema` d, the average a of
+    the weights w is validated and kept: after step n, a ← d_n a + (1 − d_n) w with
+    d_n = min(d, 1 − n^(−2/3)). This is timm's `ModelEmaV3`; since d_n rises, even a short training forgets
+    its initial weights.
 
     Several processes share each batch; loss and gradients are those of the whole batch in all of them.
 
     Args:
+        title: name of the network in messages.
         network: images (B, 3, S, S) → logits (B, K); it is moved to the device and trained in place.
-        data, criteria: of the splits train and validation. What the training criterion has of parameters
-            trains along, and is not returned.
-        seed: of what the network itself draws in a step, such as dropout.
+        data, criteria: batches and criterion of the splits train and validation. Parameters of the training
+            criterion train together with the network and are not returned.
+        seed: seed of the random numbers of the network in a step, such as dropout.
 
     Returns:
-        The best weights, and the progress with one row an epoch.
+        The best weights, and the progress with one row for each epoch.
 
     Raises:
-        GateError: loss or gradients are not finite; nothing of that step was applied.
-        Interrupted: SIGTERM or Ctrl-C; a checkpoint holds everything up to the last step.
+        GateError: loss or gradients are not finite; this step was not applied.
+        Interrupted: SIGTERM or Ctrl-C; a checkpoint contains everything up to the last step.
     """
     team, accelerator = processes(), Accelerator(cpu=processes().device.type == "cpu")
     device, criterion = accelerator.device, criteria["train"].to(accelerator.device)
@@ -68,7 +70,7 @@ def fit(
     method = optimization.optimizer, optimization.lr, optimization.weight_decay
     optimizer = accelerator.prepare(build_optimizer(*method, network, criterion))
     state = TrainingState(network, criterion, average, optimizer)
-    team.begin_alike(value for module in state.modules().values() for value in module.state_dict().values())
+    team.broadcast(value for module in state.modules().values() for value in module.state_dict().values())
     checkpoints.load(state)
     progress = state.progress
     if progress.rows or progress.step:
@@ -95,17 +97,17 @@ def fit(
                     loss = criterion(output, batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                team.add_gradients(value for owner in (network, criterion) for value in owner.parameters())
+                team.sum_gradients(value for module in (network, criterion) for value in module.parameters())
                 hits = (combined(output).detach().argmax(1) == batch.target).sum()
                 value, norm, correct = _read(loss, gradient_norm(optimizer), hits)
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     shown = ", ".join(data["train"].name(index) for index in batch.indices[:5])
-                    what = (
+                    problem = (
                         f"loss {value}, gradient norm {norm} in epoch {progress.epoch + 1}, step "
-                        f"{progress.step + 1}; the step was not applied. Its images: {shown}, … "
+                        f"{progress.step + 1}; the step was not applied. The images of the step: {shown}, … "
                         f"({len(batch.indices)} in all)."
                     )
-                    raise team.alike(_diverged(title, optimization.lr, what))
+                    raise team.alike(_diverged(title, optimization.lr, problem))
                 for group in optimizer.param_groups:
                     group["lr"] = optimization.learning_rate(progress.epoch + (progress.step + 0.5) / steps)
                 optimizer.step()
@@ -114,46 +116,46 @@ def fit(
                     average.update(network, progress.epoch * steps + progress.step)
                 _show(bar, progress, epochs)
                 waited = time.monotonic() - saved > interval
-                asked, due = team.any(stop.signal_number, waited)  # read once: what is raised is saved
+                asked, due = team.largest(stop.signal_number, waited)  # read once, so that each stop is saved
                 if asked or due:
-                    begun = time.monotonic()
+                    started_saving = time.monotonic()
                     team.once(lambda: checkpoints.save(state))
                     saved = time.monotonic()
-                    interval = checkpoint_interval(saved - begun)
-                _leave_if(asked, title, progress, team)
+                    interval = checkpoint_interval(saved - started_saving)
+                _raise_if(asked, title, progress, team)
             kept = network if average is None else average.module
             try:
                 result = evaluate(kept, data["validation"], criteria["validation"], device, stop)
             except StopAsked:
-                break  # every step is done; validation is the first that the next process does
+                break  # all steps are saved; the next start begins with the validation
             if not math.isfinite(result.loss):
-                what = f"validation loss {result.loss} after epoch {progress.epoch + 1}."
-                raise team.alike(_diverged(title, optimization.lr, what))
+                problem = f"validation loss {result.loss} after epoch {progress.epoch + 1}."
+                raise team.alike(_diverged(title, optimization.lr, problem))
             _close_epoch(progress, result, optimization.learning_rate(progress.epoch + 0.5))
             if progress.best_epoch == len(progress.rows) - 1:
                 state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             screen.say(epoch_line(title, progress, epochs))
-            if team.any(stop.signal_number)[0]:
+            if team.largest(stop.signal_number)[0]:
                 break
-        team.once(lambda: checkpoints.save(state))  # from here the run can be extended
-        (asked,) = team.any(stop.signal_number)
-        _leave_if(asked, title, progress, team)
+        team.once(lambda: checkpoints.save(state))  # more epochs can start from here
+        (asked,) = team.largest(stop.signal_number)
+        _raise_if(asked, title, progress, team)
     return state.best, progress
 
 
 def checkpoint_interval(seconds: float) -> float:
-    """Seconds until the next checkpoint, one having taken `seconds`: a minute, or more on a slow disk."""
+    """Seconds until the next checkpoint if the last one took `seconds`: a minute, or more on a slow disk."""
     return max(CHECKPOINT_SECONDS, seconds / DURABILITY_SHARE) if CHECKPOINT_SECONDS else 0.0
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
-    """‖g‖₂ over all gradients; not finite where any of them is not."""
+    """Norm ‖g‖₂ over all gradients; not finite if any gradient is not finite."""
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
+    return torch.nn.utils.get_total_norm([value.grad for value in parameters if value.grad is not None])
 
 
 def epoch_line(title: str, progress: Progress, epochs: int) -> str:
-    """One line on the epoch just closed."""
+    """Line for the screen about the last epoch."""
     row = progress.rows[-1]
     seconds_left = (epochs - progress.epoch) * row["seconds"]
     star = " *" if progress.best_epoch == len(progress.rows) - 1 else ""
@@ -166,7 +168,7 @@ def epoch_line(title: str, progress: Progress, epochs: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -177,7 +179,7 @@ def _patience_is_over(progress: Progress, patience: int) -> bool:
 
 
 def _read(*figures: Tensor) -> tuple[float, ...]:
-    """Scalars as numbers, of which the device is waited for once; float32 holds counts below 2²⁴ exactly."""
+    """Read scalars from the device in one transfer; float32 is exact for counts below 2²⁴."""
     return tuple(torch.stack([figure.detach().float() for figure in figures]).tolist())
 
 
@@ -218,16 +220,16 @@ def _show(bar: Bar, progress: Progress, epochs: int) -> None:
     )
 
 
-def _diverged(title: str, lr: float, what: str) -> GateError:
+def _diverged(title: str, lr: float, problem: str) -> GateError:
     return GateError(
-        f"{title}: {what}",
-        f"Lower the learning rate, such as from {lr:g} to {lr / 10:g}; if it is not that, look at these "
-        "images and at the weights it started from.",
+        f"{title}: {problem}",
+        f"Lower the learning rate, such as from {lr:g} to {lr / 10:g}; if this does not help, check the "
+        "images and the initial weights.",
     )
 
 
-def _leave_if(asked: int, title: str, progress: Progress, team: Processes) -> None:
+def _raise_if(asked: int, title: str, progress: Progress, team: Processes) -> None:
     if asked:
         where = f"in epoch {progress.epoch + 1} after step {progress.step}"
         message = f"{title}: stopped {where}; the state is saved."
-        raise team.alike(Interrupted(asked, message, "The same command goes on from here."))
+        raise team.alike(Interrupted(asked, message, "Run the same command again to continue from here."))

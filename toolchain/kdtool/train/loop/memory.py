@@ -1,4 +1,4 @@
-"""A batch for which memory does not suffice is halved until it does, and that is remembered."""
+"""Halve the batch until memory suffices, and save the batch size for the next start."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ T = TypeVar("T")
 def within_memory(
     title: str, attempt: Callable[[int], T], wanted: int, folder: Path, key: str, screen: Screen
 ) -> T:
-    """`attempt` with a batch of `wanted` images, or of half as many, until it does not run out of memory.
+    """Call `attempt` with a batch of `wanted` images; halve the batch as long as memory does not suffice.
 
-    An attempt that ran out is begun anew. What was found is kept in `folder` for the training `key`, so
-    that resuming it goes on with the same batches.
+    The batch size is saved in `folder` for the training `key`, so that it resumes with the same batches.
 
     Raises:
         SetupError: memory does not suffice for a batch of two images.
     """
-    size = remembered(folder, key) or wanted
+    size = saved_batch_size(folder, key) or wanted
 
     def halve() -> int:
         nonlocal size
@@ -41,15 +40,15 @@ def within_memory(
                 "Free some memory, or train on smaller images, such as --set data.size=128 in a new --out.",
             )
         write_json(folder / NOTE, {"key": key, "batch_size": size})
-        screen.warn(f"{title}: out of memory with a batch of {before} images; begun anew with {size}.")
+        screen.warn(f"{title}: out of memory with a batch of {before} images; started again with {size}.")
         return size
 
     result: T = find_executable_batch_size(attempt, size, halve)()
     return result
 
 
-def remembered(folder: Path, key: str) -> int | None:
-    """The size of batch that was found for the training `key`."""
+def saved_batch_size(folder: Path, key: str) -> int | None:
+    """Read the batch size that was saved for the training `key`; None if there is none."""
     try:
         note = json.loads((folder / NOTE).read_bytes())
         return int(note["batch_size"]) if note["key"] == key else None
@@ -58,5 +57,5 @@ def remembered(folder: Path, key: str) -> int | None:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a library's error says that memory did not suffice."""
+    """True if the error of a library means that memory did not suffice."""
     return isinstance(error, MemoryError) or bool(should_reduce_batch_size(error))

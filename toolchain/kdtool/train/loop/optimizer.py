@@ -1,4 +1,4 @@
-"""Optimizers by name, and the learning rate of every step."""
+"""Optimizers by name, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
 }
 
-SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training that is over → factor
+SCHEDULES: dict[str, Callable[[float], float]] = {  # finished share of the training → factor
     "constant": lambda _: 1.0,
     "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
 }
@@ -25,15 +25,16 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the training that
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a network is trained; the names are the recipe's.
+    """Settings of the optimization, with the names of the recipe.
 
     Attributes:
-        lr: the largest learning rate. optimizer, schedule: names in `OPTIMIZERS` and `SCHEDULES`.
-        warmup_epochs: over which the learning rate rises to `lr`.
-        patience: epochs without a better validation accuracy after which training stops; 0: never.
-        ema: decay of the averaged weights that are kept; 0: no average.
-        precision: of the arithmetic, float32 or bfloat16.
-        compile: whether torch.compile translates the network.
+        lr: largest learning rate.
+        optimizer, schedule: names in `OPTIMIZERS` and `SCHEDULES`.
+        warmup_epochs: number of epochs in which the learning rate rises to `lr`.
+        patience: training stops after this many epochs without a better validation accuracy; 0 means never.
+        ema: decay of the moving average of the weights, which is then kept; 0 means no average.
+        precision: precision of the arithmetic, float32 or bfloat16.
+        compile: compile the network with torch.compile.
     """
 
     epochs: int
@@ -48,22 +49,22 @@ class Optimization:
     compile: bool = False
 
     def learning_rate(self, epochs: float) -> float:
-        """lr · min(1, e / warm-up) · schedule(e / epochs) after e `epochs` (parts of one included).
+        """Learning rate after e `epochs` (or a fraction): lr · min(1, e / warm-up) · schedule(e / epochs).
 
-        The cosine is that of Loshchilov and Hutter (2017, arXiv:1608.03983), without restarts.
+        The cosine schedule is the one of Loshchilov and Hutter (2017, arXiv:1608.03983), without restarts.
         """
         warm = min(1.0, epochs / self.warmup_epochs) if self.warmup_epochs else 1.0
         return self.lr * warm * SCHEDULES[self.schedule](epochs / self.epochs)
 
 
 def build_optimizer(name: str, lr: float, weight_decay: float, *modules: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over the parameters of `modules`, fused; biases and norms do not decay."""
+    """Build the fused optimizer for the parameters of `modules`; biases and norms have no weight decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if weight_decay:
         groups = [
-            {"params": [one for one in parameters if one.ndim > 1]},
-            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+            {"params": [value for value in parameters if value.ndim > 1]},
+            {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
     return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, fused=True)

@@ -1,7 +1,7 @@
-"""SIGTERM and Ctrl-C: finish the step, save, stop; a second signal stops at once.
+"""SIGTERM and Ctrl-C: finish the step, save and stop. A second signal stops at once.
 
-Of several processes each may hear the same request twice, from a scheduler and from the launcher that passes
-it on: there a second signal counts after a moment only.
+With several processes, each may get the same request twice: from a scheduler, and from the launcher that
+passes it on. Therefore a second signal counts only after a short time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ STOPPERS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 2.0
 
 
-class StopAsked(Exception):  # noqa: N818 (no error: what was asked for happens)
-    """Leave what is under way, in all processes alike; `number` is the signal's."""
+class StopAsked(Exception):  # noqa: N818 (not an error, but a request of the user)
+    """Request to stop, raised in all processes; `number` is the number of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,13 +30,13 @@ class StopAsked(Exception):  # noqa: N818 (no error: what was asked for happens)
 
 
 class StopRequest:
-    """Which signal asked to stop, 0 while none has."""
+    """Record of a signal: `signal_number` is 0 until a signal asks to stop."""
 
     signal_number = 0
 
-    def leave_if_asked(self, group: Processes) -> None:
-        """Raise StopAsked in all processes of `group` where any has been asked."""
-        (number,) = group.any(self.signal_number)
+    def raise_if_asked(self, group: Processes) -> None:
+        """Raise StopAsked in all processes of `group` if any of them got a signal."""
+        (number,) = group.largest(self.signal_number)
         if number:
             raise StopAsked(number)
 
@@ -46,22 +46,22 @@ NEVER = StopRequest()
 
 @contextlib.contextmanager
 def graceful_stop() -> Iterator[StopRequest]:
-    """Within the block a first signal only sets the request; unseen by the block, it is raised after it."""
+    """Record a first signal within the block; after the block it is raised again."""
     request = StopRequest()
     echo = ECHO_SECONDS if process_count() > 1 else 0.0
-    heard = 0.0
+    first_signal = 0.0
     if threading.current_thread() is not threading.main_thread():
-        yield request  # only the main thread may set handlers; the caller's own stay in force
+        yield request  # only the main thread may set handlers; those of the caller stay active
         return
 
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
-        nonlocal heard
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signal's signature)
+        nonlocal first_signal
         if not request.signal_number:
-            request.signal_number, heard = number, time.monotonic()
-        elif time.monotonic() - heard >= echo:
+            request.signal_number, first_signal = number, time.monotonic()
+        elif time.monotonic() - first_signal >= echo:
             os._exit(128 + number)
 
-    previous = {number: signal.signal(number, note) for number in STOPPERS}
+    previous = {number: signal.signal(number, handle) for number in STOPPERS}
     try:
         yield request
     finally:

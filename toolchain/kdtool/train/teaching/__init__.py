@@ -1,1 +1,1 @@
-"""The teacher, and the soft labels that it gives: stored once, or computed in each step."""
+"""The teacher and its logits: stored once as soft labels, or computed in each step."""

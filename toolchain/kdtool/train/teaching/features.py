@@ -1,4 +1,4 @@
-"""What a teacher that works along offers: its logits, and what it has inside."""
+"""Distillation with a teacher that runs in each step: its logits and its features."""
 
 from __future__ import annotations
 
@@ -14,52 +14,54 @@ from kdtool.core.preprocess import Preprocess
 from kdtool.losses import feature_loss, pair_stages
 from kdtool.losses.stages import Pairs
 from kdtool.train.loop.criterion import Output, combined, warm
-from kdtool.train.loop.evaluate import in_company
+from kdtool.train.loop.evaluate import padded_forward
 from kdtool.train.views.batch import Batch, to_input
 
 
 class OnlineTeacher:
-    """Computes its logits on each batch, without gradient, on the very pixels the student sees.
+    """Teacher that computes its logits for each batch, without gradient, from the same pixels as the student.
 
-    One forward pass a batch, whoever asks.
+    Several calls with the same batch need one forward pass.
 
     Args:
-        preprocess: its own, which normalizes the pixels; None: it sees the images as the student does.
+        preprocess: preprocessing of the teacher, which normalizes the pixels; None: the teacher gets the
+            images of the student.
     """
 
     def __init__(self, network: nn.Module, preprocess: Preprocess | None = None) -> None:
         self.network = network.eval()
-        self._preprocess, self._listened_to = preprocess, False
+        self._preprocess, self._has_hooks = preprocess, False
         self._last: tuple[Batch, Tensor] | None = None
 
     def listen(self, outputs: Sequence[FeatureStage]) -> FeatureExtractor:
-        """An extractor of these stages; from now on a batch passes alone, without images beside it."""
-        self._listened_to = True
+        """Return an extractor of these stages; from now on batches are not padded (see `padded_forward`)."""
+        self._has_hooks = True
         return FeatureExtractor(self.network, outputs)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits (B, K)."""
+        """Compute the logits (B, K)."""
         if self._last is None or self._last[0] is not batch:
             images = batch.images
             self.network.to(images.device)
             if self._preprocess is not None:
-                assert batch.pixels is not None, "a preprocessing of its own wants pixels"
+                assert batch.pixels is not None, "another preprocessing needs the pixels"
                 images = to_input(batch.pixels, self._preprocess, images.device)
-            logits = self.network(images) if self._listened_to else combined(in_company(self.network, images))
-            self._last = batch, batch.group.whole(logits.float(), len(batch.indices))
+            output = self.network(images) if self._has_hooks else padded_forward(self.network, images)
+            logits = combined(output)
+            self._last = batch, batch.group.gather(logits.float(), len(batch.indices))
         return self._last[1]
 
 
 class FeatureDistillation(nn.Module):
-    """weight · warm(epoch) · loss(student's stages, teacher's stages), of the last forward of the student.
+    """Feature term: weight · warm(epoch) · loss(student features, teacher features) of the last forward pass.
 
-    The helper layers of the loss are the parameters of this module; the teacher's are not among them.
+    The parameters of this module are those of the helper layers of the loss; the teacher's are not included.
 
     Args:
-        loss: a feature loss for the shapes of `pairs`, see `compare_features`.
-        pairs: the stages it compares, (student's, teacher's).
-        warmup_epochs: over which the term rises, see `kdtool.train.loop.criterion.warm`.
+        loss: feature loss for the shapes of `pairs`, see `compare_features`.
+        pairs: pairs (student stage, teacher stage) that the loss compares.
+        warmup_epochs: number of epochs in which the term rises, see `kdtool.train.loop.criterion.warm`.
     """
 
     def __init__(
@@ -75,19 +77,19 @@ class FeatureDistillation(nn.Module):
         super().__init__()
         self.loss, self._teacher = loss, teacher
         self._weight, self._warmup_epochs = weight, warmup_epochs
-        self._student_features = FeatureExtractor(student, [own for own, _ in pairs])
-        self._teacher_features = teacher.listen([wanted for _, wanted in pairs])
+        self._student_features = FeatureExtractor(student, [stage for stage, _ in pairs])
+        self._teacher_features = teacher.listen([stage for _, stage in pairs])
 
     def close(self) -> None:
-        """No longer listen to either network."""
+        """Remove the hooks from both networks."""
         self._student_features.close()
         self._teacher_features.close()
 
     def forward(self, output: Output, batch: Batch) -> Tensor:  # noqa: ARG002 (a criterion's arguments)
         self._teacher(batch)
         loss: Tensor = self.loss(self._student_features.take(), self._teacher_features.take())
-        share = len(batch.images) / len(batch.indices)  # these losses are means over the images
-        return batch.group.total(self._weight * warm(batch.epoch, self._warmup_epochs) * share * loss)
+        share = len(batch.images) / len(batch.indices)  # feature losses are means over the images
+        return batch.group.sum(self._weight * warm(batch.epoch, self._warmup_epochs) * share * loss)
 
 
 def compare_features(
@@ -99,17 +101,17 @@ def compare_features(
     student_stages: Sequence[str] = (),
     teacher_stages: Sequence[str] = (),
 ) -> tuple[nn.Module, Pairs]:
-    """The feature loss `name` with its helper layers, and the stages it compares.
+    """Build the feature loss `name` with its helper layers, and pair the stages that it compares.
 
     Args:
-        params: of the loss.
+        params: parameters of the loss.
         size: side of the input, pixels.
-        student_stages, teacher_stages: names of modules, paired in order; empty: the loss's own choice.
+        student_stages, teacher_stages: names of modules, paired in order; empty: the loss chooses.
 
     Raises:
-        UsageError: stages that a network does not have, or that the loss cannot compare.
+        UsageError: a network does not have the named stages, or the loss cannot compare them.
     """
-    offered = feature_stages(student, size), feature_stages(teacher, size)
-    pairs = pair_stages(name, *offered, student_stages, teacher_stages)
+    stages = feature_stages(student, size), feature_stages(teacher, size)
+    pairs = pair_stages(name, *stages, student_stages, teacher_stages)
     shapes = ([pair[side].shape for pair in pairs] for side in (0, 1))
     return feature_loss(name, params)(*shapes), pairs

@@ -1,9 +1,9 @@
-"""Soft labels: the teacher's logits, computed once, (N, V, K) of N images, V views, K classes.
+"""Soft labels: the teacher's logits (N, V, K) for N images, V views and K classes, computed once and stored.
 
-Without augmentation there is one view, the image itself. The logits of a view lie in shards
-(`kdtool.train.teaching.shards`), so that an interrupted stage goes on; the views are a function of the seed
-(`kdtool.train.views.augment`), so the student sees the very pixels that the teacher saw. Whole logits are
-stored, not probabilities, so that the temperature stays free.
+Without augmentation there is one view, the image itself. The logits of a view are stored in shards
+(`kdtool.train.teaching.shards`), so that an interrupted stage can continue. The views are a function of the
+seed (`kdtool.train.views.augment`), so that the student sees the same pixels as the teacher. Logits are
+stored, not probabilities, so that the temperature can change later.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ from kdtool.train.views.batch import Batch, Examples, plain_examples
 
 StoredAs = Literal["float32", "float16"]
 SPLITS = ("train", "validation")  # never test
-COMPUTED_BY = ("torch",)  # whose other versions may round otherwise
-DRAWN_BY = ("numpy", "torch", "torchvision")  # whose other versions may draw other views
+COMPUTED_BY = ("torch",)  # another version may round differently
+DRAWN_BY = ("numpy", "torch", "torchvision")  # another version may draw other views
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """The teacher's stored logits.
+    """Stored logits of the teacher.
 
     Attributes:
-        views: split → the logits of each view, float32 or float16, in the order of the split's images.
+        views: split → logits of each view, float32 or float16, in the order of the images in the split.
     """
 
     views: Mapping[str, tuple[ViewLogits, ...]]
 
     @cached_property
     def logits(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Split → (N, V, K), read into memory."""
+        """Split → logits (N, V, K), read into memory."""
         return {
             split: np.concatenate([view.whole() for view in views], axis=1)
             for split, views in self.views.items()
         }
 
     def of(self, split: str) -> TeacherLogits:
-        """The stored logits of a batch of `split`, looked up by image and view."""
+        """Return a function that looks up the logits of a batch of `split` by image and view."""
         views = self.views[split]
 
         def stored(batch: Batch) -> Tensor:
@@ -85,67 +85,67 @@ def store_soft_labels(
     screen: Screen,
     stored_as: StoredAs = "float32",
 ) -> SoftLabels:
-    """Store the teacher's logits on the training and validation images; skipped when they stand.
+    """Store the teacher's logits for the training and validation images; skipped if they are complete.
 
-    Where more views stand than are wanted, the first of them are taken; where fewer do, they are added to.
+    If more views are stored than needed, the first ones are used; if there are fewer, the others are added.
 
     Args:
-        teacher: it sees the images as its own preprocessing says.
-        examples: the student's on the training split; the logits of each of its views are stored.
-        stored_as: float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
+        teacher: its preprocessing normalizes the images.
+        examples: training split of the student; the logits of each of its views are stored.
+        stored_as: type of the stored logits; float16 is half the size and rounds to 11 bits, 5e-4 of a logit.
 
     Raises:
-        GateError: logits are NaN or infinite, or more than float16 holds.
-        Interrupted: SIGTERM or Ctrl-C; every shard that was written stays.
+        GateError: logits are NaN, infinite, or too large for float16.
+        Interrupted: SIGTERM or Ctrl-C; all finished shards stay.
     """
     stage, views = _stage(teacher, prepared, examples, folder, stored_as)
     group = processes()
-    manifest = group.once(lambda: _standing(stage, views))
+    manifest = group.once(lambda: _complete_manifest(stage, views))
     if manifest is not None:
         screen.say("label: complete, skipped.")
-        return _opened(folder, manifest, views)
+        return _open(folder, manifest, views)
     group.once(stage.reopen)
     files = _compute(teacher, prepared, examples, stage, stored_as, screen)
     manifest = group.once(lambda: _seal(stage, prepared, files))
     images = prepared.counts["train"] * views + prepared.counts["validation"]
-    seen = f", {views} views of each in training" if views > 1 else ""
+    in_views = f" ({views} views of each training image)" if views > 1 else ""
     screen.say(
-        f"label: soft labels of {images:,} images{seen}; the teacher is right on "
+        f"label: soft labels of {images:,} images{in_views}; the teacher is right on "
         f"{manifest.result['validation_accuracy']:.2%} of the validation images."
     )
-    return _opened(folder, manifest, views)
+    return _open(folder, manifest, views)
 
 
-def soft_labels_stand(teacher: Teacher, prepared: Prepared, examples: Examples, folder: Path) -> bool:
-    """Whether `store_soft_labels` has nothing left to do."""
+def soft_labels_complete(teacher: Teacher, prepared: Prepared, examples: Examples, folder: Path) -> bool:
+    """True if `store_soft_labels` has nothing left to do."""
     stage, views = _stage(teacher, prepared, examples, folder, "float32")
-    return _standing(stage, views) is not None
+    return _complete_manifest(stage, views) is not None
 
 
 def _stage(
     teacher: Teacher, prepared: Prepared, examples: Examples, folder: Path, stored_as: StoredAs
 ) -> tuple[Stage, int]:
-    """The stage, and how many views it stores."""
+    """Build the stage; also returns the number of views that it stores."""
     views = examples.views if examples.augment else 1
     return Stage("label", folder, {**_key(teacher, prepared, examples, stored_as), "views": views}), views
 
 
-def _seal(stage: Stage, prepared: Prepared, kept: Sequence[str]) -> Manifest:
-    """All logits are there: drop other files, and say how often the teacher is right."""
-    current = set(kept)
+def _seal(stage: Stage, prepared: Prepared, files: Sequence[str]) -> Manifest:
+    """Delete other shards and write the manifest with the accuracy of the teacher."""
+    current = set(files)
     for stale in stage.folder.glob("*.npy"):
         if stale.name not in current:
             stale.unlink()
-    views = by_view(kept)
+    views = by_view(files)
     result = {
         f"{split}_accuracy": _accuracy(open_view(stage.folder, views[split][0]), prepared, split)
         for split in SPLITS
     }
-    return stage.seal(kept, result, versions_of())
+    return stage.seal(files, result, versions_of())
 
 
 def _key(teacher: Teacher, prepared: Prepared, examples: Examples, stored_as: StoredAs) -> dict[str, Any]:
-    """What the logits of one view are a function of."""
+    """Inputs that determine the logits of one view."""
     augment = examples.augment
     versions = versions_of(DRAWN_BY if augment else COMPUTED_BY)
     key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest, "versions": versions}
@@ -157,11 +157,11 @@ def _key(teacher: Teacher, prepared: Prepared, examples: Examples, stored_as: St
     return key
 
 
-def _standing(stage: Stage, views: int) -> Manifest | None:
-    """The manifest of a complete set of the same logits with this many views, or more."""
+def _complete_manifest(stage: Stage, views: int) -> Manifest | None:
+    """Return the manifest if the same logits are stored for at least this number of views."""
     manifest = read_manifest(stage.manifest_path)
-    stood = manifest.inputs.get("views", 0) if manifest else 0
-    return replace(stage, inputs={**stage.inputs, "views": max(views, stood)}).complete()
+    stored = manifest.inputs.get("views", 0) if manifest else 0
+    return replace(stage, inputs={**stage.inputs, "views": max(views, stored)}).complete()
 
 
 def _compute(
@@ -172,32 +172,32 @@ def _compute(
     stored_as: StoredAs,
     screen: Screen,
 ) -> list[str]:
-    """The shards of every view; one that is there from before is taken as it is."""
+    """Compute the shards of all views; an intact shard of an earlier start is used again."""
     group = processes()
     device = group.device
     network = teacher.network.to(device).to(memory_format=torch.channels_last)
-    own = replace(examples, preprocess=teacher.info.preprocess)
+    training = replace(examples, preprocess=teacher.info.preprocess)
     views = int(stage.inputs["views"])
     key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:HASHED]
-    splits = {"validation": plain_examples(prepared, "validation", own.preprocess), "train": own}
-    wanted = places("validation", 0, prepared.counts["validation"], key)
+    splits = {"validation": plain_examples(prepared, "validation", training.preprocess), "train": training}
+    needed = places("validation", 0, prepared.counts["validation"], key)
     for view in range(views):
-        wanted += places("train", view, prepared.counts["train"], key)
+        needed += places("train", view, prepared.counts["train"], key)
     files: list[str] = []
-    left = group.once(partial(shards_in, stage.folder))
-    with graceful_stop() as stop, screen.bar("label", len(wanted)) as bar:
+    existing = group.once(partial(shards_in, stage.folder))
+    with graceful_stop() as stop, screen.bar("label", len(needed)) as bar:
         try:
-            for place in wanted:
-                stop.leave_if_asked(group)
-                found = group.once(partial(whole_shard, left.get(place.name)))
-                seen = splits[place.split]
-                files.append(found or _compute_shard(network, seen, place, stage.folder, stored_as, stop))
+            for place in needed:
+                stop.raise_if_asked(group)
+                file = group.once(partial(whole_shard, existing.get(place.name)))
+                split = splits[place.split]
+                files.append(file or _compute_shard(network, split, place, stage.folder, stored_as, stop))
                 bar.advance(note=f"view {place.view + 1} of {views}")
-            stop.leave_if_asked(group)
+            stop.raise_if_asked(group)
         except StopAsked as asked:
-            message = f"label: stopped after {len(files)} of {len(wanted)} parts; they are saved."
-            again = "The same command goes on from here."
-            raise group.alike(Interrupted(asked.number, message, again)) from asked
+            message = f"label: stopped after {len(files)} of {len(needed)} parts; they are saved."
+            hint = "Run the same command again to continue from here."
+            raise group.alike(Interrupted(asked.number, message, hint)) from asked
     return files
 
 
@@ -212,30 +212,30 @@ def _compute_shard(
     group = processes()
     exact = predict(network, examples, group.device, place.view, place.images, stop)
     if not np.isfinite(exact).all():
-        message = "label: the teacher's logits are NaN or infinite; it cannot teach."
-        hint = "Teach again with a lower learning rate, such as --set teacher.lr=0.0001, in a new --out."
+        message = "label: the teacher's logits are NaN or infinite, so it cannot teach a student."
+        hint = "Train the teacher again with a lower learning rate in a new --out: --set teacher.lr=0.0001"
         raise group.alike(GateError(message, hint))
     with np.errstate(over="ignore"):
         logits = exact.astype(stored_as)
     if not np.isfinite(logits).all():
         largest = np.abs(exact).max()
-        message = f"label: a logit of the teacher is {largest:g}, which {stored_as} does not hold."
-        raise group.alike(GateError(message, "Store them whole: --set student.answers=float32"))
+        message = f"label: a logit of the teacher is {largest:g}, which is too large for {stored_as}."
+        raise group.alike(GateError(message, "Store soft labels as float32: --set student.answers=float32"))
     return group.once(partial(write_shard, folder, place, logits))
 
 
-def _opened(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
-    """The first `views` views."""
+def _open(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
+    """Open the stored logits of the first `views` views."""
     by_split = by_view(manifest.files)
     train, validation = by_split["train"][:views], by_split["validation"]
     views_of = {
-        split: tuple(open_view(folder, files) for files in chosen)
-        for split, chosen in (("train", train), ("validation", validation))
+        split: tuple(open_view(folder, files) for files in files_of_views)
+        for split, files_of_views in (("train", train), ("validation", validation))
     }
     return SoftLabels(views_of)
 
 
 def _accuracy(view: ViewLogits, prepared: Prepared, split: str) -> float:
-    """The teacher's accuracy on one view of a split."""
+    """Accuracy of the teacher on one view of a split."""
     predicted = view.whole()[:, 0].argmax(axis=1)
     return float((predicted == prepared.split(split).labels).mean())

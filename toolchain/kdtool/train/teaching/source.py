@@ -1,8 +1,8 @@
-"""Where a student has its teacher's logits from: stored as soft labels, or asked for in each step.
+"""Source of the teacher's logits: stored as soft labels, or computed online in each step.
 
-The logits are the same. Storing costs V · N · (a + v) seconds, asking E · N · a, with V views of N images,
-E epochs, a the teacher's forward pass of an image and v the making of a view that nobody learns from
-meanwhile. Without augmentation V is 1.
+The logits are equal. To store them costs V · N · (f + v) seconds, to compute them online E · N · f seconds,
+with V views of N images, E epochs, f seconds for the teacher's forward pass of an image, and v seconds to
+make a view. Without augmentation V is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kdtool.recipe.settings import StudentSettings
 from kdtool.train.estimate import seconds_per_image, seconds_per_view
 from kdtool.train.loop.criterion import TeacherLogits
 from kdtool.train.teaching.features import OnlineTeacher
-from kdtool.train.teaching.softlabels import SPLITS, soft_labels_stand, store_soft_labels
+from kdtool.train.teaching.softlabels import SPLITS, soft_labels_complete, store_soft_labels
 from kdtool.train.teaching.teacher import Teacher
 from kdtool.train.together.processes import processes
 from kdtool.train.views.batch import Batch, Examples
@@ -28,7 +28,7 @@ from kdtool.train.views.batch import Batch, Examples
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds an image: `forward` of the teacher, `view` to make one view."""
+    """Seconds per image: `forward` for the forward pass of the teacher, `view` to make one view."""
 
     forward: float
     view: float
@@ -43,42 +43,43 @@ def teacher_logits_of(
     screen: Screen,
     shared: bool = False,
 ) -> Mapping[str, TeacherLogits]:
-    """The teacher's logits on the splits train and validation, in whichever way costs less here.
+    """Return the teacher's logits for the splits train and validation, in the way that costs less time.
 
     Args:
-        examples: the student's on the training split.
-        folder: of the soft labels, where they are stored.
-        shared: whether other students want them as well.
+        examples: training split of the student.
+        folder: folder for the soft labels, if they are stored.
+        shared: true if other students need the soft labels too.
 
     Raises:
-        GateError, Interrupted: as `kdtool.train.teaching.softlabels.store_soft_labels`.
+        GateError, Interrupted: see `kdtool.train.teaching.softlabels.store_soft_labels`.
     """
 
     def stored() -> bool:
-        return soft_labels_stand(teacher, prepared, examples, folder)
+        return soft_labels_complete(teacher, prepared, examples, folder)
 
     def costs() -> Costs:
         size, classes = prepared.preprocess.size, len(prepared.classes)
         forward = seconds_per_image(teacher.info.arch, classes, size, training=False)
         return Costs(forward, seconds_per_view(examples))
 
-    reason = processes().once(lambda: why_asking(settings, shared, stored, costs))
+    reason = processes().once(lambda: why_online(settings, shared, stored, costs))
     if reason is None:
         soft = store_soft_labels(teacher, prepared, examples, folder, screen, settings.answers)
         return {split: soft.of(split) for split in SPLITS}
     screen.say(f"student: the teacher computes its logits in each step, {reason}.")
     online = OnlineTeacher(teacher.network, teacher.info.preprocess)
-    return {"train": online, "validation": Remembered(online)}
+    return {"train": online, "validation": CachedLogits(online)}
 
 
-def why_asking(
+def why_online(
     settings: StudentSettings, shared: bool, stored: Callable[[], bool], costs: Callable[[], Costs]
 ) -> str | None:
-    """Why the teacher is asked in each step, in words; None where its logits are stored.
+    """Return the reason to compute the teacher's logits in each step; None if they are stored.
 
     Args:
-        shared: whether other students want the soft labels as well.
-        stored: whether they are stored already. costs: as measured. Each is called only if it matters.
+        shared: true if other students need the soft labels too.
+        stored: function that returns true if the soft labels are already stored; called only if needed.
+        costs: function that measures the costs; called only if needed.
     """
     views, epochs = settings.seen_views, settings.epochs
     if shared or not settings.augment.active or settings.answers != "float32" or stored():
@@ -89,21 +90,21 @@ def why_asking(
     if epochs * cost.forward >= views * (cost.forward + cost.view):
         return None
     return (
-        f"{1000 * cost.forward:.1f} ms an image: storing {views} views, {1000 * cost.view:.1f} ms each to "
-        f"make, would cost more than asking for {epochs} epochs"
+        f"since {epochs} epochs of it cost less than {views} stored views ({1000 * cost.forward:.1f} ms per "
+        f"image for the teacher, {1000 * cost.view:.1f} ms to make a view)"
     )
 
 
-class Remembered:
-    """A teacher's logits on pictures that never change: each is asked for once."""
+class CachedLogits:
+    """Logits of a teacher for images without augmentation; they are computed once for each image."""
 
-    def __init__(self, ask: TeacherLogits) -> None:
-        self._ask = ask
-        self._known: dict[int, Tensor] = {}
+    def __init__(self, compute: TeacherLogits) -> None:
+        self._compute = compute
+        self._by_image: dict[int, Tensor] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits (B, K)."""
+        """Return the logits (B, K)."""
         indices = batch.indices.tolist()
-        if not self._known.keys() >= set(indices):
-            self._known.update(zip(indices, self._ask(batch), strict=True))
-        return torch.stack([self._known[index] for index in indices])
+        if not self._by_image.keys() >= set(indices):
+            self._by_image.update(zip(indices, self._compute(batch), strict=True))
+        return torch.stack([self._by_image[index] for index in indices])

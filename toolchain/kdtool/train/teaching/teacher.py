@@ -1,4 +1,4 @@
-"""The teacher: trained here, or brought; and opened, to teach."""
+"""The teacher: trained by kdtool or copied from a file, and opened for distillation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kdtool.train.views.batches import InOrder
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained teacher: its file, its network in eval mode, and its record."""
+    """Trained teacher: its file, its network in eval mode, and its record."""
 
     file: Path
     network: nn.Module
@@ -42,10 +42,10 @@ class Teacher:
 
 
 def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
-    """The run's teacher.
+    """Open the teacher of the run.
 
     Raises:
-        ModelFileError: it is damaged, or not one for this data.
+        ModelFileError: the file is damaged or does not fit the data.
     """
     file = run.weights("teacher")
     network, info = load_network(file)
@@ -56,24 +56,24 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
 def teach(
     run: RunFolder, prepared: Prepared, settings: TeacherSettings, seed: int, screen: Screen
 ) -> Manifest:
-    """Train the teacher with cross-entropy into `run.role("teacher")`, or take the one that is brought."""
+    """Train the teacher with cross-entropy into `run.role("teacher")`, or copy a trained one."""
     if settings.trained:
-        return bring_teacher(run, prepared, Path(settings.trained), screen)
+        return copy_teacher(run, prepared, Path(settings.trained), screen)
     training = Training("teacher", run.role("teacher"), settings, seed, seed)
     return train(prepared, training, cross_entropy(settings), screen)
 
 
-def bring_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
-    """Use a trained teacher from elsewhere; the run keeps a copy, so that `file` may go.
+def copy_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
+    """Copy a trained teacher from `file` into the run; afterwards the run does not need `file`.
 
     Raises:
-        ModelFileError: not a kdtool model, or made for other classes or another input.
+        ModelFileError: `file` is not a kdtool model, or it is for other classes or another input.
     """
     group = processes()
-    brought = group.once(lambda: _brought_before(run, prepared, file))
-    if brought is not None:
-        screen.say("teacher: complete, skipped (brought).")
-        return brought
+    manifest = group.once(lambda: _earlier_copy(run, prepared, file))
+    if manifest is not None:
+        screen.say("teacher: complete, skipped (copy of a trained file).")
+        return manifest
     group.once(lambda: require_fit(load_network(file)[1], prepared, file))
     network, info = load_network(file)
     data = InOrder(plain_examples(prepared, "validation", info.preprocess))
@@ -94,16 +94,17 @@ def _keep(
     stage = Stage("teach", run.role("teacher"), {"file": sha256_file(file), "data": prepared.digest})
     stage.reopen()
     save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
-    screen.say(f"teacher: {info.arch} taken from {file}, validation accuracy {accuracy:.2%}.")
+    screen.say(f"teacher: {info.arch} copied from {file}, validation accuracy {accuracy:.2%}.")
     result = {"arch": info.arch, "brought": True, "validation_accuracy": accuracy}
     return stage.seal([WEIGHTS], result, versions_of())
 
 
-def _brought_before(run: RunFolder, prepared: Prepared, file: Path) -> Manifest | None:
-    """The manifest of the copy, if it is of this very file (or of one that is gone) and whole."""
+def _earlier_copy(run: RunFolder, prepared: Prepared, file: Path) -> Manifest | None:
+    """Return the manifest of an intact earlier copy of `file`; if `file` is missing now, of any file."""
     folder = run.role("teacher")
     manifest = read_manifest(folder / "manifest.json")
     if manifest is None or "file" not in manifest.inputs or not intact(folder, manifest):
         return None
-    same = manifest.inputs["data"] == prepared.digest
-    return manifest if same and (not file.is_file() or sha256_file(file) == manifest.inputs["file"]) else None
+    same_data = manifest.inputs["data"] == prepared.digest
+    same_file = not file.is_file() or sha256_file(file) == manifest.inputs["file"]
+    return manifest if same_data and same_file else None

@@ -1,1 +1,1 @@
-"""Several processes that train as one."""
+"""Training with several processes: each takes a share of every batch."""

@@ -3,8 +3,9 @@
     y = γ (x − μ) / √(σ² + ε) + β,    μ and σ² of the whole batch
     dx = γ / √(σ² + ε) · (dy − Σ dy / N − x̂ Σ dy x̂ / N),    sums over the whole batch
 
-torch's SyncBatchNorm runs on GPUs alone and wants modules exchanged. Everything but the sums is torch's own
-normalization with given statistics (of evaluation), which is one pass over the images.
+torch's SyncBatchNorm runs only on GPUs and needs other modules in the network. Here only the sums are
+computed by hand; the rest is torch's normalization with given statistics (as in evaluation), which reads the
+images once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 
 class SharedNormalization(torch.overrides.TorchFunctionMode):
-    """Within the block `torch.nn.functional.batch_norm` in training sees the whole batch, whoever asks."""
+    """Make `torch.nn.functional.batch_norm` use the whole batch in training, for all callers in the block."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -41,7 +42,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`torch.nn.functional.batch_norm`, in training over all processes."""
+    """Compute `torch.nn.functional.batch_norm`, in training with the statistics of all processes."""
     if not training:
         return original(input, running_mean, running_var, weight, bias, training, momentum, eps)
     y, mean, var, number = _WholeBatch.apply(input, weight, bias, eps)
@@ -53,7 +54,7 @@ def _batch_norm(
 
 
 class _WholeBatch(torch.autograd.Function):
-    """Normalize this process's part (B, C, …); also the mean (C), biased variance (C) and number N of all."""
+    """Normalize the part (B, C, …) of this process; also return mean (C), biased variance (C), N of all."""
 
     @staticmethod
     def forward(
@@ -71,10 +72,10 @@ class _WholeBatch(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, weight, mean, var, number = ctx.saved_tensors
         affine = torch.ones_like(mean) if weight is None else weight
-        dx, own_dweight, own_dbias = torch.ops.aten.native_batch_norm_backward(
+        dx, part_dweight, part_dbias = torch.ops.aten.native_batch_norm_backward(
             dy, x, affine, mean, var, None, None, False, ctx.eps, [True, True, True]
-        )  # as if the statistics were constants: dx = γ dy / √(σ² + ε), Σ dy x̂ and Σ dy of this part
-        sums = torch.stack([own_dweight, own_dbias])
+        )  # with constant statistics: dx = γ dy / √(σ² + ε); Σ dy x̂ and Σ dy over this part
+        sums = torch.stack([part_dweight, part_dbias])
         dist.all_reduce(sums)
         dweight, dbias = sums / number
         scale = affine * torch.rsqrt(var + ctx.eps)
@@ -83,17 +84,18 @@ class _WholeBatch(torch.autograd.Function):
         offset = scale * dbias - slope * mean
         through_statistics = torch.addcmul(offset.view(shape), x.to(slope.dtype), slope.view(shape))
         dx = (dx - through_statistics).to(x.dtype)
-        # of γ and β this part's; the gradients of all parameters are summed at once
-        return dx, None if weight is None else own_dweight, own_dbias if ctx.has_bias else None, None
+        # Gradients of γ and β for this part only; `Processes.sum_gradients` sums those of all parameters.
+        return dx, None if weight is None else part_dweight, part_dbias if ctx.has_bias else None, None
 
 
 def joined_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C), biased variance (C) and number of values of all processes, from this one's x (B, C, …).
+    """Mean (C), biased variance (C) and number of values over all processes; x (B, C, …) is this one's part.
 
-    Combined as by Chan, Golub and LeVeque (1979), not as E[x²] − E[x]², which cancels.
+    The parts are combined by the formula of Chan, Golub and LeVeque (1979), because E[x²] − E[x]² loses
+    digits by cancellation.
     """
-    own = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    var, mean = torch.var_mean(own, [0, *range(2, x.ndim)], correction=0)
+    precise = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    var, mean = torch.var_mean(precise, [0, *range(2, x.ndim)], correction=0)
     table = mean.new_zeros((dist.get_world_size(), 2 * len(mean) + 1))
     table[dist.get_rank()] = torch.cat([mean, var, mean.new_tensor([x.numel() / len(mean)])])
     dist.all_reduce(table)

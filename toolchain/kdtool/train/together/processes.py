@@ -1,11 +1,11 @@
 """Several processes that train as one.
 
-Each takes a share of every batch. What they know together is what one process would know: the outputs
-of the whole batch, so that any loss of a batch is exact, also one that is no mean over images; the
-statistics of batch normalization; the sum of the gradients. Files are written by the first alone.
+Each process takes a share of every batch. Together they compute the same as one process: the outputs of the
+whole batch, so that every loss is exact, even one that is not a mean over images; the statistics of batch
+normalization; the sum of the gradients. Only the first process writes files.
 
-`torchrun` and `accelerate launch` start them; accelerate sets the group up. Alone, every method is
-what it says of one process, without a copy.
+`torchrun` and `accelerate launch` start the processes; accelerate sets up the group. With one process all
+methods work too, without copies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kdtool.core.quiet import quietly
 from kdtool.machine.launch import process_count
 from kdtool.train.together.batchnorm import SharedNormalization
 
-PATIENCE = timedelta(days=1)  # the others wait while the first decodes photographs; the launcher sees deaths
+PATIENCE = timedelta(days=1)  # the first may decode photographs for hours; the launcher notices a crash
 CPU = torch.device("cpu")
 T = TypeVar("T")
 E = TypeVar("E", bound=KdtoolError)
@@ -37,7 +37,7 @@ E = TypeVar("E", bound=KdtoolError)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `count`; the first has rank 0."""
+    """Place of this process in a group of `count` processes; the first has rank 0."""
 
     rank: int = 0
     count: int = 1
@@ -48,61 +48,61 @@ class Processes:
         return self.rank == 0
 
     def share(self, length: int) -> slice:
-        """Which of `length` things are this process's: contiguous, in order of rank, equal ± 1."""
+        """Slice of `length` items that belongs to this process: contiguous, in order of rank, equal ± 1."""
         sizes = [len(part) for part in np.array_split(np.arange(length), self.count)]
         start = sum(sizes[: self.rank])
         return slice(start, start + sizes[self.rank])
 
-    def whole(self, own: Tensor, length: int) -> Tensor:
-        """(length, …) of all processes from the `share` of each, (n, …).
+    def gather(self, part: Tensor, length: int) -> Tensor:
+        """Gather the whole batch (length, …) from the `share` (n, …) of each process.
 
-        The gradient flows through this process's rows alone: the parts of all processes add up to that
-        of the whole.
+        The gradient flows only through the rows of this process; the sum over all processes is the gradient
+        of the whole batch.
         """
         if self.count == 1:
-            return own
+            return part
         rows = self.share(length)
-        others = own.new_zeros((length, *own.shape[1:]))
-        others[rows] = own.detach()
-        dist.all_reduce(others)  # zeros elsewhere: exact
-        return torch.cat([others[: rows.start], own, others[rows.stop :]])
+        gathered = part.new_zeros((length, *part.shape[1:]))
+        gathered[rows] = part.detach()
+        dist.all_reduce(gathered)  # exact, because each row is zero in all processes but one
+        return torch.cat([gathered[: rows.start], part, gathered[rows.stop :]])
 
-    def add(self, figures: Tensor) -> None:
+    def sum_in_place(self, figures: Tensor) -> None:
         """Replace `figures` by their sum over all processes."""
         if self.count > 1:
             sums = figures.to(self.device)
             dist.all_reduce(sums)
             figures.copy_(sums)
 
-    def total(self, own: Tensor) -> Tensor:
-        """The sum over all processes; the gradient is that of this process's part."""
+    def sum(self, part: Tensor) -> Tensor:
+        """Sum `part` over all processes; the gradient flows only through the part of this process."""
         if self.count == 1:
-            return own
-        whole = own.detach().clone()
-        dist.all_reduce(whole)
-        return own + (whole - own.detach())
+            return part
+        total = part.detach().clone()
+        dist.all_reduce(total)
+        return part + (total - part.detach())
 
-    def add_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace each gradient by its sum over all processes."""
         if self.count == 1:
             return
-        gradients = [one.grad for one in parameters if one.grad is not None]
-        flat = torch.cat([one.reshape(-1) for one in gradients])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         start = 0
-        for one in gradients:
-            one.copy_(flat[start : start + one.numel()].view_as(one))
-            start += one.numel()
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
 
-    def any(self, *asked: int) -> tuple[int, ...]:
-        """For each of `asked` the largest of any process, so that all decide alike."""
+    def largest(self, *values: int) -> tuple[int, ...]:
+        """Largest of each value over all processes, so that all processes decide the same."""
         if self.count == 1:
-            return asked
-        flags = torch.tensor(asked, device=self.device)
-        dist.all_reduce(flags, dist.ReduceOp.MAX)
-        return tuple(flags.tolist())
+            return values
+        largest = torch.tensor(values, device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return tuple(largest.tolist())
 
-    def begin_alike(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite `tensors` with those of the first process."""
         if self.count > 1:
             for tensor in tensors:
@@ -111,10 +111,10 @@ class Processes:
                 tensor.detach().copy_(dense)
 
     def once(self, action: Callable[[], T]) -> T:
-        """What `action` returns in the first process, in all of them; the others wait.
+        """Run `action` in the first process and return its result in all processes; the others wait.
 
         Raises:
-            ElsewhereError: in the others, where the first raised an error; that one is raised there.
+            ElsewhereError: in the other processes, if `action` raised an error in the first one.
         """
         if self.count == 1:
             return action()
@@ -124,7 +124,7 @@ class Processes:
             result, code = outcome
             if code is not None:
                 raise ElsewhereError(code)
-            return result  # type: ignore[no-any-return]  # what the first one's action returned
+            return result  # type: ignore[no-any-return]  # the result of `action` in the first process
         try:
             result = action()
         except Exception as error:
@@ -134,12 +134,12 @@ class Processes:
         return result
 
     def alike(self, error: E) -> E | ElsewhereError:
-        """Of an error that all processes raise: the first says it, the others leave in silence."""
+        """Return an error that all processes raise; only the first one prints its message."""
         return error if self.first else ElsewhereError(error.exit_code)
 
     @contextmanager
     def as_one_batch(self) -> Iterator[None]:
-        """Within the block batch normalization in training sees the whole batch."""
+        """Make batch normalization in training use the whole batch within the block."""
         if self.count == 1:
             yield
         else:
@@ -149,13 +149,13 @@ class Processes:
 
 @functools.cache
 def processes() -> Processes:
-    """This process's place among those that the launcher started; the group is set up on first use.
+    """Place of this process among those that the launcher started; the first call sets up the group.
 
-    Waits on the first process's files are as long as that takes; the launcher notices who died.
+    The processes wait for files of the first one as long as necessary; the launcher notices a crash.
     """
     if process_count() == 1:
         return Processes(device=PartialState().device)
-    with quietly():  # it sets threads and says so; `kdtool.machine.threads` decides on them
+    with quietly():  # accelerate prints about threads; `kdtool.machine.threads` sets their number
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     atexit.register(state.destroy_process_group)
     return Processes(state.process_index, state.num_processes, state.device)

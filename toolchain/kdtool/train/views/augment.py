@@ -1,7 +1,7 @@
-"""Views: what augmentation makes of a picture, as a pure function of (seed, view, sample).
+"""Views: random augmentations of images, as a pure function of (seed, view, sample).
 
-Nothing depends on batches, order or what was drawn before: whoever asks for a view, the teacher once
-or the student in its epoch, gets the same pixels.
+A view does not depend on batches, order or earlier random numbers. So the teacher, which computes a view
+once, and the student, which sees it in some epoch, get the same pixels.
 """
 
 from __future__ import annotations
@@ -22,36 +22,37 @@ from kdtool.train.views.order import Indices
 
 @dataclass(frozen=True)
 class View:
-    """Some pictures of one view.
+    """Images of one view.
 
     Attributes:
         pixels: (B, S, S, 3) uint8.
-        target: (B,) int64, the class; of a mixed picture that of the larger part.
-        other, share: (B,) int64 and float32, where pictures are mixed: the second class and the part
-            (0 to 0.5) of the picture that is of it.
+        target: (B,) int64, the class; for a mixed image the class of the larger part.
+        second: (B,) int64, the class of the smaller part of a mixed image; otherwise equal to `target`.
+        share: (B,) float32, the size of the smaller part, from 0 to 0.5.
     """
 
     pixels: Tensor
     target: Indices
-    other: Indices
+    second: Indices
     share: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Augment:
-    """The views of a split.
+    """Augmentation that makes the views of a split.
 
-    Random-resized crop (Szegedy et al. 2015), flip, RandAugment (Cubuk et al. 2020, arXiv:1909.13719),
-    then mixup (Zhang et al. 2018, arXiv:1710.09412) or cutmix (Yun et al. 2019, arXiv:1905.04899);
-    with both, each picture gets one of them by chance. The partner of a mixed picture is drawn from
-    the whole split, and is itself cropped, flipped and coloured as in its own view.
+    The steps are random-resized crop (Szegedy et al. 2015), flip, RandAugment (Cubuk et al. 2020,
+    arXiv:1909.13719), then mixup (Zhang et al. 2018, arXiv:1710.09412) or cutmix (Yun et al. 2019,
+    arXiv:1905.04899). If mixup and cutmix are both on, each image gets one of them at random. The partner of
+    a mixed image is drawn from the whole split; it has its own crop, flip and colours of the same view.
 
     Attributes:
-        seed: of everything drawn.
-        crop: the smallest share of the area that a crop keeps; 1: none.
-        flip: whether every second picture is mirrored.
-        randaugment, magnitude: operations a picture, and their strength from 0 to 30.
-        mixup, cutmix: α of their Beta(α, α); 0: none.
+        seed: seed of all random numbers.
+        crop: smallest share of the area that a crop keeps; 1 means no crop.
+        flip: mirror an image with probability 1/2.
+        randaugment: number of RandAugment operations for each image.
+        magnitude: strength of these operations, from 0 to 30.
+        mixup, cutmix: α of the Beta(α, α) distribution; 0 means off.
     """
 
     DRAWN: ClassVar = ("crop", "flip", "randaugment", "magnitude", "mixup", "cutmix")
@@ -67,33 +68,33 @@ class Augment:
 
     @property
     def mixes(self) -> bool:
-        """Whether two pictures become one, with two labels."""
+        """True if mixup or cutmix makes one image with two labels from two images."""
         return self.mixup > 0 or self.cutmix > 0
 
     def view(self, indices: Indices, number: int) -> View:
-        """View `number` (from 0) of the pictures `indices`."""
+        """Make view `number` (from 0) of the images `indices`."""
         labels = self.split.labels[indices]
         pixels = self._augmented(indices, number)
         if not self.mixes:
             return View(pixels, labels, labels, np.zeros(len(labels), np.float32))
         partners = self._partners(indices, number)
-        others = self._augmented(partners, number)
+        partner_pixels = self._augmented(partners, number)
         mixed = [
-            self._mixed(one, other, int(index), number)
-            for one, other, index in zip(pixels, others, indices, strict=True)
+            self._mix(image, partner, int(index), number)
+            for image, partner, index in zip(pixels, partner_pixels, indices, strict=True)
         ]
         share = np.array([part for _, part in mixed], np.float32)
         first, second = labels, self.split.labels[partners]
         major = share <= 0.5
         return View(
-            torch.stack([picture for picture, _ in mixed]),
+            torch.stack([image for image, _ in mixed]),
             np.where(major, first, second),
             np.where(major, second, first),
             np.where(major, share, 1 - share).astype(np.float32),
         )
 
-    def photographs(self, indices: Indices, number: int) -> Indices:
-        """Those that a view of `indices` is made of."""
+    def source_images(self, indices: Indices, number: int) -> Indices:
+        """Indices of the images that view `number` of `indices` needs, with the partners of mixed images."""
         partners = [self._partners(indices, number)] if self.mixes else []
         return np.concatenate([indices, *partners])
 
@@ -101,13 +102,13 @@ class Augment:
         return np.random.default_rng((self.seed, number)).permutation(len(self.split.labels))[indices]
 
     def _augmented(self, indices: Indices, number: int) -> Tensor:
-        pictures = []
+        images = []
         with torch.random.fork_rng(devices=[]):
             for index, pixels in zip(indices, self.split.images[indices], strict=True):
                 torch.manual_seed(_key(self.seed, number, int(index)))
-                picture = torch.from_numpy(pixels).permute(2, 0, 1)
-                pictures.append(self._transform(picture).permute(1, 2, 0))
-        return torch.stack(pictures)
+                image = torch.from_numpy(pixels).permute(2, 0, 1)
+                images.append(self._transform(image).permute(1, 2, 0))
+        return torch.stack(images)
 
     @cached_property
     def _transform(self) -> v2.Transform:
@@ -122,25 +123,29 @@ class Augment:
             steps.append(v2.RandAugment(self.randaugment, self.magnitude, interpolation=bilinear))
         return v2.Compose(steps) if steps else v2.Identity()
 
-    def _mixed(self, one: Tensor, other: Tensor, index: int, number: int) -> tuple[Tensor, float]:
-        """The mixed picture, and which part of it is of `other`."""
+    def _mix(self, image: Tensor, partner: Tensor, index: int, number: int) -> tuple[Tensor, float]:
+        """Mix two images; returns the result and the part of it, from 0 to 1, that comes from `partner`."""
         generator = np.random.default_rng((self.seed, number, index, 1))
         if self.cutmix > 0 and (self.mixup == 0 or generator.random() < 0.5):
-            return _cut(one, other, 1 - generator.beta(self.cutmix, self.cutmix), generator)
+            return _cut(image, partner, 1 - generator.beta(self.cutmix, self.cutmix), generator)
         part = 1 - generator.beta(self.mixup, self.mixup)
-        return (one * (1 - part) + other * part).round().to(torch.uint8), part
+        return (image * (1 - part) + partner * part).round().to(torch.uint8), part
 
 
-def _cut(one: Tensor, other: Tensor, area: float, generator: np.random.Generator) -> tuple[Tensor, float]:
-    """A box of `other` of about `area` of the picture, its centre anywhere, cut at the border."""
-    size = one.shape[0]
+def _cut(image: Tensor, partner: Tensor, area: float, generator: np.random.Generator) -> tuple[Tensor, float]:
+    """Paste a box of `partner` into `image`; its centre is anywhere, and the border of the image cuts it.
+
+    Args:
+        area: area of the box before it is cut, as a share of the image.
+    """
+    size = image.shape[0]
     half = size * np.sqrt(area) / 2
     row, column = generator.uniform(0, size, 2)
     top, bottom = (int(np.clip(round(row + side), 0, size)) for side in (-half, half))
     left, right = (int(np.clip(round(column + side), 0, size)) for side in (-half, half))
-    cut = one.clone()
-    cut[top:bottom, left:right] = other[top:bottom, left:right]
-    return cut, (bottom - top) * (right - left) / size**2
+    mixed = image.clone()
+    mixed[top:bottom, left:right] = partner[top:bottom, left:right]
+    return mixed, (bottom - top) * (right - left) / size**2
 
 
 def _key(*parts: int) -> int:
@@ -148,9 +153,9 @@ def _key(*parts: int) -> int:
 
 
 def target_distribution(view: View, classes: int) -> Tensor:
-    """(B, K) float32: 1 − share on `target`, share on `other`."""
+    """Label distribution (B, K) float32: 1 − share for `target`, share for `second`."""
     rows = np.arange(len(view.target))
     distribution = np.zeros((len(rows), classes), np.float32)
     np.add.at(distribution, (rows, view.target), 1 - view.share)
-    np.add.at(distribution, (rows, view.other), view.share)
+    np.add.at(distribution, (rows, view.second), view.share)
     return torch.from_numpy(distribution)

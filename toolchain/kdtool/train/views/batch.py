@@ -1,4 +1,4 @@
-"""What one step sees: the pictures of a view, normalized for the network, with their labels."""
+"""Input of one training step: the images of a view, normalized for the network, with their labels."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from kdtool.train.together.processes import Processes
 from kdtool.train.views.augment import Augment, target_distribution
 from kdtool.train.views.order import Indices
 
-ALONE = Processes()
-FINAL = 1 << 30  # the epoch of a criterion that no longer warms up, as validation wants it
+ONE_PROCESS = Processes()
+FINAL = 1 << 30  # the epoch for validation: every criterion has finished its warm-up by then
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures in some epoch.
+    """Images and labels of one step.
 
-    Where several processes share a batch, `pixels` and `images` are this one's share of it, (n, …);
-    everything else is of the whole batch.
+    If several processes share a batch, `pixels` and `images` are the share (n, …) of this process; all other
+    fields belong to the whole batch.
 
     Attributes:
-        indices: (B,) numbers of the images among all; epoch: from 0.
+        indices: (B,) numbers of the images in the split.
+        epoch: number of the epoch, from 0.
         images: (B, 3, S, S) float32, normalized for the network in training, channels last in memory.
-        target: (B,) class indices; of a mixed picture that of the larger part.
-        view: which view of the pictures these are.
-        pixels: (B, S, S, 3) uint8 on the CPU, for a teacher that normalizes otherwise.
-        distribution: (B, K) of the labels where pictures are mixed, otherwise None.
-        group: the processes that share it.
+        target: (B,) class indices; for a mixed image the class of the larger part.
+        view: number of the view that the images show.
+        pixels: (B, S, S, 3) uint8 on the CPU, for a teacher with another normalization.
+        distribution: (B, K), the label distribution if images are mixed; otherwise None.
+        group: the processes that share the batch.
     """
 
     indices: Indices
@@ -42,22 +43,22 @@ class Batch:
     view: int = 0
     pixels: Tensor | None = None
     distribution: Tensor | None = None
-    group: Processes = ALONE
+    group: Processes = ONE_PROCESS
 
     @property
     def labels(self) -> Tensor:
-        """What cross-entropy wants: the distribution where there is one, otherwise the class indices."""
+        """Targets of cross-entropy: the label distribution if there is one, otherwise the class indices."""
         return self.target if self.distribution is None else self.distribution
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split as one network sees it.
+    """One split, prepared for one network.
 
     Attributes:
-        preprocess: of the network; its mean and std normalize.
-        augment: what training changes in the pictures; None: nothing.
-        views: how many views augmentation makes; epoch e sees view e modulo `views`. 0: each its own.
+        preprocess: preprocessing of the network; its mean and std normalize the images.
+        augment: augmentation in training; None means no augmentation.
+        views: number of views; epoch e sees view e modulo `views`. 0 means a new view in each epoch.
     """
 
     split: Split
@@ -70,7 +71,7 @@ class Examples:
         return len(self.split.labels)
 
     def batch(self, indices: Indices, epoch: int, device: torch.device) -> Batch:
-        """The pictures `indices` in `epoch`."""
+        """Make the batch of the images `indices` in `epoch`."""
         number, distribution = self._view(epoch), None
         if self.augment is not None:
             view = self.augment.view(indices, number)
@@ -84,39 +85,40 @@ class Examples:
         return Batch(indices, epoch, images, target.to(device), number, pixels, distribution)
 
     def shared_batch(self, indices: Indices, epoch: int, device: torch.device, group: Processes) -> Batch:
-        """As `batch`, of which each process of `group` makes the pictures of its share."""
-        own = self.batch(indices[group.share(len(indices))], epoch, device)
+        """Make a batch like `batch`; each process of `group` makes only the images of its share."""
+        share = self.batch(indices[group.share(len(indices))], epoch, device)
         if group.count == 1:
-            return own
-        target = group.whole(own.target, len(indices))
-        distribution = own.distribution
+            return share
+        target = group.gather(share.target, len(indices))
+        distribution = share.distribution
         if distribution is not None:
-            distribution = group.whole(distribution, len(indices))
-        return replace(own, indices=indices, target=target, distribution=distribution, group=group)
+            distribution = group.gather(distribution, len(indices))
+        return replace(share, indices=indices, target=target, distribution=distribution, group=group)
 
-    def expect(self, indices: Indices, epoch: int, group: Processes = ALONE) -> None:
-        """Begin to decode what `shared_batch` will want next, where nothing is kept decoded."""
-        own = indices[group.share(len(indices))]
-        made_of = own if self.augment is None else self.augment.photographs(own, self._view(epoch))
-        expect(self.split.images, made_of)
+    def expect(self, indices: Indices, epoch: int, group: Processes = ONE_PROCESS) -> None:
+        """Begin to decode the photo files that `shared_batch` will need next, unless pixels are cached."""
+        images = indices[group.share(len(indices))]
+        if self.augment is not None:
+            images = self.augment.source_images(images, self._view(epoch))
+        expect(self.split.images, images)
 
     def _view(self, epoch: int) -> int:
-        """The number of the view that `epoch` shows."""
+        """Number of the view that `epoch` shows."""
         if self.augment is None:
             return 0
         return epoch % self.views if self.views else epoch
 
 
 def plain_examples(prepared: Prepared, split: str, preprocess: Preprocess | None = None) -> Examples:
-    """A split as it is, normalized as the data's own preprocessing says or as `preprocess` does."""
+    """Return a split without augmentation, normalized with `preprocess` or, by default, as the data says."""
     return Examples(prepared.split(split), len(prepared.classes), preprocess or prepared.preprocess)
 
 
 def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
-    """The twin of `Preprocess.normalize` in torch, on the device: (B, S, S, 3) uint8 → (B, 3, S, S) float32.
+    """Normalize with torch on the device: (B, S, S, 3) uint8 → (B, 3, S, S) float32.
 
-    tests/unit/test_augment.py holds both to the same bits.
+    The result equals `Preprocess.normalize` to the bit; tests/unit/test_augment.py checks this.
     """
     images = pixels.to(device).float().div_(255)
     mean, std = (torch.tensor(values, device=device) for values in (preprocess.mean, preprocess.std))
-    return images.sub_(mean).div_(std).permute(0, 3, 1, 2)  # NHWC in memory is channels last
+    return images.sub_(mean).div_(std).permute(0, 3, 1, 2)  # (B, S, S, 3) in memory is channels last

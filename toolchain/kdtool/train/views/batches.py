@@ -1,4 +1,4 @@
-"""Where training and evaluation have their batches from: shuffled in each epoch, or all in order."""
+"""Sources of batches for training and evaluation: shuffled in each epoch, or in order."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ EVALUATION_BATCH = 64
 
 
 class Batches(Protocol):
-    """What yields the batches of an epoch; `Shuffled` and `InOrder` do, as anything else may that has these.
+    """Source of batches: `Shuffled`, `InOrder`, or any other class with these methods.
 
-    A training that is to resume to the same bits wants the same batches each time it asks for an epoch.
+    A training resumes to the same bits only if each call for an epoch gives the same batches.
     """
 
     def __len__(self) -> int:
-        """How many batches an epoch has, every epoch alike."""
+        """Number of batches in an epoch; it is the same for all epochs."""
 
     def epoch(self, number: int, first: int, device: torch.device, group: Processes) -> Iterator[Batch]:
-        """What this process of `group` sees of the batches of epoch `number`, from batch `first` on."""
+        """Yield the batches of epoch `number` for this process of `group`, from batch `first` on."""
 
     def name(self, index: int) -> str:
-        """What a message calls the image of this number in `Batch.indices`."""
+        """Name of the image `index` in messages; `index` is one of `Batch.indices`."""
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Examples in another order each epoch; of every batch each process makes its share.
+    """Examples in a new order in each epoch; each process makes its share of every batch.
 
     Attributes:
-        seed: of the order.
+        seed: seed of the order.
     """
 
     examples: Examples
@@ -64,10 +64,10 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class InOrder:
-    """Examples one after the other, 64 at a time; the processes take turns, a batch each.
+    """Examples in order, in batches of 64 images; the processes take turns, one batch each.
 
     Attributes:
-        images: those of the split to look at; all where it is None.
+        images: range of the images of the split to use; None means all.
     """
 
     examples: Examples

@@ -1,6 +1,6 @@
-"""Stateless randomness: everything drawn in training is a pure function of (seed, epoch, step).
+"""Random numbers without state: they are a pure function of (seed, epoch, step).
 
-A resumed run needs to know the step alone, and a distributed one sees the same order.
+A resumed training only needs its step, and several processes see the same order.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ Indices = npt.NDArray[np.int64]
 
 
 def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
-    """The shuffled indices of one epoch, in batches of equal size (± 1) up to `batch_size`.
+    """Shuffle the indices of one epoch and split them into batches of equal size (± 1), up to `batch_size`.
 
-    Equal batches weigh every sample the same in the mean gradient; a rest of one image, on which
-    batch normalization is undefined, cannot occur (then batches exceed `batch_size` by one).
+    Equal batches give each sample the same weight in the mean gradient. A last batch of one image, for which
+    batch normalization is undefined, cannot occur; batches are then one image larger than `batch_size`.
     """
     order = np.random.default_rng((seed, epoch)).permutation(samples)
     number = max(1, min(-(-samples // batch_size), samples // 2))
@@ -24,9 +24,9 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Indice
 
 
 def reseed(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Set torch's generator for what a network itself draws in this step (dropout, stochastic depth).
+    """Seed torch's generator for the random numbers of the network in this step (dropout, stochastic depth).
 
-    Processes that share a batch draw differently, as its pictures would in one process.
+    Processes that share a batch draw different numbers, as the images of one batch do in one process.
     """
     key = (seed, epoch, step, rank) if rank else (seed, epoch, step)
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)

@@ -1,4 +1,4 @@
-"""What the teacher answers to the views of a student: stored, asked again, never stale."""
+"""The teacher's logits for the views of a student: stored or computed online, never stale."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from kdtool.train.teaching.features import OnlineTeacher
 from kdtool.train.teaching.teacher import open_teacher, teach
 
 
-def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prepared: Prepared) -> None:
-    """Each view: what is looked up is what the teacher says of the pixels of the batch, mixed or not."""
+def test_soft_labels_are_the_teachers_logits_for_the_same_pixels(run: RunFolder, prepared: Prepared) -> None:
+    """In each view the stored logits equal the teacher's logits for the pixels of the batch, mixed or not."""
     teacher = open_teacher(run, prepared)
     task = training_examples(prepared, student(epochs=4, augment=AUGMENT, views=2), seed=5)
     soft = softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
@@ -44,7 +44,7 @@ def test_stored_answers_are_the_teachers_to_the_very_pixels(run: RunFolder, prep
 
 
 def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared: Prepared) -> None:
-    """A teacher from elsewhere has a mean and std of its own, stored or working along."""
+    """A teacher from elsewhere uses its mean and std, both for stored soft labels and online."""
     network, info = load_network(run.weights("teacher"))
     other = dataclasses.replace(info.preprocess, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     brought = RunFolder(run.path.parent / "brought")
@@ -62,7 +62,7 @@ def test_a_teacher_sees_the_pixels_as_it_was_trained_to(run: RunFolder, prepared
     torch.testing.assert_close(online(batch), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_an_interrupted_labelling_goes_on_view_by_view(
+def test_interrupted_soft_labels_are_continued_view_by_view(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = open_teacher(run, prepared)
@@ -84,22 +84,22 @@ def test_an_interrupted_labelling_goes_on_view_by_view(
         label(4, stop_after=3)
     assert read_manifest(run.soft_labels / "manifest.json") is None
     parts = sorted(run.soft_labels.glob("train-*.npy"))
-    parts[0].write_bytes(parts[0].read_bytes()[:-1])  # torn: answered anew, by its checksum
+    parts[0].write_bytes(parts[0].read_bytes()[:-1])  # damaged: the checksum shows it
     interrupted = label(4)
-    assert len(asked) == 3, "one that was torn, two that were missing"
+    assert len(asked) == 3, "one damaged file, two missing files"
     again = label(4)
     assert asked == []
     np.testing.assert_array_equal(again.logits["train"], interrupted.logits["train"])
     more = label(6)
-    assert len(asked) == 2, "more views: the ones that are there stand"
+    assert len(asked) == 2, "more views: the existing ones are used"
     assert len(list(run.soft_labels.glob("train-*.npy"))) == 6
     np.testing.assert_array_equal(more.logits["train"][:, :4], interrupted.logits["train"])
     fewer = label(4)
-    assert asked == [], "fewer views: the first of them"
+    assert asked == [], "fewer views: the first ones are used"
     np.testing.assert_array_equal(fewer.logits["train"], more.logits["train"][:, :4])
 
 
-def test_a_labelling_that_is_stopped_keeps_every_shard(
+def test_a_stop_keeps_every_finished_shard(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher, task = open_teacher(run, prepared), training_examples(prepared, student(), seed=0)
@@ -110,7 +110,7 @@ def test_a_labelling_that_is_stopped_keeps_every_shard(
     def stopping(*arguments: Any, **options: Any) -> Any:
         asked.append(arguments)
         if len(asked) == 4:
-            signal.raise_signal(signal.SIGTERM)  # in the middle of the fourth
+            signal.raise_signal(signal.SIGTERM)  # during the fourth shard
         return predict(*arguments, **options)
 
     monkeypatch.setattr(softlabels, "predict", stopping)
@@ -120,7 +120,7 @@ def test_a_labelling_that_is_stopped_keeps_every_shard(
     assert len(list(run.soft_labels.glob("*.npy"))) == 3
     soft = softlabels.store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
     parts = sum(len(range(0, prepared.counts[split], 5)) for split in softlabels.SPLITS)
-    assert len(asked) == parts + 1 > 7, "each is asked for once, but for the one that was stopped"
+    assert len(asked) == parts + 1 > 7, "each shard is computed once, only the stopped one twice"
     for split in softlabels.SPLITS:
         np.testing.assert_allclose(soft.logits[split], whole.logits[split], atol=1e-5)
         rows = np.array([5, 0, 4, 3, 1])
@@ -131,7 +131,7 @@ def test_a_labelling_that_is_stopped_keeps_every_shard(
 def test_views_keep_their_order_beyond_ten_thousand(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their numbers then have five digits, and names sort otherwise."""
+    """The number of such a view has five digits, which changes the order of the names."""
 
     def numbered(network: Any, examples: Any, device: Any, epoch: int, images: range, stop: Any) -> Any:
         return np.full((len(images), 3), epoch, np.float32)
@@ -143,40 +143,40 @@ def test_views_keep_their_order_beyond_ten_thousand(
     assert soft.logits["train"][0, :, 0].tolist() == [9_998, 9_999, 10_000, 10_001]
 
 
-def test_no_more_views_are_answered_than_are_seen(prepared: Prepared) -> None:
+def test_no_more_views_are_stored_than_the_student_sees(prepared: Prepared) -> None:
     assert training_examples(prepared, student(epochs=2, augment=AUGMENT, views=100), 0).views == 2
     assert training_examples(prepared, student(epochs=9, augment=AUGMENT, views=4), 0).views == 4
     assert training_examples(prepared, student(epochs=9, augment=AUGMENT), 0).views == 9
     assert training_examples(prepared, student(epochs=99, augment=AUGMENT), 0).views == 16
     assert training_examples(prepared, student(epochs=99), 0).views == 1
     along = student(epochs=99, augment=AUGMENT, features={"name": "reviewkd"})
-    assert training_examples(prepared, along, 0).views == 99, "features are asked for in each epoch"
+    assert training_examples(prepared, along, 0).views == 99, "features are computed in each epoch"
 
 
 @pytest.mark.parametrize("extra", [{}, {"mixup": 0.2, "crop": 0.5}])
-def test_a_student_is_the_same_with_answers_stored_or_asked(
+def test_a_student_is_the_same_with_logits_stored_or_online(
     run: RunFolder, prepared: Prepared, tmp_path: Path, extra: dict[str, Any]
 ) -> None:
-    """Batches of 12 images while training, blocks of 64 and a rest of 24 while storing."""
+    """Training has batches of 12 images; soft labels are computed in batches of 64 and 24."""
     settings = student(epochs=2, batch_size=12, augment={**AUGMENT, **extra})
     screen = Recorder()
-    distill(run, prepared, settings, 0, screen, tmp_path / "asked")
+    distill(run, prepared, settings, 0, screen, tmp_path / "online")
     assert any(
         "the teacher computes its logits in each step, since each view is seen once" in line
         for line in screen.lines
     )
     assert not run.soft_labels.exists()
-    distill(run, prepared, settings, 0, QUIET, tmp_path / "stored", tmp_path / "answers")
-    assert list((tmp_path / "answers").glob("train-*.npy"))
-    asked, stored = (sha256_file(tmp_path / name / "model.safetensors") for name in ("asked", "stored"))
-    assert asked == stored
-    shutil.rmtree(tmp_path / "answers")
-    distill(run, prepared, settings, 0, screen, tmp_path / "asked", tmp_path / "answers")
+    distill(run, prepared, settings, 0, QUIET, tmp_path / "stored", tmp_path / "softlabels")
+    assert list((tmp_path / "softlabels").glob("train-*.npy"))
+    online, stored = (sha256_file(tmp_path / name / "model.safetensors") for name in ("online", "stored"))
+    assert online == stored
+    shutil.rmtree(tmp_path / "softlabels")
+    distill(run, prepared, settings, 0, screen, tmp_path / "online", tmp_path / "softlabels")
     assert screen.said[-1].startswith("student: complete, skipped"), "it is the same student"
-    assert not (tmp_path / "answers").exists(), "nobody learns from them"
+    assert not (tmp_path / "softlabels").exists(), "no student needs them"
 
 
-def test_answers_that_stand_are_taken_though_asking_would_cost_less(
+def test_stored_soft_labels_are_used_even_if_online_would_cost_less(
     run: RunFolder, prepared: Prepared, tmp_path: Path
 ) -> None:
     settings, screen = student(epochs=2, augment=AUGMENT), Recorder()
@@ -186,7 +186,7 @@ def test_answers_that_stand_are_taken_though_asking_would_cost_less(
     assert "label: complete, skipped." in screen.said
 
 
-def test_what_storing_costs_is_measured(
+def test_the_cost_of_storing_is_measured(
     run: RunFolder, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "seconds_per_image", lambda *_, **__: 0.001)
@@ -197,7 +197,8 @@ def test_what_storing_costs_is_measured(
         distill(RunFolder(shutil.copytree(run.path, folder)), prepared, settings, 0, screen)
         assert RunFolder(folder).soft_labels.exists() == stored
         said = (
-            "1.0 ms an image: storing 2 views, 1.1 ms each to make, would cost more than asking for 4 epochs"
+            "since 4 epochs of it cost less than 2 stored views "
+            "(1.0 ms per image for the teacher, 1.1 ms to make a view)"
         )
         assert any(said in line for line in screen.lines) != stored
 
@@ -208,8 +209,8 @@ def test_an_augmented_student_is_extended_to_what_it_would_have_been(
 ) -> None:
     short, long = (student(epochs=epochs, augment=AUGMENT, views=views) for epochs in (2, 4))
     screen = Recorder()
-    distill(run, prepared, short, 0, QUIET, tmp_path / "grown", tmp_path / "answers")
-    distill(run, prepared, long, 0, screen, tmp_path / "grown", tmp_path / "answers")
+    distill(run, prepared, short, 0, QUIET, tmp_path / "grown", tmp_path / "softlabels")
+    distill(run, prepared, long, 0, screen, tmp_path / "grown", tmp_path / "softlabels")
     assert any("resuming in epoch 3" in line for line in screen.lines)
     distill(run, prepared, long, 0, QUIET, tmp_path / "fresh", tmp_path / "others")
     grown, fresh = (sha256_file(tmp_path / name / "model.safetensors") for name in ("grown", "fresh"))
@@ -217,7 +218,7 @@ def test_an_augmented_student_is_extended_to_what_it_would_have_been(
 
 
 @pytest.mark.parametrize("augment", [AUGMENT, {}])
-def test_another_version_of_torch_answers_anew(
+def test_another_version_of_torch_computes_soft_labels_again(
     run: RunFolder, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, augment: dict[str, Any]
 ) -> None:
     task = training_examples(prepared, student(augment=augment), 0)
@@ -230,7 +231,7 @@ def test_another_version_of_torch_answers_anew(
 
 @pytest.mark.parametrize("change", [{"crop": 0.4}, {"seed": 1}, {"views": 1}, {"teacher": True}])
 def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dict[str, Any]) -> None:
-    def answers(seed: int = 0, views: int = 2, **augment: Any) -> bytes:
+    def stored(seed: int = 0, views: int = 2, **augment: Any) -> bytes:
         task = training_examples(prepared, student(augment={**AUGMENT, **augment}, views=views), seed)
         teacher = open_teacher(run, prepared)
         return (
@@ -239,15 +240,15 @@ def test_nothing_stale_is_reused(run: RunFolder, prepared: Prepared, change: dic
             .tobytes()
         )
 
-    before = answers()
+    before = stored()
     if change.pop("teacher", False):
         other = TeacherSettings(arch=CNN, weights="none", epochs=1, lr=1e-3, batch_size=16)
         teach(run, prepared, other, 1, QUIET)
-    assert answers(**change) != before
+    assert stored(**change) != before
 
 
 def test_seeds_may_share_the_views(run: RunFolder, prepared: Prepared, tmp_path: Path) -> None:
-    settings, places = student(augment=AUGMENT), (tmp_path / "answers",) * 2
+    settings, places = student(augment=AUGMENT), (tmp_path / "softlabels",) * 2
     seen = []
     for seed, place in enumerate(places):
         distill(run, prepared, settings, seed, QUIET, tmp_path / str(seed), place, views_seed=7)

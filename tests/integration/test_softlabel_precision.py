@@ -1,4 +1,4 @@
-"""How the teacher's answers are stored: whole, or in half the size within 1e-3."""
+"""Precision of stored soft labels: float32, or float16 within 1e-3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.recipe.settings import AugmentSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
-from kdtool.train.loop.evaluate import in_company
+from kdtool.train.loop.evaluate import padded_forward
 from kdtool.train.stage import training_examples
 from kdtool.train.teaching.features import OnlineTeacher
 from kdtool.train.teaching.softlabels import store_soft_labels
@@ -27,7 +27,7 @@ STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True
 
 
 def run_with_teacher(folder: Path, prepared: Prepared, scale: float = 1.0) -> RunFolder:
-    """A run whose teacher's logits are `scale` times those of a fresh network."""
+    """Make a run whose teacher's logits are `scale` times those of a new network."""
     torch.manual_seed(0)
     network = build(ARCH, len(prepared.classes), 32)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_float16_is_within_a_thousandth_and_float32_is_exact(prepared: Prepared,
     assert half.of("validation")(plain).dtype == torch.float32
 
 
-def test_what_is_stored_otherwise_is_not_reused(prepared: Prepared, tmp_path: Path) -> None:
+def test_soft_labels_of_another_precision_are_not_reused(prepared: Prepared, tmp_path: Path) -> None:
     run = run_with_teacher(tmp_path / "run", prepared)
     teacher, task = open_teacher(run, prepared), training_examples(prepared, STUDENT, 0)
     half = store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET, "float16")
@@ -60,21 +60,21 @@ def test_what_is_stored_otherwise_is_not_reused(prepared: Prepared, tmp_path: Pa
     assert not np.array_equal(whole.logits["train"], half.logits["train"])
 
 
-def test_an_answer_that_float16_does_not_hold_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_logit_that_is_too_large_for_float16_is_refused(prepared: Prepared, tmp_path: Path) -> None:
     run = run_with_teacher(tmp_path / "run", prepared, scale=1e7)
     teacher, task = open_teacher(run, prepared), training_examples(prepared, STUDENT, 0)
-    with pytest.raises(GateError, match=r"which float16 does not hold\.\n.*student.answers=float32"):
+    with pytest.raises(GateError, match=r"which is too large for float16\.\n.*student.answers=float32"):
         store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET, "float16")
     store_soft_labels(teacher, prepared, task, run.soft_labels, QUIET)
 
 
 @pytest.mark.parametrize("arch", ["resnet34", "timm/tf_efficientnet_lite0"])
-def test_an_answer_does_not_depend_on_the_images_beside_it(arch: str) -> None:
-    """Teachers of real width, whose convolutions choose their way by the size of the batch."""
+def test_logits_do_not_depend_on_the_other_images_of_the_batch(arch: str) -> None:
+    """In networks of real width, the batch size decides which algorithm a convolution uses."""
     torch.manual_seed(0)
     network = build(arch, 10, 64).eval().to(memory_format=torch.channels_last)
     images = torch.randn(64, 64, 64, 3).permute(0, 3, 1, 2)
     with torch.no_grad():
-        whole = in_company(network, images)
+        whole = padded_forward(network, images)
         for count in (1, 15, 17, 40):
-            assert torch.equal(in_company(network, images[:count]), whole[:count]), count
+            assert torch.equal(padded_forward(network, images[:count]), whole[:count]), count
