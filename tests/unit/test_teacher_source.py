@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdtool.recipe.settings import AugmentSettings, StudentSettings
-from kdtool.train.teaching.source import Costs, why_asking
+from kdtool.train.teaching.source import Costs, why_online
 
 FLIPPED = {"augment": AugmentSettings(flip=True)}
 
@@ -18,7 +18,7 @@ def reason(cost: Costs | None = None, shared: bool = False, stored: bool = False
         return cost
 
     settings = StudentSettings(**{"epochs": 4, "views": 2, **FLIPPED, **given})
-    return why_asking(settings, shared, lambda: stored, costs) or ""
+    return why_online(settings, shared, lambda: stored, costs) or ""
 
 
 # 4 epochs of 2 ms against 2 views of 2 ms and the time that a view takes
@@ -26,7 +26,7 @@ def reason(cost: Costs | None = None, shared: bool = False, stored: bool = False
 def test_the_way_that_costs_less(view: float, asks: bool) -> None:
     said = reason(Costs(0.002, view))
     assert bool(said) is asks
-    assert not asks or "2.0 ms an image: storing 2 views, 2.1 ms each to make" in said
+    assert not asks or "2 stored views (2.0 ms per image for the teacher, 2.1 ms to make a view)" in said
 
 
 def test_views_that_are_seen_once_are_not_stored() -> None:
