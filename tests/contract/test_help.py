@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import click
 import pytest
 
-from kdtool.cli import COMMANDS, cli
-
-
-def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for below in command.list_commands(context):
-            found = command.get_command(context, below)
-            assert found is not None
-            yield from walk(found, f"{name} {below}")
-
-
-ALL = dict(walk(cli, "kdtool"))
+from fixtures.commands import ALL_COMMANDS as ALL
+from kdtool.cli import COMMANDS
+from kdtool.results.measures import MEASURES
 
 
 def test_every_command_of_the_table_is_there() -> None:
@@ -51,6 +39,11 @@ def test_an_option_says_what_it_is_for(name: str) -> None:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{parameter.opts[0]} has no help"
             assert "." in parameter.help, f"{parameter.opts[0]}: not a sentence"
+
+
+def test_the_help_of_bench_lists_every_measure() -> None:
+    listed = (ALL["kdtool bench"].help or "").partition("Measures:")[2]
+    assert set(re.findall(r"\w+(?=.*  )", listed)) == set(MEASURES)
 
 
 def test_a_misspelt_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

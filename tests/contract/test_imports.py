@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kdtool.cli import COMMANDS
+from fixtures.commands import ALL_COMMANDS
 
 HEAVY = (
     "torch", "torchvision", "timm", "accelerate", "safetensors", "onnx", "onnxruntime", "numpy", "pydantic",
@@ -35,7 +35,6 @@ DEVICE = (
     "kdtool.report.stage",
     "kdtool.runtime.onnxruntime",
 )
-SUBCOMMANDS = (["data", "check"],)
 
 
 def loaded_after(code: str, modules: tuple[str, ...]) -> set[str]:
@@ -54,7 +53,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
     assert loaded_after("import numpy", HEAVY) == {"numpy"}
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
+@pytest.mark.parametrize("arguments", [name.split()[1:] for name in ALL_COMMANDS], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_after(help_of(arguments), HEAVY) == set()
 

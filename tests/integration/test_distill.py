@@ -1,4 +1,4 @@
-"""`kdtool.distill`: networks, losses and DataLoaders of a caller, through the one training loop."""
+"""`kdtool.distill` trains a caller's networks with a caller's losses and DataLoaders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIDE, CLASSES = 16, 3
 
 
 class Convolutions(nn.Module):
-    """As old tutorials write it: `view` needs the layout that a network's own convolutions give."""
+    """CNN in the style of old tutorials: `view` works only with the memory layout of a plain forward pass."""
 
     def __init__(self, width: int, classes: int = CLASSES) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Convolutions(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Patches, a class token before them, and blocks."""
+    """Transformer: a class token, the patch tokens, and blocks."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Pair(nn.Module):
 
 
 class Noisy(Dataset):
-    """Images whose brightest channel is their class, with noise from torch's generator."""
+    """Data set of images whose brightest channel is their class, with noise from torch's generator."""
 
     def __init__(self, split: int) -> None:
         self.images, self.labels = pictures(split)
@@ -148,7 +148,7 @@ def test_a_student_learns_in_place_and_the_rest_stays_as_it_was(
 
 
 def test_the_weights_are_those_of_the_best_epoch(teacher: nn.Module) -> None:
-    """One that knows better learns wrong labels, so that the first epoch is the best."""
+    """A trained student then learns wrong labels, so the first epoch is the best."""
     student, (images, labels) = copy.deepcopy(teacher), pictures(0)
     wrong, threads = [(images, (labels + 1) % CLASSES)], set()
     student.register_forward_hook(lambda *_: threads.add(torch.get_num_threads()))
@@ -188,7 +188,7 @@ def test_each_loss_on_features_trains(name: str, created: bool, teacher: nn.Modu
     assert one.history[0]["train_loss"] != other.history[0]["train_loss"]
 
 
-def test_layers_are_chosen_where_the_stages_are_known(teacher: nn.Module) -> None:
+def test_layers_are_chosen_if_the_stages_are_known(teacher: nn.Module) -> None:
     named = {"student_layers": ["stage2"], "teacher_layers": ["stage2"]}
     losses = [
         train(network(0), teacher, features="fitnet", **own).history[0]["train_loss"] for own in ({}, named)
@@ -197,7 +197,7 @@ def test_layers_are_chosen_where_the_stages_are_known(teacher: nn.Module) -> Non
 
 
 def test_the_loss_is_the_sum_that_the_docstring_says(teacher: nn.Module) -> None:
-    """One batch an epoch, a student without dropout, and a learning rate that moves nothing."""
+    """Train on one batch an epoch, without dropout, with a learning rate too small to change the loss."""
     batch, seen = pictures(0), []
     student = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.Flatten(), nn.Linear(64, CLASSES))
 
@@ -236,7 +236,7 @@ def test_how_it_is_trained_is_up_to_the_caller(teacher: nn.Module) -> None:
     own = {"precision": "bfloat16", "optimizer": "sgd", "weight_decay": 0.01, "warmup_epochs": 2}
     made = train(network(0), teacher, **own, schedule="constant", lr=1e-9, epochs=9, patience=2)
     assert [row["lr"] for row in made.history] == pytest.approx([0.25e-9, 0.75e-9, 1e-9])
-    assert made.best_epoch == 1, "patience did not stop what gets no better"
+    assert made.best_epoch == 1, "patience did not stop a training that no longer improves"
 
 
 def test_parameters_of_a_loss_train_along(teacher: nn.Module) -> None:
@@ -264,7 +264,7 @@ def test_a_distillation_token_learns_from_the_teacher(teacher: nn.Module) -> Non
 
 
 class Stop:
-    """Raise SIGTERM after some steps."""
+    """Replacement of the loop's `_count` that raises SIGTERM after `steps` steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.count = steps, loop._count
@@ -280,12 +280,12 @@ class Stop:
 def test_a_training_goes_on_to_the_same_bits(
     workers: int, teacher: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the second epoch, with an order, noise, dropout, helper layers and averages of its own."""
+    """Stop in the second epoch; shuffling, noise, dropout, helper layers and the EMA must all be restored."""
 
     def run(out: Path) -> kdtool.Distilled:
         context = "fork" if workers else None
         noisy = DataLoader(Noisy(0), 8, shuffle=True, num_workers=workers, multiprocessing_context=context)
-        torch.manual_seed(torch.seed())  # whatever was drawn before
+        torch.manual_seed(torch.seed())  # the state of the generator must not matter
         student = network(0)
         student.head.weight = nn.Parameter(student.head.weight.detach().clone())
         return train(
@@ -319,7 +319,7 @@ def test_a_training_goes_on_to_the_same_bits(
 
 
 def test_the_order_follows_from_the_seed_alone(teacher: nn.Module) -> None:
-    """Whatever generator the loader has, and whatever was drawn before."""
+    """Neither the generator of the loader nor earlier random numbers change the order."""
     states = []
     for seed, draws in ((5, None), (5, torch.Generator().manual_seed(7)), (5, torch.Generator()), (6, None)):
         made = train(network(0), teacher, train=loader(0, generator=draws), seed=seed)
@@ -342,7 +342,7 @@ def test_a_sampler_is_told_the_epoch(teacher: nn.Module) -> None:
             return 8
 
     train(network(0), teacher, train=DataLoader(TensorDataset(*pictures(0)), 4, sampler=Sampler()), epochs=2)
-    assert Sampler.epochs == [0, 0, 1]  # the first batch is looked at before
+    assert Sampler.epochs == [0, 0, 1]  # distill reads the first batch before training
 
 
 def test_another_training_in_the_folder_is_not_resumed(teacher: nn.Module, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_tied_weights_are_saved(teacher: nn.Module, tmp_path: Path) -> None:
 
 
 class Twice(nn.Module):
-    """A second answer in training, as networks with auxiliary heads have."""
+    """Network that returns a second tensor of logits in training, like networks with auxiliary heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -405,12 +405,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"student": "resnet18"}, r"^student is of type str; allowed: a torch\.nn\.Module"),
     ({"student": nn.Flatten()}, r"^student has no parameters to train"),
     ({"student": nn.Linear(3, 3)}, r"^student fails on images of shape \(8, 3, 16, 16\): mat1"),
-    ({"student": OWN.stem}, r"^student gives \(8, 4, 8, 8\) for 8 images; allowed: logits \(8, K\)"),
-    ({"student": Twice()}, r"^student gives an object of type tuple for 8 images; allowed: logits"),
-    ({"teacher": Convolutions(4, 5)}, r"^student gives 3 logits for an image, teacher 5; allowed: one for"),
-    ({"teacher": nn.Identity()}, r"^teacher gives \(8, 3, 16, 16\) for 8 images"),
+    ({"student": OWN.stem}, r"^student returns \(8, 4, 8, 8\) for 8 images; allowed: logits \(8, K\)"),
+    ({"student": Twice()}, r"^student returns an object of type tuple for 8 images; allowed: logits"),
+    ({"teacher": Convolutions(4, 5)}, r"^student returns 3 logits for an image, teacher 5; allowed: one for"),
+    ({"teacher": nn.Identity()}, r"^teacher returns \(8, 3, 16, 16\) for 8 images"),
     ({"teacher_input": lambda images: images[:, :1]}, r"^teacher fails on images of shape \(8, 3, 16, 16\)"),
-    ({"train": iter(BATCH)}, r"^train is of type list_iterator, which can be gone through only once\.\nGiv"),
+    ({"train": iter(BATCH)}, r"^train is of type list_iterator, which can be iterated only once\.\nGiv"),
     ({"train": []}, r"^train has no batches"),
     ({"validation": 3}, r"^validation is of type int; allowed: batches"),
     ({"train": TensorDataset(IMAGES, LABELS)}, r"^train: batch 1 is \(a tensor \(3, 16, 16\) of float32, a"),
@@ -429,14 +429,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"student_layers": "stage1"}, r"^student_layers is 'stage1': Input should be a valid tuple"),
     ({"warmup_epochs": 1}, r"^warmup_epochs is 1; allowed: 0 to 0, fewer than epochs"),
     ({"loss_warmup_epochs": 2}, r"^loss_warmup_epochs is 2; allowed: 0 to 0"),
-    ({"weight": 0}, r"^weight is 0 without features, so nothing is learnt from the teacher"),
+    ({"weight": 0}, r"^weight is 0 and features is None, so the student learns nothing"),
     ({"loss": "hinton"}, r"^loss is 'hinton'; allowed: kd, .*, deit_soft\.\nSee kdtool\.list_losses"),
     ({"loss": "fitnet"}, r'^loss is \'fitnet\'; allowed: kd, .*\nGive it as features="fitnet"'),
     ({"loss": kdtool.create_loss("fitnet")}, r"^loss cannot be called as \(student_logits, teacher_logits,"),
-    ({"loss": lambda s, t, y: F.cross_entropy(s, y, reduction="none")}, r"^loss gives \(8,\); allowed: .* s"),
+    ({"loss": lambda s, t, y: F.cross_entropy(s, y, reduction="none")}, r"^loss returns \(8,\); all.* sc"),
     ({**FEATURES, "features": "kd"}, r'^features is \'kd\'; allowed: fitnet, .*\nGive it as loss="kd"'),
     ({**FEATURES, "features": kdtool.create_loss("kd")}, r"^features cannot be called as \(student_shapes,"),
-    ({**FEATURES, "features": lambda student, teacher: 3}, r"^features gives an object of type int; allowed"),
+    ({**FEATURES, "features": lambda student, teacher: 3}, r"^features returns an object of type int; all"),
     ({**FEATURES, "features_weight": 0}, r"^features_weight is 0: Input should be greater than 0"),
     ({**FEATURES, "teacher": None}, r"^features: there is no teacher to compare"),
     ({"teacher_layers": ["stage1"]}, r"^teacher_layers is given without features"),
@@ -445,7 +445,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**FEATURES, "teacher_layers": ["unused"]}, r"^teacher_layers: the forward pass does not use module"),
     ({**FEATURES, "teacher_layers": ["head"]}, r"^teacher_layers: 'head' returns a tensor \(8, 3\); allow"),
     ({**FEATURES, "teacher": Tokens(4), "teacher_layers": ["pair"]}, r"^teacher_layers: 'pair' returns an"),
-    ({**FEATURES, "teacher_layers": []}, r"^student_layers has 1 names, teacher_layers 0; allowed: as many"),
+    ({**FEATURES, "teacher_layers": []}, r"^student_layers has 1 names, teacher_layers 0; allowed: the same"),
     ({"features": "fitnet", "teacher": FLAT}, r"^teacher_layers is missing: kdtool cannot choose layer"),
     ({**FEATURES, "features": "vitkd"}, r"^features: this loss compares patch tokens; the student is not a"),
     ({**FEATURES, "student_layers": ["stage2"], "teacher_layers": ["stem"], "features": "vitkd"},
@@ -474,11 +474,11 @@ def test_batches_must_not_become_fewer(teacher: nn.Module) -> None:
         def __iter__(self) -> Iterator[Any]:
             yield self[0]
 
-    with pytest.raises(ValueError, match=r"^train ends after 1 batches; before it had 2\."):
+    with pytest.raises(ValueError, match=r"^train ends after 1 batches; at first it had 2\."):
         train(network(0), teacher, train=Shrinking(2 * BATCH))
 
 
 def test_several_processes_are_refused(teacher: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtool.api.training.own.process_count", lambda: 2)
+    monkeypatch.setattr("kdtool.api.training.trainer.process_count", lambda: 2)
     with pytest.raises(ValueError, match=r"^kdtool\.distill is called in 2 processes; allowed is one"):
         train(network(0), teacher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -24,8 +25,10 @@ def sides(table: tuple[int, ...], costs: tuple = HALF) -> tuple[Side, Side]:
     student = [True] * (both + student_only) + [False] * (teacher_only + neither)
     teacher = [True] * both + [False] * student_only + [True] * teacher_only + [False] * neither
     return tuple(
-        Side(np.array(correct, bool), *(cost or (None, None)))
-        for correct, cost in zip((student, teacher), costs, strict=True)
+        Side(correct=np.array(correct, bool), params=params, macs=macs)
+        for correct, (params, macs) in zip(
+            (student, teacher), (cost or (None, None) for cost in costs), strict=True
+        )
     )
 
 
@@ -102,7 +105,10 @@ def timed(scale: float, rounds: int = 700) -> Side:
     """A model whose latencies spread by a twentieth around `scale` ms, in a file of `scale` MB."""
     noise = np.random.default_rng(3).normal(1, 0.05, rounds)
     samples = tuple(float(scale * one) for one in noise)
-    return Side(None, int(1e6 * scale), int(1e9 * scale), int(1e6 * scale), samples, samples[:40])
+    million = int(1e6 * scale)
+    return Side(
+        params=million, macs=1000 * million, size_bytes=million, latencies=samples, batches=samples[:40]
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ def test_every_measure_is_absent_where_nothing_was_measured(name: str) -> None:
 def test_every_measure_has_an_estimate_within_its_interval(name: str) -> None:
     table = sides((160, 2, 12, 26))
     both = tuple(
-        Side(one.correct, clock.params, clock.macs, clock.size_bytes, clock.latencies, clock.batches)
+        replace(clock, correct=one.correct)
         for one, clock in zip(table, (timed(3.0), timed(10.0)), strict=True)
     )
     found = MEASURES[name].estimate(*both, HOW)

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from fixtures.hosts import MACHINE, levels
 from kdtool.doctor import installation as doctor
 from kdtool.doctor.installation import check_installation, check_machine
+from kdtool.runtime import DEFAULT, RUNTIMES, load_runtime
 
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +19,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         doctor,
         "required",
-        lambda extra="": {r.name: r.specifier for r in map(Requirement, needed[extra])},
+        lambda extra="": {r.name: r.specifier for r in map(Requirement, needed.get(extra, ()))},
     )
     found = {"python": "3.11", "pillow": "12.1", "numpy": "2.0", "torch": "2.14.1+cpu"}
     monkeypatch.setattr(doctor, "versions_of", lambda _: found)
@@ -28,6 +29,19 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "note training: Not installed: onnx." in text
     assert 'pip install "kdtool[train]"' in text
     assert "torch" not in text.replace(f"torch {found['torch']}", "")
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_doctor_lists_every_runtime(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(doctor, "_onnxruntime_loads", lambda _: ())
+
+    def runtimes() -> str:
+        return next(one.text for one in check_installation() if one.about == "runtimes")
+
+    assert f"{name} {load_runtime(name).version()}" in runtimes()
+    monkeypatch.setattr(doctor, "versions_of", lambda _: {"python": "3.11"})
+    extra = "kdtool" if name == DEFAULT else f'"kdtool[{name}]"'
+    assert f"{name} not installed (pip install {extra})" in runtimes()
 
 
 def test_doctor_tries_onnxruntime_in_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

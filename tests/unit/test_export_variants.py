@@ -19,8 +19,9 @@ from kdtool.exporters.onnx import convert_opset
 from kdtool.exporters.parity import parity_images
 from kdtool.exporters.passes.fixed_batch import fix_batch
 from kdtool.exporters.passes.uint8 import pixels_of, with_pixels
-from kdtool.exporters.variants import SUFFIXES, VARIANTS, Exported
+from kdtool.exporters.variants import VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes
+from kdtool.recipe.settings import ExportSettings
 from kdtool.runtime.onnxruntime import open_model
 
 SIZE = 8
@@ -78,7 +79,7 @@ def test_pixels_survive_normalization_and_back() -> None:
 @pytest.mark.parametrize("fixed", [False, True])
 def test_the_uint8_model_normalizes_as_we_do(tmp_path: Path, fixed: bool) -> None:
     given = exported(tmp_path, fixed)
-    files, parity = VARIANTS["uint8"](given)
+    files, parity = VARIANTS["uint8"].write(given)
 
     assert [file.name for file in files] == ["student.uint8.onnx"]
     assert [p.batch for p in parity] == [1, 2, 7]
@@ -94,7 +95,7 @@ def test_the_uint8_model_normalizes_as_we_do(tmp_path: Path, fixed: bool) -> Non
 
 
 def test_the_ort_file_answers_alike_and_names_its_operators(tmp_path: Path) -> None:
-    files, parity = VARIANTS["ort"](exported(tmp_path))
+    files, parity = VARIANTS["ort"].write(exported(tmp_path))
 
     assert [file.name for file in files] == ["student.ort", "student.required_operators.config"]
     assert max(p.difference for p in parity) <= 1e-5
@@ -109,10 +110,11 @@ def test_the_ort_file_answers_alike_and_names_its_operators(tmp_path: Path) -> N
     )
 
 
-def test_every_file_of_a_variant_has_a_known_end(tmp_path: Path) -> None:
-    given = exported(tmp_path)
-    files = [file for write in VARIANTS.values() for file in write(given)[0]]
-    assert {file.name for file in files} == {f"student{suffix}" for suffix in SUFFIXES}
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_a_variant_names_the_ends_of_all_its_files_and_has_a_switch(tmp_path: Path, kind: str) -> None:
+    files, _ = VARIANTS[kind].write(exported(tmp_path))
+    assert [file.name for file in files] == [f"student{suffix}" for suffix in VARIANTS[kind].suffixes]
+    assert kind in ExportSettings.model_fields
 
 
 @pytest.mark.parametrize("kind", VARIANTS)
@@ -121,7 +123,7 @@ def test_a_wrong_variant_stops_at_its_gate_and_leaves_nothing(tmp_path: Path, ki
     with torch.no_grad():
         given.network.get_submodule("4").get_parameter("bias").add_(0.1)
     with pytest.raises(GateError, match=r"for a batch of 1, max \|Δlogit\|") as caught:
-        VARIANTS[kind](given)
+        VARIANTS[kind].write(given)
     assert caught.value.exit_code == 6
     assert [path.name for path in tmp_path.iterdir()] == ["student.onnx"]
 
@@ -132,7 +134,7 @@ def test_what_ort_cannot_convert_is_an_error_in_words(tmp_path: Path) -> None:
     model.graph.node[0].input[0] = "nothing"
     given.path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match=r"student\.ort: ONNX Runtime cannot write it"):
-        VARIANTS["ort"](given)
+        VARIANTS["ort"].write(given)
     assert [path.name for path in tmp_path.iterdir()] == ["student.onnx"]
 
 

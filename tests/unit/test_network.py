@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kdtool.arch import FAMILIES
+from kdtool.arch import FAMILIES, timm
 from kdtool.arch.network import build, load_network, parameter_count, read_weights, save_network
 from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -168,7 +168,8 @@ def test_an_unknown_network_names_the_nearest(arch: str, near: str) -> None:
 def test_every_family_builds_from_its_own_names() -> None:
     for family in FAMILIES:
         names = family.names()
-        assert len(names) > 20
+        assert names
+        assert family.ALLOWED
         assert all(family.handles(name) for name in names[:20])
         assert not family.handles("no-such-network")
 
@@ -179,4 +180,4 @@ def test_timm_offline_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("timm.create_model", offline)
     with pytest.raises(SetupError, match=r"pretrained weights of timm/resnet18 .* cannot be downloaded"):
-        FAMILIES[0].pretrained("timm/resnet18")
+        timm.pretrained("timm/resnet18")

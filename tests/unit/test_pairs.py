@@ -56,7 +56,7 @@ def test_an_interval_that_leaves_zero_out_has_a_small_p() -> None:
 
 def test_a_claim_on_the_same_pair_says_the_same() -> None:
     pair = differences_of(CORRECT, RESAMPLES, SEED)[0]
-    sides = Side(CORRECT["student"]), Side(CORRECT["teacher"])
+    sides = Side(correct=CORRECT["student"]), Side(correct=CORRECT["teacher"])
     how = Resampling(RESAMPLES, SEED)
     retention, drop = (MEASURES[name].estimate(*sides, how) for name in ("retention", "drop"))
     assert (pair.retention, pair.retention_ci) == (retention.value, retention.interval)

@@ -90,7 +90,7 @@ def test_calibration_sees_the_same(both: tuple[Split, Split]) -> None:
     chosen = np.array([1, 5, 8])
     one, other = (CalibrationImages(split.images, chosen, Preprocess(16, 16)) for split in both)
     np.testing.assert_array_equal(np.concatenate(list(one)), np.concatenate(list(other)))
-    np.testing.assert_array_equal(one.first(2), other.first(2))
+    np.testing.assert_array_equal(one.evenly(2), other.evenly(2))
 
 
 def test_what_is_expected_is_decoded_once(both: tuple[Split, Split]) -> None:

@@ -71,6 +71,7 @@ def test_unreadable_pictures_are_listed_with_their_reasons(photos: Photos) -> No
         found.require(QUIET)
     assert caught.value.exit_code == 3
     assert "--skip-bad" in caught.value.hint
+    assert caught.value.hint.count("Repair or remove the photo file.") == 1, "said once for all"
     assert f"kdtool data check {root} --json" in caught.value.hint
 
 

@@ -18,6 +18,7 @@ from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
+from kdtool.exporters.variants import VARIANTS
 from kdtool.recipe.settings import NetworkSettings, StudentSettings
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
@@ -159,9 +160,9 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
     )
-    forms = 1 + recipe.export.uint8 + recipe.export.ort  # files of each network, all of about the same size
+    files = 1 + sum(getattr(recipe.export, kind) for kind in VARIANTS)  # of each network, about equally large
     return [
-        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, forms * size),
+        _step(job, "export", "ONNX, simplified, parity on real images", 2 * EXPORT_SECONDS, files * size),
         _step(job, "quantize", f"INT8, {calibration} training images", quantize + EXPORT_SECONDS, size / 4),
         _step(
             job, "bench", f"{images['test']:,} test images, {recipe.bench.runs} latency samples", bench, 1e5

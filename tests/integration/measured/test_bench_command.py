@@ -244,8 +244,11 @@ def test_unreadable_photographs_are_named_at_once(run: RunFolder, tmp_path: Path
     photographs(tmp_path / "flat", {"": 2})
     for name in ("red", "blue"):
         (tmp_path / "flat" / name / "0.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"(?s)2 photographs cannot be read.*blue/0\.png.*red/0\.png"):
+    with pytest.raises(
+        DataError, match=r"(?s)2 photographs cannot be read.*blue/0\.png.*red/0\.png"
+    ) as caught:
         bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "flat")), SETTINGS, QUIET)
+    assert caught.value.hint == "Repair or remove the photo file."
 
 
 def test_data_without_photographs(run: RunFolder, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdtool.api.stated import caller_info, checked
+from kdtool.api.arguments import caller_info, checked_settings
 from kdtool.benchmark.loose import bench_files
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
@@ -84,7 +84,7 @@ def bench(
             "quick has no minimum duration, so seconds would be ignored.", "Leave out quick or seconds."
         )
     changes |= QUICK if quick else {}
-    settings = checked(
+    settings = checked_settings(
         BenchSettings, claim=claim, judged=judged, reference=reference, runtimes=tuple(runtimes), **changes
     )
     like = caller_info("", classes, preprocess)

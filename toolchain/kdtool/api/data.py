@@ -15,7 +15,7 @@ from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ARTIFACTS, RunFolder
 
 if TYPE_CHECKING:
-    from kdtool.api.training.dataset import Photographs
+    from kdtool.api.training.dataset import PhotographDataset
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Data:
         """Preprocessing of a photograph for a network, with mean and std of the training images."""
         return self.prepared.preprocess
 
-    def torch(self, split: str, transform: Callable[[Any], Any] | None = None) -> Photographs:
+    def torch(self, split: str, transform: Callable[[Any], Any] | None = None) -> PhotographDataset:
         """Open a split as a torch Dataset, for a DataLoader with any number of workers.
 
         Args:
@@ -64,9 +64,9 @@ class Data:
         from kdtool.machine.packages import require_training
 
         require_training("open_data")
-        from kdtool.api.training.dataset import Photographs
+        from kdtool.api.training.dataset import PhotographDataset
 
-        return Photographs(self.prepared, split, transform)
+        return PhotographDataset(self.prepared, split, transform)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{split} {count}" for split, count in self.splits.items())
@@ -102,7 +102,7 @@ def open_data(
         train = kdtool.open_data("photographs/").torch("train")
         loader = torch.utils.data.DataLoader(train, batch_size=32, shuffle=True)
     """
-    from kdtool.api.stated import checked
+    from kdtool.api.arguments import checked_settings
     from kdtool.data.prepare import prepare
     from kdtool.data.sources import resolve
     from kdtool.recipe.settings import DataSettings
@@ -113,7 +113,7 @@ def open_data(
         return Data(open_prepared(run.data).at(str(run.read_record()["source"])))
     if place is not None and (place / DATA_FILE).is_file():
         return Data(open_prepared(place))
-    settings = checked(DataSettings, size=size, resize=resize)
+    settings = checked_settings(DataSettings, size=size, resize=resize)
     source = resolve(None if data is None else str(data))
     name = f"{Path(source).stem}-{sha256_bytes(source.encode())[:8]}"
     folder = Path(out) if out is not None else ARTIFACTS / "data" / name

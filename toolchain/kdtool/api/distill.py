@@ -1,4 +1,4 @@
-"""Distillation of networks and data that the caller brings."""
+"""Distillation of the caller's networks on the caller's data."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kdtool.machine.terminal import screen_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from kdtool.api.training.criteria import Objective
+    from kdtool.api.training.criteria import LossArguments
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """A student and how its training went. Accuracies are top-1 on the validation batches, from 0 to 1.
+    """A trained student and its history. Accuracies are top-1 on the validation batches, from 0 to 1.
 
     Attributes:
-        student: the module that was given, with the best weights, in eval mode.
-        accuracy: of the student.
-        teacher_accuracy: of the teacher; None where there was none.
-        best_epoch: the epoch of the weights, from 1.
-        history: of each epoch losses and accuracies, learning rate, images per second and seconds, with the
-            columns of history.csv as keys.
+        student: the module of the caller, with its best weights, in eval mode.
+        accuracy: accuracy of the student.
+        teacher_accuracy: accuracy of the teacher; None if there was no teacher.
+        best_epoch: epoch that gave the best weights, counted from 1.
+        history: one mapping for each epoch: losses, accuracies, learning rate, images per second and seconds.
+            The keys are the columns of history.csv.
 
     Example:
-        made = kdtool.distill(student, teacher, train, validation, epochs=10)
-        made.accuracy, made.teacher_accuracy, made.history[-1]["train_loss"]
+        distilled = kdtool.distill(student, teacher, train, validation, epochs=10)
+        distilled.accuracy, distilled.teacher_accuracy, distilled.history[-1]["train_loss"]
     """
 
     student: nn.Module
@@ -74,80 +74,86 @@ def distill(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Distilled:
-    """Train a network with the knowledge of another one, on batches of your own.
+    """Train a student network with the knowledge of a teacher network, on the batches of the caller.
 
-    It minimizes ce_weight · cross-entropy + weight · loss(student, teacher) + features_weight · features, and
-    keeps the weights of the best validation accuracy. Without a teacher it minimizes the cross-entropy alone:
-    the baseline, if the student, its first weights and the other arguments are the same.
+    The training minimizes ce_weight · cross-entropy + weight · loss(student, teacher) + features_weight ·
+    features, and keeps the weights with the best validation accuracy. Without a teacher, it minimizes the
+    cross-entropy alone. That gives the baseline of a student, if the initial weights and the other arguments
+    are equal.
 
-    The student is trained in place, on the accelerator where there is one. The teacher stays as it is: a copy
-    of it works, in eval mode and without gradient. Both see the same images.
+    The student is trained in place, on the accelerator if there is one. The teacher does not change: a copy
+    of it computes the logits, in eval mode and without gradient. Both networks see the same images.
 
-    The same seed, first weights and batches give the same weights. A DataLoader that shuffles needs nothing
-    for that: its order follows from `seed`, whatever its own generator. Batches and samplers of your own must
-    come in the same order again, or draw from torch's generator, or have a method set_epoch. The same holds
-    for random transforms; those that draw from another generator than torch's need workers that are not
-    persistent.
+    Equal seed, initial weights and batches give equal weights. A DataLoader that shuffles needs no
+    preparation for this, because its order depends on `seed` and not on its own generator. Other batches and
+    samplers must repeat their order, draw from torch's generator, or have a method set_epoch. The same holds
+    for random transforms; if they draw from another generator than torch's, workers must not be persistent.
 
     Args:
-        student: images (B, C, H, W) → logits (B, K).
-        teacher: the same for the same classes in the same order; None trains with the labels alone.
-        train: batches (images, labels), to be gone through in each epoch, such as a DataLoader: float images
-            as the networks want them, and class indices (B,) from 0 to K − 1.
-        validation: the same, to choose the best epoch by.
-        loss: on the logits: a name of `kdtool.list_losses()`, or what `kdtool.create_loss` gives, or another
-            function or module (student_logits, teacher_logits, target) → scalar. Its parameters, if it has
-            any, train along.
-        weight: of the loss on the logits.
-        ce_weight: of the cross-entropy with the labels.
-        loss_warmup_epochs: over which both losses with the teacher rise to their weights.
-        label_smoothing: of the cross-entropy.
-        features: a loss on what lies inside the networks: a name or what `kdtool.create_loss` gives.
-        features_weight: of the loss on features; losses differ by orders of magnitude.
-        student_layers: modules of the student whose outputs the loss compares, by their dotted names, such as
-            ["stage2", "head.norm"]: maps (B, C, H, W) or tokens (B, N, D). Empty is the choice of the loss,
-            where kdtool knows the stages of both networks.
-        teacher_layers: those of the teacher, paired with the student's in order.
-        teacher_input: what the teacher sees of the images, such as another normalization.
-        epochs: to train, at most.
+        student: network, images (B, C, H, W) → logits (B, K).
+        teacher: network for the same classes in the same order, images → logits (B, K); None trains with the
+            labels alone.
+        train: batches (images, labels) that can be iterated in each epoch, such as a DataLoader: float images
+            as the networks expect them, and class indices (B,) from 0 to K − 1.
+        validation: batches like those of `train`; their accuracy chooses the best epoch.
+        loss: logit loss: a name of `kdtool.list_losses()`, a result of `kdtool.create_loss`, or another
+            function or module (student_logits, teacher_logits, target) → scalar. If the loss has parameters,
+            they are trained too.
+        weight: weight of the logit loss.
+        ce_weight: weight of the cross-entropy with the labels.
+        loss_warmup_epochs: number of epochs in which both losses with the teacher rise to their weights.
+        label_smoothing: ε of the cross-entropy.
+        features: feature loss: a name of `kdtool.list_losses()`, a result of `kdtool.create_loss`, or another
+            function (student_shapes, teacher_shapes) → torch module
+            (student_features, teacher_features) → scalar.
+        features_weight: weight of the feature loss; feature losses differ by orders of magnitude.
+        student_layers: dotted names of the student's modules whose outputs the feature loss compares, such as
+            ["stage2", "head.norm"]; outputs are maps (B, C, H, W) or tokens (B, N, D). If it is empty, the
+            loss chooses layers, provided that kdtool knows the feature stages of both networks.
+        teacher_layers: dotted names of the teacher's modules, paired in order with `student_layers`.
+        teacher_input: function of the images that returns the input of the teacher, such as another
+            normalization.
+        epochs: largest number of epochs.
         lr: largest learning rate.
         optimizer: adam, adamw or sgd.
-        weight_decay: of the optimizer; biases and norms do not decay.
-        schedule: of the learning rate: cosine falls to 0 over `epochs`, constant stays.
-        warmup_epochs: over which the learning rate rises to `lr`.
-        patience: epochs without a better validation accuracy after which training stops; 0 is never.
-        ema: decay of an average of the weights, which is validated and kept instead; 0 is none.
-        precision: of the arithmetic in training, float32 or bfloat16.
-        seed: of the order of the batches, of new layers of a loss, and of what the network draws.
-        out: folder for checkpoints and history.csv, from which the same call goes on to the same weights; the
-            first batches stand for the data. None writes nothing.
-        quiet: say nothing on standard error.
+        weight_decay: weight decay of the optimizer; biases and norms do not decay.
+        schedule: course of the learning rate: cosine falls to 0 over `epochs`, constant does not fall.
+        warmup_epochs: number of epochs in which the learning rate rises to `lr`.
+        patience: number of epochs without a better validation accuracy after which training stops; 0 never
+            stops.
+        ema: decay of an exponential moving average of the weights, which is validated and kept in place of
+            the weights; 0 uses no average.
+        precision: arithmetic of the training, float32 or bfloat16.
+        seed: seed of the order of the batches, of new layers of a loss, and of the networks' random numbers.
+        out: folder for checkpoints and history.csv. If a training stops, the same call continues it and gives
+            the same weights; the first batches identify the data. None writes nothing.
+        quiet: print nothing on standard error.
 
     Returns:
-        The student with its best weights, the accuracies, and what each epoch came to.
+        The student with its best weights, the accuracies, and the history of the epochs.
 
     Raises:
         UsageError: an argument is wrong, or `out` holds another training.
         GateError: the loss or a gradient is not finite.
-        Interrupted: Ctrl-C or SIGTERM; with `out` the state is saved.
+        Interrupted: Ctrl-C or SIGTERM stopped the training; with `out`, the state is saved.
         LockedError: another process trains in `out`.
 
     Example:
         loss = kdtool.create_loss("dkd", beta=2.0)
         hints = {"features": "fitnet", "student_layers": ["stage2"], "teacher_layers": ["layer3"]}
-        made = kdtool.distill(student, teacher, train, validation, loss=loss, out="training", **hints)
-        kdtool.export(made.student, "own/onnx/student.onnx", classes=["cat", "dog"], size=224)
+        distilled = kdtool.distill(student, teacher, train, validation, loss=loss, out="training", **hints)
+        kdtool.export(distilled.student, "own/onnx/student.onnx", classes=["cat", "dog"], size=224)
     """
     from kdtool.machine.packages import require_training
 
     require_training("distill")
-    from kdtool.api.stated import checked
-    from kdtool.api.training.criteria import Objective
-    from kdtool.api.training.own import train_own
+    from kdtool.api.arguments import checked_settings
+    from kdtool.api.training.criteria import LossArguments
+    from kdtool.api.training.trainer import train_network
     from kdtool.recipe.settings import StudentSettings
     from kdtool.train.stage import optimization_of
 
-    settings = checked(
+    settings = checked_settings(
         StudentSettings,
         epochs=epochs,
         lr=lr,
@@ -159,8 +165,8 @@ def distill(
         ema=ema,
         precision=precision,
     )
-    objective = checked(
-        Objective,
+    loss_arguments = checked_settings(
+        LossArguments,
         loss=loss,
         weight=weight,
         ce_weight=ce_weight,
@@ -173,12 +179,12 @@ def distill(
         teacher_input=teacher_input,
         seed=seed,
     )
-    _require_consistent(objective, settings.epochs, warmup_epochs, teacher is not None)
-    progress, teacher_accuracy = train_own(
+    _require_consistent(loss_arguments, settings.epochs, warmup_epochs, teacher is not None)
+    progress, teacher_accuracy = train_network(
         student,
         teacher,
         {"train": train, "validation": validation},
-        objective,
+        loss_arguments,
         optimization_of(settings),
         None if out is None else Path(out),
         screen_of(quiet),
@@ -193,21 +199,24 @@ def distill(
     )
 
 
-def _require_consistent(objective: Objective, epochs: int, warmup_epochs: int, taught: bool) -> None:
-    """Every argument counts, and the teacher has a part."""
-    for field, rise in (
+def _require_consistent(
+    loss_arguments: LossArguments, epochs: int, warmup_epochs: int, has_teacher: bool
+) -> None:
+    """Raise UsageError if an argument has no effect, or if the student learns nothing from its teacher."""
+    for field, warmup in (
         ("warmup_epochs", warmup_epochs),
-        ("loss_warmup_epochs", objective.loss_warmup_epochs),
+        ("loss_warmup_epochs", loss_arguments.loss_warmup_epochs),
     ):
-        if rise and rise >= epochs:
-            raise UsageError(f"{field} is {rise}; allowed: 0 to {epochs - 1}, fewer than epochs.")
-    if not taught and objective.features is not None:
+        if warmup and warmup >= epochs:
+            raise UsageError(f"{field} is {warmup}; allowed: 0 to {epochs - 1}, fewer than epochs.")
+    if not has_teacher and loss_arguments.features is not None:
         raise UsageError("features: there is no teacher to compare the student with.", "Leave features out.")
     for field in ("student_layers", "teacher_layers"):
-        if objective.features is None and getattr(objective, field):
+        if loss_arguments.features is None and getattr(loss_arguments, field):
             raise UsageError(f"{field} is given without features.", 'Example: features="fitnet"')
-    if taught and not objective.weight and objective.features is None:
+    if has_teacher and not loss_arguments.weight and loss_arguments.features is None:
         raise UsageError(
-            "weight is 0 without features, so nothing is learnt from the teacher; allowed: above 0.",
+            "weight is 0 and features is None, so the student learns nothing from its teacher; allowed: "
+            "above 0.",
             "Without a teacher: teacher=None",
         )

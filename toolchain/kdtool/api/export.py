@@ -73,7 +73,7 @@ def export(
     require_training("export")
     import copy
 
-    from kdtool.api.stated import caller_info, checked
+    from kdtool.api.arguments import caller_info, checked_settings
     from kdtool.exporters.model import export_model
     from kdtool.exporters.parity import parity_images
     from kdtool.recipe.settings import ExportSettings
@@ -85,7 +85,7 @@ def export(
         )
     if role not in ROLES:
         raise UsageError(f"role is {role!r}; allowed: {', '.join(ROLES)}.")
-    settings = checked(
+    settings = checked_settings(
         ExportSettings, opset=opset, fixed_batch=fixed_batch, uint8=uint8, ort=ort, tolerance=tolerance
     )
     preprocess = preprocess or Preprocess(size or 0, size or 0)

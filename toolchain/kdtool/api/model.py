@@ -12,8 +12,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from kdtool.api.arguments import model_info
 from kdtool.api.images import AnyImage, Encoded, is_many, names_of, stacked
-from kdtool.api.stated import info_of
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess
@@ -184,7 +184,7 @@ def load(
     """
     file = _model_in(Path(path))
     session = _from_zip(file, threads) if file.suffix == ".zip" else open_model(file, threads)
-    return Model(session, info_of(file, session.info, classes, preprocess))
+    return Model(session, model_info(file, session.info, classes, preprocess))
 
 
 def _model_in(path: Path) -> Path:

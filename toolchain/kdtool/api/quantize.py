@@ -94,15 +94,15 @@ def quantize(
     from kdtool.machine.packages import require_training
 
     require_training("quantize")
+    from kdtool.api.arguments import checked_settings, model_info
     from kdtool.api.calibration import parts_of
-    from kdtool.api.stated import checked, info_of
     from kdtool.quant.images import CalibrationImages
     from kdtool.quant.loose import quantize_file
     from kdtool.recipe.settings import QuantizeSettings
     from kdtool.runtime.onnxruntime import open_model
     from kdtool.runtime.signature import InputFormat
 
-    settings = checked(
+    settings = checked_settings(
         QuantizeSettings,
         target=target,
         calibration=calibration,
@@ -117,7 +117,7 @@ def quantize(
         raise UsageError(f"out: {target_file} is the model itself.", "Name another file: out=…")
     session = open_model(source)
     session.close()
-    info = info_of(source, session.info, classes, preprocess)
+    info = model_info(source, session.info, classes, preprocess)
     if session.input_format != InputFormat() or info.precision != "fp32":
         raise UsageError(
             f"{source}: {info.precision}, input {session.input_format.type} {session.input_format.layout}; "

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
 
+from kdtool.arch import FAMILIES
 from kdtool.arch.trunk import Shapes, maps
 from kdtool.core.errors import UsageError
 from kdtool.core.featurestage import FeatureStage
@@ -38,7 +38,7 @@ def feature_stages(network: nn.Module, size: int) -> tuple[FeatureStage, ...]:
     if not stages:
         raise UsageError(
             f"student.features: {type(network).__name__} has no stage that kdtool knows; allowed: CNNs and "
-            "vision transformers of torchvision and timm.",
+            "most vision transformers.",
             "Choose another network, or a recipe without student.features: kdtool recipes",
         )
     return tuple(stages)
@@ -153,17 +153,6 @@ def _feature(output: Tensor, stage: FeatureStage) -> Tensor:
     return output.permute(0, 3, 1, 2) if stage.channels_last else output
 
 
-def _transformer(network: Any) -> tuple[int, list[str]] | None:
-    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
-    if isinstance(network, VisionTransformer):
-        blocks = [f"encoder.layers.{name}" for name, _ in network.encoder.layers.named_children()]
-        return 1, [*blocks, "encoder.ln"]
-    if hasattr(network, "num_prefix_tokens") and hasattr(network, "blocks"):  # timm's
-        blocks = [f"blocks.{name}" for name, _ in network.blocks.named_children()]
-        return network.num_prefix_tokens, [*blocks, "norm"]
-    return None
-
-
 def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[FeatureStage]:
     """Stages of patch tokens; some networks (CaiT, XCiT) add the class token after the blocks."""
     tokens = {name: shapes[name][1:] for name in names if len(shapes.get(name, ())) == 3}
@@ -178,8 +167,12 @@ def _tokens(prefix: int, names: list[str], shapes: Shapes, size: int) -> list[Fe
 
 
 def _known(network: nn.Module, shapes: Shapes, size: int) -> list[FeatureStage]:
-    transformer = _transformer(network)
-    return _tokens(*transformer, shapes, size) if transformer else maps(network, shapes, size)
+    for family in FAMILIES:
+        transformer = family.tokens(network)
+        if transformer is not None:
+            prefix, names = transformer
+            return _tokens(prefix, names, shapes, size)
+    return maps(network, shapes, size)
 
 
 def _outputs(network: nn.Module, images: Tensor) -> tuple[Shapes, dict[str, str]]:

@@ -31,10 +31,10 @@ def family_of(arch: str) -> Any:
         if family.handles(arch):
             return family
     known = [name for family in FAMILIES for name in family.names()]
-    near = difflib.get_close_matches(arch, known, n=SHOWN) or ["resnet18", "resnet34", "timm/…"]
+    near = ", ".join(difflib.get_close_matches(arch, known, n=SHOWN))
     raise UsageError(
-        f"No network is called {arch!r}; similar names: {', '.join(near)}.",
-        "Give any torchvision classifier by its name, or any timm network as timm/<name>.",
+        f"No network is called {arch!r}{near and '; similar names: '}{near}.",
+        f"Allowed: {'; '.join(family.ALLOWED for family in FAMILIES)}.",
     )
 
 

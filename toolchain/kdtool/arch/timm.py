@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
 
+ALLOWED = "any network of timm as timm/<name>, such as timm/deit_tiny_patch16_224"
 PREFIX = "timm/"
 POSITIONS = "pos_embed"
 
@@ -60,6 +61,14 @@ def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
     prefix = 0 if getattr(body, "no_embed_class", False) else body.num_prefix_tokens
     positions = resample_abs_pos_embed(given, body.patch_embed.grid_size, num_prefix_tokens=prefix)
     return {**state, POSITIONS: positions}
+
+
+def tokens(network: Any) -> tuple[int, list[str]] | None:
+    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
+    if not (hasattr(network, "num_prefix_tokens") and hasattr(network, "blocks")):
+        return None
+    blocks = [f"blocks.{name}" for name, _ in network.blocks.named_children()]
+    return network.num_prefix_tokens, [*blocks, "norm"]
 
 
 def _create(bare: str, num_classes: int | None, **arguments: Any) -> nn.Module:

@@ -13,6 +13,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
 
+ALLOWED = "any classifier of torchvision by its name, such as resnet18"
 POSITIONS = "encoder.pos_embedding"
 
 
@@ -60,6 +61,14 @@ def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
     if not isinstance(network, VisionTransformer) or POSITIONS not in state:
         return dict(state)
     return dict(interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(state)))
+
+
+def tokens(network: Any) -> tuple[int, list[str]] | None:
+    """Return the number of prefix tokens and the names of blocks and final norm; None for other networks."""
+    if not isinstance(network, VisionTransformer):
+        return None
+    blocks = [f"encoder.layers.{name}" for name, _ in network.encoder.layers.named_children()]
+    return 1, [*blocks, "encoder.ln"]
 
 
 def _arguments(name: str, size: int) -> dict[str, Any]:

@@ -136,19 +136,20 @@ def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Sc
         DataError: photographs cannot be read; the message names all of them, up to a limit.
     """
     images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
-    bad: list[str] = []
+    bad: list[DataError] = []
     with screen.bar("decoding", len(samples)) as bar:
         for index, sample in enumerate(samples):
             try:
                 images[index] = preprocess.read(_read(sample), sample.path)
             except DataError as error:
-                bad.append(error.message)
+                bad.append(error)
             bar.advance()
     if bad:
         more = f"\n  … {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        lines = [f"{len(bad)} photographs cannot be read.", *(error.message for error in bad[:SHOWN])]
         raise DataError(
-            "\n  ".join([f"{len(bad)} photographs cannot be read.", *bad[:SHOWN]]) + more,
-            "Repair or remove these photo files.",
+            "\n  ".join(lines) + more,
+            "\n".join(dict.fromkeys(error.hint for error in bad)),
         )
     return images
 
@@ -159,4 +160,7 @@ def _read(sample: Sample) -> bytes:
     except KdtoolError:
         raise
     except OSError as error:
-        raise DataError(f"{sample.path}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(
+            f"{sample.path}: cannot be read ({error.strerror or error}).",
+            "Check that the file exists and may be read.",
+        ) from error

@@ -153,12 +153,12 @@ def _claim(
     """Judge the claim; void times are left out."""
     sides = {
         model.name: Side(
-            correct.get(model.name),
-            model.params,
-            model.macs,
-            model.size_bytes,
-            model.latency_ms.samples if timed else (),
-            model.throughput.batch_ms if model.throughput and timed else (),
+            correct=correct.get(model.name),
+            params=model.params,
+            macs=model.macs,
+            size_bytes=model.size_bytes,
+            latencies=model.latency_ms.samples if timed else (),
+            batches=model.throughput.batch_ms if model.throughput and timed else (),
         )
         for model in models
     }

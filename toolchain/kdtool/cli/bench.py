@@ -253,12 +253,12 @@ def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
 def _bench_files(
     paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
 ) -> BenchResult:
+    from kdtool.api.arguments import info_from_like
     from kdtool.api.bench import bench_any
-    from kdtool.api.stated import stated_in
 
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
-    return bench_any(paths, data, settings, screen, stated_in(like) if like else None)
+    return bench_any(paths, data, settings, screen, info_from_like(like) if like else None)
 
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:

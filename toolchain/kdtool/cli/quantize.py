@@ -123,8 +123,8 @@ def command(
 def _quantize_file(
     file: Path, data: str | None, like: Path | None, out: Path | None, changes: Sequence[str]
 ) -> Path:
+    from kdtool.api.arguments import info_from_like
     from kdtool.api.quantize import quantize
-    from kdtool.api.stated import stated_in
     from kdtool.recipe.files import override_recipe
     from kdtool.recipe.settings import Recipe
 
@@ -142,7 +142,7 @@ def _quantize_file(
     settings = override_recipe(Recipe(name="file"), changes).quantize
     if settings.search or settings.finetune:
         raise UsageError("--search and --finetune need a run, not a file.", "Leave them out, or name a run.")
-    similar = stated_in(like) if like is not None else None
+    similar = info_from_like(like) if like is not None else None
     arguments = settings.model_dump(exclude={"search", "finetune", "finetune_lr"})
     return quantize(
         file,

@@ -101,9 +101,14 @@ def exit_code(error: Exception) -> int:
     return SetupError.exit_code if isinstance(error, OSError | MemoryError) else KdtoolError.exit_code
 
 
-def missing_extra(package: str, wanted_by: str) -> SetupError:
-    """Error of a command whose optional packages are not installed."""
+def pip_install(extra: str = "") -> str:
+    """Command that installs kdtool, with the packages of `extra`."""
+    return f'pip install "kdtool[{extra}]"' if extra else "pip install kdtool"
+
+
+def missing_extra(package: str, wanted_by: str, extra: str = "train") -> SetupError:
+    """Make the error of a command that needs a package of `extra`, which is not installed."""
     return SetupError(
         f"{wanted_by} needs the package '{package}', which is not installed.",
-        'Install the training extra: pip install "kdtool[train]"',
+        f"Install it: {pip_install(extra)}",
     )

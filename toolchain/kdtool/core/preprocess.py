@@ -167,7 +167,7 @@ def decode(payload: bytes, name: str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise exceptions of any class on broken bytes
         raise DataError(
             f"{name}: not a readable image ({_cause(error)}).",
-            "Repair or remove the file, or leave it out with --skip-bad.",
+            "Repair or remove the photo file.",
         ) from error
 
 
@@ -187,7 +187,7 @@ def open_image(payload: bytes) -> Image.Image:
 def _too_large(what: str) -> DataError:
     return DataError(
         f"{what}: over the limit of {PIXEL_LIMIT:,} pixels.",
-        "Scale the image down, or leave it out with --skip-bad.",
+        "Scale the image down.",
     )
 
 

@@ -42,11 +42,18 @@ class Photo:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A sample that cannot be decoded, with the reason; `sha256` is empty if its bytes cannot be read."""
+    """A sample that cannot be decoded.
+
+    Attributes:
+        sha256: SHA-256 of the encoded bytes; empty if they cannot be read.
+        reason: description of the fault, which names the file.
+        hint: remedy, apart from leaving the file out.
+    """
 
     sample: Sample
     sha256: str
     reason: str
+    hint: str = ""
 
 
 def scan_sample(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreadable, UInt8Array | None]:
@@ -66,11 +73,11 @@ def scan_sample(sample: Sample, preprocess: Preprocess) -> tuple[Photo | Unreada
     try:
         image = decode(payload, name)
     except DataError as error:
-        return Unreadable(sample, digest, error.message), None
+        return Unreadable(sample, digest, error.message, error.hint), None
     try:
         pixels = preprocess.pixels(image)
     except DataError as error:
-        return Unreadable(sample, digest, f"{name}: {error.message}"), None
+        return Unreadable(sample, digest, f"{name}: {error.message}", error.hint), None
     header = open_image(payload)
     photo = Photo(
         sample=sample,

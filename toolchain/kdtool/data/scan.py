@@ -77,7 +77,10 @@ def scan(
     splits = assign(listing, [photo.sample for photo in photos], hashes, settings, seed)
     findings = (
         *class_findings(listing, photos),
-        *(Finding("unreadable", bad.reason, (bad.sample.path,), not settings.skip_bad) for bad in unreadable),
+        *(
+            Finding("unreadable", bad.reason, (bad.sample.path,), not settings.skip_bad, bad.hint)
+            for bad in unreadable
+        ),
         *few_findings(listing, photos),
         *exact_findings(photos, splits, settings.allow_leaks),
         *near_findings(photos, splits),

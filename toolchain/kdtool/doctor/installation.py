@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kdtool.core.errors import pip_install
 from kdtool.machine.host import Host, is_raspberry_pi
 from kdtool.machine.packages import TRAIN, required, versions_of
+from kdtool.runtime import DEFAULT, RUNTIMES
 
 DISK_WANTED = 2 * 10**9
 HOT = 80.0
@@ -37,7 +39,7 @@ class Diagnosis:
 
 
 def check_installation() -> Iterator[Diagnosis]:
-    """Check the versions, the training extra, and that onnxruntime can be loaded."""
+    """Check the versions, the training extra, the runtimes, and that onnxruntime can be loaded."""
     versions = versions_of((*required(), *required(TRAIN)))
     yield Diagnosis("ok", "versions", ", ".join(f"{name} {number}" for name, number in versions.items()))
     if sys.maxsize < 1 << 32:
@@ -47,7 +49,7 @@ def check_installation() -> Iterator[Diagnosis]:
         )  # fmt: skip
     missing = [name for name in required() if name not in versions]
     if missing:
-        yield Diagnosis("broken", "packages", f"Missing: {', '.join(missing)}.", "pip install kdtool")
+        yield Diagnosis("broken", "packages", f"Missing: {', '.join(missing)}.", pip_install())
     for name, allowed in (required() | required(TRAIN)).items():
         if name in versions and not allowed.contains(versions[name], prereleases=True):
             yield Diagnosis(
@@ -59,8 +61,9 @@ def check_installation() -> Iterator[Diagnosis]:
         yield Diagnosis(
             "note", "training",
             f"Not installed: {', '.join(absent)}. Only training, export and quantization need them.",
-            'To train, export or quantize: pip install "kdtool[train]"',
+            f"To train, export or quantize: {pip_install(TRAIN)}",
         )  # fmt: skip
+    yield Diagnosis("ok", "runtimes", ", ".join(map(_installed_runtime, RUNTIMES)))
     if platform.machine() in ("aarch64", "arm64") and "piwheels" in _pip_settings():
         yield Diagnosis(
             "note",
@@ -70,6 +73,14 @@ def check_installation() -> Iterator[Diagnosis]:
         )
     if "onnxruntime" in versions:
         yield from _onnxruntime_loads(versions["onnxruntime"])
+
+
+def _installed_runtime(name: str) -> str:
+    """Return the version of the library (first package of the extra) or the command that installs it."""
+    extra = "" if name == DEFAULT else name
+    library = next(iter(required(extra)), name) if extra else name
+    version = versions_of([library]).get(library)
+    return f"{name} {version}" if version else f"{name} not installed ({pip_install(extra)})"
 
 
 def check_machine(host: Host, folder: Path, int8: str, since_boot: Sequence[str] = ()) -> Iterator[Diagnosis]:

@@ -90,9 +90,9 @@ def export_model(
             partial.write_bytes(raw)
     exported = Exported(network, path, info, images, settings.tolerance)
     files = [path]
-    for kind, write in VARIANTS.items():
+    for kind, variant in VARIANTS.items():
         if getattr(settings, kind):
-            written, parity[kind] = write(exported)
+            written, parity[kind] = variant.write(exported)
             files += written
             screen.say(f"export: {written[0]}, max |Δlogit| {worst(parity[kind]):.1e}")
     difference = worst(parity[shipped])

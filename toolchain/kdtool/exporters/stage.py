@@ -13,7 +13,7 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.exporters.model import VERSIONS, export_model
 from kdtool.exporters.parity import parity_images
-from kdtool.exporters.variants import SUFFIXES
+from kdtool.exporters.variants import VARIANTS
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import ExportSettings
 from kdtool.runs.folder import RunFolder
@@ -106,7 +106,7 @@ def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSetting
     info = replace(info, role="student", weights_sha256=sha256_file(weights))
     images = parity_images(prepared.split("validation").images, info.preprocess)
     path = run.finetuned / "student.onnx"
-    without_variants = settings.model_copy(update={"uint8": False, "ort": False})
+    without_variants = settings.model_copy(update=dict.fromkeys(VARIANTS, False))
     export_model(path, network, info, images, without_variants, screen)
     return path
 
@@ -129,5 +129,6 @@ def _remove_outdated(run: RunFolder, role: str) -> None:
     run.quantize_manifest(role).unlink(missing_ok=True)
     for precision in MANIFESTS:
         run.onnx_model(role, precision).unlink(missing_ok=True)
-    for suffix in SUFFIXES:
-        run.onnx_model(role).with_suffix(suffix).unlink(missing_ok=True)
+    for variant in VARIANTS.values():
+        for suffix in variant.suffixes:
+            run.onnx_model(role).with_suffix(suffix).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Variants of an exported model, each with its own parity gate.
 
-A variant is one function here and one line in `VARIANTS`.
+A variant is one function here and one line in `VARIANTS`; its name is that of its switch in `ExportSettings`.
 """
 
 from __future__ import annotations
@@ -77,11 +77,23 @@ def ort_variant(exported: Exported) -> tuple[list[Path], tuple[Parity, ...]]:
     return [target, config], parity
 
 
-VARIANTS: Mapping[str, Callable[[Exported], tuple[list[Path], tuple[Parity, ...]]]] = {
-    "uint8": uint8_variant,
-    "ort": ort_variant,
+@dataclass(frozen=True)
+class Variant:
+    """One variant.
+
+    Attributes:
+        write: function that writes the files, and returns them and their parity.
+        suffixes: ends of the names of all these files, after the role.
+    """
+
+    write: Callable[[Exported], tuple[list[Path], tuple[Parity, ...]]]
+    suffixes: tuple[str, ...]
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "uint8": Variant(uint8_variant, (".uint8.onnx",)),
+    "ort": Variant(ort_variant, (".ort", ".required_operators.config")),
 }
-SUFFIXES = (".uint8.onnx", ".ort", ".required_operators.config")  # of all files that variants write
 
 
 def _gate(

@@ -65,7 +65,8 @@ def quantize_file(
         screen.warn(f"The INT8 model is made for {kind}, but this machine is {this_kind}: measure it there.")
     count = settings.calibration not in WITHOUT_COUNTS
     with screen.bar(NAME, (1 + count) * len(images)) as bar:
-        maker = Maker(source, info, observe(source, images, count, bar), images)
+        histograms = observe(source, images, count, bar)
+    maker = Maker(source, info, histograms, images, "calibration images")
     quantized = QuantizedFile(Choice(scheme, settings.calibration))
     with durable(target) as partial:
         maker.write(partial, quantized.choice)

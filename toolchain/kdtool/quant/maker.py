@@ -48,14 +48,16 @@ class Maker:
 
     Attributes:
         info: the record in `source`.
-        histograms: of its activations on `images`.
-        images: the calibration images.
+        histograms: histograms of the activations of `source` on `images`.
+        images: calibration images.
+        images_name: name of these images in the note of the file.
     """
 
     source: Path
     info: ModelInfo
     histograms: Histograms
     images: CalibrationImages
+    images_name: str = "training images"
 
     def write(self, path: Path, choice: Choice, only: Sequence[str] = ()) -> None:
         """Write the INT8 model to `path`.
@@ -72,7 +74,7 @@ class Maker:
         notes = {
             "quantization": f"{scheme}: {scheme.reason}",
             "target": scheme.target.value,
-            "calibration": f"{choice.calibration} over {len(self.images)} training images",
+            "calibration": f"{choice.calibration} over {len(self.images)} {self.images_name}",
         }
         if choice.fp32_layers:
             notes["float_layers"] = ", ".join(choice.fp32_layers)

@@ -25,7 +25,7 @@ from kdtool.results.statistics import (
 IMAGES, SAMPLES, BATCHES = "test images", "latency samples", "batches"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """Measurements of one model that a claim may use; None or empty if not measured or not valid.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from kdtool.core.errors import SetupError, UsageError
+from kdtool.core.errors import UsageError, missing_extra
 
 DEFAULT = "onnxruntime"
 RUNTIMES = {DEFAULT: "kdtool.runtime.onnxruntime", "openvino": "kdtool.runtime.openvino"}
@@ -36,9 +36,5 @@ def load_runtime(name: str = DEFAULT) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kdtool"):
             raise
-        raise SetupError(
-            f"The runtime {name} needs the package '{error.name}', which is not installed.",
-            f'Install it: pip install "kdtool[{name}]"'
-            if name != DEFAULT
-            else "Install it: pip install kdtool",
-        ) from error
+        extra = "" if name == DEFAULT else name
+        raise missing_extra(str(error.name), f"The runtime {name}", extra) from error

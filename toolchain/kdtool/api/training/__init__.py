@@ -1,1 +1,1 @@
-"""What a caller's own training needs of torch: data sets, batches and criteria."""
+"""Training of a caller's networks: data set, batches, criteria and training loop."""

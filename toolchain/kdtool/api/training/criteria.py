@@ -1,4 +1,4 @@
-"""What a network of a caller minimizes, made of the arguments of `kdtool.distill` and tried on one batch."""
+"""Criteria of `kdtool.distill`: they are made from its arguments and tried on one batch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from kdtool.train.loop.criterion import Criterion, Distillation
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.views.batch import Batch
 
-FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError)  # of code that a caller brings
+FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError)  # errors of the caller's code
 CALLS = {
     "loss": "(student_logits, teacher_logits, target) → scalar",
     "features": "(student_shapes, teacher_shapes) → torch module, called with the features of both → scalar",
 }
 
 
-class Objective(BaseModel):
-    """What is minimized: arguments of `kdtool.distill`."""
+class LossArguments(BaseModel):
+    """Arguments of `kdtool.distill` that determine the criteria."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -45,51 +45,51 @@ class Objective(BaseModel):
     seed: int = Field(ge=0)
 
     def described(self) -> dict[str, Any]:
-        """As JSON, functions and modules by what they say of themselves."""
+        """Return the arguments as JSON values; a text identifies each function and module."""
         callables = ("loss", "features", "teacher_input")
-        own = self.model_dump(mode="json", exclude=set(callables))
-        return own | {name: _described(getattr(self, name)) for name in callables}
+        values = self.model_dump(mode="json", exclude=set(callables))
+        return values | {name: _described(getattr(self, name)) for name in callables}
 
 
-def terms_of(
-    objective: Objective, student: nn.Module, teacher: OnlineTeacher, batch: Batch
+def criteria_of(
+    loss_arguments: LossArguments, student: nn.Module, teacher: OnlineTeacher, batch: Batch
 ) -> list[Criterion]:
-    """The loss on logits, with the cross-entropy, and the loss on features if there is one; each tried once.
+    """Return the logit loss with the cross-entropy, and the feature loss if there is one; try each once.
 
     Raises:
         UsageError: an argument is wrong.
     """
-    logits = Distillation(
-        _loss("loss", objective.loss, [*LOGIT_LOSSES]),
+    distillation = Distillation(
+        _loss("loss", loss_arguments.loss, [*LOGIT_LOSSES]),
         teacher,
-        weight=objective.weight,
-        ce_weight=objective.ce_weight,
-        warmup_epochs=objective.loss_warmup_epochs,
-        label_smoothing=objective.label_smoothing,
+        weight=loss_arguments.weight,
+        ce_weight=loss_arguments.ce_weight,
+        warmup_epochs=loss_arguments.loss_warmup_epochs,
+        label_smoothing=loss_arguments.label_smoothing,
     )
-    terms: dict[str, Criterion] = {"loss": logits}
-    if objective.features is not None:
-        layers = objective.student_layers, objective.teacher_layers
-        loss, pairs = _compared(objective.features, layers, student, teacher.network, batch.images)
-        terms["features"] = FeatureDistillation(
+    criteria: dict[str, Criterion] = {"loss": distillation}
+    if loss_arguments.features is not None:
+        layers = loss_arguments.student_layers, loss_arguments.teacher_layers
+        loss, pairs = _feature_loss(loss_arguments.features, layers, student, teacher.network, batch.images)
+        criteria["features"] = FeatureDistillation(
             loss,
             pairs,
             student,
             teacher,
-            weight=objective.features_weight,
-            warmup_epochs=objective.loss_warmup_epochs,
+            weight=loss_arguments.features_weight,
+            warmup_epochs=loss_arguments.loss_warmup_epochs,
         )
     output = logits_of("student", student, batch.images)
-    for field, term in terms.items():
-        _try(field, term.to(batch.images.device), output, batch)
-    return [*terms.values()]
+    for field, criterion in criteria.items():
+        _try(field, criterion.to(batch.images.device), output, batch)
+    return [*criteria.values()]
 
 
 def logits_of(field: str, network: nn.Module, images: Tensor) -> Tensor:
-    """The logits (B, K) of the network, in eval mode, which it leaves afterwards.
+    """Compute the logits (B, K) of the network in eval mode, then restore its mode.
 
     Raises:
-        UsageError: it fails, or gives something else.
+        UsageError: the network fails, or its output is not logits.
     """
     training = network.training
     try:
@@ -104,10 +104,10 @@ def logits_of(field: str, network: nn.Module, images: Tensor) -> Tensor:
 
 
 def require_logits(field: str, output: Any, images: int) -> Tensor:
-    """The output, if it is logits (B, K) of B `images`.
+    """Return `output` if it is logits (B, K); `images` is B.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is not.
     """
     if isinstance(output, Tensor) and output.ndim == 2 and len(output) == images:
         return output
@@ -115,13 +115,13 @@ def require_logits(field: str, output: Any, images: int) -> Tensor:
         tuple(output.shape) if isinstance(output, Tensor) else f"an object of type {type(output).__name__}"
     )
     raise UsageError(
-        f"{field} gives {shown} for {images} images; allowed: logits ({images}, K), one for each class.",
-        "Let the network give one tensor.",
+        f"{field} returns {shown} for {images} images; allowed: logits ({images}, K), one for each class.",
+        "The network must return one tensor.",
     )
 
 
 def _try(field: str, criterion: Criterion, output: Tensor, batch: Batch) -> None:
-    """Call a criterion once, in eval mode; `field` is the argument that it is made of."""
+    """Call a criterion once, in eval mode; `field` is the argument that the criterion comes from."""
     try:
         with torch.no_grad():
             value = criterion.eval()(output, batch)
@@ -133,11 +133,13 @@ def _try(field: str, criterion: Criterion, output: Tensor, batch: Batch) -> None
         shown = (
             tuple(value.shape) if isinstance(value, Tensor) else f"an object of type {type(value).__name__}"
         )
-        raise UsageError(f"{field} gives {shown}; allowed: {CALLS[field]}.", "Take the mean over the batch.")
+        raise UsageError(
+            f"{field} returns {shown}; allowed: {CALLS[field]}.", "Return the mean over the batch."
+        )
 
 
 def _loss(field: str, loss: Any, allowed: Sequence[str]) -> Any:
-    """The loss itself where `loss` is its name."""
+    """Return `loss`, or the loss of that name."""
     if not isinstance(loss, str):
         return loss
     if loss not in allowed:
@@ -148,21 +150,21 @@ def _loss(field: str, loss: Any, allowed: Sequence[str]) -> Any:
     return create_loss(loss, {})
 
 
-def _compared(
+def _feature_loss(
     features: Any,
     layers: tuple[Sequence[str], Sequence[str]],
     student: nn.Module,
     teacher: nn.Module,
     images: Tensor,
 ) -> tuple[nn.Module, Pairs]:
-    """The loss `features` with its helper layers, and what it compares."""
-    own = _loss("features", features, [*FEATURE_LOSSES])
+    """Return the feature loss with its helper layers, and the pairs of feature stages that it compares."""
+    build = _loss("features", features, [*FEATURE_LOSSES])
     try:
-        pairs = _pairs(getattr(own, "func", own), layers, student, teacher, images)
-        loss = own(*([pair[side].shape for pair in pairs] for side in (0, 1)))
-    except ArgumentError as error:  # the losses call layers stages, and their own names "name"
-        said = f"{error.argument or 'features'}{error.problem}", f"{error.advice} {error.example}".rstrip()
-        message, hint = (text.replace("_stages", "_layers").replace("name=", "features=") for text in said)
+        pairs = _pairs(getattr(build, "func", build), layers, student, teacher, images)
+        loss = build(*([pair[side].shape for pair in pairs] for side in (0, 1)))
+    except ArgumentError as error:  # the losses call layers "stages" and features "name"
+        texts = f"{error.argument or 'features'}{error.problem}", f"{error.advice} {error.example}".rstrip()
+        message, hint = (text.replace("_stages", "_layers").replace("name=", "features=") for text in texts)
         raise UsageError(message, hint) from error
     except UsageError:
         raise
@@ -170,7 +172,7 @@ def _compared(
         raise _cannot_be_called("features", error) from error
     if not isinstance(loss, nn.Module):
         raise UsageError(
-            f"features gives an object of type {type(loss).__name__}; allowed: {CALLS['features']}."
+            f"features returns an object of type {type(loss).__name__}; allowed: {CALLS['features']}."
         )
     return loss, pairs
 
@@ -182,28 +184,29 @@ def _pairs(
     teacher: nn.Module,
     images: Tensor,
 ) -> Pairs:
+    """Pair the stages of `layers`; if none is named, the stages that the loss chooses."""
     fields, networks = ("student_layers", "teacher_layers"), (student, teacher)
     if len(layers[0]) != len(layers[1]):
         raise UsageError(
-            f"student_layers has {len(layers[0])} names, teacher_layers {len(layers[1])}; allowed: as many "
-            "of one as of the other, paired in order.",
-            "Name both, or neither for the choice of the loss.",
+            f"student_layers has {len(layers[0])} names, teacher_layers {len(layers[1])}; allowed: the "
+            "same number of names, paired in order.",
+            "Give both, or neither: then the loss chooses the layers.",
         )
     if layers[0]:
-        own, wanted = (
+        student_stages, teacher_stages = (
             named_stages(network, names, images, field)
             for network, names, field in zip(networks, layers, fields, strict=True)
         )
-        return list(zip(own, wanted, strict=True))
-    offered: list[list[FeatureStage]] = [known_stages(network, images) for network in networks]
-    for field, network, stages in zip(fields, networks, offered, strict=True):
+        return list(zip(student_stages, teacher_stages, strict=True))
+    known: list[list[FeatureStage]] = [known_stages(network, images) for network in networks]
+    for field, network, stages in zip(fields, networks, known, strict=True):
         if not stages or not hasattr(loss, "choose"):
             names = [name for name, _ in network.named_modules() if name]
             raise UsageError(
                 f"{field} is missing: kdtool cannot choose layers of {type(network).__name__} for this loss.",
                 f"Name modules of both networks, such as {field}=[{names[len(names) // 2]!r}].",
             )
-    chosen: Pairs = loss.choose(*offered)
+    chosen: Pairs = loss.choose(*known)
     return chosen
 
 
@@ -213,11 +216,11 @@ def _cannot_be_called(field: str, error: Exception) -> UsageError:
     )
 
 
-def _described(own: Any) -> str:
-    """What identifies a function or a module, as far as it says so of itself."""
-    if isinstance(own, partial):
-        return f"{_described(own.func)} {own.keywords}"
-    if isinstance(own, nn.Module) or own is None or isinstance(own, str):
-        return str(own)
-    named = own if hasattr(own, "__qualname__") else type(own)
+def _described(argument: Any) -> str:
+    """Return a text that identifies a function or a module by its name and its repr."""
+    if isinstance(argument, partial):
+        return f"{_described(argument.func)} {argument.keywords}"
+    if isinstance(argument, nn.Module) or argument is None or isinstance(argument, str):
+        return str(argument)
+    named = argument if hasattr(argument, "__qualname__") else type(argument)
     return f"{named.__module__}.{named.__qualname__}"

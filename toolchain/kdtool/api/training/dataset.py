@@ -16,7 +16,7 @@ from kdtool.data.reader import Prepared, Split
 Transform = Callable[[Tensor], Tensor]
 
 
-class Photographs(Dataset[tuple[Tensor, int]]):
+class PhotographDataset(Dataset[tuple[Tensor, int]]):
     """A Dataset of (image, label): float32 (3, S, S), normalized, and the class as int.
 
     Each worker of a DataLoader opens the files again, since memory maps and threads that decode cannot be
@@ -34,7 +34,7 @@ class Photographs(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if not -self._length <= index < self._length:
-            raise IndexError(f"{index} of {self._length} photographs")
+            raise IndexError(f"index {index} is out of range; the Dataset has {self._length} photographs")
         split = self._split
         pixels = split.images[index][None]
         if self._transform is not None:
@@ -53,7 +53,7 @@ class Photographs(Dataset[tuple[Tensor, int]]):
 
     @property
     def _split(self) -> Split:
-        """The split, opened in this process."""
+        """Split that this process opened."""
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), replace(self._prepared).split(self._name)
         return self._opened[1]

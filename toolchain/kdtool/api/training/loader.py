@@ -1,4 +1,4 @@
-"""Batches that a caller brings, as the training loop wants them."""
+"""Adapter from a caller's batches to the batches of the training loop."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from kdtool.train.views.batch import Batch
 from kdtool.train.views.order import reseed
 
 GIVE = "Give a torch.utils.data.DataLoader, or a list of batches."
-LOADING = 1  # random stream of the loader; that of the network is 0, since one process alone trains
+LOADING = 1  # random stream of the loader; the network has stream 0, since only one process trains
 
 
 @dataclass(frozen=True)
 class Loader:
-    """An iterable of (images, labels) as `kdtool.train.views.batches.Batches`; `open_loader` makes one.
+    """Source of batches (`kdtool.train.views.batches.Batches`) from an iterable of (images, labels).
 
-    An epoch gives the same batches whenever it is asked for: what a DataLoader and its sampler draw, and what
-    a data set draws from torch's generator, follows from `seed`, epoch and batch.
+    Each call for an epoch gives the same batches: the random numbers of a DataLoader, of its sampler, and of
+    a data set that draws from torch's generator depend on `seed`, epoch and batch alone. `open_loader` makes
+    a loader.
 
     Attributes:
-        field: the argument that gave the batches, for messages.
-        length: batches in an epoch.
-        classes: labels are below it; 0 where it is not known yet.
+        field: name of the argument that gave the batches, for messages.
+        length: number of batches in an epoch.
+        classes: number of classes, K; labels are from 0 to K − 1. 0 if it is not known yet.
     """
 
     field: str
@@ -63,7 +64,7 @@ class Loader:
         return f"{self.field}[{index}]"
 
     def _begin(self, epoch: int) -> None:
-        """Set the generators of a DataLoader, and tell a sampler that wants to know the epoch."""
+        """Seed the generators of a DataLoader, and tell the epoch to a sampler that has `set_epoch`."""
         parts: list[Any] = [self.batches]
         parts += [getattr(self.batches, name, None) for name in ("sampler", "batch_sampler")]
         for part in parts:
@@ -73,11 +74,11 @@ class Loader:
                 part.set_epoch(epoch)
 
     def _checked(self, batch: Any, step: int) -> tuple[Tensor, Tensor]:
-        """Images, and labels as int64."""
+        """Check a batch; return its images, and its labels as int64."""
         if batch is None:
             raise UsageError(
-                f"{self.field} ends after {step} batches; before it had {self.length}.",
-                "Every epoch needs as many batches.",
+                f"{self.field} ends after {step} batches; at first it had {self.length}.",
+                "Give the same number of batches in every epoch.",
             )
         images, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
         if not (
@@ -91,35 +92,35 @@ class Loader:
         ):
             raise UsageError(
                 f"{self.field}: batch {step + 1} is {_described(batch)}; allowed: images (B, C, H, W) of "
-                "floating point, and labels (B,) of whole numbers.",
+                "floating point, and labels (B,) of integers.",
                 GIVE,
             )
         self.require_classes(labels, step)
         return images, labels.long()
 
     def require_classes(self, labels: Tensor, step: int) -> None:
-        """Raise UsageError where a label is no class; `step` is the number of the batch, from 0."""
+        """Raise UsageError if a label is not a class; `step` is the number of the batch, from 0."""
         low, high = int(labels.min()), int(labels.max())
         if self.classes and (low < 0 or high >= self.classes):
             raise UsageError(
                 f"{self.field}: batch {step + 1} has the label {low if low < 0 else high}; allowed: 0 to "
-                f"{self.classes - 1}, since the student gives {self.classes} logits.",
-                "Number the classes from 0, and give the student as many logits.",
+                f"{self.classes - 1}, since the student returns {self.classes} logits.",
+                "Number the classes from 0; the student needs one logit for each class.",
             )
 
 
 def open_loader(field: str, batches: Iterable[Any], seed: int) -> Loader:
-    """The loader of `batches`.
+    """Make the loader of `batches`.
 
     Raises:
-        UsageError: they cannot be gone through, or only once, or there are none.
+        UsageError: `batches` cannot be iterated, can be iterated only once, or is empty.
     """
     if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
         raise UsageError(f"{field} is {_described(batches)}; allowed: batches.", GIVE)
     if isinstance(batches, Iterator):
-        raise UsageError(f"{field} is {_described(batches)}, which can be gone through only once.", GIVE)
+        raise UsageError(f"{field} is {_described(batches)}, which can be iterated only once.", GIVE)
     try:
-        length = len(batches)  # type: ignore[arg-type]  # what has no length is counted
+        length = len(batches)  # type: ignore[arg-type]  # TypeError: counted below
     except TypeError:
         length = sum(1 for _ in batches)
     if not length:
@@ -128,7 +129,7 @@ def open_loader(field: str, batches: Iterable[Any], seed: int) -> Loader:
 
 
 def _described(value: Any) -> str:
-    """What a value is, for a message."""
+    """Describe a value for a message."""
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, list | tuple) and len(value) <= 3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kdtool.core.errors import DataError
@@ -38,15 +38,17 @@ class Finding:
         text: description of the case, which names files or classes.
         paths: the photo files concerned.
         fatal: True if training does not start; otherwise the finding is a warning.
+        hint: remedy for this case, if there is one beside that of the kind; not in the JSON.
     """
 
     kind: str
     text: str
     paths: tuple[str, ...] = ()
     fatal: bool = True
+    hint: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"paths": list(self.paths)}
+        return {"kind": self.kind, "text": self.text, "paths": list(self.paths), "fatal": self.fatal}
 
 
 def describe(findings: Iterable[Finding]) -> str:
@@ -72,6 +74,8 @@ def data_error(source: str, findings: Iterable[Finding]) -> DataError:
 
 
 def ways_out(findings: Iterable[Finding]) -> str:
-    """List the remedies, one line for each kind of fatal finding."""
-    kinds = {finding.kind for finding in findings if finding.fatal}
-    return "\n".join(way for kind, way in WAYS_OUT.items() if kind in kinds)
+    """List the remedies for fatal findings, one line each: of single cases, then of kinds."""
+    fatal = [finding for finding in findings if finding.fatal]
+    kinds = {finding.kind for finding in fatal}
+    hints = dict.fromkeys(finding.hint for finding in fatal if finding.hint)
+    return "\n".join([*hints, *(way for kind, way in WAYS_OUT.items() if kind in kinds)])

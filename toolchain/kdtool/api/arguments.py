@@ -1,4 +1,4 @@
-"""Classes and preprocessing of a model, stated by its file or by the caller; checks of other arguments."""
+"""Arguments of the public functions: settings, and the classes and preprocessing of a model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def caller_info(
     return ModelInfo(role, name, names, preprocess)
 
 
-def info_of(
+def model_info(
     path: Path, file_info: ModelInfo | None, classes: Sequence[str] | None, preprocess: Preprocess | None
 ) -> ModelInfo:
     """Return the ModelInfo of the file `path`: the one in the file, otherwise the one of the caller.
@@ -64,7 +64,7 @@ def info_of(
     return info
 
 
-def stated_in(path: Path) -> ModelInfo:
+def info_from_like(path: Path) -> ModelInfo:
     """Read the ModelInfo in the file of the option --like.
 
     Raises:
@@ -80,7 +80,7 @@ def stated_in(path: Path) -> ModelInfo:
     return info
 
 
-def checked(kind: type[Settings], **values: Any) -> Settings:
+def checked_settings(kind: type[Settings], **values: Any) -> Settings:
     """Make settings from arguments.
 
     Raises:

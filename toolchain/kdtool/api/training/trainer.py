@@ -1,4 +1,4 @@
-"""The training of a network that a caller brings, on batches that the caller brings."""
+"""Training of a caller's network on the caller's batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdtool.api.training.criteria import Objective, logits_of, require_logits, terms_of
+from kdtool.api.training.criteria import LossArguments, criteria_of, logits_of, require_logits
 from kdtool.api.training.loader import Loader, open_loader
 from kdtool.arch.network import two_heads
 from kdtool.core.errors import Interrupted, UsageError
@@ -33,33 +33,33 @@ from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher
 from kdtool.train.together.processes import processes
 from kdtool.train.views.batch import ONE_PROCESS, Batch
 
-RECORD = "distill.json"  # what the training in a folder is a function of
+RECORD = "distill.json"  # inputs that determine the training in a folder
 
 
-def train_own(
+def train_network(
     student: nn.Module,
     teacher: nn.Module | None,
     batches: Mapping[str, Iterable[Any]],
-    objective: Objective,
+    loss_arguments: LossArguments,
     optimization: Optimization,
     folder: Path | None,
     screen: Screen,
 ) -> tuple[Progress, float | None]:
-    """Train the student in place; it ends in eval mode, with its best weights, on the device it came from.
+    """Train the student in place; it ends in eval mode, with its best weights, on its first device.
 
     Args:
-        batches: of the splits train and validation.
-        folder: of checkpoints, record and history; None writes nothing.
+        batches: batches of the splits train and validation.
+        folder: folder for checkpoints, record and history; None writes nothing.
 
     Returns:
-        The progress, and the teacher's accuracy on validation.
+        The progress, and the teacher's accuracy on the validation split.
 
     Raises:
         UsageError: an argument of `kdtool.distill` is wrong, or `folder` holds another training.
-        GateError, Interrupted: as `kdtool.train.loop.fit.fit`.
+        GateError, Interrupted: see `kdtool.train.loop.fit.fit`.
     """
     _require_networks(student, teacher)
-    device, seed = processes().device, objective.seed
+    device, seed = processes().device, loss_arguments.seed
     with ExitStack() as after:
         if folder is not None:
             after.enter_context(run_lock(folder))
@@ -68,28 +68,29 @@ def train_own(
         torch.set_num_threads(usable_threads())
         after.callback(student.to, next(student.parameters()).device)
         student.to(device)
-        data, firsts = _opened(student, batches, seed, device)
-        accuracy, criterion = None, CrossEntropy(objective.label_smoothing)
+        loaders, first_batches = _open_batches(student, batches, seed, device)
+        accuracy, criterion = None, CrossEntropy(loss_arguments.label_smoothing)
         criteria: dict[str, Criterion] = {"train": criterion, "validation": criterion}
-        after.callback(_watch(student, taught=teacher is not None))
+        after.callback(_watch_output(student, has_teacher=teacher is not None))
         if teacher is not None:
-            own = _borrowed(teacher, objective.teacher_input).to(device)
-            first = firsts["train"]
-            _require_classes(logits_of("teacher", own, first.images), data["train"].classes)
-            torch.manual_seed(seed)  # of the new layers of a loss
-            terms = terms_of(objective, student, OnlineTeacher(own), first)
+            teacher_copy = _copy(teacher, loss_arguments.teacher_input).to(device)
+            first = first_batches["train"]
+            _require_classes(logits_of("teacher", teacher_copy, first.images), loaders["train"].classes)
+            torch.manual_seed(seed)  # for the new layers of a loss
+            terms = criteria_of(loss_arguments, student, OnlineTeacher(teacher_copy), first)
             after.callback(_close, terms)
             criteria = {"train": Sum(*terms), "validation": terms[0]}
-            accuracy = evaluate(own, data["validation"], CrossEntropy(), device).accuracy
+            accuracy = evaluate(teacher_copy, loaders["validation"], CrossEntropy(), device).accuracy
         key = ""
         if folder is not None:
-            key = _claimed(folder, _inputs(student, teacher, data, firsts, objective, optimization))
+            inputs = _inputs(student, teacher, loaders, first_batches, loss_arguments, optimization)
+            key = _claim(folder, inputs)
         checkpoints = Checkpoints(folder and folder / "checkpoints", key, screen)
         title = "train" if teacher is None else "distill"
         try:
-            best, progress = fit(title, student, data, criteria, optimization, seed, checkpoints, screen)
-        except Interrupted as stopped:
-            raise _said(stopped, title, folder) from stopped
+            best, progress = fit(title, student, loaders, criteria, optimization, seed, checkpoints, screen)
+        except Interrupted as interrupt:
+            raise _with_hint(interrupt, title, folder) from interrupt
         student.load_state_dict(dict(best))
         student.eval()
         if folder is not None:
@@ -108,31 +109,36 @@ def _require_networks(student: nn.Module, teacher: nn.Module | None) -> None:
             "Start Python without torchrun or accelerate launch.",
         )
     if not any(parameter.requires_grad for parameter in student.parameters()):
-        raise UsageError("student has no parameters to train.", "Set requires_grad of some of them.")
+        raise UsageError(
+            "student has no parameters to train.", "Set requires_grad of the parameters to train."
+        )
 
 
-def _opened(
+def _open_batches(
     student: nn.Module, batches: Mapping[str, Iterable[Any]], seed: int, device: torch.device
 ) -> tuple[dict[str, Loader], dict[str, Batch]]:
-    """The batches as the loop wants them, and the first of each split, on which the student was tried."""
-    data = {field: open_loader(field, given, seed) for field, given in batches.items()}
-    firsts = {field: next(loader.epoch(0, 0, device, ONE_PROCESS)) for field, loader in data.items()}
-    logits = [logits_of("student", student, batch.images) for batch in firsts.values()]
-    data = {field: replace(loader, classes=logits[0].shape[1]) for field, loader in data.items()}
-    for field, batch in firsts.items():
-        data[field].require_classes(batch.target, 0)
-    return data, firsts
+    """Return the loader and the first batch of each split; the student is tried on the first batches."""
+    loaders = {field: open_loader(field, split, seed) for field, split in batches.items()}
+    first_batches = {
+        field: next(loader.epoch(0, 0, device, ONE_PROCESS)) for field, loader in loaders.items()
+    }
+    logits = [logits_of("student", student, batch.images) for batch in first_batches.values()]
+    loaders = {field: replace(loader, classes=logits[0].shape[1]) for field, loader in loaders.items()}
+    for field, batch in first_batches.items():
+        loaders[field].require_classes(batch.target, 0)
+    return loaders, first_batches
 
 
-def _watch(student: Any, *, taught: bool) -> Callable[[], None]:
-    """Check what the student gives while it trains; returns what undoes that.
+def _watch_output(student: Any, *, has_teacher: bool) -> Callable[[], None]:
+    """Check the output of the student in each step; return a function that ends this.
 
-    One with a distillation token gives the logits of both heads to learn from a teacher.
+    A student with a distillation token is not checked if it has a teacher: it returns the logits of both
+    heads in training, until the returned function is called.
     """
-    if taught and two_heads(student):
+    if has_teacher and two_heads(student):
         return partial(student.set_distilled_training, False)
-    undo: Callable[[], None] = student.register_forward_hook(_require_logits).remove
-    return undo
+    remove: Callable[[], None] = student.register_forward_hook(_require_logits).remove
+    return remove
 
 
 def _require_logits(student: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 (a hook's arguments)
@@ -142,18 +148,18 @@ def _require_logits(student: nn.Module, inputs: Any, output: Any) -> None:  # no
 def _require_classes(logits: Tensor, classes: int) -> None:
     if logits.shape[1] != classes:
         raise UsageError(
-            f"student gives {classes} logits for an image, teacher {logits.shape[1]}; allowed: one for each "
-            "class from both, in the same order.",
-            "Give the last layers as many outputs as there are classes.",
+            f"student returns {classes} logits for an image, teacher {logits.shape[1]}; allowed: one for "
+            "each class from both networks, in the same order.",
+            "The last layer of both networks needs one output for each class.",
         )
 
 
-def _borrowed(teacher: nn.Module, teacher_input: Callable[[Tensor], Tensor] | None) -> nn.Module:
-    """A copy of the teacher in eval mode, which sees what `teacher_input` makes of the images."""
-    own = copy.deepcopy(teacher).eval()
+def _copy(teacher: nn.Module, teacher_input: Callable[[Tensor], Tensor] | None) -> nn.Module:
+    """Return a copy of the teacher in eval mode that applies `teacher_input` to its images."""
+    teacher_copy = copy.deepcopy(teacher).eval()
     if teacher_input is not None:
-        own.register_forward_pre_hook(lambda _, inputs: (teacher_input(*inputs),))
-    return own
+        teacher_copy.register_forward_pre_hook(lambda _, inputs: (teacher_input(*inputs),))
+    return teacher_copy
 
 
 def _close(terms: Iterable[nn.Module]) -> None:
@@ -165,18 +171,18 @@ def _close(terms: Iterable[nn.Module]) -> None:
 def _inputs(
     student: nn.Module,
     teacher: nn.Module | None,
-    data: Mapping[str, Loader],
-    firsts: Mapping[str, Batch],
-    objective: Objective,
+    loaders: Mapping[str, Loader],
+    first_batches: Mapping[str, Batch],
+    loss_arguments: LossArguments,
     optimization: Optimization,
 ) -> dict[str, Any]:
-    """What the weights are a function of, by the names of the arguments; first batches stand for the data."""
+    """Return the inputs that determine the weights, by argument name; first batches identify the data."""
     batches = {
-        field: sha256_json([len(data[field]), list(batch.images.shape), batch.target.tolist()])
-        for field, batch in firsts.items()
+        field: sha256_json([len(loaders[field]), list(batch.images.shape), batch.target.tolist()])
+        for field, batch in first_batches.items()
     }
     networks = {"student": _digest(student), "teacher": None if teacher is None else _digest(teacher)}
-    inputs = {**networks, **batches, **asdict(optimization), **objective.described()}
+    inputs = {**networks, **batches, **asdict(optimization), **loss_arguments.described()}
     if optimization.schedule == "constant":
         del inputs["epochs"]  # such a training can be extended
     return inputs
@@ -186,34 +192,32 @@ def _digest(network: nn.Module) -> str:
     return sha256_bytes(serialized(network.state_dict()))
 
 
-def _claimed(folder: Path, inputs: Mapping[str, Any]) -> str:
-    """The key of the training in `folder`, which is that of `inputs`.
+def _claim(folder: Path, inputs: Mapping[str, Any]) -> str:
+    """Return the key of the training of `inputs`; record `inputs` in `folder` if it has no record.
 
     Raises:
-        UsageError: it holds another one.
+        UsageError: the folder holds another training.
     """
     record = folder / RECORD
     try:
-        before = json.loads(record.read_bytes())
+        recorded = json.loads(record.read_bytes())
     except FileNotFoundError:
         write_json(record, inputs)
         return sha256_json(inputs)
-    different = [name for name in inputs if before.get(name) != inputs[name]]
+    different = [name for name in inputs if recorded.get(name) != inputs[name]]
     if different:
         raise UsageError(
             f"out: {folder} holds another training; different: {', '.join(different)}.",
-            "Name another folder or remove this one. The student is compared by its first weights: to go on, "
-            "build it again after the same torch.manual_seed.",
+            "Name another folder or remove this one. kdtool compares the initial weights of the student: to "
+            "continue a training, build the student again after the same torch.manual_seed.",
         )
     return sha256_json(inputs)
 
 
-def _said(stopped: Interrupted, title: str, folder: Path | None) -> Interrupted:
-    number = stopped.exit_code - 128
+def _with_hint(interrupt: Interrupted, title: str, folder: Path | None) -> Interrupted:
+    number = interrupt.exit_code - 128
     if folder is None:
         return Interrupted(
             number, f"{title}: stopped; out is None, so nothing is saved.", "Name a folder: out=…"
         )
-    return Interrupted(
-        number, stopped.message, "The same call goes on from here; build the student again first."
-    )
+    return Interrupted(number, interrupt.message, "To continue, build the student again and repeat the call.")
