@@ -139,6 +139,7 @@ def test_ranges_are_those_that_the_method_of_calibration_chooses() -> None:
         assert not network[0]._forward_pre_hooks
 
 
+@pytest.mark.train
 def test_finetuning_learns_on_the_simulated_network(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,7 +314,7 @@ def test_a_claim_on_files_without_roles(
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        (("--claim", "speed<=1"), "'speed<=1' is no bound"),
+        (("--claim", "speed<=1"), "'speed<=1' is not a bound"),
         (("--judge", "abacus"), "'abacus', which is not measured; allowed: teacher, student"),
         (("--against", "abacus"), "'abacus', which is not measured"),
     ],
