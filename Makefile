@@ -17,7 +17,7 @@ WEBTEST := $(VENV)/.installed-webtest
 TORCH := $(BIN)/python -c "import tomllib; print(*(want for want in tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'] if want.startswith('torch')))"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test web demo docs quick check test test-table test-arm64 test-hub mutants interval-coverage kill-campaign io-faults cache-edits clean
+.PHONY: help setup setup-test web demo docs quick check test test-arm64 test-hub mutants interval-coverage kill-campaign io-faults cache-edits clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,10 +29,10 @@ help:
 	@echo 'make check   ruff, mypy and import-linter alone'
 	@echo 'make mutants small wrong changes to the code, each of which some test must catch (ONLY=regular expression)'
 	@echo 'make interval-coverage  how often the interval of a ratio of latencies holds the truth (ROUNDS=n)'
-	@echo 'make test-table  write which tests test each module (tests/README.md)'
 	@echo 'make kill-campaign, io-faults, cache-edits   long searches for what is lost (ROUNDS=n; tests/campaigns)'
-	@echo 'make docs    write docs/architecture.md and docs/api.md from the code'
+	@echo 'make docs    write docs/architecture.md, docs/api.md and the table of tests/README.md from the code'
 	@echo 'make setup   install alone'
+	@echo 'make setup-test  install what tests need, too'
 	@echo 'make web     fetch onnxruntime-web from npm, for the pages of bundles'
 	@echo 'make clean   remove $(VENV), caches and builds (runs under artifacts/ stay)'
 	@echo
@@ -85,6 +85,7 @@ check: $(TEST)
 
 docs: $(TEST)
 	$(BIN)/python docs/architecture.py
+	$(BIN)/python tests/table.py
 	KDTOOL_WRITE_API=1 $(BIN)/pytest -q tests/packaging/test_api.py
 
 test: check
@@ -96,9 +97,6 @@ quick: $(TEST)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not train and not browser and not slow'
-
-test-table: $(TEST)
-	$(BIN)/python tests/table.py
 
 test-arm64: $(TEST)
 	tests/device/arm64.sh $(BIN)/python build/arm64

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test that trains in this process fail if it has no mark `train`: `make quick` would train."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules and item.get_closest_marker("train") is None:
+            patch.setattr("kdtool.train.loop.fit.build_optimizer", _refuse_training)
+        return (yield)
+
+
+def _refuse_training(*_: object) -> None:
+    pytest.fail("This test trains: give it the mark train (MARKS in tests/conftest.py).")
 
 
 @pytest.fixture

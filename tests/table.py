@@ -1,4 +1,4 @@
-"""Write the table of tests/README.md, which tests test each module, from the imports (`make test-table`).
+"""Write the table of tests/README.md, which tests test each module, from the imports (`make docs`).
 
 A test file tests a module if it contains the module's name, in an import or in a string, or a public name of
 `kdtool` that the module defines, or the module's command, in `kdtool(…)` or `main([…])`. If no test names a
@@ -18,7 +18,7 @@ import kdtool
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "toolchain" / "kdtool"
 README = TESTS / "README.md"
-BEGIN, END = "<!-- table: make test-table -->\n", "<!-- end of the table -->\n"
+BEGIN, END = "<!-- table: make docs -->\n", "<!-- end of the table -->\n"
 NAMED = 4  # test files for each module
 NO_TESTS = ("contract/test_imports.py", "packaging/test_api.py")  # they name modules, and test none
 ENTRY = ("kdtool", "kdtool.__main__")

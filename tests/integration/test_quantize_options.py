@@ -246,7 +246,7 @@ def test_speed_measured_elsewhere_is_not_said_of_this_machine(
     run, prepared = run_of(False)
     settings = SETTINGS.model_copy(update={"target": kind})
     times = np.random.default_rng(0).normal(10, 0.2, (64, 2)) / (1, factor or 1)
-    monkeypatch.setattr("kdtool.quant.stage.take_turns", lambda *_: times)
+    monkeypatch.setattr("kdtool.quant.speed.take_turns", lambda *_: times)
     there = "arm" if factor is None else kind
     for module in ("kdtool.quant.stage", "kdtool.quant.speed"):
         monkeypatch.setattr(f"{module}.int8_target", lambda: there)
@@ -299,7 +299,7 @@ def test_int8_that_is_not_faster_is_not_recommended(
     run_of: Make, monkeypatch: pytest.MonkeyPatch, factor: float, worth_it: bool
 ) -> None:
     times = np.random.default_rng(0).normal(10, 0.2, (64, 2)) / (1, factor)
-    monkeypatch.setattr("kdtool.quant.stage.take_turns", lambda *_: times)
+    monkeypatch.setattr("kdtool.quant.speed.take_turns", lambda *_: times)
     run, prepared = run_of(False)
     for _ in range(2):  # the second time the stage is complete, and the word is the same
         ear = Recorder()

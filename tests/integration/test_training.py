@@ -23,7 +23,8 @@ from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.recipe.choices import Calibration
-from kdtool.recipe.settings import AugmentSettings, LossSettings, StudentSettings, TeacherSettings
+from kdtool.recipe.settings import AugmentSettings, StudentSettings, TeacherSettings
+from kdtool.recipe.terms import LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import outdated
 from kdtool.train.int8.fakequant import Int8

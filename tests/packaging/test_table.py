@@ -7,7 +7,7 @@ from table import README, modules, with_table
 
 def test_the_table_of_tests_is_up_to_date() -> None:
     readme = README.read_text("utf-8")
-    assert readme == with_table(readme), "write it with: make test-table"
+    assert readme == with_table(readme), "write it with: make docs"
 
 
 def test_every_module_has_tests() -> None:

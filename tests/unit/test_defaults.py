@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from kdtool.losses import LOGIT_LOSSES, dkd_loss, logit_loss
 from kdtool.losses.standardize import standardize
-from kdtool.recipe.advice import (
-    DERIVED,
-    advise,
-    highest_probability,
-    resolve,
-    standardized_temperature,
-)
+from kdtool.recipe.advice import advise
+from kdtool.recipe.defaults import DERIVED, highest_probability, resolve, standardized_temperature
 
 names = st.sampled_from(sorted(LOGIT_LOSSES))
 class_counts = st.integers(2, 1000)

@@ -51,3 +51,6 @@ def test_a_source_tree_that_is_not_installed_works(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(packages, "requires", requires)
     require_training("run")
     assert list(versions_of()) == ["python"]
+    monkeypatch.setattr(packages, "version", requires)
+    with pytest.raises(SetupError, match="needs the package 'torch'"):
+        require_training("run")

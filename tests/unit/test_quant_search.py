@@ -87,24 +87,24 @@ def test_the_interval_covers_the_true_ratio() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(60):
-        speed = speed_of(rng.normal(20, 1, 64), rng.normal(10, 0.5, 64), 1)
+        speed = speed_of(rng.normal(10, 0.5, 64), rng.normal(20, 1, 64), 1)
         covered += speed.low <= 2.0 <= speed.high
     assert covered >= 53  # 95 % of 60 is 57
 
 
 def test_a_drift_that_both_share_does_not_pass_for_speed() -> None:
     drift = np.linspace(1, 2, 64)
-    speed = speed_of(10 * drift, 10 * drift * 1.001, 1)
+    speed = speed_of(10 * drift * 1.001, 10 * drift, 1)
     assert not speed.worth_it
     assert Speed.from_json(speed.to_json()) == speed
 
 
 def test_faster_without_confidence_is_not_worth_it() -> None:
     noise = np.random.default_rng(0).normal(1, 0.3, 64)
-    unsure = speed_of(11.5 * noise, 10 * noise[::-1], 1)
+    unsure = speed_of(10 * noise[::-1], 11.5 * noise, 1)
     assert unsure.low < INT8_WORTH_IT < unsure.ratio
     assert not unsure.worth_it
-    assert speed_of([11.5] * 64, [10.0] * 64, 1).worth_it
+    assert speed_of([10.0] * 64, [11.5] * 64, 1).worth_it
 
 
 def test_a_choice_says_what_it_is() -> None:

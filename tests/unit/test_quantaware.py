@@ -19,7 +19,8 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
 from kdtool.recipe.choices import Calibration
-from kdtool.recipe.settings import LossSettings, StudentSettings
+from kdtool.recipe.settings import StudentSettings
+from kdtool.recipe.terms import LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8 import quantaware
 from kdtool.train.int8.fakequant import Int8, fake_activation, fake_weight, input_ranges, simulate
@@ -138,6 +139,7 @@ def test_ranges_are_those_that_the_method_of_calibration_chooses() -> None:
         assert not network[0]._forward_pre_hooks
 
 
+@pytest.mark.train
 def test_finetuning_learns_on_the_simulated_network(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

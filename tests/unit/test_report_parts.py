@@ -18,12 +18,12 @@ from kdtool.report.charts.axis import axis
 from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curves
 from kdtool.report.charts.tradeoff import LABEL_GAP, Point, trade_off
 from kdtool.report.facts import command_of
-from kdtool.report.mistakes import class_accuracies, confusion, most_confused, worst_mistakes
+from kdtool.report.mistakes import confusion, most_confused, worst_mistakes
 from kdtool.report.render import duration
 from kdtool.report.verdict import unbroken
 from kdtool.results.figures import column, interval, percent
 from kdtool.results.history import COLUMNS, History, read_history
-from kdtool.results.predictions import Predicted, Predictions
+from kdtool.results.predictions import Predicted, Predictions, class_accuracies
 from kdtool.train.curves import curves_png
 
 HEADER = ",".join(COLUMNS)
@@ -110,9 +110,7 @@ def test_most_confused_pairs_are_ordered_and_limited() -> None:
 
 
 def test_class_scores_put_the_least_known_first_and_skip_what_was_not_shown() -> None:
-    scores = class_accuracies(
-        PREDICTIONS.labels, ANSWERS, ("a", "b", "c"), teacher=Predicted(PREDICTIONS.labels, ())
-    )
+    scores = class_accuracies(PREDICTIONS.labels, ANSWERS, teacher=Predicted(PREDICTIONS.labels, ()))
     assert [(s.name, s.n_images, s.correct, s.teacher) for s in scores] == [
         ("a", 3, 1, 1.0),
         ("b", 2, 1, 1.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import stats
 
 from fixtures.slowness import REACHED, coverage, intervals, relative_width
 from kdtool.core.errors import UsageError
+from kdtool.results import statistics
 from kdtool.results.statistics import (
     Concordance,
     difference_bootstrap,
@@ -242,3 +244,18 @@ def test_a_ratio_wants_the_same_rounds() -> None:
     with pytest.raises(ValueError, match="same shape"):
         median_ratio_interval([1.0, 2.0], [1.0])
     assert median_ratio_interval([2.0] * 70, [4.0] * 70) == (0.5, 0.5)
+
+
+def test_the_memory_of_an_interval_does_not_grow_with_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    numerator, denominator = np.random.default_rng(0).gamma(9, size=(2, 777))
+    whole = median_ratio_interval(numerator, denominator, resamples=1_001)
+    monkeypatch.setattr(statistics, "ROUNDS_IN_MEMORY", 10_000)
+    assert median_ratio_interval(numerator, denominator, resamples=1_001) == whole
+    monkeypatch.undo()
+    many = np.linspace(1, 2, 100_000)
+    tracemalloc.start()
+    try:
+        median_ratio_interval(many, many, resamples=20)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()

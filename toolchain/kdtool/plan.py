@@ -26,7 +26,7 @@ from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per
 from kdtool.train.loop.fit import clock
 from kdtool.train.stage import settings_inputs
 from kdtool.train.student import without_soft_labels
-from kdtool.train.teaching.source import Costs, why_online
+from kdtool.train.teaching.source import Costs, validation_passes, why_online
 
 MEGABYTE = 1e6
 DECODE_SECONDS = 0.004  # for one photograph of half a megapixel on one core
@@ -123,7 +123,7 @@ def _runs_teacher_online(job: Job, classes: int, images: Mapping[str, int], shar
         view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
         return Costs(_forward_seconds(job, job.recipe.teacher, classes), view)
 
-    return bool(student.features.name) or why_online(student, shared, stored, costs) is not None
+    return why_online(student, shared, stored, costs) is not None
 
 
 def _soft_labels(job: Job, classes: int, images: Mapping[str, int]) -> Step:
@@ -143,8 +143,7 @@ def _distillation(job: Job, classes: int, images: Mapping[str, int], online: boo
     step = _training(job, "student", student, classes, images)
     if not online:
         return step
-    validations = student.epochs if student.features.name else 1  # logits of validation are kept in memory
-    inferences = student.epochs * images["train"] + validations * images["validation"]
+    inferences = student.epochs * images["train"] + validation_passes(student) * images["validation"]
     seconds = inferences * _forward_seconds(job, job.recipe.teacher, classes)
     return replace(step, what=f"{step.what}, with the teacher", seconds=step.seconds + seconds)
 

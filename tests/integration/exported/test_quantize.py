@@ -250,7 +250,8 @@ def test_a_kill_anywhere_in_quantization_changes_nothing_in_the_end(
     run, prepared = copy
     monkeypatch.setattr("kdtool.quant.maker.quantize_to_int8", collapsing())
     monkeypatch.setattr("kdtool.quant.attempt.observe", lambda *_: {})
-    monkeypatch.setattr("kdtool.quant.stage._speed", lambda *_: Speed(2.0, 1.9, 2.1, 64, 1, "a machine"))
+    speed = Speed(2.0, 1.9, 2.1, 64, 1, "a machine")
+    monkeypatch.setattr("kdtool.quant.stage.speed_of_file", lambda *_: speed)
     monkeypatch.setattr("kdtool.quant.maker.top1", lambda *_: Accuracy(24, 24))
 
     def work() -> None:

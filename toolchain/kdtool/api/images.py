@@ -13,7 +13,7 @@ from PIL import Image
 from kdtool.core.errors import DataError, UsageError
 from kdtool.core.preprocess import Preprocess, UInt8Array, to_rgb
 from kdtool.core.text import printable
-from kdtool.data.sources.folder import IMAGE_SUFFIXES
+from kdtool.data.sources.folder import photographs_in
 
 Encoded: TypeAlias = str | Path | bytes | Image.Image
 AnyImage: TypeAlias = Encoded | npt.NDArray[np.uint8]
@@ -33,7 +33,7 @@ def listed(images: Iterable[AnyImage] | str | Path) -> Sequence[AnyImage]:
     """
     if isinstance(images, str | Path):
         folder = Path(images)
-        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        images = photographs_in(folder)
         if not images:
             raise DataError(
                 f"{folder}: there are no photographs in this folder.", "Name a folder with photographs."

@@ -13,21 +13,13 @@ from kdtool.data.reader import open_prepared
 from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, ModelResult, read_bench
-from kdtool.results.predictions import read_predictions
+from kdtool.results.figures import gmacs, percent
+from kdtool.results.predictions import ClassAccuracy, class_accuracies, read_predictions
 from kdtool.results.wording import result_in_words
 from kdtool.runs.folder import RunFolder
 
 WEAKEST = 5
 Fact = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class ClassAccuracy:
-    """Accuracy of a model on the test images of one class."""
-
-    name: str
-    correct: int
-    n_images: int
 
 
 @dataclass(frozen=True)
@@ -120,8 +112,7 @@ def _facts(info: ModelInfo, record: Mapping[str, Any], title: str) -> tuple[Fact
     if info.params:
         facts.append(("Parameters", f"{info.params / 1e6:.2f} M"))
     if info.macs:
-        gmacs = info.macs / 1e9
-        facts.append(("Compute", f"{gmacs:.3g} GMACs ({2 * gmacs:.3g} GFLOPs) per image"))
+        facts.append(("Compute", _per_image(info.macs, 3)))
     return tuple(facts)
 
 
@@ -143,22 +134,21 @@ def _weakest(run: RunFolder, role: str) -> tuple[ClassAccuracy, ...]:
     model = predictions.models.get(role)
     if model is None:
         return ()
-    correct: dict[str, list[bool]] = {}
-    for label, predicted in zip(predictions.labels, model.predicted, strict=True):
-        correct.setdefault(label, []).append(label == predicted)
-    scores = [ClassAccuracy(name, sum(images), len(images)) for name, images in correct.items()]
-    return tuple(sorted(scores, key=lambda score: (score.correct / score.n_images, score.name))[:WEAKEST])
+    return tuple(class_accuracies(predictions.labels, model)[:WEAKEST])
 
 
 def _compute(info: ModelInfo, bench: BenchResult | None) -> str:
     teacher = bench.model("teacher") if bench else None
     if not info.macs:
         return ""
-    text = f"{info.macs / 1e9:.4g} GMACs ({2 * info.macs / 1e9:.4g} GFLOPs) per image, "
-    text += f"{info.params / 1e6:.2f} M parameters"
+    text = f"{_per_image(info.macs, 4)}, {info.params / 1e6:.2f} M parameters"
     if teacher and teacher.macs and teacher.params:
         text += (
-            f"; {info.macs / teacher.macs * 100:.1f} % of the teacher's compute, "
-            f"{info.params / teacher.params * 100:.1f} % of its parameters"
+            f"; {percent(info.macs / teacher.macs)} of the teacher's compute, "
+            f"{percent(info.params / teacher.params)} of its parameters"
         )
     return f"{text}. Counted from the graph of the shipped file; 1 MAC = 2 FLOPs."
+
+
+def _per_image(macs: int, digits: int) -> str:
+    return f"{gmacs(macs, digits)} ({2 * macs / 1e9:.{digits}g} GFLOPs) per image"

@@ -23,6 +23,7 @@ from kdtool.core.errors import ModelFileError
 from kdtool.core.files import sha256_file
 
 SUMS = "SHA256SUMS"
+COPY_AGAIN = "Copy the whole bundle again, or make it again with: kdtool bundle"
 PARTS = ("", "hub", "web")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 MODE = 0o644 << 16
@@ -100,9 +101,7 @@ def _differences(folder: Path) -> Iterator[str]:
     for line in (folder / SUMS).read_text("utf-8").splitlines():
         entry = _LINE.fullmatch(line)
         if entry is None or ".." in PurePosixPath(entry[2]).parts or PurePosixPath(entry[2]).is_absolute():
-            raise ModelFileError(
-                f"{folder / SUMS}: not a list of checksums ({line[:80]!r}).", "Copy it again."
-            )
+            raise ModelFileError(f"{folder / SUMS}: not a list of checksums ({line[:80]!r}).", COPY_AGAIN)
         path = folder / entry[2]
         if not path.is_file():
             yield f"{path}: missing"

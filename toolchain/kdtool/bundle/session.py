@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdtool.bundle.packing import COPY_AGAIN
 from kdtool.core.errors import ModelFileError
 from kdtool.runtime.onnxbytes.guard import ORT_MARK, read_model
 from kdtool.runtime.onnxruntime import OnnxSession, session_of
-
-COPY_AGAIN = "Copy the whole bundle again, or make it again with: kdtool bundle"
 
 
 def open_shipped(path: Path) -> OnnxSession:

@@ -50,6 +50,7 @@ from kdtool.core.files import PARTIAL, durable, sha256_file
 from kdtool.core.screen import Screen
 from kdtool.core.text import printable
 from kdtool.machine.packages import versions_of
+from kdtool.results.figures import megabytes
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Stage
 
@@ -88,10 +89,10 @@ def write_bundle(run: RunFolder, options: Options, runtime: WebRuntime, screen: 
     with durable(archive) as path:
         write_zip(path, f"{run.path.resolve().name}-bundle", folder, app)
     stage.seal([*(f"bundle/{name}" for name in names), archive.name], {"findings": findings}, versions_of())
-    sizes = sorted((folder / model.kind.file).stat().st_size / 1e6 for model in shipped)
+    sizes = sorted((folder / model.kind.file).stat().st_size for model in shipped)
     screen.say(
-        f"bundle: {folder}, {archive.name} {archive.stat().st_size / 1e6:.1f} MB; an app needs one of "
-        f"{len(sizes)} model file(s), {sizes[0]:.1f} to {sizes[-1]:.1f} MB"
+        f"bundle: {folder}, {archive.name} {megabytes(archive.stat().st_size)}; an app needs one of "
+        f"{len(sizes)} model file(s), {sizes[0] / 1e6:.1f} to {megabytes(sizes[-1])}"
     )
     _report_gaps(run, shipped, findings, screen)
     return folder

@@ -14,6 +14,7 @@ from typing import Any
 from kdtool.bundle.shipped import ShippedModel
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import Screen
+from kdtool.results.figures import megabytes
 
 MEGABYTE = 1e6
 
@@ -197,7 +198,7 @@ def _compatibility(target: Target, model: ShippedModel) -> Compatibility:
     ]
     loads = not reasons
     if model.bytes > target.megabytes * MEGABYTE:
-        reasons.append(f"{model.bytes / MEGABYTE:.1f} MB, more than {target.megabytes} MB")
+        reasons.append(f"{megabytes(model.bytes)}, more than {target.megabytes} MB")
     if model.kind not in target.kinds:
         reasons.append(f"{model.kind} is not for this target")
     remarks = _remarks(target, model) if loads and model.kind in target.kinds else ()

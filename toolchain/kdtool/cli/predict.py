@@ -77,14 +77,10 @@ def command(images: tuple[Path, ...], model: Path | None, top: int, as_json: boo
 
 def _photographs(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Yield each named file, and the photographs in each folder; a folder without any is yielded itself."""
-    from kdtool.data.sources.folder import IMAGE_SUFFIXES
+    from kdtool.data.sources.folder import photographs_in
 
     for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        yield from inside or [path]
+        yield from photographs_in(path) or [path]
 
 
 def _classify(classifier: Model, path: Path, top: int) -> list[tuple[str, float]]:

@@ -11,7 +11,8 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_json
 from kdtool.core.screen import Screen
 from kdtool.recipe.files import load_recipe
-from kdtool.recipe.settings import FeatureSettings, LossSettings, Recipe, StudentSettings
+from kdtool.recipe.settings import Recipe, StudentSettings
+from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_student
 from kdtool.train.loop.precision import with_precision

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from kdtool.core.errors import pip_install
-from kdtool.machine.host import Host, is_raspberry_pi
+from kdtool.machine.host import HOT, Host, is_raspberry_pi
 from kdtool.machine.packages import TRAIN, required, versions_of
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 DISK_WANTED = 2 * 10**9
-HOT = 80.0
 
 
 @dataclass(frozen=True)

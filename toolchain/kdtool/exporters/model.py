@@ -24,6 +24,7 @@ from kdtool.exporters.variants import VARIANTS, Exported
 from kdtool.graph.onnxfile import onnx_bytes
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import ExportSettings
+from kdtool.results.figures import megabytes
 from kdtool.runtime.onnxruntime import open_model
 
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxsim")
@@ -97,7 +98,7 @@ def export_model(
             screen.say(f"export: {written[0]}, max |Δlogit| {worst(parity[kind]):.1e}")
     difference = worst(parity[shipped])
     screen.say(
-        f"export: {path}, {path.stat().st_size / 1e6:.1f} MB, {_gmacs(count)}; torch and ONNX "
+        f"export: {path}, {megabytes(path.stat().st_size)}, {_gmacs(count)}; torch and ONNX "
         f"Runtime agree on batches of {', '.join(map(str, BATCHES))} (max |Δlogit| {difference:.1e})"
     )
     return {

@@ -16,6 +16,7 @@ from kdtool.machine.packages import required, versions_of
 from kdtool.machine.threads import usable_threads
 
 SYS = Path("/sys")
+HOT = 80.0  # °C; a Raspberry Pi slows down from this temperature
 # Bits 0 to 3 of `vcgencmd get_throttled`, from Raspberry Pi's documentation: the state at this moment.
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 SINCE_BOOT = 16  # the same four states begin again at this bit: any time since the machine was started

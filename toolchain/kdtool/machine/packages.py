@@ -53,7 +53,8 @@ def versions_of(packages: Iterable[str] | None = None) -> dict[str, str]:
 
 def require_training(command: str) -> None:
     """Raise SetupError if a package is missing that training, export or quantization needs."""
-    installed = versions_of(required(TRAIN))
-    for package in required(TRAIN):
+    wanted = tuple(required(TRAIN)) or ("torch",)  # a source tree has no metadata that lists packages
+    installed = versions_of(wanted)
+    for package in wanted:
         if package not in installed:
             raise missing_extra(package, f"kdtool {command}")

@@ -20,6 +20,7 @@ from kdtool.quant.observe import observe
 from kdtool.quant.target import int8_scheme
 from kdtool.recipe.choices import Int8Target
 from kdtool.recipe.settings import QuantizeSettings
+from kdtool.results.figures import resized
 from kdtool.runtime.onnxruntime import open_model
 
 
@@ -78,7 +79,8 @@ def quantize_file(
                 attempt = with_fp32_layers(attempt, validation, settings, partial, NAME, screen)
             _require_small_drop(source, attempt, settings.max_drop)
             quantized = QuantizedFile(attempt.choice, before, attempt.after)
-    screen.say(f"{NAME}: {target}, {_size(source):.1f} → {_size(target):.1f} MB; {_in_words(quantized)}")
+    sizes = resized(source.stat().st_size, target.stat().st_size)
+    screen.say(f"{NAME}: {target}, {sizes}; {_in_words(quantized)}")
     return quantized
 
 
@@ -97,11 +99,6 @@ def _require_small_drop(source: Path, attempt: Attempt, max_drop: float) -> None
             f"{attempt.after} of {attempt.before.images} images), allowed is {max_drop:g} (max_drop).",
             "Try another calibration, more photographs, or a larger max_drop; or ship the float32 model.",
         )
-
-
-def _size(path: Path) -> float:
-    """Size of a file in MB."""
-    return path.stat().st_size / 1e6
 
 
 def _in_words(quantized: QuantizedFile) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target, processor_name
 from kdtool.results.statistics import CONFIDENCE, speedup
+from kdtool.runtime.onnxruntime import open_model
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure
 
@@ -83,7 +85,18 @@ def this_machine() -> str:
     return f"{processor_name()} ({int8_target()})"
 
 
-def speed_of(slow: npt.ArrayLike, fast: npt.ArrayLike, threads: int, seed: int = 0) -> Speed:
-    """Median of `slow` / median of `fast`, both (rounds,) milliseconds of the same rounds on this machine."""
-    ratio = speedup(fast, slow, seed)
+def speed_of_file(int8: Path, source: Path, image: FloatArray, screen: Screen) -> Speed:
+    """Measure the speed of an INT8 file against its FP32 file `source` on this machine."""
+    sessions = [open_model(source), open_model(int8)]
+    try:
+        times = take_turns(sessions, image, screen)
+        return speed_of(times[:, 1], times[:, 0], sessions[0].threads)
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def speed_of(times: npt.ArrayLike, reference: npt.ArrayLike, threads: int, seed: int = 0) -> Speed:
+    """Speed-up over the reference, both (rounds,) milliseconds of the same rounds on this machine."""
+    ratio = speedup(times, reference, seed)
     return Speed(ratio.value, *ratio.interval, ratio.n, threads, this_machine())

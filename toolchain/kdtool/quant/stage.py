@@ -20,17 +20,16 @@ from kdtool.data.reader import Prepared
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target
 from kdtool.machine.packages import versions_of
 from kdtool.quant.attempt import NAME, Attempt, JobContext, better_finetuned, calibrated, with_fp32_layers
-from kdtool.quant.images import CalibrationImages
 from kdtool.quant.maker import PRECISION, VERSIONS
-from kdtool.quant.speed import Speed, speed_of, take_turns, this_machine
+from kdtool.quant.speed import Speed, speed_of_file, this_machine
 from kdtool.quant.target import int8_scheme
 from kdtool.recipe.choices import Int8Target
 from kdtool.recipe.settings import QuantizeSettings
+from kdtool.results.figures import resized
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import sealed_models
 from kdtool.runs.stage import Stage
-from kdtool.runtime.onnxruntime import open_model
 
 STUDENT: Final = "student"  # the role that may be fine-tuned
 ROLES = ("teacher", STUDENT)
@@ -181,14 +180,17 @@ def _write(
             attempt = with_fp32_layers(attempt, validation, settings, partial, title, context.screen)
         if attempt.drop > settings.max_drop:
             raise TooLossyError(target, attempt, final=True)
-        speed = _speed(source, partial, attempt.maker.images, context) if context.on_target else None
+        speed = None
+        if context.on_target:
+            speed = speed_of_file(partial, source, attempt.maker.images.evenly(1), context.screen)
     before, after = attempt.before, attempt.after
     epochs = attempt.maker.info.notes.get(FINETUNED)
     tuned = f", fine-tuned ({epochs})" if epochs else ""
+    sizes = resized(source.stat().st_size, target.stat().st_size)
     context.screen.say(
-        f"{NAME}: {target}{tuned}, {source.stat().st_size / 1e6:.1f} → {target.stat().st_size / 1e6:.1f} MB; "
-        f"validation accuracy {before} → {after} ({after.percent - before.percent:+.2f} percentage "
-        f"points, {before.images} images) on {this_machine()}"
+        f"{NAME}: {target}{tuned}, {sizes}; validation accuracy {before} → {after} "
+        f"({after.percent - before.percent:+.2f} percentage points, {before.images} images) on "
+        f"{this_machine()}"
     )
     scheme = attempt.choice.scheme
     facts: Facts = {
@@ -225,17 +227,6 @@ def _leave_to_finetuning(context: JobContext, attempt: Attempt, target: Path) ->
         "fine-tuning for INT8"
     )
     raise TooLossyError(target, attempt, final=False)
-
-
-def _speed(source: Path, quantized: Path, images: CalibrationImages, context: JobContext) -> Speed:
-    """Measure the speed of INT8 against FP32 on this machine."""
-    sessions = [open_model(source), open_model(quantized)]
-    try:
-        times = take_turns(sessions, images.evenly(1), context.screen)
-        return speed_of(times[:, 0], times[:, 1], sessions[0].threads)
-    finally:
-        for session in sessions:
-            session.close()
 
 
 def _judge_speed(context: JobContext, role: str, speed: Speed | None) -> None:

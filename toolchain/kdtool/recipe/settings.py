@@ -23,6 +23,7 @@ from kdtool.recipe.choices import (
     Int8Target,
     Precision,
 )
+from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.results.claim import Bound, parse_claim, usual_claim
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -129,41 +130,6 @@ class TeacherSettings(NetworkSettings):
     epochs: Count = 20
     lr: Rate = 1e-4
     trained: str = Field("", description="model.safetensors of a trained teacher; no teacher is trained then")
-
-
-class _TermSettings(BaseModel):
-    """One term of the student's loss, which may warm up; further keys are parameters of the loss."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    name: str
-    weight: float
-    warmup_epochs: int = Field(0, ge=0)
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class LossSettings(_TermSettings):
-    """Loss on labels and logits: `ce_weight · CE(s, y) + weight · warm(epoch) · loss(s, t, y)`."""
-
-    name: str = "kd"
-    weight: float = Field(0.5, ge=0)
-    ce_weight: float = Field(0.5, ge=0)
-
-
-class FeatureSettings(_TermSettings):
-    """Feature loss, added to `student.loss`.
-
-    `student_stages` and `teacher_stages` are names of modules, such as "layer3" or "blocks.11", which form
-    pairs in this order. If they are empty, the loss chooses.
-    """
-
-    name: str = Field("", description="name of the feature loss; empty: none")
-    weight: float = Field(1.0, ge=0)
-    student_stages: tuple[str, ...] = ()
-    teacher_stages: tuple[str, ...] = ()
 
 
 class StudentSettings(NetworkSettings):

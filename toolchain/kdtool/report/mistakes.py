@@ -1,4 +1,4 @@
-"""The mistakes of a model: confusion matrix, accuracy by class, the worst mistakes."""
+"""The mistakes of a model: confusion matrix and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kdtool.results.predictions import Predicted, Predictions
-from kdtool.results.statistics import wilson
-
-
-@dataclass(frozen=True)
-class ClassAccuracy:
-    """The accuracy on one class, as a fraction, with the 95 % Wilson interval from `low` to `high`.
-
-    Attributes:
-        teacher: accuracy of the teacher on this class; None without a teacher.
-    """
-
-    name: str
-    n_images: int
-    correct: int
-    accuracy: float
-    low: float
-    high: float
-    teacher: float | None
 
 
 @dataclass(frozen=True)
@@ -82,28 +64,6 @@ def most_confused(labels: tuple[str, ...], outputs: Predicted, limit: int) -> li
     return [Confused(true, taken, count, shown[true]) for (true, taken), count in ranked]
 
 
-def class_accuracies(
-    labels: tuple[str, ...], outputs: Predicted, classes: tuple[str, ...], teacher: Predicted | None
-) -> list[ClassAccuracy]:
-    """Compute the accuracy on each class that has images, lowest accuracy first."""
-    shown = Counter(labels)
-    correct = _correct(labels, outputs)
-    teacher_correct = _correct(labels, teacher) if teacher else None
-    scores = [
-        ClassAccuracy(
-            name,
-            shown[name],
-            correct[name],
-            correct[name] / shown[name],
-            *wilson(correct[name], shown[name]),
-            teacher=teacher_correct[name] / shown[name] if teacher_correct is not None else None,
-        )
-        for name in classes
-        if shown[name]
-    ]
-    return sorted(scores, key=lambda score: score.accuracy)
-
-
 def worst_mistakes(predictions: Predictions, outputs: Predicted, limit: int) -> list[Mistake]:
     """List the wrong predictions with the highest probability first; ties in the order of the file."""
     wrong = [
@@ -114,7 +74,3 @@ def worst_mistakes(predictions: Predictions, outputs: Predicted, limit: int) -> 
         if true != taken
     ]
     return sorted(wrong, key=lambda mistake: -mistake.probability)[:limit]
-
-
-def _correct(labels: tuple[str, ...], outputs: Predicted) -> Counter[str]:
-    return Counter(true for true, taken in zip(labels, outputs.predicted, strict=True) if true == taken)

@@ -15,9 +15,7 @@ from kdtool.report.images import MistakeImage, images_of
 from kdtool.report.int8 import Int8Facts, int8_facts
 from kdtool.report.mistakes import (
     Cell,
-    ClassAccuracy,
     Confused,
-    class_accuracies,
     classes_of,
     confusion,
     most_confused,
@@ -28,7 +26,7 @@ from kdtool.report.reliability import ReliabilityCurve, reliability_chart, relia
 from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words
 from kdtool.results.bench import ModelDifference, ModelResult, read_bench
 from kdtool.results.history import read_history
-from kdtool.results.predictions import Predictions, read_predictions
+from kdtool.results.predictions import ClassAccuracy, Predictions, class_accuracies, read_predictions
 from kdtool.runs.folder import ROLES, RunFolder
 
 MATRIX_LIMIT = 20  # classes; a larger matrix is not readable
@@ -228,7 +226,7 @@ def _errors(run: RunFolder, predictions: Predictions, screen: Screen) -> Errors:
         classes=classes,
         matrix=confusion(predictions.labels, outputs, classes) if small else [],
         pairs=most_confused(predictions.labels, outputs, PAIRS),
-        scores=class_accuracies(predictions.labels, outputs, classes, teacher)[:SCORES],
+        scores=class_accuracies(predictions.labels, outputs, teacher)[:SCORES],
         with_teacher=teacher is not None,
         images=images,
         without_images=without,

@@ -10,6 +10,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.typed import parse_content, typed
 from kdtool.machine.host import Host, Moment
 from kdtool.results.claim import Verdict
+from kdtool.results.figures import gmacs, megabytes, percent
 from kdtool.results.older import FIRST_SCHEMA, upgraded
 from kdtool.results.statistics import Interval
 
@@ -141,9 +142,9 @@ class ModelResult:
     def summary(self) -> str:
         """Name, accuracy, compute, size and median latency in one line, without unknown values."""
         parts = [
-            f"{100 * self.accuracy:.2f} %" if self.accuracy is not None else "",
-            f"{self.macs / 1e9:.4g} GMACs" if self.macs else "",
-            f"{self.size_bytes / 1e6:.1f} MB",
+            percent(self.accuracy, 2) if self.accuracy is not None else "",
+            gmacs(self.macs) if self.macs else "",
+            megabytes(self.size_bytes),
             f"{self.latency_ms.p50:.3g} ms",
         ]
         return f"{self.name}: {', '.join(part for part in parts if part)}"

@@ -59,6 +59,21 @@ def short(value: float | None) -> str:
     return MISSING if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def megabytes(size: float) -> str:
+    """Format a size in bytes as MB with one decimal."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def resized(before: float, after: float) -> str:
+    """Format a size in bytes before and after a change, as MB with one decimal."""
+    return f"{before / 1e6:.1f} → {megabytes(after)}"
+
+
+def gmacs(macs: int, digits: int = 4) -> str:
+    """Format multiply–accumulates as GMACs with a number of digits."""
+    return f"{macs / 1e9:.{digits}g} GMACs"
+
+
 def scaled(value: float | None, unit: float) -> str:
     """Format `value` in multiples of `unit` (1e6: millions) with two decimals; below 1 with three digits."""
     if value is None:

@@ -69,6 +69,7 @@ class Measure:
         needs: data that its measurement needs, after "needs".
         unit: unit of the values; a share is printed as a percentage.
         estimate: function that computes the value for the judged model, relative to the reference if needed.
+        negative: phrase for the amount −x of a negative value x; "": values are never negative.
         timed: True if the measure is a time, which is valid only for the machine of the measurement.
     """
 
@@ -77,6 +78,7 @@ class Measure:
     needs: str
     unit: Literal["share", "points", "ms", "MB"]
     estimate: Callable[[Side | None, Side | None, Resampling], MeasuredValue]
+    negative: str = ""
     timed: bool = False
 
 
@@ -169,7 +171,12 @@ MEASURES: dict[str, Measure] = {
     ),
     "accuracy": Measure("top-1 accuracy", "a top-1 accuracy of {amount}", "test images", "share", _accuracy),
     "drop": Measure(
-        "drop in accuracy", "a drop of {amount} from {possessive} accuracy", _BOTH, "points", _drop
+        "drop in accuracy",
+        "a drop of {amount} from {possessive} accuracy",
+        _BOTH,
+        "points",
+        _drop,
+        negative="a gain of {amount} over {possessive} accuracy",
     ),
     "macs": Measure(
         "compute relative to {possessive}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.core.errors import DataError
+from kdtool.results.statistics import wilson
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,23 @@ class Predicted:
 
     predicted: tuple[str, ...]
     probability: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """The accuracy on one class, as a fraction, with the 95 % Wilson interval from `low` to `high`.
+
+    Attributes:
+        teacher: accuracy of the teacher on this class; None without a teacher.
+    """
+
+    name: str
+    n_images: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+    teacher: float | None
 
 
 @dataclass(frozen=True)
@@ -62,3 +81,28 @@ def read_predictions(path: Path) -> Predictions:
             f"Write it again with: kdtool bench {path.parent}",
         ) from error
     return Predictions(columns["path"], columns["label"], models)
+
+
+def class_accuracies(
+    labels: Sequence[str], outputs: Predicted, teacher: Predicted | None = None
+) -> list[ClassAccuracy]:
+    """Compute the accuracy on each class that has images, lowest accuracy first; ties by name."""
+    shown = Counter(labels)
+    correct = _correct(labels, outputs)
+    teacher_correct = _correct(labels, teacher) if teacher else None
+    scores = [
+        ClassAccuracy(
+            name,
+            shown[name],
+            correct[name],
+            correct[name] / shown[name],
+            *wilson(correct[name], shown[name]),
+            teacher=teacher_correct[name] / shown[name] if teacher_correct is not None else None,
+        )
+        for name in sorted(shown)
+    ]
+    return sorted(scores, key=lambda score: score.accuracy)
+
+
+def _correct(labels: Sequence[str], outputs: Predicted) -> Counter[str]:
+    return Counter(true for true, taken in zip(labels, outputs.predicted, strict=True) if true == taken)

@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 CONFIDENCE = 0.95
 P90_SAMPLES, P99_SAMPLES = 64, 662  # the rule of MLPerf
+ROUNDS_IN_MEMORY = 500_000  # of resamples; each takes some 40 bytes
 LEAST_SAMPLES = ((0.99, P99_SAMPLES), (0.90, P90_SAMPLES))
 
 
@@ -251,10 +252,15 @@ def median_ratio_interval(
     rounds = pair.shape[1]
     block = math.ceil(rounds ** (1 / 3))
     generator = np.random.default_rng(seed)
-    starts = generator.integers(0, rounds - block + 1, (resamples, math.ceil(rounds / block)))
-    drawn = (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :rounds]
-    medians = [np.median(values[drawn], axis=1) for values in pair]
-    return _middle(medians[0] / medians[1], confidence)
+    ratios = []
+    at_once = max(1, ROUNDS_IN_MEMORY // max(1, rounds))
+    for done in range(0, resamples, at_once):
+        size = min(at_once, resamples - done)
+        starts = generator.integers(0, rounds - block + 1, (size, math.ceil(rounds / block)))
+        drawn = (starts[:, :, None] + np.arange(block)).reshape(size, -1)[:, :rounds]
+        medians = [np.median(values[drawn], axis=1) for values in pair]
+        ratios.append(medians[0] / medians[1])
+    return _middle(np.concatenate(ratios), confidence)
 
 
 def ratio_of_medians(

@@ -61,12 +61,20 @@ def _measured(claim: Verdict) -> tuple[str, ...]:
     measured += [(bound.measure, bound.value, bound.interval) for bound in others.values()]
     confidence = _percent(CONFIDENCE)
     parts = [
-        _phrase(claim, measure, _amount(measure, value))
-        + (f" ({confidence} interval {_amount(measure, *interval)})" if interval else "")
+        _value(claim, measure, value, f"{confidence} interval", interval)
         for measure, value, interval in measured
         if value is not None
     ]
     return (f"Measured: {_called(claim.judged)} has {_listed(parts)}.",) if parts else ()
+
+
+def _value(claim: Verdict, measure: str, value: float, name: str, interval: Interval | None) -> str:
+    """Phrase with a measured value and its interval, which is called `name`; a negative drop is a gain."""
+    phrase = MEASURES[measure].phrase
+    if value < 0 and MEASURES[measure].negative:
+        phrase, value, name = MEASURES[measure].negative, -value, f"{name} of the {MEASURES[measure].noun}"
+    text = phrase.format(amount=_amount(measure, value), possessive=_possessive(claim))
+    return text + (f" ({name} {_amount(measure, *interval)})" if interval else "")
 
 
 def _machine(result: BenchResult) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def compile_model(model: Any, path: Path, info: ModelInfo | None, threads: int =
 
 @dataclass
 class OpenvinoSession:
-    """A `kdtool.runtime.session.Session`."""
+    """Session of OpenVINO; implements the protocol `kdtool.runtime.session.Session`."""
 
     path: Path
     info: ModelInfo | None

@@ -10,12 +10,12 @@ from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
 from kdtool.machine.launch import process_count
 from kdtool.recipe.settings import (
     AugmentSettings,
-    FeatureSettings,
     NetworkSettings,
     Recipe,
     StudentSettings,
     TeacherSettings,
 )
+from kdtool.recipe.terms import FeatureSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.teaching.features import compare_features
 

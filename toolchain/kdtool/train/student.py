@@ -13,8 +13,10 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
-from kdtool.recipe.advice import advise, advise_accuracies, resolve
-from kdtool.recipe.settings import VIEWS, FeatureSettings, LossSettings, StudentSettings
+from kdtool.recipe.advice import advise, advise_accuracies
+from kdtool.recipe.defaults import resolve
+from kdtool.recipe.settings import VIEWS, StudentSettings
+from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, read_manifest
 from kdtool.train.loop.criterion import Criterion, Distillation, Sum, TeacherLogits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.machine.cpu import PROC, is_emulated
-from kdtool.machine.host import SYS, Host, is_raspberry_pi, read_moment, slowdowns, throttled_since_boot
+from kdtool.machine.host import HOT, SYS, Host, is_raspberry_pi, read_moment, slowdowns, throttled_since_boot
 from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.results.bench import Latency, Throughput
 from kdtool.runtime.turns import settled
@@ -19,7 +19,6 @@ BUSY = 0.5  # processors that other programs used before the measurement
 OTHERS = 0.2  # processors that other programs used during the measurement
 STOLEN = 0.02  # share of the time that the hypervisor gave to other machines
 UNEVEN = 0.10  # relative change of the frequency
-HOT = 80.0  # °C; a Raspberry Pi slows down from this temperature
 NOISY = 1.25  # p90 / p50
 
 

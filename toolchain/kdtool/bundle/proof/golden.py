@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from kdtool.bundle.packing import COPY_AGAIN
 from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.typed import parse_record
@@ -85,7 +86,7 @@ def read_golden(bundle: Path) -> Golden:
         cause = error.strerror if isinstance(error, OSError) else error
         raise ModelFileError(
             f"{path}: cannot be read ({cause}).",
-            "Copy the whole bundle again, or make it again with: kdtool bundle",
+            COPY_AGAIN,
         ) from error
 
 
@@ -107,9 +108,7 @@ def read_npy(path: Path) -> UInt8Array:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"it holds {pixels.dtype} of shape {pixels.shape}")
     except (OSError, ValueError, EOFError) as error:
-        raise ModelFileError(
-            f"{path}: not an array of 8-bit pixels ({error}).", "Copy the bundle again."
-        ) from error
+        raise ModelFileError(f"{path}: not an array of 8-bit pixels ({error}).", COPY_AGAIN) from error
     result: UInt8Array = pixels
     return result
 

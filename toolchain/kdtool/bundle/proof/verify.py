@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtool.bundle.packing import differences
+from kdtool.bundle.packing import COPY_AGAIN, differences
 from kdtool.bundle.proof.golden import FOLDER, Golden, Vector, largest_allowed, read_golden, read_npy
 from kdtool.bundle.session import open_shipped
 from kdtool.core.errors import DataError, GateError, ModelFileError
@@ -24,7 +24,6 @@ from kdtool.runtime.onnxbytes.declared import onnx_info
 from kdtool.runtime.onnxruntime import OnnxSession
 
 CHANNELS = ("red", "green", "blue")
-COPY_AGAIN = "Copy the bundle again from where it was made."
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,11 @@ def load(data: str | None) -> Listing:
     return Listing(str(data), tuple(samples), classes_by_split, carve, dict(sorted(ignored.items())))
 
 
+def photographs_in(folder: Path) -> list[Path]:
+    """List the photo files of a folder at any depth, in the order of their paths."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
 def _split_folders(root: Path) -> dict[str, Path]:
     """Map each split to its folder, train first; all of a flat folder is train."""
     folders = _visible_folders(root)

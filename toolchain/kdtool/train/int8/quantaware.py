@@ -17,7 +17,8 @@ from kdtool.core.files import sha256_file
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.recipe.choices import SCRATCH, Calibration, Precision
-from kdtool.recipe.settings import FeatureSettings, StudentSettings
+from kdtool.recipe.settings import StudentSettings
+from kdtool.recipe.terms import FeatureSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
 from kdtool.train.loop.criterion import Criterion

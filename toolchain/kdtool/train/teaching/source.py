@@ -82,6 +82,8 @@ def why_online(
         costs: function that measures the costs; called only if needed.
     """
     views, epochs = settings.seen_views, settings.epochs
+    if settings.features.name:
+        return "since a feature loss needs its feature maps"
     if shared or not settings.augment.active or settings.answers != "float32" or stored():
         return None
     if views >= epochs:
@@ -93,6 +95,14 @@ def why_online(
         f"since {epochs} epochs of it cost less than {views} stored views ({1000 * cost.forward:.1f} ms per "
         f"image for the teacher, {1000 * cost.view:.1f} ms to make a view)"
     )
+
+
+def validation_passes(settings: StudentSettings) -> int:
+    """Return how often an online teacher sees the validation images: `CachedLogits` need it once.
+
+    With a feature loss the teacher runs in each epoch (`kdtool.train.student`).
+    """
+    return settings.epochs if settings.features.name else 1
 
 
 class CachedLogits:
