@@ -106,7 +106,7 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
         raise UsageError(
             f"{session.path} states neither its classes nor its preprocessing, so its accuracy cannot be "
             "measured.",
-            f"Give classes and preprocessing ({argument('classes and preprocess')}), or no photographs.",
+            f"Give {argument('classes and preprocess')}, or no photographs.",
         )
     return info
 

@@ -11,7 +11,7 @@ from enum import Enum
 
 # Argument or field of a recipe → its option, if the option has another name.
 OPTIONS = {
-    "data": "DATA", "classes and preprocess": "--like FILE", "targets": "--target",
+    "data": "DATA", "images": "DATA", "classes and preprocess": "--like FILE", "targets": "--target",
     "bench.claim": "--claim", "bench.judged": "--judge", "bench.reference": "--against",
     "data.skip_bad": "--skip-bad", "data.allow_leaks": "--allow-leaks", "student.arch": "--student",
     "teacher.trained": "--teacher", "teacher.weights": "--teacher-weights",
