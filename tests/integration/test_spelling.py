@@ -62,7 +62,7 @@ def export(**arguments: Any) -> Path:
         (lambda: kdtool.quantize("student.onnx", "photos", out="student.onnx"), "Name another file: out=…"),
         (lambda: export(tolerance=1e-30), "tolerance=…"),
         (lambda: kdtool.run("photos", out="photos/run"), r'such as out=".*photos-run"'),
-        (lambda: run(student__loss__temperature=-1), 'set={"student.loss.temperature": 4}'),
+        (lambda: run(student__loss__temperature=-1), 'set={"student.loss.temperature": 2}'),
         (lambda: run(student__loss__name="fitnet"), 'set={"student.features.name": "fitnet"}'),
         (lambda: run(student__compile=True, student__features__name="fitnet"), '"student.compile": False'),
         (lambda: run(quantize__search=True, quantize__calibration="mse"), '"quantize.search": False'),
@@ -70,9 +70,7 @@ def export(**arguments: Any) -> Path:
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("folder")
-def test_messages_of_the_python_interface_contain_no_options(
-    call: Callable[[], object], spelling: str
-) -> None:
+def test_messages_in_python_contain_no_options(call: Callable[[], object], spelling: str) -> None:
     with pytest.raises(KdtoolError) as error:
         call()
     assert re.search(spelling, str(error.value))
@@ -97,7 +95,7 @@ def test_open_data_names_the_function_that_skips_bad_photographs() -> None:
         ("quantize student.onnx --data photos --out student.onnx", "Name another file: --out …"),
         ("quantize student.onnx --data nope", "DATA nope: there is no such folder"),
         ("run photos --out photos/run", "such as --out /"),
-        ("run photos --recipe digits --set student.loss.temperature=-1", "--set student.loss.temperature=4"),
+        ("run photos --recipe digits --set student.loss.temperature=-1", "--set student.loss.temperature=2"),
         ("run photos --recipe digits --set student.loss.name=fitnet", "--set student.features.name=fitnet"),
         ("run bad --recipe digits", "--skip-bad"),
         ("run --set quantize.search=true --set quantize.calibration=mse", "--set quantize.search=false"),
@@ -118,7 +116,7 @@ def test_the_outermost_caller_decides() -> None:
         "baseline": True,
         "export.opset": 20,
         "data.skip_bad": True,
-        "export.tolerance": ...,
+        "export.ort": ...,
     }
     options = "--out DIR --baseline --set export.opset=20 --skip-bad --set export.ort=…"
     assert assigned(values) == options

@@ -13,8 +13,8 @@ from enum import Enum
 OPTIONS = {
     "data": "DATA", "images": "DATA", "classes and preprocess": "--like FILE", "targets": "--target",
     "bench.claim": "--claim", "bench.judged": "--judge", "bench.reference": "--against",
-    "data.skip_bad": "--skip-bad", "data.allow_leaks": "--allow-leaks", "student.arch": "--student",
-    "teacher.trained": "--teacher", "teacher.weights": "--teacher-weights",
+    "data.cache": "--cache", "data.skip_bad": "--skip-bad", "data.allow_leaks": "--allow-leaks",
+    "student.arch": "--student", "teacher.trained": "--teacher", "teacher.weights": "--teacher-weights",
 }  # fmt: skip
 SECTIONS = ("export", "quantize", "bench")  # their fields are arguments of functions
 Caller = Enum("Caller", ["COMMAND_LINE", "RUN", "FUNCTION"])  # RUN: kdtool.run takes fields in `set`
