@@ -51,5 +51,5 @@ def test_a_calibration_after_a_search_says_what_to_type(
     assert quantize(run, "--calibration", "mse") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "calibration mse would be ignored: leave it at minmax, or do not search" in said
-    assert "Next: Without a search: kdtool quantize --no-search (or --set quantize.search=false)" in said
+    assert "Next: Without a search: --set quantize.search=false" in said
     assert recorded(run).calibration == "minmax"

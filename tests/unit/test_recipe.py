@@ -18,7 +18,7 @@ def test_a_search_ignores_no_calibration_in_silence() -> None:
     with pytest.raises(UsageError, match="calibration entropy would be ignored: leave it at minmax") as error:
         load_recipe("paper", changes)
     assert error.value.hint is not None
-    assert "kdtool quantize --no-search" in error.value.hint
+    assert "--set quantize.search=false" in error.value.hint
     with pytest.raises(UsageError, match=r"2 field\(s\) are wrong") as error:
         load_recipe("paper", [*changes, "student.epochs=0"])
     assert error.value.hint == "See all fields with their defaults: kdtool recipes --show paper"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import QUIET, Screen
+from kdtool.core.spelling import assigned
 from kdtool.data.sources import default_recipe, resolve
 from kdtool.recipe.files import load_recipe, override_recipe, parse_recipe
 from kdtool.recipe.settings import Recipe
@@ -99,7 +100,7 @@ def _prepare(job: Job, rescan: bool) -> Prepared:
         if record and moved and not unchanged(job.source, settings, job.seed, job.run.data, job.screen):
             raise UsageError(
                 f"{job.run.path} was trained on other photographs: {record['source']}, not {job.source}.",
-                "Choose another folder with --out DIR.",
+                f"Choose another folder with {assigned({'out': 'DIR'})}.",
             )
         prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
     record_data(job, prepared.classes, prepared.digest)
@@ -219,7 +220,7 @@ def start(
         left_open = open_recipe.without_precision()
         bfloat16 = [role for role in left_open if getattr(recipe, role).precision == "bfloat16"]
         if bfloat16:
-            float32 = " ".join(f"--set {role}.precision=float32" for role in bfloat16)
+            float32 = assigned({f"{role}.precision": "float32" for role in bfloat16})
             screen.say(f"Training uses bfloat16, since this processor has it. For float32: {float32}")
         job = Job(run, recipe, seed or 0, resolve(source), screen)
     else:

@@ -13,6 +13,7 @@ from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import Caller, called_from
 from kdtool.data.sources import load_listing
 from kdtool.machine.terminal import screen_of
 from kdtool.recipe.settings import BenchSettings
@@ -21,6 +22,7 @@ from kdtool.results.bench import BenchResult
 QUICK: dict[str, Any] = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
 
+@called_from(Caller.FUNCTION)
 def bench(
     files: str | Path | Sequence[str | Path],
     data: str | Path | None = None,

@@ -38,7 +38,7 @@ def parts_of(
         DataError: an image cannot be read, or the model does not know its class.
     """
     if isinstance(images, str | Path):
-        listing = load_listing(str(images))
+        listing = load_listing(str(images), "images")
         if listing.samples:
             if labels is not None:
                 raise UsageError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.spelling import Caller, called_from
 from kdtool.data.reader import DATA_FILE, Prepared, open_prepared
 from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ARTIFACTS, RunFolder
@@ -47,6 +48,7 @@ class Data:
         """Preprocessing of a photograph for a network, with mean and std of the training images."""
         return self.prepared.preprocess
 
+    @called_from(Caller.FUNCTION)
     def torch(self, split: str, transform: Callable[[Any], Any] | None = None) -> PhotographDataset:
         """Open a split as a torch Dataset, for a DataLoader with any number of workers.
 
@@ -74,6 +76,7 @@ class Data:
         return f"Data({self.prepared.folder}: {counts}; {len(self.classes)} classes, {side} × {side} pixels)"
 
 
+@called_from(Caller.FUNCTION)
 def open_data(
     data: str | Path | None,
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdtool.core.errors import UsageError
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ROLES
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kdtool.core.preprocess import UInt8Array
 
 
+@called_from(Caller.FUNCTION)
 def export(
     network: nn.Module,
     out: str | Path,

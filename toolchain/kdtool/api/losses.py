@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.packages import require_training
 
 
+@called_from(Caller.FUNCTION)
 def create_loss(name: str, **parameters: bool | float) -> Callable[..., Any]:
     """Create a loss of distillation.
 

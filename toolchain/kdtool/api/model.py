@@ -17,6 +17,7 @@ from kdtool.api.images import AnyImage, Encoded, is_many, names_of, stacked
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.core.spelling import Caller, called_from
 from kdtool.runs.folder import RunFolder
 from kdtool.runtime.classify import logits_of, ranked, softmax
 from kdtool.runtime.onnxruntime import OnnxSession, open_model
@@ -103,6 +104,7 @@ class Model:
     @overload
     def predict(self, x: npt.NDArray[np.uint8], top: int = 1) -> Any: ...
 
+    @called_from(Caller.FUNCTION)
     def predict(self, x: Any, top: int = 1) -> Prediction | list[Prediction]:
         """Predict the most likely classes of one image or of many.
 
@@ -125,6 +127,7 @@ class Model:
         predictions = [_prediction(row, self.labels, top) for row in rows]
         return predictions if is_many(x) else predictions[0]
 
+    @called_from(Caller.FUNCTION)
     def logits(self, x: AnyImage | Sequence[AnyImage]) -> FloatArray:
         """Compute the logits, the output of the network before the softmax.
 
@@ -159,6 +162,7 @@ def _prediction(logits: FloatArray, labels: Sequence[str], top: int) -> Predicti
     return Prediction(names, tuple(round(probability, 6) for probability in probabilities))
 
 
+@called_from(Caller.FUNCTION)
 def load(
     path: str | Path,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdtool.core.errors import DataError, UsageError
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.spelling import Caller, argument, assigned, called_from
 from kdtool.machine.terminal import screen_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Quantized:
     float_layers: tuple[str, ...]
 
 
+@called_from(Caller.FUNCTION)
 def quantize(
     model: str | Path,
     images: str | Path | Iterable[AnyImage],
@@ -114,7 +116,10 @@ def quantize(
     source = Path(model)
     target_file = Path(out) if out is not None else source.with_suffix(".int8.onnx")
     if target_file.resolve() == source.resolve():
-        raise UsageError(f"out: {target_file} is the model itself.", "Name another file: out=…")
+        raise UsageError(
+            f"{argument('out')}: {target_file} is the model itself.",
+            f"Name another file: {assigned({'out': ...})}",
+        )
     session = open_model(source)
     session.close()
     info = model_info(source, session.info, classes, preprocess)

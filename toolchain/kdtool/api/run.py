@@ -12,6 +12,7 @@ from typing import Any
 from kdtool.api.data import Data, open_data
 from kdtool.api.model import Model, load
 from kdtool.core.errors import GateError, UsageError
+from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.terminal import screen_of
 from kdtool.results.bench import BenchResult, read_bench
 from kdtool.results.claim import Verdict
@@ -75,6 +76,7 @@ class Run:
         """The student, in float32."""
         return self.model("student")
 
+    @called_from(Caller.FUNCTION)
     def model(self, role: str, precision: str = "fp32") -> Model:
         """Load an exported model of the run.
 
@@ -87,6 +89,7 @@ class Run:
         """
         return load(self.folder.onnx_model(role, precision))
 
+    @called_from(Caller.FUNCTION)
     def bundle(
         self,
         role: str = "student",
@@ -134,6 +137,7 @@ class Run:
         return f"Run({self.path}): {measured}{failed}"
 
 
+@called_from(Caller.RUN)
 def run(
     data: str | Path | None = None,
     *,
@@ -192,6 +196,7 @@ def run(
     return Run(job.run.path, failed)
 
 
+@called_from(Caller.FUNCTION)
 def open_run(path: str | Path) -> Run:
     """Open the run in a folder, which may have only exported models (onnx/student.onnx).
 

@@ -16,6 +16,7 @@ from kdtool.arch import FAMILIES
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import write_bytes
 from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.spelling import assigned
 from kdtool.recipe.choices import IMAGENET, SCRATCH
 
 SHOWN = 5
@@ -159,7 +160,8 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
     if info is None:
         raise ModelFileError(
             f"{path}: contains weights, but not the classes and preprocessing of a trained model.",
-            "A trained model is DIR/teacher/model.safetensors; to start from weights: --teacher-weights FILE",
+            "A trained model is DIR/teacher/model.safetensors; to start from weights: "
+            f"{assigned({'teacher.weights': 'FILE'})}",
         )
     network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
     load_exactly(network, state, str(path))

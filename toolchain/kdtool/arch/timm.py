@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import assigned
 
 ALLOWED = "any network of timm as timm/<name>, such as timm/deit_tiny_patch16_224"
 PREFIX = "timm/"
@@ -47,8 +48,8 @@ def pretrained(name: str) -> dict[str, Tensor]:
         raise SetupError(
             f"The pretrained weights of {name} are not in the cache and cannot be downloaded "
             f"({type(error).__name__}).",
-            "Connect to the internet once, give a file with --teacher-weights FILE, or train from scratch "
-            "with --teacher-weights none.",
+            f"Connect to the internet once, give a file with {assigned({'teacher.weights': 'FILE'})}, or "
+            f"train from scratch with {assigned({'teacher.weights': 'none'})}.",
         ) from error
 
 

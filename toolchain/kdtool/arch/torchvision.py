@@ -12,6 +12,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import assigned
 
 ALLOWED = "any classifier of torchvision by its name, such as resnet18"
 POSITIONS = "encoder.pos_embedding"
@@ -50,8 +51,8 @@ def pretrained(name: str) -> dict[str, Tensor]:
         raise SetupError(
             f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded from "
             f"{weights.url} ({error}).",
-            "Connect to the internet once, give a file with --teacher-weights FILE, or train from scratch "
-            "with --teacher-weights none.",
+            f"Connect to the internet once, give a file with {assigned({'teacher.weights': 'FILE'})}, or "
+            f"train from scratch with {assigned({'teacher.weights': 'none'})}.",
         ) from error
     return state
 

@@ -14,6 +14,7 @@ from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import argument
 from kdtool.data.listing import Listing, Sample
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult
@@ -105,7 +106,7 @@ def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:
         raise UsageError(
             f"{session.path} states neither its classes nor its preprocessing, so its accuracy cannot be "
             "measured.",
-            "Name a file with the same classes and preprocessing by --like FILE, or leave out --data.",
+            f"Give {argument('classes and preprocess')}, or no photographs.",
         )
     return info
 

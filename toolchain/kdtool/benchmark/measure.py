@@ -23,6 +23,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import FINETUNED
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import assigned
 from kdtool.machine.host import read_host
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import BenchSettings
@@ -171,12 +172,12 @@ def _require_names(candidates: Sequence[Candidate], settings: BenchSettings) -> 
     """Raise UsageError if the user named a model for the claim that is not among the candidates."""
     known = [candidate.name for candidate in candidates]
     defaults = BenchSettings()
-    for option, name, default in (
-        ("judge", settings.judged, defaults.judged),
-        ("against", settings.reference, defaults.reference),
+    for field, name, default in (
+        ("bench.judged", settings.judged, defaults.judged),
+        ("bench.reference", settings.reference, defaults.reference),
     ):
         if name not in known and name != default:
             raise UsageError(
                 f"The claim is about {name!r}, which is not measured; allowed: {', '.join(known)}.",
-                f"Name one of them: kdtool bench --{option} NAME",
+                f"Name one of them: {assigned({field: 'NAME'})}",
             )

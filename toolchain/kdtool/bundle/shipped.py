@@ -10,6 +10,7 @@ from kdtool.bundle.about import About
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
+from kdtool.core.spelling import argument
 from kdtool.machine.cpu import INT8_WORTH_IT
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.lineage import require_current
@@ -76,7 +77,7 @@ def model_files(run: RunFolder, role: str) -> tuple[ModelFile, ...]:
         UsageError: the run has no exported model of this role, or a stage of the run is outdated.
     """
     if role not in ROLES:
-        raise UsageError(f"--role {role}: unknown; allowed: {', '.join(ROLES)}.", "kdtool bundle --help")
+        raise UsageError(f"{argument('role')} {role}: unknown; allowed: {', '.join(ROLES)}.")
     require_current(run, "bench")
     sealed = sealed_models(run)
     if (role, "fp32") not in sealed:

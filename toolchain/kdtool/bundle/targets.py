@@ -14,6 +14,7 @@ from typing import Any
 from kdtool.bundle.shipped import ShippedModel
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import argument
 from kdtool.results.figures import megabytes
 
 MEGABYTE = 1e6
@@ -126,8 +127,8 @@ def named_targets(names: Iterable[str]) -> tuple[Target, ...]:
     unknown = [name for name in names if name not in TARGETS]
     if unknown:
         raise UsageError(
-            f"--target {unknown[0]}: unknown; allowed: {', '.join(TARGETS)}.",
-            "Leave --target out to check all of them.",
+            f"{argument('targets')} {unknown[0]}: unknown; allowed: {', '.join(TARGETS)}.",
+            f"Leave {argument('targets')} out to check all of them.",
         )
     return tuple(TARGETS[name] for name in names or TARGETS)
 

@@ -12,6 +12,7 @@ import click
 
 from kdtool import __version__
 from kdtool.core.errors import ElsewhereError, KdtoolError, SetupError
+from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.launch import process_count, process_rank
 
 # name → (module, first line of its help). It is repeated here so that `kdtool --help` imports no command.
@@ -93,6 +94,7 @@ def cli(debug: bool) -> None:
     """
 
 
+@called_from(Caller.COMMAND_LINE)
 def main(arguments: list[str] | None = None) -> None:
     """Run the `kdtool` command and exit with a code of `kdtool.core.errors`."""
     arguments = sys.argv[1:] if arguments is None else arguments

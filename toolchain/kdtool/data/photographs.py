@@ -14,6 +14,7 @@ import numpy.typing as npt
 from kdtool.core.errors import DataError, UsageError
 from kdtool.core.files import sha256_bytes
 from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.spelling import assigned
 from kdtool.core.text import printable
 from kdtool.data.sources import load_listing
 from kdtool.machine.threads import usable_threads
@@ -113,6 +114,6 @@ def open_photographs(
         cause = f"{printable(error.args[0])} is missing" if isinstance(error, KeyError) else error.message
         raise DataError(
             f"The photographs of {source} are decoded in each epoch, but they cannot be found: {cause}",
-            "Put them back. The training command with --cache disk would store them decoded, once they are "
-            "back.",
+            "Put them back. The training command with "
+            f"{assigned({'data.cache': 'disk'})} would store them decoded, once they are back.",
         ) from error

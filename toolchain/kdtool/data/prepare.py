@@ -24,6 +24,7 @@ from kdtool.core.errors import DataError
 from kdtool.core.files import remove_partial, scratch, sha256_json
 from kdtool.core.preprocess import DECODE_RULE
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import assigned
 from kdtool.core.text import printable
 from kdtool.data.listing import Listing, hash_samples
 from kdtool.data.notices import summary, tell, tell_change
@@ -118,7 +119,7 @@ def _decide(settings: DataSettings, count: int, folder: Path, screen: Screen) ->
         screen.say(
             f"prepare: the decoded images would take {_bytes_wanted(settings, count) / 1e9:.1f} GB for a "
             f"moment and half of that permanently; {free / 1e9:.1f} GB are free. So each epoch decodes the "
-            "photographs again (--cache none)."
+            f"photographs again ({assigned({'data.cache': 'none'})})."
         )
     return stored
 

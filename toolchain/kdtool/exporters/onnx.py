@@ -9,6 +9,7 @@ from torch import nn
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import assigned
 from kdtool.core.text import cause_of
 from kdtool.exporters.passes.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import INPUT, OUTPUT
@@ -49,7 +50,8 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
         raise ModelFileError(
             f"{arch} cannot be exported to ONNX with opset {opset} "
             f"({type(error).__name__}: {cause_of(error)}).",
-            f"Try another operator set, --set export.opset={_other_opset(opset)}, or another network.",
+            f"Try another operator set, {assigned({'export.opset': _other_opset(opset)})}, "
+            "or another network.",
         ) from error
     use_global_average_pool(model)
     return convert_opset(model, arch, opset) if opset < EXPORTER_LEAST else model
@@ -71,5 +73,5 @@ def convert_opset(model: onnx.ModelProto, arch: str, opset: int) -> onnx.ModelPr
     except Exception as error:  # the converter raises many kinds of exceptions
         raise ModelFileError(
             f"{arch} cannot be written with opset {opset} ({cause_of(error)}).",
-            f"Try a newer operator set, --set export.opset={EXPORTER_LEAST}, or another network.",
+            f"Try a newer operator set, {assigned({'export.opset': EXPORTER_LEAST})}, or another network.",
         ) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import argument
 from kdtool.core.text import cause_of
 from kdtool.runtime.onnxruntime import new_session, session_options
 
@@ -70,5 +71,5 @@ def open_ort(content: bytes, name: Path) -> Any:
 def _failed(name: Path, error: Exception) -> ModelFileError:
     return ModelFileError(
         f"{name}: ONNX Runtime cannot write it in ORT format ({cause_of(error)}).",
-        "Ship the ONNX file instead, without --ort.",
+        f"Ship the ONNX file instead, without {argument('ort')}.",
     )

@@ -16,6 +16,7 @@ from torch import nn
 
 from kdtool.core.errors import GateError
 from kdtool.core.preprocess import FloatArray, Preprocess
+from kdtool.core.spelling import assigned
 from kdtool.data.photographs import Images
 
 BATCHES = (1, 2, 7)
@@ -74,7 +75,8 @@ def check_parity(
 
 
 def _compare(expected: FloatArray, exported: FloatArray, batch: int, tolerance: float, name: Path) -> Parity:
-    hint = "Try another operator set, --set export.opset=…, or another network; do not ship this one."
+    opset = assigned({"export.opset": ...})
+    hint = f"Try another operator set, {opset}, or another network; do not ship this one."
     if expected.shape != exported.shape:
         raise GateError(
             f"{name}: for a batch of {batch}, torch gives {expected.shape}, ONNX Runtime {exported.shape}.",
@@ -86,7 +88,7 @@ def _compare(expected: FloatArray, exported: FloatArray, batch: int, tolerance: 
         raise GateError(
             f"{name}: for a batch of {batch}, max |Δlogit| between torch and ONNX Runtime is "
             f"{difference:.3g}, allowed is {limit:.3g}.",
-            hint + " The limit is --set export.tolerance=…",
+            f"{hint} The limit is {assigned({'export.tolerance': ...})}",
         )
     different = _different_top1(expected, exported)
     if different:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import assigned
 
 
 class ArgumentError(UsageError):
@@ -24,9 +24,10 @@ class ArgumentError(UsageError):
         self.argument, self.problem, self.advice, self.example = argument, problem, hint, example
 
     def in_recipe(self, section: str) -> UsageError:
-        """Convert the error for the command line: it names the field of the recipe and a `--set`."""
+        """Convert the error for a recipe: it names the field and a way to set it."""
         field = f"{section}.{self.argument}" if self.argument else section
-        example = f"--set {shlex.quote(f'{section}.{self.example}')}" if self.example else ""
+        key, _, value = self.example.partition("=")
+        example = assigned({f"{section}.{key}": value}) if key else ""
         return UsageError(f"{field}{self.problem}", f"{self.advice} {example}".rstrip())
 
 

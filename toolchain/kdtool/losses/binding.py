@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import assigned
 from kdtool.losses.arguments import ArgumentError
 
 ALLOWED = {bool: "true or false", int: "a whole number", float: "a finite number"}
@@ -69,7 +70,7 @@ def bind(
 
 def other_table_hints(section: str, kind: str, names: Iterable[str]) -> dict[str, str]:
     """Hint for each loss of the other table: the section of the recipe where its name belongs."""
-    return {name: f"{name} is a {kind} loss: --set {section}.name={name}" for name in names}
+    return {name: f"{name} is a {kind} loss: {assigned({f'{section}.name': name})}" for name in names}
 
 
 def _defaults(loss: Callable[..., Any]) -> dict[str, bool | int | float]:

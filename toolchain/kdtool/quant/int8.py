@@ -24,6 +24,7 @@ from kdtool.calibration.histogram import Range
 from kdtool.core.errors import ModelFileError
 from kdtool.core.files import PARTIAL
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import assigned
 from kdtool.core.text import cause_of
 from kdtool.graph.onnxread import parse_model
 from kdtool.quant.target import Int8Scheme
@@ -87,7 +88,8 @@ def quantize_to_int8(
         except Exception as error:  # the quantizer raises many kinds of exceptions
             raise ModelFileError(
                 f"{source}: ONNX Runtime cannot quantize it ({type(error).__name__}: {cause_of(error)}).",
-                "Ship the float32 model (kdtool bench measures it), or try another network: --student NAME",
+                "Ship the float32 model (kdtool bench measures it), or try another network: "
+                f"{assigned({'student.arch': 'NAME'})}",
             ) from error
         model = onnx.load(target)
     _keep_fp32(model.graph, fp32_layers)

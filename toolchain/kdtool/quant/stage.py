@@ -16,6 +16,7 @@ from kdtool.core.errors import GateError, UsageError
 from kdtool.core.files import durable, sha256_file
 from kdtool.core.modelinfo import FINETUNED
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import assigned
 from kdtool.data.reader import Prepared
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target
 from kdtool.machine.packages import versions_of
@@ -285,8 +286,8 @@ def _gate_error(failed: Sequence[TooLossyError], settings: QuantizeSettings) -> 
     worst = max(error.attempt.drop for error in failed)
     return GateError(
         "\n".join(lines),
-        f"Try a search (--search) or more calibration images "
-        f"(--set quantize.calibration_images={2 * settings.calibration_images}), "
-        f"accept the loss (--set quantize.max_drop={math.ceil(10 * worst) / 10:g}), "
+        f"Try a search ({assigned({'quantize.search': True})}) or more calibration images "
+        f"({assigned({'quantize.calibration_images': 2 * settings.calibration_images})}), "
+        f"accept the loss ({assigned({'quantize.max_drop': math.ceil(10 * worst) / 10})}), "
         "or ship the float32 model.",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import argument, assigned
 from kdtool.recipe.settings import Recipe
 
 
@@ -102,14 +103,15 @@ def _apply(content: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
         raise UsageError(
-            f"--set {override}: the form must be section.key=value.", "Example: --set student.epochs=10"
+            f"{argument('set')} {override}: the form must be section.key=value.",
+            f"Example: {assigned({'student.epochs': 10})}",
         )
     section = content
     for part in parts[:-1]:
         section = section.setdefault(part, {})
         if not isinstance(section, dict):
             raise UsageError(
-                f"--set {override}: {part} is a value, not a section.",
+                f"{argument('set')} {override}: {part} is a value, not a section.",
                 "See all fields with their defaults: kdtool recipes --show paper",
             )
     section[parts[-1]] = _value(text.strip())
@@ -130,7 +132,7 @@ def _find(name_or_file: str) -> Path:
     if path.is_file():
         return path
     raise UsageError(
-        f"--recipe {name_or_file}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file.",
+        f"{argument('recipe')} {name_or_file}: neither a recipe of kdtool ({', '.join(shipped)}) nor a file.",
         "List the recipes with: kdtool recipes",
     )
 

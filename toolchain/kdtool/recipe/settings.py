@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import assigned
 from kdtool.recipe.choices import (
     IMAGENET,
     MOST_SAMPLES,
@@ -199,8 +200,8 @@ class QuantizeSettings(_Section):
     def _search_chooses_the_calibration(self) -> QuantizeSettings:
         if self.search and self.calibration != Calibration.MINMAX:
             hint = (
-                "Without a search: kdtool quantize --no-search (or --set quantize.search=false); "
-                "with it: --calibration minmax"
+                f"Without a search: {assigned({'quantize.search': False})}; "
+                f"with it: {assigned({'quantize.calibration': 'minmax'})}"
             )
             raise PydanticCustomError(
                 "conflict",

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import assigned
 from kdtool.results.measures import IMAGES, MEASURES, MeasuredValue, Resampling, Side
 from kdtool.results.statistics import CONFIDENCE, Estimate, Interval
 
@@ -125,7 +126,7 @@ def parse_claim(text: str) -> tuple[Bound, ...]:
             raise UsageError(
                 f"claim: {part.strip()!r} is not a bound; allowed is MEASURE>=NUMBER or MEASURE<=NUMBER with "
                 f"one of the measures {', '.join(MEASURES)}.",
-                'Example: --claim "macs<=0.5,retention>=0.94"',
+                f"Example: {assigned({'bench.claim': 'macs<=0.5,retention>=0.94'})}",
             )
         bound = Bound(match[1], match[2] in (">=", "≥"), float(match[3]))
         if any((known.measure, known.at_least) == (bound.measure, bound.at_least) for known in bounds):

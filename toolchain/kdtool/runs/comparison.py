@@ -8,6 +8,7 @@ from typing import Any
 
 from kdtool.core.errors import UsageError
 from kdtool.core.files import write_json
+from kdtool.core.spelling import assigned
 from kdtool.runs.folder import ROLES, RunFolder
 
 SCHEMA = 1
@@ -28,7 +29,8 @@ def read_students(run: RunFolder) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"{run.students_record} cannot be read ({error}).", "Restore it, or choose another --out DIR."
+            f"{run.students_record} cannot be read ({error}).",
+            f"Restore it, or choose another folder: {assigned({'out': 'DIR'})}",
         ) from error
 
 
@@ -52,5 +54,6 @@ def require_comparison(run: RunFolder) -> None:
     if begun and not run.is_comparison:
         raise UsageError(
             f"{run.path} is the folder of a run, not of a comparison.",
-            f"Use the same teacher in another folder: --out DIR --teacher {run.weights('teacher')}",
+            f"Use the same teacher in another folder: "
+            f"{assigned({'out': 'DIR', 'teacher.trained': run.weights('teacher')})}",
         )

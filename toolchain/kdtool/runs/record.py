@@ -12,6 +12,7 @@ from typing import Any
 
 from kdtool.core.errors import UsageError
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import assigned
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.files import flatten, parse_recipe
 from kdtool.recipe.settings import Recipe
@@ -93,7 +94,7 @@ def require_apart(job: Job) -> None:
     if source.is_dir() and run.is_relative_to(source):
         raise UsageError(
             f"The run would be inside the folder of photographs: {job.run.path} is inside {source}.",
-            f"Choose a folder outside, such as --out {source.parent / (source.name + '-run')}",
+            f"Choose a folder outside, such as {assigned({'out': source.parent / (source.name + '-run')})}",
         )
 
 
@@ -110,8 +111,9 @@ def require_same_training(job: Job, record: Mapping[str, Any]) -> None:
     if changed:
         raise UsageError(
             "\n".join([f"{job.run.path} was trained with other settings.", *changed]),
-            "Choose another folder with --out DIR, or keep the settings of the run. More epochs are allowed, "
-            "unless an unfinished training has a learning rate that falls until the last epoch.",
+            f"Choose another folder with {assigned({'out': 'DIR'})}, or keep the settings of the run. "
+            "More epochs are allowed, unless an unfinished training has a "
+            "learning rate that falls until the last epoch.",
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdtool.arch.network import build, load_network
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import assigned
 from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
 from kdtool.machine.launch import process_count
 from kdtool.recipe.settings import (
@@ -80,7 +81,8 @@ def _check_options(section: str, settings: NetworkSettings) -> None:
         raise UsageError(
             f"{section}.augment.magnitude is {augment.magnitude} without RandAugment; the magnitude is the "
             f"strength of RandAugment; allowed: {default}, the default.",
-            f"--set {section}.augment.randaugment=2, or --set {section}.augment.magnitude={default}",
+            f"{assigned({f'{section}.augment.randaugment': 2})}, or "
+            f"{assigned({f'{section}.augment.magnitude': default})}",
         )
 
 
@@ -90,13 +92,13 @@ def _check_compile(section: str, settings: NetworkSettings) -> None:
         raise UsageError(
             f"{section}.compile is true in {process_count()} processes; allowed: one process, because batch "
             "normalization over several processes needs the network without torch.compile.",
-            f"--set {section}.compile=false, or start kdtool without torchrun or accelerate launch.",
+            f"{assigned({f'{section}.compile': False})}, or start without torchrun or accelerate launch.",
         )
     if isinstance(settings, StudentSettings) and settings.features.name:
         raise UsageError(
             f"student.compile is true with student.features.name {settings.features.name!r}; allowed: one of "
             "both, because torch.compile hides the features inside the network.",
-            "--set student.compile=false",
+            assigned({"student.compile": False}),
         )
 
 
@@ -108,12 +110,13 @@ def _check_terms(recipe: Recipe) -> None:
     if student.views and not student.augment.active:
         raise UsageError(
             f"student.views is {student.views} without augmentation, so all views are equal; allowed: 0.",
-            "--set student.views=0, or switch augmentation on: --set student.augment.flip=true",
+            f"{assigned({'student.views': 0})}, or switch augmentation on: "
+            f"{assigned({'student.augment.flip': True})}",
         )
     if features.name and not features.weight:
         raise UsageError(
             f"student.features.weight is 0, so {features.name} would have no effect; allowed: above 0.",
-            "Example: --set student.features.weight=1; recipes without features: kdtool recipes",
+            f"Example: {assigned({'student.features.weight': 1})}; recipes without features: kdtool recipes",
         )
     if not features.name:
         _check_unused(features)
@@ -121,7 +124,8 @@ def _check_terms(recipe: Recipe) -> None:
         raise UsageError(
             "student.loss.weight is 0 and student.features.name is empty: the student learns nothing from "
             "the teacher; allowed: a weight above 0, or a feature loss.",
-            "Example: --set student.loss.weight=0.5; to train the student without a teacher: --baseline",
+            f"Example: {assigned({'student.loss.weight': 0.5})}; to train the student without a teacher: "
+            f"{assigned({'baseline': True})}",
         )
 
 
@@ -133,7 +137,8 @@ def _check_unused(features: FeatureSettings) -> None:
             raise UsageError(
                 f"student.features.{key} is {value!r}, but student.features.name is empty; allowed: a name, "
                 f"one of {', '.join(FEATURE_LOSSES)}.",
-                "Example: --set student.features.name=fitnet; recipes without features: kdtool recipes",
+                f"Example: {assigned({'student.features.name': 'fitnet'})}; "
+                "recipes without features: kdtool recipes",
             )
 
 
@@ -142,8 +147,8 @@ def _check_warmup(section: str, warmup_epochs: int, epochs: int, trained: str) -
         raise UsageError(
             f"{section}.warmup_epochs is {warmup_epochs}, {trained}.epochs is {epochs}: the warm-up would "
             f"take all epochs; allowed: 0 to {epochs - 1}.",
-            f"--set {section}.warmup_epochs={epochs // 10}, or train longer: "
-            f"--set {trained}.epochs={2 * warmup_epochs}",
+            f"{assigned({f'{section}.warmup_epochs': epochs // 10})}, or train longer: "
+            f"{assigned({f'{trained}.epochs': 2 * warmup_epochs})}",
         )
 
 

@@ -18,6 +18,7 @@ from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file, sha256_json, write_text
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import argument, assigned
 from kdtool.data.reader import Prepared, Split
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
@@ -158,8 +159,8 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
                 role, network, data, by_split, optimization_of(used), training.seed, checkpoints, screen
             )
         except GateError as error:
-            lower = f"In a new --out: --set {section_of(role)}.lr={settings.lr / 10:g}"
-            raise GateError(error.message, f"{error.hint} {lower}") from error
+            lower = assigned({f"{section_of(role)}.lr": f"{settings.lr / 10:g}"})
+            raise GateError(error.message, f"{error.hint} In a new {argument('out')}: {lower}") from error
         info = ModelInfo(
             role=role,
             arch=settings.arch,
@@ -217,7 +218,7 @@ def _require_shares(prepared: Prepared, training: Training, processes: int) -> N
         raise UsageError(
             f"{section}.batch_size is {settings.batch_size} ({smallest} images in the smallest batch), for "
             f"{processes} processes; allowed: at least one image of each batch for each process.",
-            f"Start fewer processes, or --set {section}.batch_size={max(2, 2 * processes)}",
+            f"Start fewer processes, or {assigned({f'{section}.batch_size': max(2, 2 * processes)})}",
         )
 
 
@@ -240,7 +241,7 @@ def require_fit(info: ModelInfo, prepared: Prepared, file: Path) -> None:
         raise ModelFileError(
             f"{file}: its input has {model.size} pixels (resize {model.resize}, {model.interpolation}), the "
             f"data is prepared with {data.size} pixels (resize {data.resize}, {data.interpolation}).",
-            f"Prepare the data alike: --set data.size={model.size} --set data.resize={model.resize}",
+            f"Prepare the data alike: {assigned({'data.size': model.size, 'data.resize': model.resize})}",
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtool.core.errors import DataError
+from kdtool.core.spelling import assigned
 
 SHOWN = 20  # cases of a kind in a message; `data check --json` lists all of them
 
@@ -20,13 +21,14 @@ KINDS = {
     "labels": "The same image under two classes",
     "near": "Images in two splits or classes that look alike",
 }
-# Kind → remedy for a fatal finding; every command that scans has these options.
+# Kind → remedy for a fatal finding.
 WAYS_OUT = {
     "classes": "Give every split the same classes, two or more, each with photographs",
-    "unreadable": "Leave out the photo files that cannot be read: --skip-bad",
+    "unreadable": "Leave out the photo files that cannot be read",
     "few": "Add photographs, or split them yourself into train, validation and test",
-    "leak": "Accept the same image in two splits: --allow-leaks",
+    "leak": "Accept the same image in two splits",
 }
+FIELDS = {"unreadable": "data.skip_bad", "leak": "data.allow_leaks"}  # kind → field that applies its remedy
 
 
 @dataclass(frozen=True)
@@ -78,4 +80,8 @@ def ways_out(findings: Iterable[Finding]) -> str:
     fatal = [finding for finding in findings if finding.fatal]
     kinds = {finding.kind for finding in fatal}
     hints = dict.fromkeys(finding.hint for finding in fatal if finding.hint)
-    return "\n".join([*hints, *(way for kind, way in WAYS_OUT.items() if kind in kinds)])
+    return "\n".join([*hints, *map(_way_out, (kind for kind in WAYS_OUT if kind in kinds))])
+
+
+def _way_out(kind: str) -> str:
+    return f"{WAYS_OUT[kind]}: {assigned({FIELDS[kind]: True})}" if kind in FIELDS else WAYS_OUT[kind]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import argument
 from kdtool.core.text import printable
 from kdtool.data.listing import Listing
 from kdtool.data.sources import digits, folder, manifest, torchvision
@@ -35,7 +36,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def load_listing(data: str | None) -> Listing:
+def load_listing(data: str | None, name: str = "data") -> Listing:
     """List the samples of DATA.
 
     Raises:
@@ -43,7 +44,7 @@ def load_listing(data: str | None) -> Listing:
         DataError: a source knows DATA, but cannot read its structure.
         SetupError: a package or the network is missing.
     """
-    return _source_of(data).load(data)
+    return _source_of(data, name).load(data)
 
 
 def resolve(data: str | None) -> str:
@@ -67,25 +68,26 @@ def default_recipe(data: str | None) -> str:
     return "digits" if _source_of(data) is digits else "paper"
 
 
-def _source_of(data: str | None) -> Source:
-    _require_text(data or "")
+def _source_of(data: str | None, name: str = "data") -> Source:
+    _require_text(data or "", name)
     for source in SOURCES.values():
         if source.handles(data):
             return source
     names = (digits.NAME, *torchvision.DATASETS)
     close = difflib.get_close_matches(str(data), names, n=1)
     raise UsageError(
-        f"DATA {data}: there is no such folder, manifest (.csv, .jsonl) or data set that kdtool knows.",
+        f"{argument(name)} {data}: there is no such folder, manifest (.csv, .jsonl) or data set that "
+        "kdtool knows.",
         f"Did you mean '{close[0]}'?" if close else f"Data sets by name: {', '.join(names)}",
     )
 
 
-def _require_text(data: str) -> None:
+def _require_text(data: str, name: str = "data") -> None:
     """Raise UsageError if DATA is not UTF-8, since the record of a run could not name it."""
     try:
         data.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"DATA {printable(data)}: the path is not UTF-8.",
+            f"{argument(name)} {printable(data)}: the path is not UTF-8.",
             "Rename the folder, or give a link to it: ln -s FOLDER photographs",
         ) from None

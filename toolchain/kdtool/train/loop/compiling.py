@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.core.errors import SetupError
+from kdtool.core.spelling import assigned
 
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Any]:
@@ -29,8 +30,8 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Any]:
             reason = str(error).strip().splitlines()[0]
             raise SetupError(
                 f"torch.compile cannot compile the network on this machine: {reason}",
-                "Install a C++ compiler (Debian: apt-get install g++), or train without --compile "
-                "(--set teacher.compile=false --set student.compile=false).",
+                "Install a C++ compiler (Debian: apt-get install g++), or train without torch.compile: "
+                f"{assigned({'teacher.compile': False, 'student.compile': False})}",
             ) from error
 
     return forward

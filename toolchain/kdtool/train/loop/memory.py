@@ -13,6 +13,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from kdtool.core.errors import SetupError
 from kdtool.core.files import write_json
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import argument, assigned
 
 SMALLEST = 2  # batch normalization is undefined on one image
 NOTE = "batch-size.json"
@@ -37,7 +38,8 @@ def within_memory(
         if size < SMALLEST:
             raise SetupError(
                 f"{title}: out of memory with a batch of {before} images.",
-                "Free some memory, or train on smaller images, such as --set data.size=128 in a new --out.",
+                f"Free some memory, or train on smaller images in a new {argument('out')}, such as "
+                f"{assigned({'data.size': 128})}",
             )
         write_json(folder / NOTE, {"key": key, "batch_size": size})
         screen.warn(f"{title}: out of memory with a batch of {before} images; started again with {size}.")

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kdtool.core.errors import GateError, Interrupted
 from kdtool.core.files import sha256_json
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import argument, assigned
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
@@ -213,14 +214,17 @@ def _compute_shard(
     exact = predict(network, examples, group.device, place.view, place.images, stop)
     if not np.isfinite(exact).all():
         message = "label: the teacher's logits are NaN or infinite, so it cannot teach a student."
-        hint = "Train the teacher again with a lower learning rate in a new --out: --set teacher.lr=0.0001"
+        lower = assigned({"teacher.lr": 0.0001})
+        hint = f"Train the teacher again with a lower learning rate in a new {argument('out')}: {lower}"
         raise group.alike(GateError(message, hint))
     with np.errstate(over="ignore"):
         logits = exact.astype(stored_as)
     if not np.isfinite(logits).all():
         largest = np.abs(exact).max()
         message = f"label: a logit of the teacher is {largest:g}, which is too large for {stored_as}."
-        raise group.alike(GateError(message, "Store soft labels as float32: --set student.answers=float32"))
+        raise group.alike(
+            GateError(message, f"Store soft labels as float32: {assigned({'student.answers': 'float32'})}")
+        )
     return group.once(partial(write_shard, folder, place, logits))
 
 
