@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from kdtool.core.errors import UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
+from kdtool.core.spelling import argument
 from kdtool.runtime.onnxbytes.declared import onnx_info
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -52,14 +53,14 @@ def model_info(
     from_caller = caller_info(path.stem, classes, preprocess)
     if file_info is not None and from_caller is not None:
         raise UsageError(
-            f"{path} states its classes and preprocessing; allowed: neither classes nor preprocess.",
-            "Leave both out.",
+            f"{path} states its own classes and preprocessing.",
+            f"Leave out {argument('classes and preprocess')}.",
         )
     info = file_info or from_caller
     if info is None:
         raise UsageError(
             f"{path} states neither its classes nor its preprocessing.",
-            "Give classes, in the order of the logits, and preprocess; on the command line: --like FILE",
+            f"Give {argument('classes and preprocess')}; classes are in the order of the logits.",
         )
     return info
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtool.core.errors import UsageError
+from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.terminal import screen_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Distilled:
         return f"Distilled({name}: {self.accuracy:.2%} in epoch {self.best_epoch} of {epochs}; {teacher})"
 
 
+@called_from(Caller.FUNCTION)
 def distill(
     student: nn.Module,
     teacher: nn.Module | None,
