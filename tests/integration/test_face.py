@@ -16,7 +16,7 @@ import kdtool
 from fixtures.runs.onnxmodels import CLASSES, SIDE, classifier, photographs
 from kdtool.bundle.proof.verify import verify
 from kdtool.cli import main
-from kdtool.core.errors import DataError, GateError, UsageError
+from kdtool.core.errors import DataError, GateError, ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import QUIET
 from kdtool.data.prepare import prepare
@@ -112,6 +112,22 @@ def test_a_transform_sees_pixels_and_gives_pixels(prepared: Prepared) -> None:
         kdtool.Data(prepared).torch("dev")
 
 
+def test_photographs_that_were_prepared_again_are_not_mixed(pictures: Path, tmp_path: Path) -> None:
+    opened = kdtool.open_data(pictures, size=SIDE, out=tmp_path, quiet=True)
+    images = opened.torch("train")
+    kdtool.open_data(pictures, size=16, out=tmp_path, quiet=True)
+    assert images[0][0].shape == (3, SIDE, SIDE)
+    with pytest.raises(DataError, match="these photographs were prepared again with other settings"):
+        opened.torch("train")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, "3"])
+def test_a_wrong_seed_leaves_no_run(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UsageError, match=r"seed is .*; allowed: a whole number, from 0 to 4294967295"):
+        kdtool.run(seed=seed, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_losses_are_created_by_name_with_their_parameters() -> None:
     student, teacher, target = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     from kdtool.losses import kd_loss
@@ -186,6 +202,8 @@ def test_a_network_from_anywhere_is_exported_and_gives_its_own_logits(pictures: 
         ({"size": 8, "classes": CLASSES, "opset": 9}, "opset is 9: Input should be greater"),
         ({"size": 8, "classes": CLASSES, "role": "pupil"}, "role is 'pupil'; allowed: teacher, student"),
         ({"size": 8, "classes": []}, r"classes is \[\]; allowed: different names"),
+        ({"size": "8", "classes": CLASSES}, "size is '8'; allowed: a whole number, from 1 to 4096"),
+        ({"size": -1, "classes": CLASSES}, "size is -1; allowed: a whole number, from 1 to 4096"),
     ],
 )
 def test_wrong_arguments_of_export_are_named(arguments: dict, message: str, tmp_path: Path) -> None:
@@ -193,7 +211,22 @@ def test_wrong_arguments_of_export_are_named(arguments: dict, message: str, tmp_
         kdtool.export(Network(), tmp_path / "own.onnx", **arguments)
     with pytest.raises(ValueError, match="network fails on images of shape"):
         kdtool.export(nn.Linear(3, 3), tmp_path / "own.onnx", classes=CLASSES, size=8)
+    with pytest.raises(ValueError, match=r"network is a str; allowed: a torch\.nn\.Module"):
+        kdtool.export("resnet", tmp_path / "own.onnx", classes=CLASSES, size=8)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+class Branching(Network):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(images)
+        return logits if logits.sum() > 0 else -logits
+
+
+def test_an_export_that_torch_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="Branching cannot be exported to ONNX with opset 18") as failed:
+        kdtool.export(Branching(), tmp_path / "own.onnx", classes=CLASSES, size=SIDE, quiet=True)
+    assert "data-dependent" in failed.value.message
+    assert failed.value.message.isprintable()
 
 
 @pytest.fixture
@@ -218,9 +251,14 @@ def test_photographs_with_splits_calibrate_and_measure(files: Path, pictures: Pa
     assert kdtool.load(made.path).predict(pictures / "test" / "red" / "0.png").label == "red"
 
 
-def test_photographs_without_splits_are_halved(files: Path, pictures: Path) -> None:
+def test_photographs_without_splits_are_halved(
+    files: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = kdtool.quantize(files / "student.onnx", pictures / "train", out=files / "x.onnx", quiet=True)
     assert (made.path, made.images) == (files / "x.onnx", 12)
+    assert "train has no validation split; 12 of the photographs are taken." in made.notes[0]
+    kdtool.quantize(files / "student.onnx", pictures / "train", out=files / "x.onnx")
+    assert "Accuracy means nothing on photographs" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_foreign_file_is_quantized_on_images_of_any_form(files: Path, pictures: Path) -> None:
@@ -272,7 +310,7 @@ def test_too_much_loss_writes_nothing(
         ("student", {"labels": ["red"]}, "labels: the folders of the photographs are their classes already"),
         ("student", {"out": "student.onnx"}, "out: .* is the model itself"),
         ("foreign", {}, "states neither its classes nor its preprocessing"),
-        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, "these classes of the data: blue"),
+        ("foreign", {"classes": ["a", "b", "c"], "preprocess": RULE}, r"^foreign\.onnx: .* the data: blue"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_of_quantize_are_named(
@@ -313,6 +351,20 @@ def test_the_command_quantizes_a_file(
     info = onnx_info(files / "new.onnx")
     assert info is not None
     assert info.notes["calibration"].startswith("mse over ")
+
+
+def test_the_command_leaves_the_models_of_a_run(
+    run: kdtool.Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = run.folder.onnx_model("student", "int8").read_bytes()
+    assert command(run.folder.onnx_model("student"), "--data", pictures) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"is a model of the run {run.path}" in said
+    assert f"kdtool quantize {run.path}, or choose another file" in said
+    assert run.folder.onnx_model("student", "int8").read_bytes() == before
+    out = tmp_path / "student.int8.onnx"
+    assert command(run.folder.onnx_model("student"), "--data", pictures, "--out", out) == 0
+    assert out.is_file()
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,13 @@ def test_the_reference_is_that_of_the_code() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(kdtool.__all__) == sorted(name for names in SECTIONS.values() for name in names)
     assert set(kdtool.__all__) <= set(dir(kdtool))
+    assert sorted(kdtool._MODULES) == sorted(kdtool.__all__)
+    source = Path(kdtool.__file__).read_text("utf-8")
+    for name, module in kdtool._MODULES.items():
+        assert re.search(rf"^    from kdtool\.{module} import .*\b{name}\b", source, re.M), name
+    assert len(re.findall(r"^    from kdtool\.\S+ import (.+)$", source, re.M)) == len(
+        set(kdtool._MODULES.values())
+    )
     with pytest.raises(AttributeError, match="module 'kdtool' has no attribute 'laod'"):
         kdtool.laod  # noqa: B018 (the access is the test)
 

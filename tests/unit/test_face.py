@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 
 import kdtool
 from fixtures.runs.onnxmodels import CLASSES, SIDE, classifier, photographs, taking_pixels
-from kdtool.core.errors import DataError, GateError, ModelFileError, UsageError
+from kdtool.core.errors import DataError, GateError, LockedError, ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
+from kdtool.runs.lock import run_lock
 
 RULE = kdtool.Preprocess(SIDE, SIDE)
 INFO = ModelInfo("student", "tiny", CLASSES, RULE)
@@ -94,7 +96,9 @@ def test_what_cannot_be_read_is_named(model: kdtool.Model, folder: Path) -> None
         model.predict(folder / "absent.jpg")
     with pytest.raises(DataError, match="the image: not a readable image"):
         model.predict(b"no image")
-    with pytest.raises(ValueError, match="top is 0; allowed: 1 and more"):
+    with pytest.raises(UsageError, match="top is '3'"):
+        model.predict(red(folder), top="3")  # type: ignore[call-overload]  # wrong on purpose
+    with pytest.raises(ValueError, match="top is 0; allowed: a whole number, 1 or more"):
         model.predict(red(folder), top=0)
 
 
@@ -179,6 +183,66 @@ def test_wrong_arguments_of_open_data_are_named(folder: Path) -> None:
         kdtool.open_data("no-such-place")
 
 
+def test_other_settings_have_another_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    settings: list[dict] = [
+        {"size": SIDE},
+        {"size": 16},
+        {"size": SIDE, "resize": 9},
+        {"size": SIDE, "seed": 1},
+    ]
+    opened = [kdtool.open_data("photos", **chosen, quiet=True) for chosen in settings]
+    assert len({data.prepared.folder for data in opened}) == 4
+    for data, chosen in zip(opened, settings, strict=True):
+        assert kdtool.open_data("photos", **chosen, quiet=True).prepared == data.prepared
+    with run_lock(tmp_path / "out"), pytest.raises(LockedError):
+        kdtool.open_data("photos", size=SIDE, out=tmp_path / "out", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: kdtool.open_data(None, seed=-1),
+            "seed is -1; allowed: a whole number, from 0 to 4294967295",
+        ),
+        (
+            lambda: kdtool.open_data(None, size=64, resize=32),
+            r"^resize is 32: allowed is 64 \(size\) or more",
+        ),
+        (lambda: kdtool.load("x.onnx", threads=-3), "threads is -3; allowed: a whole number, from 0 to"),
+        (lambda: kdtool.Preprocess(10, 20), "size is 20 and resize 10, allowed is 1 ≤ size ≤ resize"),
+        (lambda: kdtool.Preprocess("10", 9), "size is 9 and resize '10', allowed"),  # type: ignore[arg-type]
+        (lambda: kdtool.Preprocess(9, 9, std=0.5), "std is 0.5, allowed is three"),  # type: ignore[arg-type]
+        (lambda: kdtool.bench("x.onnx", runtimes="tensorrt"), "tensorrt"),
+        (lambda: kdtool.Run(Path()).bundle(photographs=-1), "photographs is -1; allowed: .*, from 0 to 50"),
+    ],
+)
+def test_a_value_out_of_its_range_is_a_usage_error(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call()
+
+
+def test_one_target_is_a_name(folder: Path) -> None:
+    (folder / "onnx").mkdir()
+    (folder / "student.onnx").rename(folder / "onnx" / "student.onnx")
+    with pytest.raises(UsageError, match="toaster"):
+        kdtool.open_run(folder).bundle(targets="toaster", quiet=True)
+
+
+def test_what_a_run_does_not_have_is_a_usage_error(folder: Path) -> None:
+    (folder / "onnx").mkdir()
+    run = kdtool.open_run(folder)
+    with pytest.raises(UsageError, match="the run has no prepared photographs"):
+        run.data  # noqa: B018 (the access is the test)
+    with pytest.raises(UsageError, match=r"report\.html: this run has no report yet"):
+        run.report  # noqa: B018 (as above)
+    data = kdtool.open_data(folder / "photos", size=SIDE, out=folder / "data", quiet=True)
+    assert run.data.prepared == data.prepared
+
+
 def test_loose_files_are_measured(folder: Path) -> None:
     files = [folder / "student.onnx", folder / "foreign.onnx"]
     result = kdtool.bench(
@@ -186,6 +250,7 @@ def test_loose_files_are_measured(folder: Path) -> None:
         claim="size<=1.5", judged="student", reference=str(files[1]), quiet=True,
     )  # fmt: skip
     assert [model.accuracy for model in result.models] == [1.0, 1.0]
+    assert "photos has no test split; all 18 photographs are taken." in result.notes[0]
     assert result.claim.verdict == "FAIL"  # the metadata makes the file larger
     lines = repr(result).splitlines()
     assert lines[0] == "BenchResult: FAIL"

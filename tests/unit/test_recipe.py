@@ -90,7 +90,7 @@ def test_all_wrong_fields_at_once() -> None:
         ("=3", "the form must be"),
         ("epochs=3", "the form must be"),
         ("student..epochs=3", "the form must be"),
-        ("data.resize=100", "resize is 100, allowed is 224"),
+        ("data.resize=100", "data.resize: allowed is 224"),
         ("data.size.x=1", "size is a value, not a section"),
         ("data.validation_fraction=0.9", "leave no images for training"),
         ("student.batch_size=1", "student.batch_size"),

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdtool.core.checks import check_seed
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.screen import QUIET, Screen
 from kdtool.core.spelling import assigned
@@ -204,11 +205,12 @@ def start(
         comparison: True for the job of a comparison; a folder has a run or a comparison, never both.
 
     Raises:
-        UsageError: the run at `out` was trained with settings that this job would change, the folder would
-            be among the photographs, or the folder is of the other kind.
+        UsageError: the seed is not from 0 to 2³² − 1, the run at `out` was trained with settings that this
+            job would change, the folder would be among the photographs, or the folder is of the other kind.
     """
     from kdtool.train.loop.precision import with_precision
 
+    seed = None if seed is None else check_seed(seed)
     name = recipe_name or default_recipe(source)
     run = RunFolder(out or ARTIFACTS / load_recipe(name).name)
     require_kind = require_comparison if comparison else require_run

@@ -36,7 +36,7 @@ def bench(
     threads: int | None = None,
     runs: int | None = None,
     seconds: float | None = None,
-    runtimes: Sequence[str] = ("onnxruntime",),
+    runtimes: str | Sequence[str] = ("onnxruntime",),
     quiet: bool = False,
 ) -> BenchResult:
     """Measure accuracy, compute, size and latency of ONNX files, and judge the claim.
@@ -86,8 +86,9 @@ def bench(
             "quick has no minimum duration, so seconds would be ignored.", "Leave out quick or seconds."
         )
     changes |= QUICK if quick else {}
+    names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
     settings = checked_settings(
-        BenchSettings, claim=claim, judged=judged, reference=reference, runtimes=tuple(runtimes), **changes
+        BenchSettings, claim=claim, judged=judged, reference=reference, runtimes=names, **changes
     )
     like = caller_info("", classes, preprocess)
     return bench_any(paths, None if data is None else str(data), settings, screen_of(quiet), like)

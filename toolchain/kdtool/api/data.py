@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdtool.core.checks import check_seed
 from kdtool.core.errors import UsageError
-from kdtool.core.files import sha256_bytes
+from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.spelling import Caller, called_from
 from kdtool.data.reader import DATA_FILE, Prepared, open_prepared
 from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ARTIFACTS, RunFolder
+from kdtool.runs.lock import run_lock
 
 if TYPE_CHECKING:
     from kdtool.api.training.dataset import PhotographDataset
@@ -61,7 +63,7 @@ class Data:
             A torch.utils.data.Dataset of (image, label): float32 (3, S, S), normalized, and int.
 
         Raises:
-            DataError: there is no such split, or its photographs are no longer there.
+            DataError: there is no such split, or its photographs changed or are no longer there.
         """
         from kdtool.machine.packages import require_training
 
@@ -93,13 +95,15 @@ def open_data(
             the folder of a run, or its folder data/: these are opened without change.
         size: side of the square images, pixels.
         resize: length of the shortest side before the centre crop, pixels; 0 is `size`.
-        seed: seed of the splits, if the photographs have none.
-        out: folder for the decoded images; None is a folder in artifacts/data/.
+        seed: seed of the splits, if the photographs have none; 0 to 2³² − 1.
+        out: folder for the decoded images; None is a folder in artifacts/data/ for these photographs, size,
+            resize and seed.
         quiet: print nothing on standard error.
 
     Raises:
         UsageError: kdtool cannot open data, or an argument is wrong.
         DataError: the photographs are not fit for training; the message names all findings.
+        LockedError: another process prepares them in the same folder.
 
     Example:
         train = kdtool.open_data("photographs/").torch("train")
@@ -116,14 +120,15 @@ def open_data(
         return Data(open_prepared(run.data).at(str(run.read_record()["source"])))
     if place is not None and (place / DATA_FILE).is_file():
         return Data(open_prepared(place))
-    settings = checked_settings(DataSettings, size=size, resize=resize)
+    settings, seed = checked_settings(DataSettings, size=size, resize=resize), check_seed(seed)
     source = resolve(None if data is None else str(data))
-    name = f"{Path(source).stem}-{sha256_bytes(source.encode())[:8]}"
-    folder = Path(out) if out is not None else ARTIFACTS / "data" / name
+    digest = sha256_json([source, settings.model_dump(mode="json"), seed])
+    folder = Path(out) if out is not None else ARTIFACTS / "data" / f"{Path(source).stem}-{digest[:8]}"
     if Path(source).is_dir() and folder.resolve().is_relative_to(source):
         raise UsageError(
             f"out: {folder} would be inside the folder of photographs {source}.",
             "Name another folder: out=…",
         )
-    prepared, _ = prepare(source, settings, seed, folder, screen_of(quiet))
+    with run_lock(folder):
+        prepared, _ = prepare(source, settings, seed, folder, screen_of(quiet))
     return Data(prepared)

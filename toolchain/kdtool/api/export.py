@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdtool.core.checks import whole_number
 from kdtool.core.errors import UsageError
-from kdtool.core.preprocess import Preprocess
+from kdtool.core.preprocess import SIDE_LIMIT, Preprocess
 from kdtool.core.spelling import Caller, called_from
 from kdtool.machine.terminal import screen_of
 from kdtool.runs.folder import ROLES
@@ -75,11 +76,18 @@ def export(
     require_training("export")
     import copy
 
+    from torch import nn
+
     from kdtool.api.arguments import caller_info, checked_settings
     from kdtool.exporters.model import export_model
     from kdtool.exporters.parity import parity_images
     from kdtool.recipe.settings import ExportSettings
 
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"network is a {type(network).__name__}; allowed: a torch.nn.Module.",
+            "To export the networks of a run: kdtool export --onnx RUN",
+        )
     if (size is None) == (preprocess is None):
         raise UsageError(
             "size and preprocess: allowed is exactly one of the two.",
@@ -90,7 +98,9 @@ def export(
     settings = checked_settings(
         ExportSettings, opset=opset, fixed_batch=fixed_batch, uint8=uint8, ort=ort, tolerance=tolerance
     )
-    preprocess = preprocess or Preprocess(size or 0, size or 0)
+    if preprocess is None:
+        side = whole_number("size", size, 1, SIDE_LIMIT)
+        preprocess = Preprocess(side, side)
     info = caller_info(name or type(network).__name__, classes, preprocess, role)
     assert info is not None
     frozen = copy.deepcopy(network).cpu().eval()

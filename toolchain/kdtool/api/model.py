@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from kdtool.api.arguments import model_info
 from kdtool.api.images import AnyImage, Encoded, is_many, names_of, stacked
+from kdtool.core.checks import whole_number
 from kdtool.core.errors import ModelFileError, UsageError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.core.spelling import Caller, called_from
+from kdtool.recipe.choices import MOST_THREADS
 from kdtool.runs.folder import RunFolder
 from kdtool.runtime.classify import logits_of, ranked, softmax
 from kdtool.runtime.onnxruntime import OnnxSession, open_model
@@ -116,12 +118,11 @@ class Model:
             One Prediction for one image, a list of them for many.
 
         Raises:
-            UsageError: x is not an image or images, or top is below 1.
+            UsageError: x is not an image or images, or top is not a whole number from 1.
             DataError: an image cannot be read.
             GateError: the logits contain NaN or infinity.
         """
-        if top < 1:
-            raise UsageError(f"top is {top}; allowed: 1 and more.", "Example: top=3")
+        top = whole_number("top", top, 1)
         logits = self.logits(x)
         rows = logits if is_many(x) else logits[None]
         predictions = [_prediction(row, self.labels, top) for row in rows]
@@ -179,13 +180,14 @@ def load(
         threads: threads of the runtime; 0 is every processor that this process may use.
 
     Raises:
-        UsageError: the folder has no model, or classes and preprocess are not known.
+        UsageError: the folder has no model, classes and preprocess are not known, or threads is wrong.
         ModelFileError: the file is missing, broken, hostile or not an image classifier.
 
     Example:
         model = kdtool.load("artifacts/paper/onnx/student.int8.onnx")
         model.predict("cat.jpg", top=3)
     """
+    threads = whole_number("threads", threads, 0, MOST_THREADS)
     file = _model_in(Path(path))
     session = _from_zip(file, threads) if file.suffix == ".zip" else open_model(file, threads)
     return Model(session, model_info(file, session.info, classes, preprocess))

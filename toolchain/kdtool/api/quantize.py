@@ -28,6 +28,7 @@ class Quantized:
         images: number of images that the accuracy was measured on.
         size_before, size_after: size of the float32 file and of the INT8 file, bytes.
         float_layers: names of the layers kept in FP32, since INT8 would lose too much accuracy in them.
+        notes: sentences that say why the accuracy is doubtful.
 
     Example:
         quantized = kdtool.quantize("student.onnx", "photographs/")
@@ -42,6 +43,7 @@ class Quantized:
     size_before: int
     size_after: int
     float_layers: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @called_from(Caller.FUNCTION)
@@ -65,13 +67,14 @@ def quantize(
 
     The images of the training split calibrate the ranges, those of the validation split measure the accuracy;
     the test split is not used. Without splits, at most half of the images calibrate, evenly from every class,
-    and all others measure. If INT8 loses more than `max_drop`, the most sensitive layers are kept in FP32.
+    and all others measure; the model must not have been trained on these. If INT8 loses more than `max_drop`,
+    the most sensitive layers are kept in FP32.
 
     Args:
         model: a float32 ONNX file with the input (N, 3, S, S).
         images: a folder of class folders or another source of photographs that `kdtool.run` takes; a folder
             of photographs without classes; or paths, bytes, PIL images, or arrays (H, W, 3) of uint8.
-        out: file to write; None is MODEL.int8.onnx beside the model.
+        out: file to write, not a model of a run; None is MODEL.int8.onnx beside the model.
         target: the processor that will run the model: auto (this one), x86-avx2, x86-vnni, arm-dotprod, arm
             or web.
         calibration: method that chooses the ranges of activations: minmax, percentile, entropy or mse.
@@ -101,6 +104,7 @@ def quantize(
     from kdtool.quant.images import CalibrationImages
     from kdtool.quant.loose import quantize_file
     from kdtool.recipe.settings import QuantizeSettings
+    from kdtool.runs.models import run_of_model
     from kdtool.runtime.onnxruntime import open_model
     from kdtool.runtime.signature import InputFormat
 
@@ -120,6 +124,13 @@ def quantize(
             f"{argument('out')}: {target_file} is the model itself.",
             f"Name another file: {assigned({'out': ...})}",
         )
+    run = run_of_model(target_file)
+    if run is not None:
+        raise UsageError(
+            f"{argument('out')}: {target_file} is a model of the run {run.path}.",
+            f"Quantize the run instead: kdtool quantize {run.path}, or name another file: "
+            f"{assigned({'out': ...})}",
+        )
     session = open_model(source)
     session.close()
     info = model_info(source, session.info, classes, preprocess)
@@ -130,13 +141,13 @@ def quantize(
             "Name the float32 file that this file was made from.",
         )
     screen = screen_of(quiet)
-    pixels, chosen, validation = parts_of(images, labels, info, calibration_images, screen)
-    if not len(chosen):
+    parts = parts_of(images, labels, source, info, calibration_images, screen)
+    if not len(parts.chosen):
         raise DataError(
             "There is one image; quantization with labels needs two or more.", "Give more images."
         )
-    calibration_set = CalibrationImages(pixels, chosen, info.preprocess)
-    result = quantize_file(source, target_file, info, calibration_set, validation, settings, screen)
+    calibration_set = CalibrationImages(parts.pixels, parts.chosen, info.preprocess)
+    result = quantize_file(source, target_file, info, calibration_set, parts.validation, settings, screen)
     before, after = result.before, result.after
     return Quantized(
         path=target_file,
@@ -147,4 +158,5 @@ def quantize(
         size_before=source.stat().st_size,
         size_after=target_file.stat().st_size,
         float_layers=result.choice.fp32_layers,
+        notes=parts.notes,
     )

@@ -11,8 +11,10 @@ from typing import Any
 
 from kdtool.api.data import Data, open_data
 from kdtool.api.model import Model, load
+from kdtool.core.checks import whole_number
 from kdtool.core.errors import GateError, UsageError
 from kdtool.core.spelling import Caller, called_from
+from kdtool.data.reader import DATA_FILE
 from kdtool.machine.terminal import screen_of
 from kdtool.results.bench import BenchResult, read_bench
 from kdtool.results.claim import Verdict
@@ -58,13 +60,32 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """Path of the report page."""
-        return self.folder.report
+        """Path of the report page.
+
+        Raises:
+            UsageError: the run has no report yet.
+        """
+        page = self.folder.report
+        if not page.is_file():
+            raise UsageError(
+                f"{page}: this run has no report yet.", f"Write it with: kdtool report {self.path}"
+            )
+        return page
 
     @cached_property
     def data(self) -> Data:
-        """The prepared photographs of the run."""
-        return open_data(self.path)
+        """The prepared photographs of the run.
+
+        Raises:
+            UsageError: the run has no prepared photographs.
+            DataError: they are damaged.
+        """
+        place = self.path if self.folder.record.is_file() else self.folder.data
+        if not (self.folder.data / DATA_FILE).is_file():
+            raise UsageError(
+                f"{self.path}: the run has no prepared photographs.", "Open some with: kdtool.open_data(DATA)"
+            )
+        return open_data(place)
 
     @cached_property
     def teacher(self) -> Model:
@@ -94,7 +115,7 @@ class Run:
         self,
         role: str = "student",
         *,
-        targets: Sequence[str] = (),
+        targets: str | Sequence[str] = (),
         photographs: int = 4,
         license: str | None = None,
         data_license: str | None = None,
@@ -105,7 +126,7 @@ class Run:
         Args:
             role: teacher, student or baseline.
             targets: kinds of app that a model file must fit, such as "android" or "web".
-            photographs: number of test photographs among the golden images; 0 ships none.
+            photographs: number of test photographs among the golden images, 0 to 50; 0 ships none.
             license, data_license: licenses of the model and of the photographs for the model card.
             quiet: print nothing on standard error.
 
@@ -113,10 +134,10 @@ class Run:
             The folder bundle/ in the run; bundle.zip lies beside it.
 
         Raises:
-            UsageError: the run has no such exported model, or a part of the run is outdated.
+            UsageError: an argument is wrong, the run has no such exported model, or a part is outdated.
             GateError: a model does not fit a target, or its logits for the golden images differ.
         """
-        from kdtool.bundle.options import UNSTATED, Options
+        from kdtool.bundle.options import MOST_PHOTOGRAPHS, UNSTATED, Options
         from kdtool.bundle.page.runtime import find_runtime
         from kdtool.bundle.proof.verify import verify
         from kdtool.bundle.stage import write_bundle
@@ -125,7 +146,9 @@ class Run:
 
         require_run(self.folder)
         licenses = license or UNSTATED, data_license or UNSTATED
-        options, screen = Options(role, tuple(targets), photographs, *licenses), screen_of(quiet)
+        photographs = whole_number("photographs", photographs, 0, MOST_PHOTOGRAPHS)
+        names = (targets,) if isinstance(targets, str) else tuple(targets)
+        options, screen = Options(role, names, photographs, *licenses), screen_of(quiet)
         with run_lock(self.path):
             folder = write_bundle(self.folder, options, find_runtime(), screen)
         verify(folder, screen)
@@ -161,7 +184,8 @@ def run(
         set: fields of the recipe to change, such as {"student.epochs": 30}.
         out: folder of the run; None is artifacts/<recipe>.
         baseline: also train the same student without the teacher.
-        seed: seed of splits, weights and order; None is the seed of the run at `out`, otherwise 0.
+        seed: seed of splits, weights and order, 0 to 2³² − 1; None is the seed of the run at `out`,
+            otherwise 0.
         quiet: print nothing on standard error.
 
     Returns:

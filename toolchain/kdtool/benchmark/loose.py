@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def bench_files(
         UsageError: accuracy is wanted, but a file states no classes.
         DataError: a photograph cannot be read, or a model does not know its class.
     """
-    samples = _test_samples(listing, screen) if listing is not None else None
+    samples, notes = _test_samples(listing) if listing is not None else (None, ())
+    for note in notes:
+        screen.warn(note)
     pixels: dict[Preprocess, UInt8Array] = {}
     with open_all(paths, settings) as opened:
         names = _names(opened[settings.runtimes[0]])
@@ -63,7 +66,8 @@ def bench_files(
                 role, precision = (info.role, info.precision) if info is not None else (None, None)
                 name = name_in(runtime, name, settings)
                 candidates.append(Candidate(name, role, precision, runtime, session, images))
-        return measure_all(candidates, settings, screen, count)[0]
+        result = measure_all(candidates, settings, screen, count)[0]
+    return replace(result, notes=(*notes, *result.notes))
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:
@@ -85,19 +89,23 @@ def _names(sessions: Sequence[Session]) -> list[str]:
     return names
 
 
-def _test_samples(listing: Listing, screen: Screen) -> tuple[Sample, ...]:
+def _test_samples(listing: Listing) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Choose the samples to test on; the second value has a note if a model may be trained on them."""
     carved = "test" in listing.carve
     samples = tuple(sample for sample in listing.samples if carved or sample.split == "test")
     if not samples:
         raise DataError(
             f"{listing.source}: there are no photographs to test on.", "Name a folder of class folders."
         )
-    if carved:
-        screen.warn(
-            f"{listing.source} has no test split; all {len(samples):,} photographs are taken. "
-            "Accuracy means nothing on photographs that a model was trained on."
-        )
-    return samples
+    return samples, (seen_note(listing.source, "test", f"all {len(samples):,}"),) if carved else ()
+
+
+def seen_note(source: str, split: str, taken: str) -> str:
+    """Write the note on an accuracy that is measured on photographs without splits."""
+    return (
+        f"{source} has no {split} split; {taken} photographs are taken. "
+        "Accuracy means nothing on photographs that a model was trained on."
+    )
 
 
 def _require_info(session: Session, like: ModelInfo | None) -> ModelInfo:

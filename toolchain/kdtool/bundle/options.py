@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_PHOTOGRAPHS = 50
 UNSTATED = "not stated; state it before you publish"
 
 

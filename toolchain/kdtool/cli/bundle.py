@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kdtool.bundle.options import MOST_PHOTOGRAPHS
 from kdtool.cli.options import run_argument
 
 
@@ -24,7 +25,7 @@ from kdtool.cli.options import run_argument
 )
 @click.option(
     "--photographs",
-    type=click.IntRange(0, 50),
+    type=click.IntRange(0, MOST_PHOTOGRAPHS),
     default=4,
     show_default=True,
     help="Number of test photographs among the golden images; 0: the bundle contains none.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdtool.cli.options import data_argument, json_option, recipe_option, set_option
+from kdtool.core.checks import LARGEST_SEED
 
 if TYPE_CHECKING:
     from kdtool.data.overview import Overview
@@ -24,7 +25,7 @@ def command() -> None:
 @set_option
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=click.IntRange(0, LARGEST_SEED),
     default=0,
     show_default=True,
     help="Seed of the splits that are taken from train.",

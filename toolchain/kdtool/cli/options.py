@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kdtool.core.checks import LARGEST_SEED
 from kdtool.recipe.choices import Cache, Precision
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,7 +36,7 @@ set_option = click.option(
 )
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=click.IntRange(0, LARGEST_SEED),
     help="Seed of the splits, the initial weights and the order of images.  [default: that of the run, or 0]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
@@ -129,7 +130,7 @@ def comparison_options(command: Command) -> Command:
         ),
         click.option(
             "--seed",
-            type=click.IntRange(0, 2**32 - 1),
+            type=click.IntRange(0, LARGEST_SEED),
             help="First seed; the splits and the teacher have it too.  [default: that of the folder, or 0]",
         ),
     )

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kdtool.core.errors import DataError
+from kdtool.core.errors import DataError, UsageError
 from kdtool.core.typed import typed
 
 DECODE_RULE = 1  # increase it whenever steps 1 to 5 give other pixels than before
@@ -67,19 +67,23 @@ class Preprocess:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a value is out of its range."""
-        if not 1 <= self.size <= self.resize <= SIDE_LIMIT:
-            raise ValueError(
-                f"size is {self.size} and resize {self.resize}, allowed is 1 ≤ size ≤ resize ≤ {SIDE_LIMIT}"
+        """Raise UsageError if a value is out of its range."""
+        whole = isinstance(self.size, int) and isinstance(self.resize, int)
+        if not (whole and 1 <= self.size <= self.resize <= SIDE_LIMIT):
+            raise UsageError(
+                f"size is {self.size!r} and resize {self.resize!r}, "
+                f"allowed is 1 ≤ size ≤ resize ≤ {SIDE_LIMIT}"
             )
         if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(
+            raise UsageError(
                 f"interpolation is {self.interpolation!r}, allowed is one of {', '.join(INTERPOLATIONS)}"
             )
-        if not all(abs(value) <= SCALE_LIMIT for value in self.mean):
-            raise ValueError(f"mean is {self.mean}, allowed is {-SCALE_LIMIT:g} to {SCALE_LIMIT:g}")
-        if not all(STD_LEAST <= value <= SCALE_LIMIT for value in self.std):
-            raise ValueError(f"std is {self.std}, allowed is {STD_LEAST:g} to {SCALE_LIMIT:g}")
+        if not _three_within(self.mean, -SCALE_LIMIT, SCALE_LIMIT):
+            raise UsageError(
+                f"mean is {self.mean}, allowed is three numbers, {-SCALE_LIMIT:g} to {SCALE_LIMIT:g}"
+            )
+        if not _three_within(self.std, STD_LEAST, SCALE_LIMIT):
+            raise UsageError(f"std is {self.std}, allowed is three numbers, {STD_LEAST:g} to {SCALE_LIMIT:g}")
 
     @property
     def geometry(self) -> tuple[int, int, str]:
@@ -141,6 +145,15 @@ class Preprocess:
             ValueError: fields are missing or wrong (the message has all of them).
         """
         return typed(cls, content)
+
+
+def _three_within(values: Any, least: float, most: float) -> bool:
+    """Return True if `values` has a number from `least` to `most` for each of R, G and B."""
+    return (
+        isinstance(values, tuple | list)
+        and len(values) == 3
+        and all(isinstance(value, int | float) and least <= value <= most for value in values)
+    )
 
 
 def decode(payload: bytes, name: str) -> Image.Image:

@@ -10,7 +10,7 @@ from torch import nn
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
 from kdtool.core.spelling import assigned
-from kdtool.core.text import cause_of
+from kdtool.core.text import cause_of, innermost, printable
 from kdtool.exporters.passes.pooling import use_global_average_pool
 from kdtool.graph.onnxfile import INPUT, OUTPUT
 
@@ -47,9 +47,10 @@ def export_network(network: nn.Module, arch: str, size: int, opset: int) -> onnx
             assert program is not None
             model = inliner.inline_local_functions(program.model_proto)
     except Exception as error:  # the exporter raises many kinds of exceptions
+        first = innermost(error)  # the exporter wraps it in advice, with colours
         raise ModelFileError(
             f"{arch} cannot be exported to ONNX with opset {opset} "
-            f"({type(error).__name__}: {cause_of(error)}).",
+            f"({type(first).__name__}: {printable(cause_of(first))}).",
             f"Try another operator set, {assigned({'export.opset': _other_opset(opset)})}, "
             "or another network.",
         ) from error

@@ -53,10 +53,16 @@ class DataSettings(_Section):
         Cache.AUTO, description="place where decoded training images are kept; auto: on disk if they fit"
     )
 
+    @field_validator("resize")
+    @classmethod
+    def _at_least_size(cls, value: int, info: ValidationInfo) -> int:
+        size = info.data.get("size", 0)
+        if value and value < size:
+            raise ValueError(f"allowed is {size} (size) or more, or 0")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
-        if self.resize and self.resize < self.size:
-            raise ValueError(f"resize is {self.resize}, allowed is {self.size} (size) or more")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction leave no images for training")
         return self

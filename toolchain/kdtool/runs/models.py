@@ -1,4 +1,4 @@
-"""Exported models of a run that are complete, by their manifests."""
+"""Exported models of a run: which are there, and which are complete by their manifests."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def sealed_models(run: RunFolder) -> tuple[ModelKey, ...]:
     if not any(run.onnx.glob("*manifest.json")):
         return present
     return tuple(model for model in present if _sealed(run, *model))
+
+
+def run_of_model(path: Path) -> RunFolder | None:
+    """Find the run whose model is, or would be, the file `path`; None if there is none.
+
+    A folder with neither a record nor a manifest was filled by hand; its files may be replaced.
+    """
+    place = path.resolve()
+    run = RunFolder(place.parent.parent)
+    is_run = run.record.is_file() or any(run.onnx.glob("*manifest.json"))
+    is_model = place.parent == run.onnx and place.name.split(".")[0] in ROLES and place.suffix == ".onnx"
+    return run if is_run and is_model else None
 
 
 def _sealed(run: RunFolder, role: str, precision: str) -> bool:

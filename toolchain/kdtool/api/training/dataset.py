@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kdtool.core.errors import UsageError
-from kdtool.data.reader import Prepared, Split
+from kdtool.core.errors import DataError, UsageError
+from kdtool.data.reader import Prepared, Split, read_prepared
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -55,5 +55,11 @@ class PhotographDataset(Dataset[tuple[Tensor, int]]):
     def _split(self) -> Split:
         """Split that this process opened."""
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), replace(self._prepared).split(self._name)
+            split = replace(self._prepared).split(self._name)
+            if read_prepared(self._prepared.folder).digest != self._prepared.digest:
+                raise DataError(
+                    f"{self._prepared.folder}: these photographs were prepared again with other settings.",
+                    "Open them again, or use another folder: kdtool.open_data(…, out=…)",
+                )
+            self._opened = os.getpid(), split
         return self._opened[1]
