@@ -122,7 +122,7 @@ def test_a_file_that_says_nothing_needs_classes_and_preprocessing(folder: Path) 
         kdtool.load(foreign, classes=CLASSES)
     with pytest.raises(UsageError, match=r"classes is \('a', 'a'\); allowed: different names"):
         kdtool.load(foreign, classes=("a", "a"), preprocess=RULE)
-    with pytest.raises(UsageError, match="states its classes and preprocessing"):
+    with pytest.raises(UsageError, match="states its own classes and preprocessing"):
         kdtool.load(folder / "student.onnx", classes=CLASSES, preprocess=RULE)
     assert kdtool.load(foreign, classes=CLASSES, preprocess=RULE).predict(red(folder)).label == "red"
 
