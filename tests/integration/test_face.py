@@ -363,7 +363,8 @@ def test_the_command_leaves_the_models_of_a_run(
     assert f"kdtool quantize {run.path}, or choose another file" in said
     assert run.folder.onnx_model("student", "int8").read_bytes() == before
     out = tmp_path / "student.int8.onnx"
-    assert command(run.folder.onnx_model("student"), "--data", pictures, "--out", out) == 0
+    elsewhere = ("--out", out, "--max-drop", 100)
+    assert command(run.folder.onnx_model("student"), "--data", pictures, *elsewhere) == 0
     assert out.is_file()
 
 
