@@ -360,7 +360,7 @@ def test_the_command_leaves_the_models_of_a_run(
     assert command(run.folder.onnx_model("student"), "--data", pictures) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"is a model of the run {run.path}" in said
-    assert f"kdtool quantize {run.path}, or choose another file" in said
+    assert f"kdtool quantize {run.path}, or name another file" in said
     assert run.folder.onnx_model("student", "int8").read_bytes() == before
     out = tmp_path / "student.int8.onnx"
     elsewhere = ("--out", out, "--max-drop", 100)
