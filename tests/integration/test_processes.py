@@ -110,4 +110,4 @@ def test_what_several_processes_cannot_do_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 5
     assert "kdtool compare was started as one of 2 processes; allowed is one" in done.stderr
-    assert "Several can: run, teach, distill" in done.stderr
+    assert "Commands that several processes can run together: run, teach, distill" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 
+MODEL = Path("student.onnx")
 INFO = ModelInfo("student", "tiny", ("cat", "dog"), Preprocess(2, 2))
 
 
@@ -24,7 +27,8 @@ def test_at_most_half_of_the_labelled_images_calibrate_and_the_others_measure(
     count: int, calibrating: int
 ) -> None:
     labels = ["cat", "dog"] * 6
-    pixels, chosen, validation = parts_of(images(12), labels, INFO, count, QUIET)
+    parts = parts_of(images(12), labels, MODEL, INFO, count, QUIET)
+    pixels, chosen, validation = parts.pixels, parts.chosen, parts.validation
     assert validation is not None
     measuring = validation.images[:, 0, 0, 0]
     assert len(chosen) == calibrating
@@ -34,12 +38,12 @@ def test_at_most_half_of_the_labelled_images_calibrate_and_the_others_measure(
 
 
 def test_images_without_labels_all_calibrate_evenly_spread() -> None:
-    pixels, chosen, validation = parts_of(images(9), None, INFO, 3, QUIET)
-    assert pixels[chosen, 0, 0, 0].tolist() == [0, 4, 8]
-    assert validation is None
+    parts = parts_of(images(9), None, MODEL, INFO, 3, QUIET)
+    assert parts.pixels[parts.chosen, 0, 0, 0].tolist() == [0, 4, 8]
+    assert parts.validation is None
 
 
 @pytest.mark.parametrize("labels", [["cat"], ["cat", "cow"], [0, 2]])
 def test_labels_are_one_of_the_classes_for_each_image(labels: list[str | int]) -> None:
     with pytest.raises(UsageError, match="allowed: one for each image, of cat, dog"):
-        parts_of(images(2), labels, INFO, 1, QUIET)
+        parts_of(images(2), labels, MODEL, INFO, 1, QUIET)
