@@ -24,6 +24,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import nncf
@@ -41,7 +42,7 @@ from kdtool.machine.packages import versions_of
 from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.recipe.files import parse_recipe
 from kdtool.results.bench import Latency
-from kdtool.results.paired import mean, seeds_interval
+from kdtool.results.paired import seeds_interval
 from kdtool.results.statistics import (
     BoolArray,
     difference_bootstrap,
@@ -161,7 +162,7 @@ def ratio(runs: Sequence[Mapping[str, Latency]], name: str, base: str) -> dict[s
     return {
         "of": name,
         "to": base,
-        "ratio": mean(ratios),
+        "ratio": fmean(ratios),
         "ratio_95": seeds_interval(ratios),
         "each_run": ratios,
     }
