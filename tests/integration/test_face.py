@@ -212,7 +212,7 @@ def test_wrong_arguments_of_export_are_named(arguments: dict, message: str, tmp_
     with pytest.raises(ValueError, match="network fails on images of shape"):
         kdtool.export(nn.Linear(3, 3), tmp_path / "own.onnx", classes=CLASSES, size=8)
     with pytest.raises(ValueError, match=r"network is a str; allowed: a torch\.nn\.Module"):
-        kdtool.export("resnet", tmp_path / "own.onnx", classes=CLASSES, size=8)  # type: ignore[arg-type]
+        kdtool.export("resnet", tmp_path / "own.onnx", classes=CLASSES, size=8)  # type: ignore[arg-type]  # wrong on purpose
     assert not list(tmp_path.iterdir())
 
 

@@ -214,6 +214,7 @@ def test_other_settings_have_another_folder(
         ),
         (lambda: kdtool.load("x.onnx", threads=-3), "threads is -3; allowed: a whole number, from 0 to"),
         (lambda: kdtool.Preprocess(10, 20), "size is 20 and resize 10, allowed is 1 ≤ size ≤ resize"),
+        # two values of a wrong type, on purpose
         (lambda: kdtool.Preprocess("10", 9), "size is 9 and resize '10', allowed"),  # type: ignore[arg-type]
         (lambda: kdtool.Preprocess(9, 9, std=0.5), "std is 0.5, allowed is three"),  # type: ignore[arg-type]
         (lambda: kdtool.bench("x.onnx", runtimes="tensorrt"), "tensorrt"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,6 +56,8 @@ def _on_command_line() -> bool:
 
 
 def _option(name: str, value: object) -> str:
+    import shlex  # here, as json below: errors alone need both, and every command imports this module
+
     is_field = "." in name and name not in OPTIONS
     words = ["--set", f"{name}={_text(value)}"] if is_field else [argument(name), _text(value)]
     if value is True and not is_field:
@@ -71,6 +71,8 @@ def _text(value: object) -> str:
 
 def _literal(value: object) -> str:
     """Python literal; text may be a value as it stands after `--set`, such as `[1, 2]`."""
+    import json
+
     try:
         return repr(json.loads(_text(value)))
     except ValueError:
