@@ -46,3 +46,25 @@ class Calibration(StrEnum):
     PERCENTILE = "percentile"
     ENTROPY = "entropy"
     MSE = "mse"
+
+
+class Balance(StrEnum):
+    """Ways to train on classes of very different size."""
+
+    NONE = "none"
+    SAMPLE = "sample"  # each class is drawn equally often
+    LOGITS = "logits"  # logit adjustment: the loss adds the logarithm of the share of each class
+
+
+class Selection(StrEnum):
+    """Measures on validation that choose the best epoch."""
+
+    ACCURACY = "accuracy"
+    BALANCED_ACCURACY = "balanced-accuracy"
+
+
+class Trained(StrEnum):
+    """Parts of a network that are trained."""
+
+    ALL = "all"
+    HEAD = "head"  # the classifier; the backbone stays as the weights have it

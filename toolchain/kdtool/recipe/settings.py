@@ -19,10 +19,13 @@ from kdtool.recipe.choices import (
     MOST_SAMPLES,
     MOST_THREADS,
     SCRATCH,
+    Balance,
     Cache,
     Calibration,
     Int8Target,
     Precision,
+    Selection,
+    Trained,
 )
 from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.results.claim import Bound, parse_claim, usual_claim
@@ -51,6 +54,11 @@ class DataSettings(_Section):
     allow_leaks: bool = Field(False, description="accept the same image in two splits")
     cache: Cache = Field(
         Cache.AUTO, description="place where decoded training images are kept; auto: on disk if they fit"
+    )
+    unlabelled: str = Field("", description="folder of photographs without labels, which the teacher labels")
+    balance: Balance = Field(
+        Balance.NONE,
+        description="sample: draw each class equally often; logits: add log shares of classes to logits",
     )
 
     @field_validator("resize")
@@ -114,6 +122,15 @@ class NetworkSettings(_Section):
         description="arithmetic in training; if not given, bfloat16 on a processor that has it",
     )
     compile: bool = Field(False, description="compile the network with torch.compile before training")
+    train: Trained = Field(
+        Trained.ALL, description="all layers, or the head (the classifier) on frozen features"
+    )
+    freeze_norm: bool = Field(
+        False, description="keep the statistics of batch normalization as the initial weights have them"
+    )
+    selection: Selection = Field(
+        Selection.ACCURACY, description="measure on validation that chooses the best epoch"
+    )
     augment: AugmentSettings = AugmentSettings()
 
     @property
@@ -137,6 +154,7 @@ class TeacherSettings(NetworkSettings):
     epochs: Count = 20
     lr: Rate = 1e-4
     trained: str = Field("", description="model.safetensors of a trained teacher; no teacher is trained then")
+    size: int = Field(0, ge=0, le=2048, description="side of the teacher's input, pixels; 0: data.size")
 
 
 class StudentSettings(NetworkSettings):
