@@ -3,7 +3,7 @@
     stage     does                                                  writes
     prepare   scan the photographs and decode them once             data/, run.json
     teach     train the teacher, or copy a trained one              teacher/
-    distill   train the student, and the baseline on request        student/, baseline/, softlabels/
+    distill   train the student, and the baseline on request        student/, baseline/, probe/, softlabels/
     export    write each network as ONNX and check parity           onnx/
     quantize  write teacher and student as INT8                     onnx/, finetuned/
     bench     measure accuracy, compute and latency; the verdict    bench.json, predictions.csv
@@ -119,7 +119,8 @@ def teach(job: Job, prepared: Prepared) -> None:
     """Train the teacher, or copy a trained one."""
     from kdtool.train.teaching.teacher import teach as train_teacher
 
-    train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen)
+    balance = job.recipe.data.balance
+    train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen, balance)
 
 
 def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
@@ -128,12 +129,15 @@ def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
     If the run already has a baseline, it is trained on the student's budget in any case: the comparison
     would be unfair otherwise.
     """
+    from kdtool.train.probe import probe
     from kdtool.train.student import distill as train_student
     from kdtool.train.student import train_baseline
 
-    train_student(job.run, prepared, job.recipe.student, job.seed, job.screen)
+    settings = job.recipe.student
+    start = probe(job.run.role("probe"), "student", prepared, settings, job.recipe.data.balance, job.screen)
+    train_student(job.run, prepared, settings, job.seed, job.screen, start=start)
     if baseline or "baseline" in job.run.trained_roles():
-        train_baseline(job.run.role("baseline"), prepared, job.recipe.student, job.seed, job.screen)
+        train_baseline(job.run.role("baseline"), prepared, settings, job.seed, job.screen, start=start)
 
 
 def export(job: Job, prepared: Prepared) -> None:
@@ -251,11 +255,12 @@ def resume(run: RunFolder, overrides: Iterable[str], screen: Screen, seed: int |
     return job
 
 
-def check(job: Job, student: bool) -> Job:
+def check(job: Job, student: bool, download: bool = True) -> Job:
     """Check networks, weights and losses before any photograph is decoded.
 
     Args:
         student: check the student as well as the teacher.
+        download: False does not download weights.
 
     Returns:
         The job; its recipe has the real settings of a teacher that comes from a file.
@@ -267,9 +272,9 @@ def check(job: Job, student: bool) -> Job:
     from kdtool.train.together.processes import processes
 
     def checked() -> Recipe:
-        recipe = check_teacher(job.run, job.recipe)
+        recipe = check_teacher(job.run, job.recipe, download)
         if student:
-            check_student(job.run, recipe)
+            check_student(job.run, recipe, download)
         return recipe
 
     return replace(job, recipe=processes().once(checked))

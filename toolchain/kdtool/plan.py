@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
-from kdtool.arch.network import build, parameter_count
+from kdtool.arch.network import build, parameter_count, published_weights
 from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
@@ -24,7 +24,7 @@ from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per_view
 from kdtool.train.loop.fit import clock
-from kdtool.train.stage import settings_inputs
+from kdtool.train.settings import settings_inputs
 from kdtool.train.student import without_soft_labels
 from kdtool.train.teaching.source import Costs, validation_passes, why_online
 
@@ -95,7 +95,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
     stored_images = total if _keeps_pixels(job, total) else total - images["train"]
     data_bytes = stored_images * recipe.data.size**2 * 3
-    steps = [_step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
+    steps = [*_downloads(job), _step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
     if recipe.teacher.trained:
         steps.append(_step(job, "teacher", f"copy {recipe.teacher.trained}", 1, 0))
     else:
@@ -109,6 +109,20 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
         steps += _after_training(job, classes, images)
+    return steps
+
+
+def _downloads(job: Job) -> list[Step]:
+    """List the weights that have to be downloaded; nothing is downloaded here."""
+    networks: dict[str, NetworkSettings] = {"teacher": job.recipe.teacher, "student": job.recipe.student}
+    if job.recipe.teacher.trained:
+        networks.pop("teacher")
+    steps = []
+    for role, settings in networks.items():
+        file = published_weights(settings.arch, settings.weights)
+        if file is not None and not file.present and not _is_done(job, role):
+            size = parameter_count(build(settings.arch, 2, job.recipe.data.size)) * FLOAT_BYTES
+            steps.append(Step(f"download {role}", f"its weights: {file}", 0, size, done=False))
     return steps
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from kdtool.arch import FAMILIES
-from kdtool.core.errors import ModelFileError, UsageError
+from kdtool.arch.published import Normalization, WeightsFile
+from kdtool.core.errors import ModelFileError, SetupError, UsageError
 from kdtool.core.files import write_bytes
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.spelling import assigned
@@ -39,7 +40,9 @@ def family_of(arch: str) -> Any:
     )
 
 
-def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.Module:
+def build(
+    arch: str, num_classes: int, size: int, weights: str = SCRATCH, section: str = "teacher"
+) -> nn.Module:
     """Build a network for `num_classes` with a new head.
 
     On pretrained weights the new head starts at zero, so that its first gradients do not bring random noise
@@ -49,6 +52,7 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
         weights: `none` (random, from torch's generator), `imagenet`, or a file with weights of the same
             network. The file may be for any number of classes and any input size; the position embeddings
             of a transformer are interpolated.
+        section: section of the recipe that names the weights, for messages.
 
     Returns:
         logits = network(images): (B, 3, size, size) float → (B, num_classes).
@@ -63,7 +67,7 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
     if weights == SCRATCH:
         return network
     if weights == IMAGENET:
-        source, state = f"the ImageNet weights of {arch}", family.pretrained(arch)
+        source, state = f"the ImageNet weights of {arch}", _pretrained(family, arch, section)
     else:
         source, state = weights, read_weights(Path(weights))[0]
     state = family.resized(network, state)
@@ -74,6 +78,45 @@ def build(arch: str, num_classes: int, size: int, weights: str = SCRATCH) -> nn.
     extra = {name: value for name, value in state.items() if name not in fresh and not _auxiliary(name)}
     load_exactly(network, body | extra, source)
     return network
+
+
+def _pretrained(family: Any, arch: str, section: str) -> dict[str, Tensor]:
+    """Load the published weights; the hint of the error names the option of the section."""
+    try:
+        state: dict[str, Tensor] = family.pretrained(arch)
+    except SetupError as error:
+        field = f"{section}.weights"
+        raise SetupError(
+            error.message,
+            f"Connect to the internet once, or copy the file there; any other place will do with "
+            f"{assigned({field: 'FILE'})}. From scratch: {assigned({field: SCRATCH})}",
+        ) from error
+    return state
+
+
+def published_weights(arch: str, weights: str) -> WeightsFile | None:
+    """Return the file that `build` would load or download; None if the weights are none or a file."""
+    return family_of(arch).published(arch) if weights == IMAGENET else None
+
+
+def normalization_of(arch: str, weights: str) -> Normalization | None:
+    """Mean and std of the pixels that `weights` were trained on; None if there are none (from scratch).
+
+    A file that kdtool wrote states them. For another file, those of the published weights are assumed.
+
+    Raises:
+        UsageError: the network is unknown.
+        ModelFileError: the file is broken.
+    """
+    if weights == SCRATCH:
+        return None
+    family = family_of(arch)
+    if weights != IMAGENET and Path(weights).suffix == ".safetensors" and Path(weights).is_file():
+        info = ModelInfo.from_metadata(read_weights(Path(weights))[1], Path(weights))
+        if info is not None:
+            return info.preprocess.mean, info.preprocess.std
+    known: Normalization = family.normalization(arch)
+    return known
 
 
 def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -156,6 +199,22 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
         ModelFileError: the file is broken, kdtool did not write it, or its weights do not fit its record.
     """
     state, metadata = read_weights(path)
+    info = _info(path, metadata)
+    network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
+    load_exactly(network, state, str(path))
+    return network.eval(), info
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Read the record of a network that `save_network` saved.
+
+    Raises:
+        ModelFileError: the file is broken, or kdtool did not write it.
+    """
+    return _info(path, read_weights(path)[1])
+
+
+def _info(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
     info = ModelInfo.from_metadata(metadata, path)
     if info is None:
         raise ModelFileError(
@@ -163,9 +222,16 @@ def load_network(path: Path) -> tuple[nn.Module, ModelInfo]:
             "A trained model is DIR/teacher/model.safetensors; to start from weights: "
             f"{assigned({'teacher.weights': 'FILE'})}",
         )
-    network: nn.Module = family_of(info.arch).build(info.arch, len(info.classes), info.preprocess.size)
-    load_exactly(network, state, str(path))
-    return network.eval(), info
+    return info
+
+
+def classifier_of(network: nn.Module, arch: str, num_classes: int, size: int) -> str | None:
+    """Name of the linear layer that turns features (B, D) into logits; None if the head is anything else."""
+    owners = {name.rpartition(".")[0] for name in _head(family_of(arch), arch, num_classes, size)}
+    if len(owners) != 1:
+        return None
+    (name,) = owners
+    return name if name and isinstance(network.get_submodule(name), nn.Linear) else None
 
 
 def two_heads(network: nn.Module) -> bool:

@@ -7,16 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
+from timm.data.constants import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
+from timm.data.constants import IMAGENET_DEFAULT_STD as IMAGENET_STD
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from kdtool.arch.published import Normalization, WeightsFile, three
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
-from kdtool.core.spelling import assigned
 
 ALLOWED = "any network of timm as timm/<name>, such as timm/deit_tiny_patch16_224"
 PREFIX = "timm/"
 POSITIONS = "pos_embed"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # names on the hub
 
 
 def handles(name: str) -> bool:
@@ -47,10 +52,24 @@ def pretrained(name: str) -> dict[str, Tensor]:
     except Exception as error:  # the hub client raises many types, most of them not OSError
         raise SetupError(
             f"The pretrained weights of {name} are not in the cache and cannot be downloaded "
-            f"({type(error).__name__}).",
-            f"Connect to the internet once, give a file with {assigned({'teacher.weights': 'FILE'})}, or "
-            f"train from scratch with {assigned({'teacher.weights': 'none'})}.",
+            f"({type(error).__name__}). Wanted: {published(name)}."
         ) from error
+
+
+def published(name: str) -> WeightsFile:
+    """Name the file of the weights on the Hugging Face hub, and the folder of the hub's cache."""
+    config = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
+    hub = getattr(config, "hf_hub_id", None)
+    if not hub:
+        return WeightsFile(f"weights of {name}, which timm does not publish", HF_HUB_CACHE, False)
+    found = any(isinstance(try_to_load_from_cache(hub, file), str) for file in WEIGHTS)
+    return WeightsFile(f"{WEIGHTS[0]} of https://huggingface.co/{hub}", HF_HUB_CACHE, found)
+
+
+def normalization(name: str) -> Normalization:
+    """Mean and std of the pixels that the published weights were trained on, as timm records them."""
+    config = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
+    return (three(config.mean), three(config.std)) if config else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
+from kdtool.arch.published import Normalization, WeightsFile, three
 from kdtool.core.errors import SetupError
 from kdtool.core.quiet import quietly
-from kdtool.core.spelling import assigned
 
 ALLOWED = "any classifier of torchvision by its name, such as resnet18"
 POSITIONS = "encoder.pos_embedding"
@@ -49,12 +51,24 @@ def pretrained(name: str) -> dict[str, Tensor]:
             state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise SetupError(
-            f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded from "
-            f"{weights.url} ({error}).",
-            f"Connect to the internet once, give a file with {assigned({'teacher.weights': 'FILE'})}, or "
-            f"train from scratch with {assigned({'teacher.weights': 'none'})}.",
+            f"The ImageNet weights of {name} are not in torch's cache and cannot be downloaded ({error}). "
+            f"Wanted: {published(name)}."
         ) from error
     return state
+
+
+def published(name: str) -> WeightsFile:
+    """Name the file of the default ImageNet weights, and the folder of torch's cache."""
+    url: str = models.get_model_weights(name).DEFAULT.url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = url.rsplit("/", 1)[-1]
+    return WeightsFile(f"{file} from {url}", str(folder), (folder / file).is_file())
+
+
+def normalization(name: str) -> Normalization:
+    """Mean and std of the pixels that the default weights were trained on, as torchvision records them."""
+    rule = models.get_model_weights(name).DEFAULT.transforms()
+    return three(rule.mean), three(rule.std)
 
 
 def resized(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

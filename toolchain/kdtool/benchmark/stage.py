@@ -31,6 +31,7 @@ MODELS = {
     "teacher": ("teacher", "fp32"),
     "student": ("student", "fp32"),
     "baseline": ("baseline", "fp32"),
+    "probe": ("probe", "fp32"),
     "teacher-int8": ("teacher", "int8"),
     "student-int8": ("student", "int8"),
 }

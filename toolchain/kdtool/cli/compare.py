@@ -43,9 +43,9 @@ def command(recipes: str, seeds: int, as_json: bool, **options: Any) -> None:
 
     screen, overrides = open_screen(), choice.as_overrides()
     job = pipeline.start(choice.data, choice.out, names[0], overrides, choice.seed, screen, comparison=True)
-    job = pipeline.check(job, student=False)
+    job = pipeline.check(job, student=False, download=not choice.dry_run)
     entries = load_entries(job.recipe, names, overrides, screen)
-    check_entries(job.run, entries)
+    check_entries(job.run, entries, download=not choice.dry_run)
     require_same_students(job.run, entries)
     wanted = range(job.seed, job.seed + seeds)
     if choice.dry_run:

@@ -33,6 +33,7 @@ class TrainingOptions:
     cache: str | None = None
     precision: str | None = None
     student: str | None = None
+    student_weights: str | None = None
     views: int | None = None
     baseline: bool = False
 
@@ -52,6 +53,7 @@ class TrainingOptions:
             (_teacher_field(self.teacher), self.teacher),
             ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
+            ("student.weights", self.student_weights),
             ("student.views", str(self.views) if self.views else None),
             ("teacher.precision", precision),
             ("student.precision", precision),
@@ -73,7 +75,7 @@ def open_job(options: TrainingOptions, screen: Screen, student: bool, continue_n
     """
     from kdtool.pipeline import check
 
-    return check(_find_job(options, screen, continue_newest), student)
+    return check(_find_job(options, screen, continue_newest), student, download=not options.dry_run)
 
 
 def _find_job(options: TrainingOptions, screen: Screen, continue_newest: bool) -> Job:

@@ -53,6 +53,11 @@ teacher_options = (
         help="Initial weights of the teacher: trained on ImageNet, none (random), or from a file.",
     ),
 )
+student_weights_option = click.option(
+    "--student-weights",
+    metavar="imagenet|none|FILE",
+    help="Initial weights of the student: trained on ImageNet, none (random), or from a file.",
+)
 precision_option = click.option(
     "--precision",
     type=click.Choice([*(precision.value for precision in Precision), "auto"]),
@@ -93,7 +98,7 @@ def student_options(command: Command) -> Command:
         metavar="M",
         help="Augmented views of each image, each with soft labels.  [default: that of the run, or 16]",
     )
-    return _with(command, (student, views, baseline))
+    return _with(command, (student, student_weights_option, views, baseline))
 
 
 def comparison_options(command: Command) -> Command:
@@ -134,7 +139,8 @@ def comparison_options(command: Command) -> Command:
             help="First seed; the splits and the teacher have it too.  [default: that of the folder, or 0]",
         ),
     )
-    return _with(command, (*first, *teacher_options, *scan_options, cache_option, dry_run_option))
+    networks = (*teacher_options, student_weights_option)
+    return _with(command, (*first, *networks, *scan_options, cache_option, dry_run_option))
 
 
 def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

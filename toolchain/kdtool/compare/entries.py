@@ -16,7 +16,7 @@ from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.check import check_student
 from kdtool.train.loop.precision import with_precision
-from kdtool.train.stage import settings_inputs
+from kdtool.train.settings import settings_inputs, weights_input
 from kdtool.train.student import without_soft_labels
 
 HASHED = 8  # hexadecimal digits of a hash in a folder's name
@@ -68,6 +68,11 @@ class Entry:
             return []
         stem = self.baseline.removesuffix(f"-{settings.epochs}")
         return [f"{stem}-{epochs}" for epochs in range(settings.epochs - 1, 0, -1)]
+
+    @property
+    def probe(self) -> str:
+        """Name of the student's linear probe; recipes with the same network and initial weights share it."""
+        return _short({"arch": self.student.arch, "weights": weights_input(self.student.weights)})
 
     @property
     def soft_labels(self) -> str:
@@ -143,8 +148,11 @@ def load_entries(
     return tuple(Entry(recipe.model_copy(update=shared)) for recipe in recipes)
 
 
-def check_entries(run: RunFolder, entries: Sequence[Entry]) -> None:
+def check_entries(run: RunFolder, entries: Sequence[Entry], download: bool = True) -> None:
     """Check students and losses before any photograph is decoded.
+
+    Args:
+        download: False does not download weights.
 
     Raises:
         UsageError: a setting is wrong; the message names the recipe.
@@ -152,7 +160,7 @@ def check_entries(run: RunFolder, entries: Sequence[Entry]) -> None:
     """
     for entry in entries:
         try:
-            check_student(run, entry.recipe)
+            check_student(run, entry.recipe, download)
         except UsageError as error:
             raise UsageError(f"{entry.name}: {error.message}", error.hint) from error
 

@@ -12,7 +12,9 @@ from kdtool.plan import Step, make_plan, print_steps
 from kdtool.recipe.settings import StudentSettings
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
-from kdtool.train.stage import settings_inputs
+from kdtool.train.settings import settings_inputs
+
+SHARED = ("download teacher", "download student", "prepare", "teacher")
 
 
 def print_comparison_plan(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> None:
@@ -31,7 +33,7 @@ def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list
     for entry in entries:
         single = make_plan(replace(job, recipe=entry.recipe), ("teach", "distill"), True, shared=True)
         of_recipe = {step.name: step for step in single}
-        steps |= {name: of_recipe[name] for name in ("prepare", "teacher") if name not in steps}
+        steps |= {name: of_recipe[name] for name in SHARED if name in of_recipe and name not in steps}
         if "label" in of_recipe and entry.views == most[entry.soft_labels]:
             name = f"label {entry.soft_labels}"
             steps[name] = replace(of_recipe["label"], name=name, done=_stored(job, entry))

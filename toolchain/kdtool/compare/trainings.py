@@ -15,6 +15,7 @@ from kdtool.data.reader import Prepared
 from kdtool.results.history import read_history
 from kdtool.runs.record import Job
 from kdtool.runs.stage import Manifest
+from kdtool.train.probe import Probe, probe
 from kdtool.train.stage import HISTORY, WEIGHTS
 from kdtool.train.student import distill, train_baseline
 
@@ -100,24 +101,52 @@ def baselines_folder(path: Path, name: str) -> Path:
     return path / "baselines" / name
 
 
+def probes_folder(path: Path, name: str) -> Path:
+    """Folder of the linear probe `name` (`Entry.probe`), which all seeds share."""
+    return path / "probes" / name
+
+
 def _trainings(
     job: Job, prepared: Prepared, entries: Sequence[Entry], seed: int
 ) -> Iterator[_PlannedTraining]:
     """List the trainings of one seed; all seeds share the views of the first, and so the soft labels."""
-    path, screen = job.run.path, job.screen
+    path, screen, balance = job.run.path, job.screen, job.recipe.data.balance
+
+    def start_of(entry: Entry) -> Probe | None:
+        return probe(probes_folder(path, entry.probe), "student", prepared, entry.student, balance, screen)
+
     for name, entry in baselines_of(entries).items():
         folder = baselines_folder(path, name) / f"seed-{seed}"
-        train = partial(_train_baseline, folder, prepared, entry, seed, screen, job.seed)
+        train = partial(_train_baseline, folder, prepared, entry, seed, screen, job.seed, start_of)
         yield _PlannedTraining(BASELINE, name, seed, folder, train)
     for entry in entries:
         folder = students_folder(path, entry.name) / f"seed-{seed}"
         place = job.run.soft_labels / entry.soft_labels
-        train = partial(distill, job.run, prepared, entry.student, seed, screen, folder, place, job.seed)
+        train = partial(_train_student, job, prepared, entry, seed, folder, place, start_of)
         yield _PlannedTraining(STUDENT, entry.name, seed, folder, train)
 
 
+def _train_student(
+    job: Job,
+    prepared: Prepared,
+    entry: Entry,
+    seed: int,
+    folder: Path,
+    soft_labels: Path,
+    start_of: Callable[[Entry], Probe | None],
+) -> Manifest:
+    place, start = (folder, soft_labels, job.seed), start_of(entry)
+    return distill(job.run, prepared, entry.student, seed, job.screen, *place, start=start)
+
+
 def _train_baseline(
-    folder: Path, prepared: Prepared, entry: Entry, seed: int, screen: Screen, views_seed: int
+    folder: Path,
+    prepared: Prepared,
+    entry: Entry,
+    seed: int,
+    screen: Screen,
+    views_seed: int,
+    start_of: Callable[[Entry], Probe | None],
 ) -> Manifest:
     """Train a baseline; start from the same baseline with fewer epochs, if there is one."""
     if not folder.exists():
@@ -125,7 +154,8 @@ def _train_baseline(
         longest = next((checkpoints for checkpoints in shorter if checkpoints.is_dir()), None)
         for checkpoint in sorted(longest.glob("*.safetensors")) if longest else ():
             write_bytes(folder / CHECKPOINTS / checkpoint.name, checkpoint.read_bytes())
-    return train_baseline(folder, prepared, entry.baseline_student, seed, screen, views_seed=views_seed)
+    settings, start = entry.baseline_student, start_of(entry)
+    return train_baseline(folder, prepared, settings, seed, screen, views_seed=views_seed, start=start)
 
 
 def _result(training: _PlannedTraining, manifest: Manifest) -> Trained:

@@ -26,6 +26,7 @@ TRAINING_COMMANDS = {
     "teacher": "kdtool teach --out {}",
     "student": "kdtool distill --out {}",
     "baseline": "kdtool distill --baseline --out {}",
+    "probe": "kdtool distill --out {}",
 }
 
 

@@ -39,6 +39,7 @@ TITLES = {
     "teacher": "Teacher",
     "student": "Student, distilled",
     "baseline": "Student without teacher",
+    "probe": "Frozen, linear",
     "teacher-int8": "Teacher, INT8",
     "student-int8": "Student, INT8",
     "baseline-int8": "Student without teacher, INT8",

@@ -15,7 +15,7 @@ from kdtool.core.files import write_json
 
 SCHEMA = 1
 ARTIFACTS = Path("artifacts")
-ROLES = ("teacher", "student", "baseline")
+ROLES = ("teacher", "student", "baseline", "probe")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RunFolder:
         return self.path / "finetuned"
 
     def role(self, role: str) -> Path:
-        """Folder of a trained network: teacher, student or baseline."""
+        """Folder of a trained network: teacher, student, baseline, or the student's linear probe."""
         return self.path / role
 
     def weights(self, role: str) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdtool.arch.network import build, load_network
+from kdtool.arch.network import build, load_network, published_weights
 from kdtool.core.errors import UsageError
 from kdtool.core.spelling import assigned
 from kdtool.losses import FEATURE_LOSSES, feature_loss, logit_loss
 from kdtool.machine.launch import process_count
+from kdtool.recipe.choices import IMAGENET, SCRATCH, Trained
 from kdtool.recipe.settings import (
     AugmentSettings,
     NetworkSettings,
@@ -23,8 +24,11 @@ from kdtool.train.teaching.features import compare_features
 ANY_NUMBER = 2  # of classes; the real number is known after the scan
 
 
-def check_teacher(run: RunFolder, recipe: Recipe) -> Recipe:
+def check_teacher(run: RunFolder, recipe: Recipe, download: bool = True) -> Recipe:
     """Check the options of the teacher and build it once, with its weights.
+
+    Args:
+        download: False does not download weights; the network is then built without them.
 
     Returns:
         The recipe; if the teacher is a trained file, with the architecture and label smoothing of this file.
@@ -37,7 +41,7 @@ def check_teacher(run: RunFolder, recipe: Recipe) -> Recipe:
     settings: TeacherSettings = recipe.teacher
     if not settings.trained:
         _check_options("teacher", settings)
-        _check_network(run, "teacher", settings, recipe.data.size)
+        _check_network(run, "teacher", settings, recipe.data.size, download)
         return recipe
     file = Path(settings.trained)
     if not file.is_file() and "teacher" in run.trained_roles():
@@ -47,10 +51,13 @@ def check_teacher(run: RunFolder, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"teacher": teacher})
 
 
-def check_student(run: RunFolder, recipe: Recipe) -> None:
+def check_student(run: RunFolder, recipe: Recipe, download: bool = True) -> None:
     """Check the options of the student, build it once and call its losses.
 
     With a feature loss, both networks are built and their stages are paired.
+
+    Args:
+        download: False does not download weights; the network is then built without them.
 
     Raises:
         UsageError: the network or the loss does not exist, the loss cannot take a parameter, options
@@ -68,11 +75,12 @@ def check_student(run: RunFolder, recipe: Recipe) -> None:
         student, teacher = (build(role.arch, ANY_NUMBER, size) for role in (recipe.student, recipe.teacher))
         stages = features.student_stages, features.teacher_stages
         compare_features(features.name, features.params, student, teacher, size, *stages)
-    _check_network(run, "student", recipe.student, recipe.data.size)
+    _check_network(run, "student", recipe.student, recipe.data.size, download)
 
 
 def _check_options(section: str, settings: NetworkSettings) -> None:
     _check_warmup(section, settings.warmup_epochs, settings.epochs, section)
+    _check_frozen(section, settings)
     if settings.compile:
         _check_compile(section, settings)
     augment = settings.augment
@@ -84,6 +92,19 @@ def _check_options(section: str, settings: NetworkSettings) -> None:
             f"{assigned({f'{section}.augment.randaugment': 2})}, or "
             f"{assigned({f'{section}.augment.magnitude': default})}",
         )
+
+
+def _check_frozen(section: str, settings: NetworkSettings) -> None:
+    """Refuse to keep parts of a network that starts from scratch: they would stay random."""
+    frozen = {"train": settings.train is Trained.HEAD, "freeze_norm": settings.freeze_norm}
+    for field, is_frozen in frozen.items():
+        if is_frozen and settings.weights == SCRATCH:
+            value = str(getattr(settings, field)).lower()
+            raise UsageError(
+                f"{section}.{field} is {value}, but {section}.weights is none: the frozen part would stay "
+                "random; allowed: weights that are trained.",
+                assigned({f"{section}.weights": IMAGENET}),
+            )
 
 
 def _check_compile(section: str, settings: NetworkSettings) -> None:
@@ -152,6 +173,9 @@ def _check_warmup(section: str, warmup_epochs: int, epochs: int, trained: str) -
         )
 
 
-def _check_network(run: RunFolder, role: str, settings: NetworkSettings, size: int) -> None:
-    if role not in run.trained_roles():
-        build(settings.arch, ANY_NUMBER, size, settings.weights)
+def _check_network(run: RunFolder, role: str, settings: NetworkSettings, size: int, download: bool) -> None:
+    if role in run.trained_roles():
+        return
+    published = published_weights(settings.arch, settings.weights)
+    weights = SCRATCH if published and not published.present and not download else settings.weights
+    build(settings.arch, ANY_NUMBER, size, weights, role)

@@ -12,27 +12,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdtool.arch.network import build, parameter_count, save_network
+from kdtool.arch.network import build, classifier_of, load_network, parameter_count, save_network
 from kdtool.arch.smallmaps import speed_up_small_maps
 from kdtool.core.errors import GateError, ModelFileError, UsageError
-from kdtool.core.files import sha256_file, sha256_json, write_text
+from kdtool.core.files import sha256_json, write_text
 from kdtool.core.modelinfo import ModelInfo
+from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import Screen
 from kdtool.core.spelling import argument, assigned
 from kdtool.data.reader import Prepared, Split
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
 from kdtool.recipe.advice import advise_patience, advise_precision
-from kdtool.recipe.choices import IMAGENET, SCRATCH
+from kdtool.recipe.choices import Trained
 from kdtool.recipe.settings import AugmentSettings, NetworkSettings, section_of
 from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.curves import curves_png
 from kdtool.train.loop.checkpoint import Checkpoints, Progress
 from kdtool.train.loop.criterion import Criterion, CrossEntropy
 from kdtool.train.loop.fit import fit
+from kdtool.train.loop.freezing import train_only
 from kdtool.train.loop.memory import within_memory
 from kdtool.train.loop.optimizer import Optimization
 from kdtool.train.loop.precision import has_bfloat16
+from kdtool.train.probe import Probe
+from kdtool.train.settings import network_preprocess, settings_inputs
 from kdtool.train.together.processes import processes
 from kdtool.train.views.augment import Augment
 from kdtool.train.views.batch import Examples, plain_examples
@@ -56,6 +60,8 @@ class Training:
         views_seed: seed of the augmentation; students that share soft labels have the same one.
         parents: inputs of the criteria other than data and settings (JSON).
         views: number of views; None means as the settings say, 0 means a new view in each epoch.
+        preprocess: preprocessing of the network; None means as its initial weights need it.
+        start: probe that the network starts from; None means that it starts as `settings.weights` say.
     """
 
     role: str
@@ -65,13 +71,24 @@ class Training:
     views_seed: int
     parents: Mapping[str, Any] = field(default_factory=dict)
     views: int | None = None
+    preprocess: Preprocess | None = None
+    start: Probe | None = None
 
     def stage(self, prepared: Prepared) -> Stage:
         """Build the stage; its inputs are everything that determines the weights."""
         inputs = {"settings": settings_inputs(self.settings), "seed": self.seed, "data": prepared.digest}
         if self.settings.augment.active and self.views_seed != self.seed:
             inputs["views_seed"] = self.views_seed
+        preprocess = self.preprocess_of(prepared)
+        if preprocess != prepared.preprocess:
+            inputs["normalization"] = [list(preprocess.mean), list(preprocess.std)]
+        if self.start is not None:
+            inputs["probe"] = self.start.digest
         return Stage(STAGE_NAMES.get(self.role, "distill"), self.folder, {**inputs, **self.parents})
+
+    def preprocess_of(self, prepared: Prepared) -> Preprocess:
+        """Preprocessing of the network in training, and in its file."""
+        return self.preprocess or network_preprocess(prepared, self.settings)
 
     def finished(self, prepared: Prepared, screen: Screen) -> Manifest | None:
         """Return the manifest if the training is complete, and say so on the screen; otherwise None."""
@@ -91,12 +108,16 @@ def cross_entropy(settings: NetworkSettings) -> Criteria:
 
 
 def training_examples(
-    prepared: Prepared, settings: NetworkSettings, seed: int, views: int | None = None
+    prepared: Prepared,
+    settings: NetworkSettings,
+    seed: int,
+    views: int | None = None,
+    preprocess: Preprocess | None = None,
 ) -> Examples:
     """Return the training split, augmented as `settings` say; `views` replaces their number of views."""
     split, seen = prepared.split("train"), settings.seen_views if views is None else views
     augment = augment_of(settings.augment, split, seed)
-    return Examples(split, len(prepared.classes), prepared.preprocess, augment, seen)
+    return Examples(split, len(prepared.classes), preprocess or prepared.preprocess, augment, seen)
 
 
 def augment_of(settings: AugmentSettings, split: Split, seed: int) -> Augment | None:
@@ -107,19 +128,6 @@ def augment_of(settings: AugmentSettings, split: Split, seed: int) -> Augment | 
 def optimization_of(settings: NetworkSettings) -> Optimization:
     """Copy the settings of the optimization as plain values."""
     return Optimization(**{field.name: getattr(settings, field.name) for field in fields(Optimization)})
-
-
-def settings_inputs(settings: NetworkSettings) -> dict[str, Any]:
-    """Settings as part of a stage's inputs; a file of weights is replaced by its hash.
-
-    Defaults are left out. So a field that a later version adds, with a default that means the old behaviour,
-    does not cause networks to be trained again. Therefore a default must never change.
-    """
-    inputs = settings.model_dump(mode="json", exclude={"loss", "features", "trained"}, exclude_defaults=True)
-    if settings.weights not in (IMAGENET, SCRATCH):
-        file = Path(settings.weights)
-        inputs["weights"] = sha256_file(file) if file.is_file() else "missing"
-    return inputs
 
 
 def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Screen) -> Manifest:
@@ -141,12 +149,13 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
     _say_if_trained_again(stage, training, screen)
     group.once(stage.reopen)
     key = _resumable_key(stage, training)
-    examples = training_examples(prepared, settings, training.views_seed, training.views)
-    validation = InOrder(plain_examples(prepared, "validation"))
+    preprocess = training.preprocess_of(prepared)
+    examples = training_examples(prepared, settings, training.views_seed, training.views, preprocess)
+    validation = InOrder(plain_examples(prepared, "validation", preprocess))
 
     def attempt(batch_size: int) -> Manifest:
         torch.manual_seed(training.seed)
-        network = build(settings.arch, len(prepared.classes), prepared.preprocess.size, settings.weights)
+        network = _initial(training, len(prepared.classes), preprocess.size)
         by_split = criteria(network)
         batch_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
         checkpoints = Checkpoints(stage.folder / "checkpoints", batch_key, screen)
@@ -165,7 +174,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
             role=role,
             arch=settings.arch,
             classes=prepared.classes,
-            preprocess=prepared.preprocess,
+            preprocess=preprocess,
             label_smoothing=settings.label_smoothing,
             params=parameter_count(network),
         )
@@ -182,6 +191,29 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         f"{manifest.result['best_epoch']}{early}."
     )
     return manifest
+
+
+def _initial(training: Training, classes: int, size: int) -> nn.Module:
+    """Build the network as it is before the first step; frozen parts get no gradient.
+
+    Raises:
+        UsageError: only the head shall be trained, and the network has no head that can be.
+    """
+    settings, section = training.settings, section_of(training.role)
+    if training.start is not None:
+        network = load_network(training.start.file)[0]
+    else:
+        network = build(settings.arch, classes, size, settings.weights, section)
+    if settings.train is Trained.HEAD:
+        head = classifier_of(network, settings.arch, classes, size)
+        if head is None:
+            raise UsageError(
+                f"{section}.train is 'head', but {settings.arch} has no single linear layer as its head; "
+                "allowed: 'all'.",
+                assigned({f"{section}.train": "all"}),
+            )
+        train_only(network, head)
+    return network
 
 
 def _advise(role: str, settings: NetworkSettings, screen: Screen) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from kdtool.arch.network import two_heads
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
+from kdtool.core.spelling import assigned
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
 from kdtool.recipe.advice import advise, advise_accuracies
@@ -20,6 +21,7 @@ from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, read_manifest
 from kdtool.train.loop.criterion import Criterion, Distillation, Sum, TeacherLogits
+from kdtool.train.probe import Probe
 from kdtool.train.stage import Criteria, Training, cross_entropy, train, training_examples
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher, compare_features
 from kdtool.train.teaching.softlabels import SPLITS
@@ -34,15 +36,19 @@ def train_baseline(
     seed: int,
     screen: Screen,
     views_seed: int | None = None,
+    start: Probe | None = None,
 ) -> Manifest:
     """Train the baseline: network, initial weights, order and budget of the student, cross-entropy only.
 
     The baseline needs no soft labels, which are stored for a fixed number of views, so it sees a new view in
     each epoch.
+
+    Args:
+        start: probe of the student, from which the baseline starts too.
     """
     views_seed = seed if views_seed is None else views_seed
     settings = without_soft_labels(settings)
-    training = Training("baseline", folder, settings, seed, views_seed, views=0)
+    training = Training("baseline", folder, settings, seed, views_seed, views=0, start=start)
     return train(prepared, training, cross_entropy(settings), screen)
 
 
@@ -60,6 +66,7 @@ def distill(
     folder: Path | None = None,
     soft_labels: Path | None = None,
     views_seed: int | None = None,
+    start: Probe | None = None,
 ) -> Manifest:
     """Train the student with the teacher of the run, as `LossSettings` and `FeatureSettings` say.
 
@@ -68,6 +75,7 @@ def distill(
         soft_labels: folder of soft labels that other students share. They are then stored even if the teacher
             could compute them in each step in less time.
         views_seed: seed of the augmentation; by default `seed`.
+        start: probe of the student, from which it starts.
 
     Raises:
         ModelFileError: the teacher is damaged or does not fit the data.
@@ -84,7 +92,8 @@ def distill(
         parents["features"] = settings.features.model_dump(mode="json")
     elif settings.augment.active:
         parents["views"] = settings.views or VIEWS  # recorded, so that a later default is a different input
-    training = Training("student", folder or run.role("student"), settings, seed, views_seed, parents)
+    place = folder or run.role("student")
+    training = Training("student", place, settings, seed, views_seed, parents, start=start)
     manifest = training.finished(prepared, screen)
     if manifest is None:
         if settings.features.name:
@@ -96,6 +105,7 @@ def distill(
             criteria = logit_criteria(settings, loss, logits)
         manifest = train(prepared, training, criteria, screen)
     _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
+    _warn_of_probe(manifest, start, screen)
     return manifest
 
 
@@ -164,6 +174,17 @@ def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen:
     if accuracy is not None:
         for advice in advise_accuracies(accuracy, student.result["validation_accuracy"], classes):
             screen.warn(advice)
+
+
+def _warn_of_probe(student: Manifest, start: Probe | None, screen: Screen) -> None:
+    """Say that the student is not better than its own frozen features with a linear classifier."""
+    accuracy = student.result["validation_accuracy"]
+    if start is not None and accuracy <= start.accuracy:
+        screen.warn(
+            f"student: its validation accuracy of {accuracy:.2%} does not beat its linear probe, the same "
+            f"network with frozen features ({start.accuracy:.2%}). The training did not help; the probe is "
+            f"{start.file}. Try a lower learning rate, or {assigned({'student.freeze_norm': True})}"
+        )
 
 
 def resolved_loss(

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdtool.arch.network import load_exactly, read_weights
+from kdtool.arch.network import load_exactly, read_info, read_weights
 from kdtool.calibration.ranges import REVISION, WITHOUT_COUNTS
 from kdtool.core.files import sha256_file
+from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.recipe.choices import SCRATCH, Calibration, Precision
@@ -55,6 +56,7 @@ def finetune(
         GateError, Interrupted: see `kdtool.train.loop.fit.fit`.
     """
     source = run.weights("student")
+    preprocess = read_info(source).preprocess
     changes = {
         "epochs": epochs,
         "lr": lr,
@@ -76,7 +78,8 @@ def finetune(
 
     def simulated(network: nn.Module) -> Mapping[str, Criterion]:
         load_exactly(network, read_weights(source)[0], str(source))
-        simulate(network, input_ranges(network, ObservedImages(prepared), calibration), int8)
+        observed = ObservedImages(prepared, preprocess)
+        simulate(network, input_ranges(network, observed, calibration), int8)
         return criteria(network)
 
     parents: dict[str, Any] = {
@@ -87,7 +90,8 @@ def finetune(
     }
     if calibration not in WITHOUT_COUNTS:
         parents["ranges"] = [calibration, REVISION]
-    train(prepared, Training("student", run.finetuned, settings, seed, seed, parents), simulated, screen)
+    training = Training("student", run.finetuned, settings, seed, seed, parents, preprocess=preprocess)
+    train(prepared, training, simulated, screen)
     return run.finetuned / WEIGHTS
 
 
@@ -96,9 +100,10 @@ class ObservedImages:
     """Batches of training images, evenly spread over the split; may be iterated more than once."""
 
     prepared: Prepared
+    preprocess: Preprocess
 
     def __iter__(self) -> Iterator[Tensor]:
-        examples = plain_examples(self.prepared, "train")
+        examples = plain_examples(self.prepared, "train", self.preprocess)
         samples = len(examples)
         chosen = np.unique(np.linspace(0, samples - 1, min(OBSERVED, samples)).round().astype(np.int64))
         for start in range(0, len(chosen), BATCH):

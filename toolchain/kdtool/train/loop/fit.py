@@ -17,6 +17,7 @@ from kdtool.train.loop.checkpoint import Checkpoints, Progress, TrainingState
 from kdtool.train.loop.compiling import compiled
 from kdtool.train.loop.criterion import Criterion, combined, whole_output
 from kdtool.train.loop.evaluate import Evaluation, evaluate
+from kdtool.train.loop.freezing import training_mode
 from kdtool.train.loop.optimizer import Optimization, build_optimizer
 from kdtool.train.loop.signals import StopAsked, graceful_stop
 from kdtool.train.together.processes import Processes, processes
@@ -84,7 +85,7 @@ def fit(
         bar.advance(progress.epoch * steps + progress.step)
         while progress.epoch < epochs and not _patience_is_over(progress, optimization.patience):
             batches = data["train"].epoch(progress.epoch, progress.step, device, team)
-            network.train()
+            training_mode(network, optimization.freeze_norm)
             criterion.train()
             while progress.step < steps:
                 started = time.perf_counter()

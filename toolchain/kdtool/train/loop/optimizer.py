@@ -35,6 +35,7 @@ class Optimization:
         ema: decay of the moving average of the weights, which is then kept; 0 means no average.
         precision: precision of the arithmetic, float32 or bfloat16.
         compile: compile the network with torch.compile.
+        freeze_norm: batch normalization keeps its statistics (`kdtool.train.loop.freezing`).
     """
 
     epochs: int
@@ -47,6 +48,7 @@ class Optimization:
     ema: float = 0.0
     precision: str = "float32"
     compile: bool = False
+    freeze_norm: bool = False
 
     def learning_rate(self, epochs: float) -> float:
         """Learning rate after e `epochs` (or a fraction): lr · min(1, e / warm-up) · schedule(e / epochs).
@@ -58,8 +60,12 @@ class Optimization:
 
 
 def build_optimizer(name: str, lr: float, weight_decay: float, *modules: nn.Module) -> torch.optim.Optimizer:
-    """Build the fused optimizer for the parameters of `modules`; biases and norms have no weight decay."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    """Build the fused optimizer for the parameters of `modules` that are not frozen.
+
+    Biases and norms have no weight decay.
+    """
+    everything = (parameter for module in modules for parameter in module.parameters())
+    parameters = [parameter for parameter in everything if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if weight_decay:
         groups = [

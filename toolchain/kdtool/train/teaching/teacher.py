@@ -16,11 +16,14 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
+from kdtool.recipe.choices import Balance, Trained
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest
 from kdtool.train.loop.criterion import CrossEntropy
 from kdtool.train.loop.evaluate import evaluate
+from kdtool.train.probe import Probe, probe
+from kdtool.train.settings import settings_inputs
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
 from kdtool.train.together.processes import processes
 from kdtool.train.views.batch import plain_examples
@@ -54,13 +57,44 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
 
 
 def teach(
-    run: RunFolder, prepared: Prepared, settings: TeacherSettings, seed: int, screen: Screen
+    run: RunFolder,
+    prepared: Prepared,
+    settings: TeacherSettings,
+    seed: int,
+    screen: Screen,
+    balance: Balance = Balance.NONE,
 ) -> Manifest:
-    """Train the teacher with cross-entropy into `run.role("teacher")`, or copy a trained one."""
+    """Train the teacher with cross-entropy into `run.role("teacher")`, or copy a trained one.
+
+    A teacher that starts from weights starts from its linear probe; if only its head is trained, the probe is
+    the teacher.
+    """
     if settings.trained:
         return copy_teacher(run, prepared, Path(settings.trained), screen)
-    training = Training("teacher", run.role("teacher"), settings, seed, seed)
+    folder = run.role("teacher")
+    start = probe(folder / "probe", "teacher", prepared, settings, balance, screen)
+    if start is not None and settings.train is Trained.HEAD:
+        return _keep_probe(run, prepared, settings, start)
+    training = Training("teacher", folder, settings, seed, seed, start=start)
     return train(prepared, training, cross_entropy(settings), screen)
+
+
+def _keep_probe(run: RunFolder, prepared: Prepared, settings: TeacherSettings, start: Probe) -> Manifest:
+    """Make the probe the teacher."""
+    inputs = {"settings": settings_inputs(settings), "probe": start.digest, "data": prepared.digest}
+    stage = Stage("teach", run.role("teacher"), inputs)
+
+    def keep() -> Manifest:
+        manifest = stage.complete()
+        if manifest is not None:
+            return manifest
+        network, info = load_network(start.file)
+        stage.reopen()
+        save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
+        result = {"arch": info.arch, "validation_accuracy": start.accuracy, "probe": start.accuracy}
+        return stage.seal([WEIGHTS], result, versions_of())
+
+    return processes().once(keep)
 
 
 def copy_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen) -> Manifest:
