@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtool.core.checks import check_seed
-from kdtool.core.errors import GateError, UsageError
+from kdtool.core.errors import DataError, GateError, UsageError
 from kdtool.core.screen import QUIET, Screen
 from kdtool.core.spelling import assigned
 from kdtool.data.sources import default_recipe, resolve
@@ -75,22 +75,23 @@ def run_all(job: Job, baseline: bool) -> GateError | None:
     return failed
 
 
-def prepare(job: Job, rescan: bool = True) -> Prepared:
+def prepare(job: Job, rescan: bool = True, cuts: bool | None = None) -> Prepared:
     """Scan the photographs, decode them once, and write run.json.
 
     Args:
         rescan: False uses the prepared data of the run if its settings are the same; the photographs are
             not needed then.
+        cuts: True if views are cut from whole photographs; None is as the recipe says.
 
     Raises:
         UsageError: the run was trained on other photographs, from another folder.
     """
     from kdtool.train.together.processes import processes
 
-    return processes().once(lambda: _prepare(job, rescan))
+    return processes().once(lambda: _prepare(job, rescan, cuts))
 
 
-def _prepare(job: Job, rescan: bool) -> Prepared:
+def _prepare(job: Job, rescan: bool, cuts: bool | None) -> Prepared:
     from kdtool.data.prepare import keeps_enough, unchanged
     from kdtool.data.prepare import prepare as prepare_data
 
@@ -105,7 +106,41 @@ def _prepare(job: Job, rescan: bool) -> Prepared:
             )
         prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
     record_data(job, prepared.classes, prepared.digest)
-    return replace(prepared, in_memory=settings.cache == "memory")
+    prepared = _at_teachers_size(
+        job, replace(prepared, in_memory=settings.cache == "memory", source=job.source)
+    )
+    if job.recipe.cuts_views if cuts is None else cuts:
+        _prepare_whole(job, prepared)
+    return prepared
+
+
+def _at_teachers_size(job: Job, prepared: Prepared) -> Prepared:
+    """Prepare the same photographs at the size of the teacher, if it has a size of its own."""
+    from kdtool.data.prepare import prepare as prepare_data
+    from kdtool.data.reader import TEACHER_FOLDER, with_teacher
+
+    settings = job.recipe.teacher_data
+    if settings != job.recipe.data:
+        job.screen.say(f"prepare: the same photographs at {settings.size} pixels, for the teacher.")
+        prepare_data(job.source, settings, job.seed, prepared.folder / TEACHER_FOLDER, QUIET)
+        prepared = with_teacher(prepared)
+        if prepared.teacher is None:
+            raise DataError(
+                f"{job.source}: the photographs changed while they were prepared for the teacher.",
+                "Run the same command again.",
+            )
+    return prepared
+
+
+def _prepare_whole(job: Job, prepared: Prepared) -> None:
+    """Prepare whole training photographs, since a network cuts its views out of them."""
+    from kdtool.data.reader import TRAIN
+    from kdtool.data.whole import make_whole, whole_side
+
+    recipe = job.recipe
+    paths, hashes = prepared.files(TRAIN)
+    side, stored = whole_side(recipe.data.size, recipe.teacher_data.size), not prepared.photographs
+    make_whole(prepared.folder, job.source, paths, hashes, side, stored, job.screen)
 
 
 def open_data(job: Job) -> Prepared:
@@ -120,7 +155,7 @@ def teach(job: Job, prepared: Prepared) -> None:
     from kdtool.train.teaching.teacher import teach as train_teacher
 
     balance = job.recipe.data.balance
-    train_teacher(job.run, prepared, job.recipe.teacher, job.seed, job.screen, balance)
+    train_teacher(job.run, prepared.for_teacher, job.recipe.teacher, job.seed, job.screen, balance)
 
 
 def distill(job: Job, prepared: Prepared, baseline: bool) -> None:

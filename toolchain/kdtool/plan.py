@@ -18,8 +18,9 @@ from kdtool.data.carve import planned_counts
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
+from kdtool.data.whole import bytes_wanted, whole_side
 from kdtool.exporters.variants import VARIANTS
-from kdtool.recipe.settings import NetworkSettings, StudentSettings
+from kdtool.recipe.settings import NetworkSettings, StudentSettings, TeacherSettings
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per_view
@@ -95,6 +96,11 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
     stored_images = total if _keeps_pixels(job, total) else total - images["train"]
     data_bytes = stored_images * recipe.data.size**2 * 3
+    if recipe.teacher_data != recipe.data:
+        data_bytes += stored_images * recipe.teacher_data.size**2 * 3
+    if recipe.cuts_views and stored_images == total:
+        side = whole_side(recipe.data.size, recipe.teacher_data.size)
+        data_bytes += bytes_wanted(images["train"], side)
     steps = [*_downloads(job), _step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
     if recipe.teacher.trained:
         steps.append(_step(job, "teacher", f"copy {recipe.teacher.trained}", 1, 0))
@@ -121,7 +127,7 @@ def _downloads(job: Job) -> list[Step]:
     for role, settings in networks.items():
         file = published_weights(settings.arch, settings.weights)
         if file is not None and not file.present and not _is_done(job, role):
-            size = parameter_count(build(settings.arch, 2, job.recipe.data.size)) * FLOAT_BYTES
+            size = parameter_count(build(settings.arch, 2, _size_of(job, settings))) * FLOAT_BYTES
             steps.append(Step(f"download {role}", f"its weights: {file}", 0, size, done=False))
     return steps
 
@@ -171,7 +177,7 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     timed = 2 * (recipe.bench.warmup + recipe.bench.runs + recipe.bench.batch * recipe.bench.batches)
     bench = (images["test"] + timed) * both * 2
     size = FLOAT_BYTES * sum(
-        parameter_count(build(settings.arch, classes, recipe.data.size)) for settings in networks
+        parameter_count(build(settings.arch, classes, _size_of(job, settings))) for settings in networks
     )
     files = 1 + sum(getattr(recipe.export, kind) for kind in VARIANTS)  # of each network, about equally large
     return [
@@ -187,7 +193,7 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
 def _training(
     job: Job, role: str, settings: NetworkSettings, classes: int, images: Mapping[str, int]
 ) -> Step:
-    size = job.recipe.data.size
+    size = _size_of(job, settings)
     step = seconds_per_image(settings.arch, classes, size, training=True, precision=settings.precision)
     step += _view_seconds(job, settings, classes) + _decoding_seconds(job, images)
     seconds = images["train"] * step + images["validation"] * _forward_seconds(job, settings, classes)
@@ -196,12 +202,18 @@ def _training(
     return _step(job, role, what, settings.epochs * seconds, weights * (1 + CHECKPOINT_COPIES))
 
 
+def _size_of(job: Job, settings: NetworkSettings) -> int:
+    """Side of the input of a network, pixels."""
+    is_teacher = isinstance(settings, TeacherSettings)
+    return (job.recipe.teacher_data if is_teacher else job.recipe.data).size
+
+
 def _forward_seconds(job: Job, settings: NetworkSettings, classes: int) -> float:
-    return seconds_per_image(settings.arch, classes, job.recipe.data.size, training=False)
+    return seconds_per_image(settings.arch, classes, _size_of(job, settings), training=False)
 
 
 def _view_seconds(job: Job, settings: NetworkSettings, classes: int) -> float:
-    return seconds_per_view(noise_examples(settings.augment, classes, job.recipe.data.size))
+    return seconds_per_view(noise_examples(settings.augment, classes, _size_of(job, settings)))
 
 
 def _decoding_seconds(job: Job, images: Mapping[str, int]) -> float:

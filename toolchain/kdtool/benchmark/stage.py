@@ -125,15 +125,16 @@ def _test_images(session: Session, prepared: Prepared | None, split: Split | Non
     """Pair the test images with the model's preprocessing; an imported teacher has other mean and std."""
     if prepared is None or split is None:
         return None
-    info, data = session.info, prepared.preprocess
-    if info is None or (info.classes, info.preprocess.geometry) != (prepared.classes, data.geometry):
+    info = session.info
+    data = prepared.like(info.preprocess) if info is not None else None
+    if info is None or data is None or info.classes != prepared.classes:
         raise ModelFileError(
             f"{session.path}: the classes or the preprocessing of the model are not those of the run's data.",
             "Export it again with: kdtool export --onnx",
         )
     if not len(split.labels):
         return None
-    return TestImages(split.images, split.labels, info.preprocess, len(info.classes))
+    return TestImages(data.split("test").images, split.labels, info.preprocess, len(info.classes))
 
 
 def _accuracy_was_measured(run: RunFolder) -> bool:

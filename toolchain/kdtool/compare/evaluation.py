@@ -101,4 +101,5 @@ def _load(path: Path, prepared: Prepared, split: str) -> tuple[nn.Module, Exampl
     """Load a network; also return the split with its preprocessing, and the device."""
     network, info = load_network(path)
     device = Accelerator().device
-    return network.to(device), plain_examples(prepared, split, info.preprocess), device
+    data = prepared.like(info.preprocess) or prepared
+    return network.to(device), plain_examples(data, split, info.preprocess), device

@@ -40,7 +40,8 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bo
     require_same_students(job.run, entries)
     if not job.run.is_comparison:
         write_students(job.run, {})  # marks the folder as a comparison before its first result
-    prepared = pipeline.prepare(job, rescan)
+    cuts = any(entry.recipe.cuts_views for entry in entries)
+    prepared = pipeline.prepare(job, rescan, cuts)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)
     trained = train_all(job, prepared, entries, seeds)

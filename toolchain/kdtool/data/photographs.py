@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from kdtool.core.errors import DataError, UsageError
 from kdtool.core.files import sha256_bytes
-from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.preprocess import UInt8Array, decode
 from kdtool.core.spelling import assigned
 from kdtool.core.text import printable
 from kdtool.data.sources import load_listing
@@ -22,9 +23,17 @@ from kdtool.machine.threads import usable_threads
 AGAIN = "Give the training command with DATA again: it finds the changes and repeats the stages that need it."
 
 
+class Rule(Protocol):
+    """Rule that makes pixels from a decoded photograph, such as `Preprocess`."""
+
+    def pixels(self, image: Image.Image) -> UInt8Array: ...
+
+
 @dataclass(frozen=True)
 class Photographs:
     """Images (N, S, S, 3) uint8, indexed like an array; unlike a memory map they take no disk space.
+
+    With a rule that keeps the shape of a photograph, images have sizes of their own.
 
     Threads decode, since Pillow releases the interpreter lock. Each photo file is compared with its hash, so
     that training never sees a photograph that changed since `prepare`.
@@ -37,18 +46,19 @@ class Photographs:
     paths: Sequence[str]
     hashes: Sequence[str]
     reads: Sequence[Callable[[], bytes]]
-    preprocess: Preprocess
+    preprocess: Rule
     _under_way: dict[int, Future[UInt8Array]] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return len(self.paths), self.preprocess.size, self.preprocess.size, 3
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array, for a rule whose images have one size."""
+        return len(self), *self[0].shape
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, wanted: int | slice | npt.NDArray[np.integer[Any]]) -> UInt8Array:
-        """Return images: (S, S, 3) for a number, (B, S, S, 3) for a slice or an array of numbers.
+        """Return images: (H, W, 3) for a number, (B, S, S, 3) for a slice or an array of numbers.
 
         Raises:
             DataError: a photo file is missing, or changed since it was prepared.
@@ -89,14 +99,14 @@ class Photographs:
 Images = UInt8Array | Photographs  # both are (N, S, S, 3) uint8
 
 
-def expect(images: Images, numbers: npt.NDArray[np.integer[Any]]) -> None:
+def expect(images: Any, numbers: npt.NDArray[np.integer[Any]]) -> None:
     """Start to decode the images that will be asked for next, if they are not decoded yet."""
     if isinstance(images, Photographs):
         images.expect(numbers.tolist())
 
 
 def open_photographs(
-    source: str, paths: Sequence[str], hashes: Sequence[str], preprocess: Preprocess
+    source: str, paths: Sequence[str], hashes: Sequence[str], preprocess: Rule
 ) -> Photographs:
     """Open photo files of a source.
 

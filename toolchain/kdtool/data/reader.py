@@ -18,6 +18,7 @@ import numpy.typing as npt
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.data.photographs import Images, open_photographs
+from kdtool.data.whole import Whole, open_whole
 from kdtool.runs.stage import intact, read_manifest
 
 STAGE = "prepare"
@@ -25,6 +26,7 @@ SCHEMA = 1
 DATA_FILE = "data.json"
 SAMPLES_FILE = "samples.csv"
 TRAIN = "train"  # the largest split; training and calibration read it
+TEACHER_FOLDER = "teacher"  # in the folder of the prepared data
 COLUMNS = ("split", "index", "path", "label", "sha256")
 
 
@@ -38,6 +40,7 @@ class Split:
         labels: (N,) int64, indices into `Prepared.classes`.
         paths: path of each photo file that the user knows, relative to the source.
         hashes: SHA-256 of the encoded bytes of each photo file.
+        whole: the whole photographs, from which views are cut; None if there are none.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Split:
     labels: npt.NDArray[np.int64]
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
+    whole: Whole | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class Prepared:
         counts: split → number of images.
         photographs: source of the training photographs if their pixels are not stored; otherwise empty.
         in_memory: True if train is read into memory when it is opened.
+        teacher: the same photographs at the size of the teacher; None if it has the size of the student.
+        source: source of the photographs, if it is known.
+        whole_folder: folder with the whole training photographs; None is `folder`.
     """
 
     folder: Path
@@ -68,11 +75,26 @@ class Prepared:
     counts: Mapping[str, int]
     photographs: str = ""
     in_memory: bool = False
+    teacher: Prepared | None = None
+    source: str = field(default="", compare=False)
+    whole_folder: Path | None = field(default=None, compare=False)
     _opened: dict[str, Split] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def at(self, source: str) -> Prepared:
-        """Return a copy whose training photographs are at `source`; no effect if their pixels are stored."""
-        return replace(self, photographs=source) if self.photographs else self
+        """Return a copy whose photographs are at `source`; this matters for pixels that are not stored."""
+        teacher = self.teacher and self.teacher.at(source)
+        photographs = source if self.photographs else ""
+        return replace(self, photographs=photographs, source=source, teacher=teacher)
+
+    @property
+    def for_teacher(self) -> Prepared:
+        """The photographs at the size of the teacher."""
+        return self.teacher or self
+
+    def like(self, preprocess: Preprocess) -> Prepared | None:
+        """The photographs at the size of a model; None if they were not prepared at this size."""
+        either = (self, self.for_teacher)
+        return next((data for data in either if data.preprocess.geometry == preprocess.geometry), None)
 
     def split(self, name: str) -> Split:
         """Open "train", "validation" or "test" once; "test" must never choose weights or settings.
@@ -89,13 +111,25 @@ class Prepared:
             self._opened[name] = self._open(name)
         return self._opened[name]
 
-    def _open(self, name: str) -> Split:
+    def files(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Paths and hashes of the photo files of a split."""
+        rows = self._rows(name)
+        return tuple(row["path"] for row in rows), tuple(row["sha256"] for row in rows)
+
+    def _rows(self, name: str) -> list[dict[str, str]]:
         with (self.folder / SAMPLES_FILE).open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["split"] == name]
+            return [row for row in csv.DictReader(stream) if row["split"] == name]
+
+    def _open(self, name: str) -> Split:
+        rows = self._rows(name)
         position = {label: index for index, label in enumerate(self.classes)}
-        paths, hashes = (tuple(row[column] for row in rows) for column in ("path", "sha256"))
+        paths, hashes = self.files(name)
         labels = np.array([position[row["label"]] for row in rows], dtype=np.int64)
-        return Split(name, self._images(name, paths, hashes), labels, paths, hashes)
+        whole = None
+        if name == TRAIN:
+            place = self.whole_folder or self.folder
+            whole = open_whole(place, self.source, paths, hashes, self.in_memory)
+        return Split(name, self._images(name, paths, hashes), labels, paths, hashes, whole)
 
     def _images(self, name: str, paths: Sequence[str], hashes: Sequence[str]) -> Images:
         if name == TRAIN and self.photographs:
@@ -126,7 +160,23 @@ def open_prepared(folder: Path) -> Prepared:
             f"{folder}: the prepared data is damaged (a file differs from its hash).",
             "Run the training command again, which rebuilds it.",
         )
-    return read_prepared(folder)
+    return with_teacher(read_prepared(folder))
+
+
+def with_teacher(prepared: Prepared) -> Prepared:
+    """Add the same photographs at the size of the teacher, if the folder has them.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    folder = prepared.folder / TEACHER_FOLDER
+    if not (folder / "manifest.json").is_file():
+        return prepared
+    samples = [(place / SAMPLES_FILE).read_bytes() for place in (prepared.folder, folder)]
+    if samples[0] != samples[1]:
+        return prepared  # of other photographs, which were prepared before
+    teacher = replace(open_prepared(folder), whole_folder=prepared.folder, in_memory=prepared.in_memory)
+    return replace(prepared, teacher=teacher)
 
 
 def read_prepared(folder: Path) -> Prepared:

@@ -9,7 +9,9 @@ from typing import Any, Final
 from kdtool.arch.network import load_network
 from kdtool.core.errors import KdtoolError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
+from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
+from kdtool.data.photographs import Images
 from kdtool.data.reader import Prepared
 from kdtool.exporters.model import VERSIONS, export_model
 from kdtool.exporters.parity import parity_images
@@ -81,7 +83,7 @@ def _export(
     _remove_outdated(run, role)
     network, info = load_network(run.weights(role))
     info = replace(info, role=role, weights_sha256=network_sha256)
-    images = parity_images(prepared.split("validation").images, info.preprocess)
+    images = parity_images(validation_images(prepared, info, run.weights(role)), info.preprocess)
     path = run.onnx_model(role)
     try:
         facts = export_model(path, network, info, images, settings, screen)
@@ -105,11 +107,26 @@ def export_finetuned(run: RunFolder, prepared: Prepared, settings: ExportSetting
     weights = run.finetuned / "model.safetensors"
     network, info = load_network(weights)
     info = replace(info, role="student", weights_sha256=sha256_file(weights))
-    images = parity_images(prepared.split("validation").images, info.preprocess)
+    images = parity_images(validation_images(prepared, info, weights), info.preprocess)
     path = run.finetuned / "student.onnx"
     without_variants = settings.model_copy(update=dict.fromkeys(VARIANTS, False))
     export_model(path, network, info, images, without_variants, screen)
     return path
+
+
+def validation_images(prepared: Prepared, info: ModelInfo, file: Path) -> Images:
+    """Images of the validation split at the size of a model.
+
+    Raises:
+        ModelFileError: the photographs were not prepared at this size.
+    """
+    data = prepared.like(info.preprocess)
+    if data is None:
+        raise ModelFileError(
+            f"{file}: its input has {info.preprocess.size} pixels, for which the run has no prepared data.",
+            "Train it again in this run: kdtool run",
+        )
+    return data.split("validation").images
 
 
 def _intact_weights(run: RunFolder, role: str) -> str:

@@ -133,6 +133,8 @@ def _quantize(
         previous: the attempt without fine-tuning, if the student was fine-tuned since.
         finetuned: the FP32 file of the fine-tuned student.
     """
+    if role == "teacher":
+        context = replace(context, prepared=context.prepared.for_teacher)
     target = context.run.onnx_model(role, PRECISION)
     stage = Stage(
         name=NAME,

@@ -292,6 +292,21 @@ class Recipe(_Section):
             raise ValueError(f"the name has {len(value.encode())} bytes, allowed are {NAME_BYTES}")
         return value
 
+    @property
+    def cuts_views(self) -> bool:
+        """True if a network that is trained cuts its views out of photographs."""
+        trained = [self.student] if self.teacher.trained else [self.student, self.teacher]
+        return any(network.augment.crop < 1 for network in trained)
+
+    @property
+    def teacher_data(self) -> DataSettings:
+        """Settings of the data at the size of the teacher, with the same share of each photograph."""
+        size = self.teacher.size
+        if not size or size == self.data.size:
+            return self.data
+        resize = round(self.data.resize * size / self.data.size)
+        return self.data.model_copy(update={"size": size, "resize": resize})
+
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
 

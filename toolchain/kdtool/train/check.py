@@ -41,13 +41,16 @@ def check_teacher(run: RunFolder, recipe: Recipe, download: bool = True) -> Reci
     settings: TeacherSettings = recipe.teacher
     if not settings.trained:
         _check_options("teacher", settings)
-        _check_network(run, "teacher", settings, recipe.data.size, download)
+        _check_network(run, "teacher", settings, recipe.teacher_data.size, download)
         return recipe
     file = Path(settings.trained)
     if not file.is_file() and "teacher" in run.trained_roles():
         file = run.weights("teacher")  # the run has a copy from an earlier start, and the file may have moved
     _, info = load_network(file)
-    teacher = settings.model_copy(update={"arch": info.arch, "label_smoothing": info.label_smoothing})
+    own = info.preprocess.size
+    size = 0 if own == recipe.data.size else own
+    known = {"arch": info.arch, "label_smoothing": info.label_smoothing, "size": size}
+    teacher = settings.model_copy(update=known)
     return recipe.model_copy(update={"teacher": teacher})
 
 
@@ -72,6 +75,12 @@ def check_student(run: RunFolder, recipe: Recipe, download: bool = True) -> None
     if features.name:
         feature_loss(features.name, features.params)  # checks the name before networks are built
         size = recipe.data.size
+        if recipe.teacher_data.size != size and features.name == "vitkd":
+            raise UsageError(
+                f"student.features.name is 'vitkd' and teacher.size is {recipe.teacher_data.size}, data.size "
+                f"{size}: this loss compares patch by patch; allowed: the same size.",
+                assigned({"teacher.size": 0}),
+            )
         student, teacher = (build(role.arch, ANY_NUMBER, size) for role in (recipe.student, recipe.teacher))
         stages = features.student_stages, features.teacher_stages
         compare_features(features.name, features.params, student, teacher, size, *stages)

@@ -34,6 +34,12 @@ def weights_input(weights: str) -> str:
     return sha256_file(file) if file.is_file() else "missing"
 
 
+def whole_photographs(prepared: Prepared, settings: NetworkSettings) -> dict[str, str]:
+    """Whole photographs as part of a stage's inputs, if the views of a network are cut from them."""
+    whole = prepared.split("train").whole if settings.augment.crop < 1 else None
+    return {"photographs": whole.digest} if whole else {}
+
+
 def network_preprocess(prepared: Prepared, settings: NetworkSettings) -> Preprocess:
     """Preprocessing of a network: that of the data, with the mean and std that its initial weights know.
 

@@ -36,7 +36,7 @@ from kdtool.train.loop.memory import within_memory
 from kdtool.train.loop.optimizer import Optimization
 from kdtool.train.loop.precision import has_bfloat16
 from kdtool.train.probe import Probe
-from kdtool.train.settings import network_preprocess, settings_inputs
+from kdtool.train.settings import network_preprocess, settings_inputs, whole_photographs
 from kdtool.train.together.processes import processes
 from kdtool.train.views.augment import Augment
 from kdtool.train.views.batch import Examples, plain_examples
@@ -79,6 +79,7 @@ class Training:
         inputs = {"settings": settings_inputs(self.settings), "seed": self.seed, "data": prepared.digest}
         if self.settings.augment.active and self.views_seed != self.seed:
             inputs["views_seed"] = self.views_seed
+        inputs |= whole_photographs(prepared, self.settings)
         preprocess = self.preprocess_of(prepared)
         if preprocess != prepared.preprocess:
             inputs["normalization"] = [list(preprocess.mean), list(preprocess.std)]

@@ -25,8 +25,9 @@ from kdtool.train.probe import Probe
 from kdtool.train.stage import Criteria, Training, cross_entropy, train, training_examples
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher, compare_features
 from kdtool.train.teaching.softlabels import SPLITS
-from kdtool.train.teaching.source import teacher_logits_of
+from kdtool.train.teaching.source import online_teacher, teacher_logits_of
 from kdtool.train.teaching.teacher import Teacher, open_teacher
+from kdtool.train.views.batch import plain_examples
 
 
 def train_baseline(
@@ -81,7 +82,7 @@ def distill(
         ModelFileError: the teacher is damaged or does not fit the data.
         UsageError: a network does not have the named stages, or the loss cannot compare them.
     """
-    teacher = open_teacher(run, prepared)
+    teacher = open_teacher(run, prepared.for_teacher)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
     parents: dict[str, Any] = {
@@ -97,7 +98,7 @@ def distill(
     manifest = training.finished(prepared, screen)
     if manifest is None:
         if settings.features.name:
-            criteria = _feature_criteria(teacher, settings, loss, prepared.preprocess.size)
+            criteria = _feature_criteria(teacher, prepared, settings, loss, views_seed)
         else:
             examples, shared = training_examples(prepared, settings, views_seed), soft_labels is not None
             place = soft_labels or run.soft_labels
@@ -125,7 +126,9 @@ def logit_criteria(
     return criteria
 
 
-def _feature_criteria(teacher: Teacher, settings: StudentSettings, loss: LossSettings, size: int) -> Criteria:
+def _feature_criteria(
+    teacher: Teacher, prepared: Prepared, settings: StudentSettings, loss: LossSettings, views_seed: int
+) -> Criteria:
     """Criteria with a feature loss, for which the teacher runs in each step; validation uses logits only."""
     features: FeatureDistillation | None = None
 
@@ -134,10 +137,13 @@ def _feature_criteria(teacher: Teacher, settings: StudentSettings, loss: LossSet
         if features is not None:
             features.close()  # a second call starts the training again with a smaller batch
         two_heads(student)
-        online = OnlineTeacher(teacher.network, teacher.info.preprocess)
-        logits = _distillation(settings, loss, online)
-        features = feature_distillation(settings.features, student, online, size)
-        return {"train": Sum(logits, features), "validation": logits}
+        examples = training_examples(prepared, settings, views_seed)
+        online = online_teacher(teacher, prepared, examples)
+        checked = online_teacher(teacher, prepared, plain_examples(prepared, "validation"))
+        features = feature_distillation(settings.features, student, online, prepared.preprocess.size)
+        logits = {"train": online, "validation": checked}
+        terms = {split: _distillation(settings, loss, teacher) for split, teacher in logits.items()}
+        return {"train": Sum(terms["train"], features), "validation": terms["validation"]}
 
     return criteria
 

@@ -70,7 +70,7 @@ def finetune(
         "views": settings.seen_views,  # as many as there are soft labels
     }
     settings = settings.model_copy(update=changes)
-    teacher = open_teacher(run, prepared)
+    teacher = open_teacher(run, prepared.for_teacher)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     examples = training_examples(prepared, settings, seed)
     logits = teacher_logits_of(teacher, prepared, examples, settings, run.soft_labels, screen)

@@ -149,12 +149,15 @@ def _key(teacher: Teacher, prepared: Prepared, examples: Examples, stored_as: St
     """Inputs that determine the logits of one view."""
     augment = examples.augment
     versions = versions_of(DRAWN_BY if augment else COMPUTED_BY)
-    key: dict[str, Any] = {"teacher": teacher.digest, "data": prepared.digest, "versions": versions}
+    data = prepared.for_teacher.digest
+    key: dict[str, Any] = {"teacher": teacher.digest, "data": data, "versions": versions}
     if stored_as != "float32":
         key["kind"] = stored_as
     if augment:
         key["augment"] = {name: getattr(augment, name) for name in augment.DRAWN}
         key["seed"] = augment.seed
+        if augment.whole is not None:
+            key["photographs"] = augment.whole.digest
     return key
 
 
@@ -177,10 +180,11 @@ def _compute(
     group = processes()
     device = group.device
     network = teacher.network.to(device).to(memory_format=torch.channels_last)
-    training = replace(examples, preprocess=teacher.info.preprocess)
+    at_size, preprocess = prepared.for_teacher, teacher.info.preprocess
+    training = examples.resized(at_size.split("train"), preprocess)
     views = int(stage.inputs["views"])
     key = sha256_json({name: value for name, value in stage.inputs.items() if name != "views"})[:HASHED]
-    splits = {"validation": plain_examples(prepared, "validation", training.preprocess), "train": training}
+    splits = {"validation": plain_examples(at_size, "validation", preprocess), "train": training}
     needed = places("validation", 0, prepared.counts["validation"], key)
     for view in range(views):
         needed += places("train", view, prepared.counts["train"], key)

@@ -23,7 +23,7 @@ from kdtool.train.teaching.features import OnlineTeacher
 from kdtool.train.teaching.softlabels import SPLITS, soft_labels_complete, store_soft_labels
 from kdtool.train.teaching.teacher import Teacher
 from kdtool.train.together.processes import processes
-from kdtool.train.views.batch import Batch, Examples
+from kdtool.train.views.batch import Batch, Examples, plain_examples
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def teacher_logits_of(
         return soft_labels_complete(teacher, prepared, examples, folder)
 
     def costs() -> Costs:
-        size, classes = prepared.preprocess.size, len(prepared.classes)
+        size, classes = teacher.info.preprocess.size, len(prepared.classes)
         forward = seconds_per_image(teacher.info.arch, classes, size, training=False)
         return Costs(forward, seconds_per_view(examples))
 
@@ -67,8 +67,23 @@ def teacher_logits_of(
         soft = store_soft_labels(teacher, prepared, examples, folder, screen, settings.answers)
         return {split: soft.of(split) for split in SPLITS}
     screen.say(f"student: the teacher computes its logits in each step, {reason}.")
-    online = OnlineTeacher(teacher.network, teacher.info.preprocess)
-    return {"train": online, "validation": CachedLogits(online)}
+    online = {
+        split: online_teacher(teacher, prepared, part)
+        for split, part in (
+            ("train", examples),
+            ("validation", plain_examples(prepared, "validation")),
+        )
+    }
+    return {"train": online["train"], "validation": CachedLogits(online["validation"])}
+
+
+def online_teacher(teacher: Teacher, prepared: Prepared, examples: Examples) -> OnlineTeacher:
+    """Return a teacher that runs in each step on `examples`, at its own size."""
+    preprocess = teacher.info.preprocess
+    if prepared.teacher is None:
+        return OnlineTeacher(teacher.network, preprocess)
+    split = prepared.for_teacher.split(examples.split.name)
+    return OnlineTeacher(teacher.network, preprocess, examples.resized(split, preprocess))
 
 
 def why_online(

@@ -1,11 +1,13 @@
 """Views: random augmentations of images, as a pure function of (seed, view, sample).
 
 A view does not depend on batches, order or earlier random numbers. So the teacher, which computes a view
-once, and the student, which sees it in some epoch, get the same pixels.
+once, and the student, which sees it in some epoch, get the same pixels. The random numbers do not depend on
+the size of a view either: at another size the teacher sees the same cut, mirrored and mixed alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -16,7 +18,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from kdtool.core.preprocess import UInt8Array
 from kdtool.data.reader import Split
+from kdtool.data.whole import Whole
 from kdtool.train.views.order import Indices
 
 
@@ -48,7 +52,8 @@ class Augment:
 
     Attributes:
         seed: seed of all random numbers.
-        crop: smallest share of the area that a crop keeps; 1 means no crop.
+        crop: smallest share of the area that a crop keeps, of the whole photograph if the split has it; 1
+            means no crop.
         flip: mirror an image with probability 1/2.
         randaugment: number of RandAugment operations for each image.
         magnitude: strength of these operations, from 0 to 30.
@@ -104,11 +109,21 @@ class Augment:
     def _augmented(self, indices: Indices, number: int) -> Tensor:
         images = []
         with torch.random.fork_rng(devices=[]):
-            for index, pixels in zip(indices, self.split.images[indices], strict=True):
+            for index, pixels in zip(indices, self._sources(indices), strict=True):
                 torch.manual_seed(_key(self.seed, number, int(index)))
-                image = torch.from_numpy(pixels).permute(2, 0, 1)
+                image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)  # a memory map is read-only
                 images.append(self._transform(image).permute(1, 2, 0))
         return torch.stack(images)
+
+    @property
+    def whole(self) -> Whole | None:
+        """The whole photographs that views are cut from; None if views start from the prepared images."""
+        return self.split.whole if self.crop < 1 else None
+
+    def _sources(self, indices: Indices) -> Iterable[UInt8Array]:
+        if self.whole is None:
+            return self.split.images[indices]
+        return (self.whole.images[int(index)] for index in indices)
 
     @cached_property
     def _transform(self) -> v2.Transform:

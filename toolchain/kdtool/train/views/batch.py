@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,9 +99,16 @@ class Examples:
     def expect(self, indices: Indices, epoch: int, group: Processes = ONE_PROCESS) -> None:
         """Begin to decode the photo files that `shared_batch` will need next, unless pixels are cached."""
         images = indices[group.share(len(indices))]
+        source: Any = self.split.images
         if self.augment is not None:
             images = self.augment.source_images(images, self._view(epoch))
-        expect(self.split.images, images)
+            source = self.augment.whole.images if self.augment.whole else source
+        expect(source, images)
+
+    def resized(self, split: Split, preprocess: Preprocess) -> Examples:
+        """Return the same views of the same photographs, at the size of `split`, for another network."""
+        augment = self.augment and replace(self.augment, split=split)
+        return replace(self, split=split, preprocess=preprocess, augment=augment)
 
     def _view(self, epoch: int) -> int:
         """Number of the view that `epoch` shows."""
