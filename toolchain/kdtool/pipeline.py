@@ -154,8 +154,7 @@ def teach(job: Job, prepared: Prepared) -> None:
     """Train the teacher, or copy a trained one."""
     from kdtool.train.teaching.teacher import teach as train_teacher
 
-    balance = job.recipe.data.balance
-    train_teacher(job.run, prepared.for_teacher, job.recipe.teacher, job.seed, job.screen, balance)
+    train_teacher(job.run, prepared.for_teacher, job.recipe.teacher, job.seed, job.screen)
 
 
 def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
@@ -169,7 +168,7 @@ def distill(job: Job, prepared: Prepared, baseline: bool) -> None:
     from kdtool.train.student import train_baseline
 
     settings = job.recipe.student
-    start = probe(job.run.role("probe"), "student", prepared, settings, job.recipe.data.balance, job.screen)
+    start = probe(job.run.role("probe"), "student", prepared, settings, job.screen)
     train_student(job.run, prepared, settings, job.seed, job.screen, start=start)
     if baseline or "baseline" in job.run.trained_roles():
         train_baseline(job.run.role("baseline"), prepared, settings, job.seed, job.screen, start=start)

@@ -110,10 +110,10 @@ def _trainings(
     job: Job, prepared: Prepared, entries: Sequence[Entry], seed: int
 ) -> Iterator[_PlannedTraining]:
     """List the trainings of one seed; all seeds share the views of the first, and so the soft labels."""
-    path, screen, balance = job.run.path, job.screen, job.recipe.data.balance
+    path, screen = job.run.path, job.screen
 
     def start_of(entry: Entry) -> Probe | None:
-        return probe(probes_folder(path, entry.probe), "student", prepared, entry.student, balance, screen)
+        return probe(probes_folder(path, entry.probe), "student", prepared, entry.student, screen)
 
     for name, entry in baselines_of(entries).items():
         folder = baselines_folder(path, name) / f"seed-{seed}"

@@ -148,7 +148,7 @@ def stage_inputs(
     unused = {f"{split}_fraction" for split in ("validation", "test") if split not in listing.carve}
     return {
         "content": sha256_json([content, {k: list(v) for k, v in listing.classes_by_split.items()}]),
-        "settings": settings.model_dump(mode="json", exclude={*unused, "cache", "unlabelled", "balance"}),
+        "settings": settings.model_dump(mode="json", exclude={*unused, "cache"}),
         "seed": seed if listing.carve else None,
         "decode_rule": DECODE_RULE,
         "pillow": pillow_version,

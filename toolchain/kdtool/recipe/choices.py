@@ -48,21 +48,6 @@ class Calibration(StrEnum):
     MSE = "mse"
 
 
-class Balance(StrEnum):
-    """Ways to train on classes of very different size."""
-
-    NONE = "none"
-    SAMPLE = "sample"  # each class is drawn equally often
-    LOGITS = "logits"  # logit adjustment: the loss adds the logarithm of the share of each class
-
-
-class Selection(StrEnum):
-    """Measures on validation that choose the best epoch."""
-
-    ACCURACY = "accuracy"
-    BALANCED_ACCURACY = "balanced-accuracy"
-
-
 class Trained(StrEnum):
     """Parts of a network that are trained."""
 

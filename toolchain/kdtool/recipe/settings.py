@@ -19,12 +19,10 @@ from kdtool.recipe.choices import (
     MOST_SAMPLES,
     MOST_THREADS,
     SCRATCH,
-    Balance,
     Cache,
     Calibration,
     Int8Target,
     Precision,
-    Selection,
     Trained,
 )
 from kdtool.recipe.terms import FeatureSettings, LossSettings
@@ -54,11 +52,6 @@ class DataSettings(_Section):
     allow_leaks: bool = Field(False, description="accept the same image in two splits")
     cache: Cache = Field(
         Cache.AUTO, description="place where decoded training images are kept; auto: on disk if they fit"
-    )
-    unlabelled: str = Field("", description="folder of photographs without labels, which the teacher labels")
-    balance: Balance = Field(
-        Balance.NONE,
-        description="sample: draw each class equally often; logits: add log shares of classes to logits",
     )
 
     @field_validator("resize")
@@ -127,9 +120,6 @@ class NetworkSettings(_Section):
     )
     freeze_norm: bool = Field(
         False, description="keep the statistics of batch normalization as the initial weights have them"
-    )
-    selection: Selection = Field(
-        Selection.ACCURACY, description="measure on validation that chooses the best epoch"
     )
     augment: AugmentSettings = AugmentSettings()
 

@@ -80,8 +80,7 @@ def record_data(job: Job, classes: Sequence[str], digest: str) -> None:
 def same_pixels(job: Job, record: Mapping[str, Any]) -> bool:
     """Return True if the run was prepared with the data settings of the job; `data.cache` does not count."""
     before, now = parse_recipe(record["recipe"], str(job.run.record)).data, job.recipe.data
-    without = {"cache": now.cache, "balance": now.balance, "unlabelled": now.unlabelled}
-    return before.model_copy(update=without) == now
+    return before.model_copy(update={"cache": now.cache}) == now
 
 
 def begun(run: RunFolder, roles: Iterable[str] = ROLES) -> bool:

@@ -35,7 +35,7 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.recipe.choices import SCRATCH, Balance
+from kdtool.recipe.choices import SCRATCH
 from kdtool.recipe.settings import NetworkSettings, section_of
 from kdtool.runs.stage import Manifest, Stage
 from kdtool.train.loop.evaluate import predict
@@ -87,13 +87,12 @@ class Probe:
 
 
 def probe(
-    folder: Path, role: str, prepared: Prepared, settings: NetworkSettings, balance: Balance, screen: Screen
+    folder: Path, role: str, prepared: Prepared, settings: NetworkSettings, screen: Screen
 ) -> Probe | None:
     """Fit the probe of a network that starts from weights into `folder`; skipped if it is complete.
 
     Args:
         role: teacher or student, whose weights `settings` name.
-        balance: unless it is none, each class counts the same in the regression.
 
     Returns:
         The probe; None if the network starts from scratch, or has no single linear layer as its head.
@@ -106,8 +105,6 @@ def probe(
         "weights": weights_input(settings.weights),
         "data": prepared.digest,
     }
-    if balance is not Balance.NONE:
-        inputs["balanced"] = True
     stage = Stage(STAGE, folder, inputs)
     manifest = group.once(stage.complete)
     if manifest is not None:
@@ -132,7 +129,7 @@ def probe(
     y = {split: prepared.split(split).labels for split in examples}
 
     def fitted() -> Manifest:
-        fit = fit_probe(x["train"], y["train"], x["validation"], y["validation"], balance is not Balance.NONE)
+        fit = fit_probe(x["train"], y["train"], x["validation"], y["validation"])
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(fit.weight))
             if head.bias is not None:
@@ -176,9 +173,7 @@ def features(network: nn.Module, head: str, examples: Examples, epoch: int | Non
         network.cpu()
 
 
-def fit_probe(
-    x: Floats, y: Labels, x_validation: Floats, y_validation: Labels, balanced: bool = False
-) -> Fit:
+def fit_probe(x: Floats, y: Labels, x_validation: Floats, y_validation: Labels) -> Fit:
     """Fit a multinomial logistic regression for each C of `GRID`, and keep the one best on validation.
 
     Of equal ones the smallest C is kept. The features are standardized for the fit; W and b are for the
@@ -187,7 +182,6 @@ def fit_probe(
     Args:
         x, x_validation: features (N, D).
         y, y_validation: classes (N); every class occurs in `y`.
-        balanced: weight each image by N / (K · images of its class).
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -198,7 +192,6 @@ def fit_probe(
         max_iter=ITERATIONS,
         tol=TOLERANCE,
         warm_start=True,
-        class_weight="balanced" if balanced else None,
     )
     accuracies: dict[float, float] = {}
     best: tuple[float, Floats, Floats] | None = None

@@ -36,6 +36,7 @@ class Progress:
         rows: one dictionary for each finished epoch: the rows of history.csv.
         seconds: time spent in this epoch so far.
         best_epoch: index into `rows` of the best epoch; −1 before the end of the first epoch.
+        sound: True if the network of the best epoch is sound (`kdtool.train.loop.evaluate.Evaluation`).
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class Progress:
     seconds: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
+    sound: bool = False
 
 
 @dataclass

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdtool.machine.threads import usable_threads
+from kdtool.results.health import exploded, one_class
 from kdtool.train.loop.criterion import Criterion, Output, combined
 from kdtool.train.loop.signals import NEVER, StopRequest
 from kdtool.train.together.processes import processes
@@ -22,10 +24,16 @@ FEWEST = 16  # images in a batch; with fewer, oneDNN adds in another order and t
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and top-1 accuracy (0 to 1); the label of a mixed image is the class of its larger part."""
+    """Mean loss and top-1 accuracy (0 to 1); the label of a mixed image is the class of its larger part.
+
+    Attributes:
+        sound: False if the cross-entropy exploded, or nearly all images get one class
+            (`kdtool.results.health`).
+    """
 
     loss: float
     accuracy: float
+    sound: bool = True
 
 
 @torch.no_grad()
@@ -39,16 +47,30 @@ def evaluate(
     Raises:
         StopAsked: a process got a signal to stop; only this evaluation is lost.
     """
-    losses = torch.zeros(len(data), dtype=torch.float64)
+    losses = torch.zeros(2, len(data), dtype=torch.float64)  # of the criterion, cross-entropy
     counts = torch.zeros(2, dtype=torch.int64)  # correct images, all images
+    classes: list[Tensor] = [torch.zeros(0, dtype=torch.int64)] * 2  # images by prediction, by label
     for number, batch, output in _outputs(network, data, device, FINAL, stop):
-        losses[number] = criterion(output, batch).item() * len(batch.indices)
-        correct = int((combined(output).argmax(1) == batch.target).sum())
-        counts += torch.tensor([correct, len(batch.indices)])
-    for figures in (losses, counts):
+        logits = combined(output).float()
+        entropy = F.cross_entropy(logits, batch.target).item()
+        losses[:, number] = torch.tensor([criterion(output, batch).item(), entropy]) * len(batch.indices)
+        predicted = logits.argmax(1)
+        counts += torch.tensor([int((predicted == batch.target).sum()), len(batch.indices)])
+        if not len(classes[0]):
+            classes = [torch.zeros(logits.shape[1], dtype=torch.int64) for _ in range(2)]
+        for tally, found in zip(classes, (predicted, batch.target), strict=True):
+            tally += torch.bincount(found.cpu(), minlength=len(tally))
+    (number_of_classes,) = processes().largest(len(classes[0]))  # a process may have no batch
+    tallies = torch.zeros(2, number_of_classes, dtype=torch.int64)
+    tallies[:, : len(classes[0])] = torch.stack(classes)
+    for figures in (losses, counts, tallies):
         processes().sum_in_place(figures)  # zero for the batches of other processes
     correct, images = counts.tolist()
-    return Evaluation(sum(losses.tolist()) / images, correct / images)
+    value, entropy = (sum(row) / images for row in losses.tolist())
+    predicted, labels = (tallies / images).tolist()
+    common = max(range(number_of_classes), key=predicted.__getitem__)
+    broken = exploded(entropy, number_of_classes) or one_class(predicted[common], labels[common])
+    return Evaluation(value, correct / images, sound=not broken)
 
 
 @torch.no_grad()

@@ -17,9 +17,10 @@ from kdtool.train.loop.checkpoint import Checkpoints, Progress, TrainingState
 from kdtool.train.loop.compiling import compiled
 from kdtool.train.loop.criterion import Criterion, combined, whole_output
 from kdtool.train.loop.evaluate import Evaluation, evaluate
-from kdtool.train.loop.freezing import training_mode
+from kdtool.train.loop.freezing import has_moving_statistics, training_mode
 from kdtool.train.loop.optimizer import Optimization, build_optimizer
 from kdtool.train.loop.signals import StopAsked, graceful_stop
+from kdtool.train.loop.statistics import raise_momentum, with_new_statistics
 from kdtool.train.together.processes import Processes, processes
 from kdtool.train.views.batches import Batches
 from kdtool.train.views.order import reseed
@@ -40,12 +41,14 @@ def fit(
 ) -> tuple[Mapping[str, Tensor], Progress]:
     """Train a network and keep the weights with the best validation accuracy (the earliest of equal ones).
 
+    An epoch whose network is not sound (`kdtool.train.loop.evaluate`) is kept only if no epoch is sound.
+
     The training stops after `optimization.epochs`, or after `optimization.patience` epochs without a better
     validation accuracy. It resumes from the newest checkpoint; the result is equal, to the bit, to a training
     without interruption, if `data` gives the same batches again. With `optimization.ema` d, the average a of
     the weights w is validated and kept: after step n, a ← d_n a + (1 − d_n) w with
     d_n = min(d, 1 − n^(−2/3)). This is timm's `ModelEmaV3`; since d_n rises, even a short training forgets
-    its initial weights.
+    its initial weights. Statistics of batch normalization: see `kdtool.train.loop.statistics`.
 
     Several processes share each batch; loss and gradients are those of the whole batch in all of them.
 
@@ -78,6 +81,8 @@ def fit(
         screen.say(f"{title}: resuming in epoch {progress.epoch + 1}, step {progress.step + 1}.")
     steps, epochs = len(data["train"]), optimization.epochs
     saved, interval = time.monotonic(), CHECKPOINT_SECONDS
+    moves = has_moving_statistics(network, optimization.freeze_norm)
+    raise_momentum(network)
     half = optimization.precision == "bfloat16"
     forward = compiled(network) if optimization.compile else network
 
@@ -124,7 +129,10 @@ def fit(
                     saved = time.monotonic()
                     interval = checkpoint_interval(saved - started_saving)
                 _raise_if(asked, title, progress, team)
-            kept = network if average is None else average.module
+            kept = network
+            if average is not None:
+                images = data["train"].epoch(progress.epoch, 0, device, team)
+                kept = with_new_statistics(average.module, images, team) if moves else average.module
             try:
                 result = evaluate(kept, data["validation"], criteria["validation"], device, stop)
             except StopAsked:
@@ -207,8 +215,8 @@ def _close_epoch(progress: Progress, result: Evaluation, lr: float) -> None:
         }
     )
     before = progress.rows[progress.best_epoch]["validation_accuracy"] if progress.best_epoch >= 0 else -1.0
-    if result.accuracy > before:
-        progress.best_epoch = len(progress.rows) - 1
+    if (result.sound, result.accuracy) > (progress.sound, before):
+        progress.best_epoch, progress.sound = len(progress.rows) - 1, result.sound
     progress.epoch += 1
     progress.step, progress.seen, progress.correct = 0, 0, 0
     progress.loss_sum, progress.seconds = 0.0, 0.0

@@ -12,6 +12,14 @@ def train_only(network: nn.Module, head: str) -> None:
         parameter.requires_grad_(name.startswith(f"{head}."))
 
 
+def has_moving_statistics(network: nn.Module, freeze_norm: bool) -> bool:
+    """True if training changes statistics of batch normalization."""
+    if freeze_norm:
+        return False
+    norms = (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return any(all(value.requires_grad for value in norm.parameters()) for norm in norms)
+
+
 def training_mode(network: nn.Module, freeze_norm: bool) -> None:
     """Switch to training mode, except for frozen modules and, with `freeze_norm`, batch normalization.
 

@@ -16,7 +16,7 @@ from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
-from kdtool.recipe.choices import Balance, Trained
+from kdtool.recipe.choices import Trained
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest
@@ -62,7 +62,6 @@ def teach(
     settings: TeacherSettings,
     seed: int,
     screen: Screen,
-    balance: Balance = Balance.NONE,
 ) -> Manifest:
     """Train the teacher with cross-entropy into `run.role("teacher")`, or copy a trained one.
 
@@ -72,7 +71,7 @@ def teach(
     if settings.trained:
         return copy_teacher(run, prepared, Path(settings.trained), screen)
     folder = run.role("teacher")
-    start = probe(folder / "probe", "teacher", prepared, settings, balance, screen)
+    start = probe(folder / "probe", "teacher", prepared, settings, screen)
     if start is not None and settings.train is Trained.HEAD:
         return _keep_probe(run, prepared, settings, start)
     training = Training("teacher", folder, settings, seed, seed, start=start)
