@@ -17,7 +17,7 @@ from kdtool.core.errors import DataError
 from kdtool.core.preprocess import Preprocess
 from kdtool.core.screen import QUIET
 from kdtool.data import prepare as prepare_module
-from kdtool.data.photographs import Photographs
+from kdtool.data.pixels.photographs import Photographs
 from kdtool.data.prepare import prepare
 from kdtool.data.reader import Prepared, Split, open_prepared
 from kdtool.quant.images import CalibrationImages

@@ -134,8 +134,8 @@ def _at_teachers_size(job: Job, prepared: Prepared) -> Prepared:
 
 def _prepare_whole(job: Job, prepared: Prepared) -> None:
     """Prepare whole training photographs, since a network cuts its views out of them."""
+    from kdtool.data.pixels.whole import make_whole, whole_side
     from kdtool.data.reader import TRAIN
-    from kdtool.data.whole import make_whole, whole_side
 
     recipe = job.recipe
     paths, hashes = prepared.files(TRAIN)

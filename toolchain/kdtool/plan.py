@@ -15,10 +15,10 @@ from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count, published_weights
 from kdtool.data.carve import planned_counts
+from kdtool.data.pixels.whole import bytes_wanted, whole_side
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing
-from kdtool.data.whole import bytes_wanted, whole_side
 from kdtool.exporters.variants import VARIANTS
 from kdtool.recipe.settings import NetworkSettings, StudentSettings, TeacherSettings
 from kdtool.runs.record import Job

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kdtool.core.errors import UsageError
 from kdtool.core.preprocess import Preprocess
-from kdtool.data.photographs import Images
+from kdtool.data.pixels.photographs import Images
 from kdtool.recipe.settings import BenchSettings
 from kdtool.runtime import load_runtime
 from kdtool.runtime.session import Session, input_size

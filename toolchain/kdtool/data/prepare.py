@@ -3,7 +3,7 @@
     list → hash → (complete? done) → scan: decode once, resize, crop → split → write → manifest
 
 The pixels of the training images are not written if the user does not want that, or if they would not fit on
-the disk: `kdtool.data.photographs` decodes these images when they are asked for. The digest is computed from
+the disk: `kdtool.data.pixels.photographs` decodes these images when they are asked for. The digest comes from
 the pixels in both cases, so trained networks stay valid.
 
 The key of the stage is the content: the hash of each file's bytes with its path, class and split, the

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from kdtool.core.errors import DataError
 from kdtool.core.preprocess import Preprocess, UInt8Array
-from kdtool.data.photographs import Images, open_photographs
-from kdtool.data.whole import Whole, open_whole
+from kdtool.data.pixels.photographs import Images, open_photographs
+from kdtool.data.pixels.whole import Whole, open_whole
 from kdtool.runs.stage import intact, read_manifest
 
 STAGE = "prepare"

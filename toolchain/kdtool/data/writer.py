@@ -16,7 +16,7 @@ from kdtool.core.files import durable, sha256_bytes, sha256_json, write_json, wr
 from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.data.channels import Sums, channel_statistics, channel_sums
 from kdtool.data.listing import SPLITS
-from kdtool.data.photographs import Photographs
+from kdtool.data.pixels.photographs import Photographs
 from kdtool.data.reader import COLUMNS, DATA_FILE, SAMPLES_FILE, SCHEMA, TRAIN, pixels_file
 from kdtool.data.scan import Scan
 from kdtool.machine.parallel import ordered_map

@@ -17,7 +17,7 @@ from torch import nn
 from kdtool.core.errors import GateError
 from kdtool.core.preprocess import FloatArray, Preprocess
 from kdtool.core.spelling import assigned
-from kdtool.data.photographs import Images
+from kdtool.data.pixels.photographs import Images
 
 BATCHES = (1, 2, 7)
 ROUNDING = 1e-6  # relative; a few units in the last place of float32

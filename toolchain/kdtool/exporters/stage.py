@@ -11,7 +11,7 @@ from kdtool.core.errors import KdtoolError, ModelFileError, UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import Screen
-from kdtool.data.photographs import Images
+from kdtool.data.pixels.photographs import Images
 from kdtool.data.reader import Prepared
 from kdtool.exporters.model import VERSIONS, export_model
 from kdtool.exporters.parity import parity_images

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.preprocess import FloatArray, Preprocess
-from kdtool.data.photographs import Images, expect
+from kdtool.data.pixels.photographs import Images, expect
 from kdtool.machine.parallel import AHEAD
 
 RESIDENT = 64  # after so many images the memory pages that were read are released

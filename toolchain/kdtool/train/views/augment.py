@@ -19,8 +19,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from kdtool.core.preprocess import UInt8Array
+from kdtool.data.pixels.whole import Whole
 from kdtool.data.reader import Split
-from kdtool.data.whole import Whole
 from kdtool.train.views.order import Indices
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kdtool.core.preprocess import Preprocess
-from kdtool.data.photographs import expect
+from kdtool.data.pixels.photographs import expect
 from kdtool.data.reader import Prepared, Split
 from kdtool.train.together.processes import Processes
 from kdtool.train.views.augment import Augment, target_distribution

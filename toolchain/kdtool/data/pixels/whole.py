@@ -26,7 +26,7 @@ from kdtool.core.files import durable, sha256_json
 from kdtool.core.preprocess import DECODE_RULE, UInt8Array
 from kdtool.core.screen import Screen
 from kdtool.core.spelling import assigned
-from kdtool.data.photographs import Photographs, open_photographs
+from kdtool.data.pixels.photographs import Photographs, open_photographs
 from kdtool.machine.packages import required, versions_of
 from kdtool.machine.parallel import ordered_map
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest

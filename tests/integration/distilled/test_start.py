@@ -1,0 +1,98 @@
+"""A student that starts from weights starts from its linear probe, with the pixels that the weights know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kdtool import pipeline
+from kdtool.arch.network import build, load_network
+from kdtool.core.errors import SetupError, UsageError
+from kdtool.core.screen import QUIET
+from kdtool.runs.record import Job
+from kdtool.runs.stage import read_manifest
+from kdtool.train.settings import network_preprocess
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TINY = [
+    "data.size=32",
+    "teacher.arch=resnet18",
+    "teacher.weights=none",
+    "teacher.epochs=1",
+    "student.epochs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    save_file(build("resnet18", 1000, 32).state_dict(), file)
+    return file
+
+
+def _job(out: Path, *changes: str) -> Job:
+    return pipeline.start("digits", out, "digits", [*TINY, *changes], 0, QUIET)
+
+
+def test_student_starts_from_its_probe(tmp_path: Path, weights: Path) -> None:
+    changes = (
+        f"student.weights={weights}",
+        "student.train=head",
+        f"teacher.weights={weights}",
+        "teacher.train=head",
+    )
+    job = pipeline.check(_job(tmp_path / "run", *changes), student=True)
+    prepared = pipeline.prepare(job)
+    pipeline.teach(job, prepared)
+    pipeline.distill(job, prepared, baseline=False)
+    assert job.run.trained_roles() == ("teacher", "student", "probe")
+    teacher, student, probe = (
+        load_network(job.run.weights(role)) for role in ("teacher", "student", "probe")
+    )
+    for _, info in (teacher, student, probe):
+        assert (info.preprocess.mean, info.preprocess.std) == IMAGENET
+    given = build("resnet18", 10, 32, str(weights))
+    for network, _ in (teacher, student, probe):  # only the head was trained
+        for name, value in given.state_dict().items():
+            assert name.startswith("fc.") or torch.equal(network.state_dict()[name], value), name
+    assert torch.equal(teacher[0].fc.weight, probe[0].fc.weight)  # the same network, so the same probe
+    assert not torch.equal(student[0].fc.weight, probe[0].fc.weight)
+    manifest = read_manifest(job.run.role("probe") / "manifest.json")
+    assert manifest is not None
+    assert manifest.result["validation_accuracy"] > 0.5  # random features, linear: digits are easy
+    before = job.run.weights("student").stat().st_mtime_ns
+    pipeline.distill(job, prepared, baseline=False)
+    assert job.run.weights("student").stat().st_mtime_ns == before
+
+
+def test_a_network_from_scratch_has_the_statistics_of_the_photographs(tmp_path: Path) -> None:
+    job = _job(tmp_path / "run")
+    prepared = pipeline.prepare(job)
+    assert network_preprocess(prepared, job.recipe.student) == prepared.preprocess
+
+
+@pytest.mark.parametrize("field", ["train=head", "freeze_norm=true"])
+def test_frozen_parts_need_weights(tmp_path: Path, field: str) -> None:
+    with pytest.raises(UsageError, match="would stay random") as error:
+        pipeline.check(_job(tmp_path / "run", f"student.{field}"), student=True)
+    assert error.value.hint == "--student-weights imagenet"
+
+
+def test_missing_weights_name_the_option_and_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    job = _job(tmp_path / "run", "student.weights=imagenet")
+    with pytest.raises(SetupError, match=r"resnet18-.*pth from https.*kept in .*checkpoints") as error:
+        pipeline.check(job, student=True)
+    assert "--student-weights FILE" in error.value.hint
+    pipeline.check(job, student=True, download=False)  # --dry-run checks everything else

@@ -1,0 +1,1 @@
+"""Pixels of training photographs: decoded on demand, or whole photographs at a bounded size."""
