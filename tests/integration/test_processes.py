@@ -58,7 +58,8 @@ def test_two_processes_give_the_result_of_one(
         weights = [load_file(folder / role / "model.safetensors") for folder in (one, two)]
         assert weights[0].keys() == weights[1].keys()
         for name, value in weights[0].items():
-            torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4, msg=f"{role} {name}")
+            near = 1e-3 if "running" in name else 1e-4  # statistics add up the differences of layers below
+            torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=near, msg=f"{role} {name}")
         torch.testing.assert_close(
             torch.tensor(figures(two / role)), torch.tensor(figures(one / role)), rtol=1e-2, atol=1e-4
         )

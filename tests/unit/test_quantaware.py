@@ -163,7 +163,7 @@ def test_finetuning_learns_on_the_simulated_network(
     def loss_of(weights: Path) -> float:
         network = tiny()
         load_exactly(network, read_weights(weights)[0], str(weights))
-        ranges = input_ranges(network, ObservedImages(prepared), Calibration.MINMAX)
+        ranges = input_ranges(network, ObservedImages(prepared, prepared.preprocess), Calibration.MINMAX)
         simulate(network, ranges, INT8)
         examples = plain_examples(prepared, "train")
         return evaluate(network, InOrder(examples), CrossEntropy(), torch.device("cpu")).loss
