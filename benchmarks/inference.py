@@ -42,7 +42,7 @@ from kdtool.machine.packages import versions_of
 from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.recipe.files import parse_recipe
 from kdtool.results.bench import Latency
-from kdtool.results.paired import seeds_interval
+from kdtool.compare.paired import seeds_interval
 from kdtool.results.statistics import (
     BoolArray,
     difference_bootstrap,

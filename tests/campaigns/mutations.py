@@ -100,7 +100,7 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     "unit/test_compare_parts.py": {
-        "results/paired.py": [
+        "compare/paired.py": [
             ("(1 + confidence) / 2, n - 1)", "(1 + confidence) / 2, n)"),
             ("cells[seeds] += 1.0", "cells[seeds] += 0.0"),
             ("(teacher - baseline) if", "teacher if"),

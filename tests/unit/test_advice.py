@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtool.doctor.recipe import check_recipe
-from kdtool.recipe.advice import advise, advise_accuracies, advise_patience, smoothed_teacher, worse_teacher
+from kdtool.recipe.advice import advise, advise_patience, smoothed_teacher, worse_teacher
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.runs.folder import RunFolder
@@ -108,19 +108,11 @@ def test_smoothed_teacher_is_told_of_a_temperature_above_two_alone() -> None:
 
 
 def test_a_teacher_that_is_worse() -> None:
-    (advice,) = advise_accuracies(0.8, 0.85, 10)
+    advice = worse_teacher(0.8, 0.85, "validation") or ""
     assert "(80.0 against 85.0 % of the validation images)" in advice
     assert "--set teacher.epochs=" in advice
-    assert advise_accuracies(0.85, 0.85, 10) == []
-    assert advise_accuracies(0.85, None, 10) == []
+    assert worse_teacher(0.85, 0.85, "validation") is None
     assert "test images" in (worse_teacher(0.1, 0.2, "test") or "")
-
-
-def test_a_teacher_that_guesses() -> None:
-    (advice,) = advise_accuracies(0.11, 0.5, 10)
-    assert "right on 11.0 % of the validation images, and a guess among 10 classes on 10.0 %" in advice
-    assert advise_accuracies(0.112, None, 10) == []
-    assert len(advise_accuracies(0.5, None, 2)) == 1
 
 
 def test_patience_ends_a_falling_learning_rate_early() -> None:

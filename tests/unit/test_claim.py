@@ -7,11 +7,13 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from kdtool.core.errors import UsageError
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.claim import Bound, Judged, judge, parse_claim, samples_needed, usual_claim
+from kdtool.results.classes import Answers
 from kdtool.results.measures import MEASURES, Resampling, Side
 
 USUAL = usual_claim(0.94, 0.5)
@@ -148,11 +150,17 @@ def test_every_measure_is_absent_where_nothing_was_measured(name: str) -> None:
         assert MEASURES[name].estimate(judged, reference, HOW) is None
 
 
+def answers_of(correct: npt.NDArray[np.bool_]) -> Answers:
+    """Labels of two classes, and predictions that are right where `correct` says."""
+    labels = np.arange(len(correct)) % 2
+    return Answers(labels, np.where(correct, labels, 1 - labels), 2)
+
+
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_has_an_estimate_within_its_interval(name: str) -> None:
     table = sides((160, 2, 12, 26))
     both = tuple(
-        replace(clock, correct=one.correct)
+        replace(clock, correct=one.correct, answers=answers_of(one.correct))
         for one, clock in zip(table, (timed(3.0), timed(10.0)), strict=True)
     )
     found = MEASURES[name].estimate(*both, HOW)

@@ -17,6 +17,7 @@ from kdtool.compare.csvfiles import table_csv, trainings_csv
 from kdtool.compare.entries import Entry, baselines_of, load_entries, plain_kd_of
 from kdtool.compare.evaluation import EvaluatedNetworks
 from kdtool.compare.figure import comparison_png
+from kdtool.compare.paired import gap_closed, images_interval, seeds_interval
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison, Row, SeedMean
 from kdtool.compare.summary import summarize
@@ -30,7 +31,7 @@ from kdtool.data.reader import Prepared
 from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
-from kdtool.results.paired import gap_closed, images_interval, seeds_interval
+from kdtool.results.classes import Tally
 from kdtool.results.statistics import difference_bootstrap
 from kdtool.runs.folder import RunFolder, newest_run
 from kdtool.runs.record import Job
@@ -246,7 +247,10 @@ def comparison(
     right = RIGHT | {
         f"baseline/{base}/seed-{seed}": correct for base in bases for seed, correct in BASE.items()
     }
-    evaluation = EvaluatedNetworks({key: np.array(correct, bool) for key, correct in right.items()}, 0.95)
+    labels = np.array([0, 1, 1, 1])
+    hits = {key: np.array(correct, bool) for key, correct in right.items()}
+    tallies = {key: Tally.of(labels, np.where(hit, labels, 1 - labels), 2) for key, hit in hits.items()}
+    evaluation = EvaluatedNetworks(hits, tallies, 0.95)
     job = Job(RunFolder(Path("out")), ENTRIES[0].recipe, 0, source, QUIET)
     return summarize(job, PREPARED, entries, trainings, evaluation)
 
@@ -273,6 +277,9 @@ def test_the_figures_of_a_recipe() -> None:
     assert (kd.validation.mean, kd.validation.sd) == (pytest.approx(0.55), pytest.approx(0.05 * 2**0.5))
     assert kd.test.mean == pytest.approx((0.75 + 0.5) / 2)
     assert (kd.gain.points, kd.gain.sd, kd.gain.n) == (pytest.approx(25.0), pytest.approx(0.0), 2)
+    assert kd.test_balanced_accuracy and kd.test_macro_f1
+    assert kd.test_balanced_accuracy.mean == pytest.approx((5 / 6 + 2 / 3) / 2)
+    assert kd.test_macro_f1.mean == pytest.approx(((2 / 3 + 4 / 5) / 2 + (1 / 2 + 1 / 2) / 2) / 2)
     assert kd.over_kd is None, "itself"
     assert kd.gap_closed == pytest.approx((0.625 - 0.375) / (1 - 0.375))
     assert kd.seconds == pytest.approx(10.5)
@@ -359,6 +366,7 @@ def test_the_table_as_csv_is_that_of_the_terminal() -> None:
     found = comparison()
     teacher, baseline, *recipes = csv.DictReader(io.StringIO(table_csv(found)))
     assert (teacher["role"], teacher["name"], baseline["role"]) == ("teacher", "resnet34", "baseline")
+    assert float(teacher["test_balanced_accuracy_mean"]) == found.teacher_test_balanced_accuracy
     assert float(teacher["test_mean"]) == pytest.approx(found.teacher_test)
     assert [row["name"] for row in recipes] == [row.name for row in found.recipes]
     for cells, row in zip(recipes, found.recipes, strict=True):

@@ -31,7 +31,7 @@ HEADER = ",".join(COLUMNS)
 
 def history_file(path: Path, epochs: int) -> Path:
     rows = [
-        f"{e},{2 / e},{1 - 1 / (e + 1)},{2.1 / e},{0.9 - 0.3 / e},0.001,400.5,3.25"
+        f"{e},{2 / e},{1 - 1 / (e + 1)},{2.1 / e},{0.9 - 0.3 / e},0.5,0.5,0.001,400.5,3.25"
         for e in range(1, epochs + 1)
     ]
     path.write_text("\n".join([HEADER, *rows]) + "\n")
@@ -43,11 +43,23 @@ def history_file(path: Path, epochs: int) -> Path:
 
 def test_history_knows_its_best_epoch(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    path.write_text(f"{HEADER}\n1,2,.3,2,.4,1e-3,9,1\n2,1,.5,1,.7,1e-3,9,1\n3,1,.6,1,.7,1e-3,9,1\n")
+    rows = ["1,2,.3,2,.4,.4,.4,1e-3,9,1", "2,1,.5,1,.7,.6,.6,1e-3,9,1", "3,1,.6,1,.7,.7,.7,1e-3,9,1"]
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
     history = read_history(path)
     assert history.epochs == (1, 2, 3)
-    assert history.best == 1  # the first of two equals: its weights were kept
+    assert history.best == 1  # an older file does not say: the first of two equals was kept
     assert sum(history.seconds) == 3
+    path.write_text("\n".join([f"{HEADER},kept", f"{rows[0]},0", f"{rows[1]},0", f"{rows[2]},1"]) + "\n")
+    assert read_history(path).best == 2
+
+
+def test_a_history_from_before_balanced_accuracy_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    columns = (
+        "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,lr,images_per_second,seconds"
+    )
+    path.write_text(f"{columns}\n1,2,.3,2,.4,1e-3,9,1\n2,1,.5,1,.7,1e-3,9,1\n")
+    assert read_history(path).best == 1
 
 
 @pytest.mark.parametrize(
@@ -167,7 +179,7 @@ def test_curves_stay_inside_the_drawing(tmp_path: Path, epochs: int) -> None:
 
 
 def test_a_flat_curve_can_be_drawn() -> None:
-    flat = History((1, 2), (0.0, 0.0), (1.0, 1.0), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0))
+    flat = History((1, 2), (0.0, 0.0), (1.0, 1.0), (0.0, 0.0), (1.0, 1.0), (1.0, 1.0), 0)
     assert all(chart.lines[0].points for chart in curves(flat))
 
 

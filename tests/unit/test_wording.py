@@ -116,6 +116,14 @@ SAID = {
         Judged("accuracy", True, 0.9, "PASS", 0.92, (0.905, 0.93), None, "test images"),
         "a top-1 accuracy of {}", "top-1 accuracy", "90 %", "92 %", "90.5 %", "93 %", "90.5 % to 93 %",
     ),
+    "balanced_accuracy": Said(
+        Judged("balanced_accuracy", True, 0.8, "PASS", 0.85, (0.82, 0.88), None, "test images"),
+        "a balanced accuracy of {}", "balanced accuracy", "80 %", "85 %", "82 %", "88 %", "82 % to 88 %",
+    ),
+    "macro_f1": Said(
+        Judged("macro_f1", True, 0.8, "PASS", 0.85, (0.82, 0.88), None, "test images"),
+        "a macro-F1 of {}", "macro-F1", "80 %", "85 %", "82 %", "88 %", "82 % to 88 %",
+    ),
     "drop": Said(
         Judged("drop", False, 1.0, "PASS", -0.5, (-1.5, 0.75), None, "test images"),
         "a drop of {} from the teacher’s accuracy", "drop in accuracy", "1 percentage point",

@@ -16,11 +16,11 @@ same inputs says so and returns. The functions at the end open a job. Several pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdtool.core.checks import check_seed
 from kdtool.core.errors import DataError, GateError, UsageError
@@ -44,18 +44,21 @@ from kdtool.runs.record import (
 
 if TYPE_CHECKING:
     from kdtool.data.reader import Prepared
+    from kdtool.data.unlabelled import Counts
+    from kdtool.recipe.settings import DataSettings
     from kdtool.results.bench import BenchResult
 
 
 def run_all(job: Job, baseline: bool) -> GateError | None:
-    """Run every stage. If an INT8 model fails its gate, the later stages run without this model.
+    """Run every stage. If the student's INT8 model fails its gate, the later stages run without this model.
 
     Args:
         baseline: train the student without the teacher as well.
 
     Returns:
-        The error of the gate that quantization failed, if any.
+        The error of the gate that quantization or the answers to the test images failed, if any.
     """
+    from kdtool.runs.soundness import require_sound_results
     from kdtool.train.together.processes import processes
 
     prepared = prepare(job)
@@ -70,8 +73,12 @@ def run_all(job: Job, baseline: bool) -> GateError | None:
     except GateError as error:
         failed = error
         job.screen.warn(f"{error.message}\nThe run continues without this INT8 model.")
-    bench(job, prepared)
+    result = bench(job, prepared)
     report(job)
+    try:
+        require_sound_results(result, job.run.bench)
+    except GateError as error:
+        return error
     return failed
 
 
@@ -105,10 +112,12 @@ def _prepare(job: Job, rescan: bool, cuts: bool | None) -> Prepared:
                 f"Choose another folder with {assigned({'out': 'DIR'})}.",
             )
         prepared, _ = prepare_data(job.source, settings, job.seed, job.run.data, job.screen)
-    record_data(job, prepared.classes, prepared.digest)
-    prepared = _at_teachers_size(
-        job, replace(prepared, in_memory=settings.cache == "memory", source=job.source)
+    prepared = replace(
+        prepared, in_memory=settings.cache == "memory", source=job.source, balance=settings.balance
     )
+    known = not rescan and record is not None and job.recipe.data.unlabelled == _unlabelled_in(record)
+    prepared, counts = _with_unlabelled(job, _at_teachers_size(job, prepared), known)
+    record_data(job, prepared.classes, prepared.digest, counts)
     if job.recipe.cuts_views if cuts is None else cuts:
         _prepare_whole(job, prepared)
     return prepared
@@ -132,22 +141,63 @@ def _at_teachers_size(job: Job, prepared: Prepared) -> Prepared:
     return prepared
 
 
+def _with_unlabelled(job: Job, prepared: Prepared, known: bool) -> tuple[Prepared, dict[str, Any] | None]:
+    """Prepare the photographs without labels, if the recipe names some; return what run.json says of them.
+
+    Args:
+        known: True uses them as they were prepared, if they were; their folder is not needed then.
+    """
+    from kdtool.data.unlabelled import FOLDER, open_unlabelled, prepare_unlabelled
+
+    if not job.recipe.data.unlabelled:
+        return prepared, None
+
+    def added(data: Prepared, settings: DataSettings, screen: Screen) -> tuple[Prepared, Counts]:
+        place = data.folder / FOLDER
+        found = open_unlabelled(settings, place) if known else None
+        found = found or prepare_unlabelled(replace(data, source=job.source), settings, place, screen)
+        return replace(found[0], in_memory=prepared.in_memory), found[1]
+
+    more, counts = added(prepared, job.recipe.data, job.screen)
+    teacher = prepared.teacher
+    if teacher is not None:
+        theirs, _ = added(teacher, job.recipe.teacher_data, QUIET)
+        teacher = replace(teacher, unlabelled=replace(theirs, whole_folder=more.folder))
+    recorded = {
+        "folder": job.recipe.data.unlabelled,
+        "used": counts.used,
+        "left_out": dict(counts.left_out),
+    }
+    return replace(prepared, unlabelled=more, teacher=teacher), recorded
+
+
+def _unlabelled_in(record: Mapping[str, Any]) -> str:
+    """Folder of the photographs without labels in a record; empty if there are none."""
+    return str((record.get("unlabelled") or {}).get("folder", ""))
+
+
 def _prepare_whole(job: Job, prepared: Prepared) -> None:
     """Prepare whole training photographs, since a network cuts its views out of them."""
     from kdtool.data.pixels.whole import make_whole, whole_side
     from kdtool.data.reader import TRAIN
 
     recipe = job.recipe
-    paths, hashes = prepared.files(TRAIN)
-    side, stored = whole_side(recipe.data.size, recipe.teacher_data.size), not prepared.photographs
-    make_whole(prepared.folder, job.source, paths, hashes, side, stored, job.screen)
+    side = whole_side(recipe.data.size, recipe.teacher_data.size)
+    for part in (prepared, prepared.unlabelled):
+        if part is not None:
+            paths, hashes = part.files(TRAIN)
+            stored = not part.photographs
+            make_whole(part.folder, part.source, paths, hashes, side, stored, job.screen)
 
 
 def open_data(job: Job) -> Prepared:
     """Open the prepared data of a run; the photographs are not needed."""
     from kdtool.data.reader import open_prepared
 
-    return open_prepared(job.run.data).at(job.source)
+    prepared = open_prepared(job.run.data).at(job.source)
+    record = read_record(job.run)
+    known = record is not None and job.recipe.data.unlabelled == _unlabelled_in(record)
+    return _with_unlabelled(job, prepared, known)[0] if known else prepared
 
 
 def teach(job: Job, prepared: Prepared) -> None:

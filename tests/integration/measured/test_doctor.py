@@ -64,10 +64,11 @@ def test_doctor_warns_of_a_smoothed_teacher_that_is_worse(
     record["recipe"]["student"]["loss"]["temperature"] = 4.0
     run.write_record({key: value for key, value in record.items() if key != "schema"})
     give(run, "teacher", BLIND)
-    kdtool("bench", run.path)
+    assert kdtool("bench", run.path) == 6
     code, levels = findings(capsys, run.path)
     text = "\n".join(levels["warning"])
-    assert code == 0
+    assert code == 5
+    assert any("teacher: it answers 'blue' for 100.0 % of the images" in text for text in levels["broken"])
     assert "label smoothing 0.1 and the temperature is 4" in text
     assert "The teacher is worse than its student (33.3 against 100.0 % of the test images)" in text
 
@@ -125,18 +126,30 @@ def test_doctor_warns_of_a_loss_that_does_not_suit_the_run(
     assert any(text.startswith("recipe: ") and expected in text for text in levels["warning"])
 
 
-@pytest.mark.parametrize(
-    ("teacher", "expected"),
-    [(0.7, "(70.0 against 80.0 % of the validation images)"), (0.35, "the teacher has nothing")],
-)
-def test_doctor_warns_of_a_teacher_by_its_validation_accuracy(
-    run: RunFolder, teacher: float, expected: str, capsys: pytest.CaptureFixture[str]
+def test_doctor_warns_of_a_teacher_that_is_worse_than_its_student(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    teach(run, "teacher", teacher)
+    teach(run, "teacher", 0.7)
     teach(run, "student", 0.8)
     code, levels = findings(capsys, run.path)
     assert code == 0
+    expected = "(70.0 against 80.0 % of the validation images)"
     assert any(text.startswith("teacher: ") and expected in text for text in levels["warning"])
+
+
+def test_a_network_of_no_use_goes_no_further(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    teach(run, "teacher", 0.8)
+    teach(run, "student", 0.33)
+    path = run.role("student") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["result"] |= {"fault": "its accuracy is no better than chance", "cause": "it learned nothing"}
+    path.write_text(json.dumps(manifest))
+    code, levels = findings(capsys, run.path)
+    assert code == 5
+    assert any("the student is of no use: its accuracy is" in text for text in levels["broken"])
+    for command in (("bench",), ("bundle",)):
+        assert kdtool(*command, run.path) == 6
+        assert "the student is of no use: its accuracy is no better than chance" in capsys.readouterr().err
 
 
 def test_doctor_finds_classes_in_another_order(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

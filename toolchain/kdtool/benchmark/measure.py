@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kdtool.benchmark.candidates import Candidate, Cost, TestImages, costs_of
 from kdtool.benchmark.notes import (
@@ -29,6 +30,8 @@ from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult, ModelResult
 from kdtool.results.claim import Verdict, judge
+from kdtool.results.classes import CLASS_MEASURES, Answers
+from kdtool.results.health import fault_of
 from kdtool.results.measures import Resampling, Side
 from kdtool.results.statistics import BoolArray, Concordance, paired_bootstrap, wilson
 from kdtool.runtime.classify import Classified, logits_of
@@ -53,17 +56,24 @@ def measure_all(
     _require_names(candidates, settings)
     host = read_host()
     host = replace(host, versions=dict(host.versions) | versions_of(settings.runtimes))
-    classified, correct = {}, {}
+    classified, correct, answers = {}, {}, {}
     for candidate in candidates:
         if candidate.images is not None:
-            classified[candidate.name] = _classify(candidate, candidate.images, screen)
-            correct[candidate.name] = classified[candidate.name].correct(candidate.images.labels)
+            name, labels = candidate.name, candidate.images.labels
+            classified[name] = _classify(candidate, candidate.images, screen)
+            correct[name] = classified[name].correct(labels)
+            answers[name] = Answers(labels, classified[name].predicted, candidate.images.classes)
     watch = Watch()
     names = [candidate.name for candidate in candidates]
     timings = dict(zip(names, measure_in_turns(candidates, settings, screen, watch.look), strict=True))
     watch.end()
     models = tuple(
-        _result(candidate, correct, cost, timings[candidate.name], timings.get(settings.reference), settings)
+        replace(
+            _result(
+                candidate, correct, cost, timings[candidate.name], timings.get(settings.reference), settings
+            ),
+            **_class_figures(candidate, answers.get(candidate.name)),
+        )
         for candidate, cost in zip(candidates, costs_of(candidates, count), strict=True)
     )
     void = watch.void()
@@ -84,7 +94,7 @@ def measure_all(
     result = BenchResult(
         host,
         models,
-        _claim(models, correct, settings, timed=not void),
+        _claim(models, correct, answers, settings, timed=not void),
         gain_of(correct),
         notes,
         tuple(watch.moments),
@@ -148,13 +158,31 @@ def _result(
     )
 
 
+def _class_figures(candidate: Candidate, answers: Answers | None) -> dict[str, Any]:
+    """Figures of a model that count every class alike, and its fault; empty without test images."""
+    if answers is None:
+        return {}
+    info = candidate.session.info
+    fault = fault_of(answers.tally, info.classes if info is not None else ())
+    figures: dict[str, Any] = {"fault": fault}
+    for name in CLASS_MEASURES:
+        figures |= {name: getattr(answers.tally, name), f"{name}_ci": answers.interval(name, seed=SEED)}
+    return figures
+
+
 def _claim(
-    models: Sequence[ModelResult], correct: Mapping[str, BoolArray], settings: BenchSettings, *, timed: bool
+    models: Sequence[ModelResult],
+    correct: Mapping[str, BoolArray],
+    answers: Mapping[str, Answers],
+    settings: BenchSettings,
+    *,
+    timed: bool,
 ) -> Verdict:
     """Judge the claim; void times are left out."""
     sides = {
         model.name: Side(
             correct=correct.get(model.name),
+            answers=answers.get(model.name),
             params=model.params,
             macs=model.macs,
             size_bytes=model.size_bytes,

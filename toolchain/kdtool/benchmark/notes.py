@@ -16,18 +16,20 @@ WIDE = 0.02  # half the width of an interval of accuracy
 
 
 def accuracy_notes(models: Sequence[ModelResult]) -> list[str]:
-    """Write notes on the number of test images."""
+    """Write notes on models that are of no use, and on the number of test images."""
     measured = [model for model in models if model.accuracy_ci is not None]
     if not measured:
         return ["There were no test images, so accuracy was not measured."]
     widest = max(
         (high - low) / 2 for model in measured if model.accuracy_ci for low, high in [model.accuracy_ci]
     )
+    faults = [f"{model.name} is of no use: {model.fault}." for model in models if model.fault]
     if widest <= WIDE:
-        return []
+        return faults
     return [
+        *faults,
         f"The test split is small ({measured[0].n_images:,} images): the accuracies are known to "
-        f"± {100 * widest:.1f} percentage points."
+        f"± {100 * widest:.1f} percentage points.",
     ]
 
 

@@ -22,6 +22,7 @@ from kdtool.results.predictions import Predictions
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import present_models, sealed_models
+from kdtool.runs.soundness import require_sound
 from kdtool.runs.stage import Stage
 from kdtool.runtime.classify import Classified
 from kdtool.runtime.session import Session
@@ -60,6 +61,7 @@ def bench_run(
         GateError: the logits of a model contain NaN.
     """
     require_current(run, "bench")
+    require_sound(run)
     sealed = sealed_models(run)
     for path in (run.onnx_model(*model) for model in present_models(run) if model not in sealed):
         screen.warn(

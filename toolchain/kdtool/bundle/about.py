@@ -15,8 +15,10 @@ from kdtool.machine.host import Host
 from kdtool.results.bench import BenchResult, ModelResult, read_bench
 from kdtool.results.figures import gmacs, percent
 from kdtool.results.predictions import ClassAccuracy, class_accuracies, read_predictions
+from kdtool.results.shipping import added_in_words
 from kdtool.results.wording import result_in_words
 from kdtool.runs.folder import RunFolder
+from kdtool.runs.record import unlabelled_in_words
 
 WEAKEST = 5
 Fact = tuple[str, str]
@@ -83,9 +85,9 @@ def gather(run: RunFolder, info: ModelInfo, screen: Screen) -> About:
         source=source,
         plumbing=source == DIGITS,
         facts=_facts(info, record, title),
-        data=_data(run, source),
+        data=_data(run, source, record.get("unlabelled")),
         bench=bench,
-        verdict=tuple(result_in_words(bench)) if bench and info.role == "student" else (),
+        verdict=_verdict(bench) if bench and info.role == "student" else (),
         weakest=_weakest(run, info.role),
         compute=_compute(info, bench),
     )
@@ -116,7 +118,11 @@ def _facts(info: ModelInfo, record: Mapping[str, Any], title: str) -> tuple[Fact
     return tuple(facts)
 
 
-def _data(run: RunFolder, source: str) -> tuple[Fact, ...]:
+def _verdict(bench: BenchResult) -> tuple[str, ...]:
+    return (*added_in_words(bench), *result_in_words(bench))
+
+
+def _data(run: RunFolder, source: str, unlabelled: Mapping[str, Any] | None) -> tuple[Fact, ...]:
     facts = []
     if source:
         facts.append(("Photographs", Path(source).name))  # the path is private
@@ -124,6 +130,8 @@ def _data(run: RunFolder, source: str) -> tuple[Fact, ...]:
         prepared = open_prepared(run.data)
         facts.append(("Images", ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())))
         facts.append(("SHA-256 of the prepared images", prepared.digest))
+    if unlabelled:
+        facts.append(("Photographs without labels", unlabelled_in_words(unlabelled)))
     return tuple(facts)
 
 

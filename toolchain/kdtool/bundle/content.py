@@ -105,6 +105,10 @@ def card(content: Content) -> str:
                 "title": model.file,
                 "accuracy": row.accuracy,
                 "accuracy_ci": row.accuracy_ci,
+                "balanced_accuracy": row.balanced_accuracy,
+                "balanced_accuracy_ci": row.balanced_accuracy_ci,
+                "macro_f1": row.macro_f1,
+                "macro_f1_ci": row.macro_f1_ci,
                 "retention": row.retention,
                 "retention_ci": row.retention_ci,
             }

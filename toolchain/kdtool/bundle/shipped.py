@@ -12,9 +12,11 @@ from kdtool.core.files import sha256_bytes
 from kdtool.core.modelinfo import FINETUNED, ModelInfo
 from kdtool.core.spelling import argument
 from kdtool.machine.cpu import INT8_WORTH_IT
+from kdtool.results.bench import read_bench
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import MANIFESTS, sealed_models
+from kdtool.runs.soundness import require_sound_network, require_sound_results
 from kdtool.runs.stage import read_manifest
 from kdtool.runtime.onnxbytes.declared import onnx_info
 from kdtool.runtime.onnxbytes.versions import onnx_versions, ort_versions
@@ -75,10 +77,14 @@ def model_files(run: RunFolder, role: str) -> tuple[ModelFile, ...]:
 
     Raises:
         UsageError: the run has no exported model of this role, or a stage of the run is outdated.
+        GateError: the network is of no use.
     """
     if role not in ROLES:
         raise UsageError(f"{argument('role')} {role}: unknown; allowed: {', '.join(ROLES)}.")
     require_current(run, "bench")
+    require_sound_network(run.weights(role), role)
+    if run.bench.is_file():
+        require_sound_results(read_bench(run.bench), run.bench, [role])
     sealed = sealed_models(run)
     if (role, "fp32") not in sealed:
         raise UsageError(

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Write a recipe that suits the photographs, with a reason beside most lines.",
     ),
     "run": ("kdtool.cli.run", "Run every stage, from photographs to a small, proven model."),
+    "probe": (
+        "kdtool.cli.probe",
+        "Say how good the frozen features of a network are for these photographs.",
+    ),
     "teach": ("kdtool.cli.teach", "Fine-tune the teacher."),
     "distill": ("kdtool.cli.distill", "Distill the student from the teacher."),
     "export": (

@@ -175,7 +175,11 @@ def command(
         from kdtool.recipe.settings import BenchSettings
 
         result = _bench_files(targets, data, BenchSettings(**changes), screen, like)
-    _print(result, as_json)
+    _print(result, as_json, folders[0] if folders and data is None else None)
+    if folders and data is None:
+        from kdtool.runs.soundness import require_sound_results
+
+        require_sound_results(result, RunFolder(folders[0]).bench)
     if check and result.claim.verdict != "PASS":
         void = f"; the latencies are void ({', '.join(result.void)})" if result.void else ""
         raise GateError(f"The verdict is {result.claim.verdict}{void}.", "The figures above say by how much.")
@@ -285,10 +289,10 @@ def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
         click.echo("\n".join(layer_lines(name, count)))
 
 
-def _print(result: BenchResult, as_json: bool) -> None:
+def _print(result: BenchResult, as_json: bool, run: Path | None) -> None:
     from kdtool.benchmark.tables.models import print_table
 
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print_table(result)
+        print_table(result, run=run)

@@ -34,6 +34,7 @@ class TrainingOptions:
     precision: str | None = None
     student: str | None = None
     student_weights: str | None = None
+    unlabelled: str | None = None
     views: int | None = None
     baseline: bool = False
 
@@ -54,6 +55,7 @@ class TrainingOptions:
             ("teacher.weights", self.teacher_weights),
             ("student.arch", self.student),
             ("student.weights", self.student_weights),
+            ("data.unlabelled", self.unlabelled),
             ("student.views", str(self.views) if self.views else None),
             ("teacher.precision", precision),
             ("student.precision", precision),

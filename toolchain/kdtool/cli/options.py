@@ -58,6 +58,11 @@ student_weights_option = click.option(
     metavar="imagenet|none|FILE",
     help="Initial weights of the student: trained on ImageNet, none (random), or from a file.",
 )
+unlabelled_option = click.option(
+    "--unlabelled",
+    metavar="FOLDER",
+    help="Photographs without labels, at any depth, for the student: the teacher's answers are their labels.",
+)
 precision_option = click.option(
     "--precision",
     type=click.Choice([*(precision.value for precision in Precision), "auto"]),
@@ -98,7 +103,7 @@ def student_options(command: Command) -> Command:
         metavar="M",
         help="Augmented views of each image, each with soft labels.  [default: that of the run, or 16]",
     )
-    return _with(command, (student, student_weights_option, views, baseline))
+    return _with(command, (student, student_weights_option, unlabelled_option, views, baseline))
 
 
 def comparison_options(command: Command) -> Command:
@@ -139,7 +144,7 @@ def comparison_options(command: Command) -> Command:
             help="First seed; the splits and the teacher have it too.  [default: that of the folder, or 0]",
         ),
     )
-    networks = (*teacher_options, student_weights_option)
+    networks = (*teacher_options, student_weights_option, unlabelled_option)
     return _with(command, (*first, *networks, *scan_options, cache_option, dry_run_option))
 
 

@@ -48,14 +48,13 @@ def command(check: bool, **options: Any) -> None:
     if process_rank():
         return  # the first process prints the results
     result = read_bench(job.run.bench)
-    print_table(result)
+    print_table(result, run=job.run.path)
     if job.source == digits.NAME:
         click.echo(
             "These are the embedded digits: they show that every stage works, "
             "but are no evidence for the claim."
         )
     click.echo(f"Report: {job.run.report}")
-    click.echo(f"For an app or a web page: kdtool bundle {job.run.path}")
     if failed is not None:
         raise failed
     if check and result.claim.verdict != "PASS":

@@ -5,7 +5,7 @@ torch runs the networks, as in training; `kdtool bench` evaluates the exported O
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
+from kdtool.results.classes import Tally
 from kdtool.results.predictions import Predictions, read_predictions
 from kdtool.runs.stage import Stage
 from kdtool.runtime.classify import Classified
@@ -29,6 +30,7 @@ from kdtool.train.loop.evaluate import evaluate, predict
 from kdtool.train.views.batch import Examples, plain_examples
 from kdtool.train.views.batches import InOrder
 
+StringArray = npt.NDArray[np.str_]
 PREDICTIONS = "predictions.csv"
 TEACHER = "teacher"
 
@@ -39,10 +41,12 @@ class EvaluatedNetworks:
 
     Attributes:
         correct: key of a network → (N,), true for each test image that it classifies correctly.
+        tallies: key of a network → number of test images of each class.
         teacher_validation: accuracy of the teacher on the validation images, in [0, 1].
     """
 
     correct: Mapping[str, npt.NDArray[np.bool_]]
+    tallies: Mapping[str, Tally]
     teacher_validation: float
 
     def accuracy(self, key: str) -> float:
@@ -74,10 +78,18 @@ def evaluate_all(
         screen.say("test: complete, skipped.")
     predictions = read_predictions(folder / PREDICTIONS)
     labels = np.array(predictions.labels)
+    predicted = {key: np.array(model.predicted) for key, model in predictions.models.items()}
     return EvaluatedNetworks(
-        {key: np.array(model.predicted) == labels for key, model in predictions.models.items()},
+        {key: found == labels for key, found in predicted.items()},
+        {key: _tally(labels, found, prepared.classes) for key, found in predicted.items()},
         float(manifest.result["teacher_validation"]),
     )
+
+
+def _tally(labels: StringArray, predicted: StringArray, classes: Sequence[str]) -> Tally:
+    number = {name: index for index, name in enumerate(classes)}
+    first, second = (np.array([number[name] for name in names]) for names in (labels, predicted))
+    return Tally.of(first, second, len(classes))
 
 
 def _predict(prepared: Prepared, networks: Mapping[str, Path], screen: Screen) -> Predictions:

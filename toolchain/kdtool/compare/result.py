@@ -58,19 +58,22 @@ class SeedResult:
     epochs: int | None
     seconds: float | None
     failed: str | None
+    test_balanced_accuracy: float | None = None
+    test_macro_f1: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """Row of the comparison: a recipe or a baseline.
+    """Row of the comparison: a recipe, a baseline or a linear probe.
 
     Attributes:
-        name: name of the recipe; for a baseline the name of its folder.
+        name: name of the recipe; for a baseline or a probe the name of its folder.
         budget: largest number of epochs.
         student: settings of the student.
         baseline: name of the baseline of the recipe; None for a baseline.
         gain: difference from the baseline.
         over_kd: difference from plain KD with the same student and budget.
+        over_probe: difference from the student's linear probe; None for a student from scratch.
         gap_closed: (student − baseline) / (teacher − baseline), with mean test accuracies.
         best: true for the highest mean validation accuracy of all recipes without a failed training; equal
             recipes are all best.
@@ -89,6 +92,9 @@ class Row:
     over_kd: Difference | None = None
     gap_closed: float | None = None
     best: bool = False
+    test_balanced_accuracy: SeedMean | None = None
+    test_macro_f1: SeedMean | None = None
+    over_probe: Difference | None = None
 
     @property
     def failed(self) -> bool:
@@ -118,11 +124,16 @@ class Comparison:
     recipes: tuple[Row, ...]
     baselines: tuple[Row, ...]
     notes: tuple[str, ...]
+    teacher_test_balanced_accuracy: float | None = None
+    teacher_test_macro_f1: float | None = None
+    probes: tuple[Row, ...] = ()
 
     def title(self, row: Row) -> str:
         """Title of a row for the user; if there are several baselines, their titles name their recipes."""
         if row.baseline is not None:
             return row.name
+        if row in self.probes:
+            return f"frozen, linear ({row.student['arch']})"
         names = [recipe.name for recipe in self.recipes if recipe.baseline == row.name]
         return "baseline" if len(self.baselines) == 1 else f"baseline of {', '.join(names)}"
 

@@ -12,7 +12,7 @@ from kdtool.compare.figure import comparison_png
 from kdtool.compare.record import record_students, require_same_students
 from kdtool.compare.result import Comparison
 from kdtool.compare.summary import summarize
-from kdtool.compare.trainings import train_all
+from kdtool.compare.trainings import probes_of, train_all
 from kdtool.core.files import sha256_json, write_json, write_text
 from kdtool.machine.host import read_host
 from kdtool.machine.packages import versions_of
@@ -44,7 +44,7 @@ def compare(job: Job, entries: Sequence[Entry], seeds: Sequence[int], rescan: bo
     prepared = pipeline.prepare(job, rescan, cuts)
     pipeline.teach(job, prepared)
     record_students(job.run, entries)
-    trained = train_all(job, prepared, entries, seeds)
+    trained = (*train_all(job, prepared, entries, seeds), *probes_of(job, entries))
     networks = {TEACHER: job.run.weights("teacher")}
     networks |= {training.key: training.weights for training in trained if not training.failed}
     evaluation = evaluate_all(job.run.path / "test", prepared, networks, job.screen)

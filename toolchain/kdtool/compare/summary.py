@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from kdtool.compare.entries import Entry, baselines_of, plain_kd_of
 from kdtool.compare.evaluation import TEACHER, EvaluatedNetworks
+from kdtool.compare.paired import gap_closed, images_interval, seeds_interval
 from kdtool.compare.result import Comparison, Difference, Row, SeedMean, SeedResult
-from kdtool.compare.trainings import BASELINE, STUDENT, Trained
+from kdtool.compare.trainings import BASELINE, PROBE, STUDENT, Trained
 from kdtool.data.reader import Prepared
 from kdtool.data.sources import digits
-from kdtool.results.paired import gap_closed, images_interval, seeds_interval
 from kdtool.runs.record import Job
 
 EVIDENCE = 3  # smallest number of seeds
@@ -37,10 +37,16 @@ def summarize(
         _row(BASELINE, name, entry, _of(trained, BASELINE, name), evaluation)
         for name, entry in baselines_of(entries).items()
     ]
+    probes = [
+        _row(PROBE, probe.name, entry, [probe], evaluation)
+        for probe in trained
+        if probe.role == PROBE
+        for entry in [next(one for one in entries if one.probe == probe.name)]
+    ]
     comparison = Comparison(
         source=job.source,
         data=prepared.digest,
-        seeds=tuple(sorted({training.seed for training in trained})),
+        seeds=tuple(sorted({training.seed for training in trained if training.role != PROBE})),
         test_images=len(evaluation.correct[TEACHER]),
         teacher_arch=job.recipe.teacher.arch,
         teacher_validation=evaluation.teacher_validation,
@@ -48,7 +54,10 @@ def summarize(
         plain_kd=tuple(dict.fromkeys(kd.name for kd in plain.values())),
         recipes=tuple(recipes),
         baselines=tuple(baselines),
+        probes=tuple(probes),
         notes=(),
+        teacher_test_balanced_accuracy=evaluation.tallies[TEACHER].balanced_accuracy,
+        teacher_test_macro_f1=evaluation.tallies[TEACHER].macro_f1,
     )
     return replace(comparison, notes=tuple(_notes(comparison)))
 
@@ -81,6 +90,9 @@ def _recipe(
 ) -> Row:
     students, baselines = _of(trained, STUDENT, entry.name), _of(trained, BASELINE, entry.baseline)
     kd = _of(trained, STUDENT, plain.name) if plain else []
+    probe = [
+        replace(one, seed=student.seed) for one in _of(trained, PROBE, entry.probe) for student in students
+    ]
     pairs = _pairs(students, baselines)
     gap = None
     if pairs:
@@ -91,6 +103,7 @@ def _recipe(
         baseline=entry.baseline,
         gain=difference(students, baselines, entry.baseline, evaluation),
         over_kd=difference(students, kd, plain.name, evaluation) if plain else None,
+        over_probe=difference(students, probe, entry.probe, evaluation) if probe else None,
         gap_closed=gap,
     )
 
@@ -98,25 +111,34 @@ def _recipe(
 def _row(
     role: str, name: str, entry: Entry, trained: Sequence[Trained], evaluation: EvaluatedNetworks
 ) -> Row:
-    settings = entry.student if role == STUDENT else entry.baseline_student
+    settings = entry.baseline_student if role == BASELINE else entry.student
     runs = tuple(
         SeedResult(
             training.seed, training.validation,
             None if training.failed else evaluation.accuracy(training.key),
             training.best_epoch, training.epochs, training.seconds, training.failed,
+            None if training.failed else evaluation.tallies[training.key].balanced_accuracy,
+            None if training.failed else evaluation.tallies[training.key].macro_f1,
         )
         for training in trained
     )  # fmt: skip
     return Row(
         role=role,
         name=name,
-        budget=settings.epochs,
+        budget=settings.epochs if role != PROBE else 0,
         student=settings.model_dump(mode="json"),
         runs=runs,
-        validation=SeedMean.of([run.validation for run in runs if run.validation is not None]),
-        test=SeedMean.of([run.test for run in runs if run.test is not None]),
+        validation=_mean(run.validation for run in runs),
+        test=_mean(run.test for run in runs),
+        test_balanced_accuracy=_mean(run.test_balanced_accuracy for run in runs),
+        test_macro_f1=_mean(run.test_macro_f1 for run in runs),
         seconds=fmean(times) if (times := [run.seconds for run in runs if run.seconds is not None]) else None,
     )
+
+
+def _mean(values: Iterable[float | None]) -> SeedMean | None:
+    """Mean over the seeds that have a value."""
+    return SeedMean.of([value for value in values if value is not None])
 
 
 def _of(trained: Sequence[Trained], role: str, name: str) -> list[Trained]:
@@ -144,6 +166,12 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         if row.test and row.test.mean >= comparison.teacher_test:
             title = comparison.title(row)
             yield f"The teacher is no better than the {title} on test: there is no gap to close."
+    for row in comparison.recipes:
+        if row.over_probe is not None and row.over_probe.points <= 0:
+            yield (
+                f"{row.name} does not beat its own frozen features with a linear classifier on test "
+                f"({row.over_probe.points:+.2f} percentage points)."
+            )
     for row in (*comparison.recipes, *comparison.baselines):
         for run in row.runs:
             if run.failed:

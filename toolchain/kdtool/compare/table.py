@@ -44,15 +44,18 @@ def _table(result: Comparison) -> Table:
     titles = [
         "Validation %",
         "Test %",
+        "Balanced %",
+        "F1 %",
         "vs baseline",
         *([f"vs {', '.join(kd)}"] if kd else []),
         "Gap closed %",
     ]
     for title in (*titles, "Seconds", "Epochs"):
         table.add_column(_shown(title), justify="right", overflow="fold")
-    teacher = [points(result.teacher_validation, 2), points(result.teacher_test, 2)]
-    table.add_row(f"teacher ({_shown(result.teacher_arch)})", *teacher, *[MISSING] * (len(titles)))
-    for row in result.baselines:
+    by_class = (result.teacher_test_balanced_accuracy, result.teacher_test_macro_f1)
+    teacher = [points(value, 2) for value in (result.teacher_validation, result.teacher_test, *by_class)]
+    table.add_row(f"teacher ({_shown(result.teacher_arch)})", *teacher, *[MISSING] * (len(titles) - 2))
+    for row in (*result.probes, *result.baselines):
         table.add_row(_shown(result.title(row)), *_cells(row, bool(kd)))
     table.add_section()
     for row in result.recipes:
@@ -67,6 +70,7 @@ def _cells(row: Row, has_kd: bool) -> tuple[str, ...]:
     return (
         _mean(row.validation),
         _mean(row.test) + failures if row.test else "failed",
+        *(_one(mean) for mean in (row.test_balanced_accuracy, row.test_macro_f1)),
         _difference(row.gain),
         *([_difference(row.over_kd)] if has_kd else []),
         points(row.gap_closed, 0),
@@ -80,6 +84,11 @@ def _mean(mean: SeedMean | None) -> str:
         return MISSING
     spread = "" if mean.sd is None else f" ± {points(mean.sd, 2)}"
     return points(mean.mean, 2) + spread
+
+
+def _one(mean: SeedMean | None) -> str:
+    """Mean without its spread; the files have it."""
+    return MISSING if mean is None else points(mean.mean, 2)
 
 
 def _difference(gain: Difference | None) -> str:

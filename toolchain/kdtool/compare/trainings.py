@@ -14,12 +14,12 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.results.history import read_history
 from kdtool.runs.record import Job
-from kdtool.runs.stage import Manifest
+from kdtool.runs.stage import Manifest, read_manifest
 from kdtool.train.probe import Probe, probe
 from kdtool.train.stage import HISTORY, WEIGHTS
 from kdtool.train.student import distill, train_baseline
 
-STUDENT, BASELINE = "student", "baseline"
+STUDENT, BASELINE, PROBE = "student", "baseline", "probe"
 CHECKPOINTS = "checkpoints"  # of a training's folder
 
 
@@ -28,8 +28,8 @@ class Trained:
     """Result of one training, complete or failed.
 
     Attributes:
-        role: student or baseline.
-        name: name of the recipe, or `Entry.baseline`.
+        role: student, baseline or probe.
+        name: name of the recipe, `Entry.baseline` or `Entry.probe`.
         validation: validation accuracy of the best epoch, whose weights are kept.
         epochs: number of trained epochs.
         seconds: time of their training steps.
@@ -48,7 +48,9 @@ class Trained:
 
     @property
     def key(self) -> str:
-        """Key of the network, such as "student/kd/seed-0"."""
+        """Key of the network, such as "student/kd/seed-0"; a probe is the same for all seeds."""
+        if self.role == PROBE:
+            return f"{self.role}/{self.name}"
         return f"{self.role}/{self.name}/seed-{self.seed}"
 
     @property
@@ -89,6 +91,20 @@ def train_all(
             place = training.role, training.name, training.seed, training.folder
             results.append(Trained(*place, failed=error.message))
     return tuple(results)
+
+
+def probes_of(job: Job, entries: Sequence[Entry]) -> tuple[Trained, ...]:
+    """Find the linear probes that students started from."""
+    found = {}
+    for entry in entries:
+        folder = probes_folder(job.run.path, entry.probe)
+        manifest = read_manifest(folder / "manifest.json")
+        if manifest is not None:
+            accuracy, seconds = manifest.result["validation_accuracy"], manifest.result["seconds"]
+            found[entry.probe] = Trained(
+                PROBE, entry.probe, job.seed, folder, float(accuracy), seconds=float(seconds)
+            )
+    return tuple(found.values())
 
 
 def students_folder(path: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ OPTIONS = {
     "bench.claim": "--claim", "bench.judged": "--judge", "bench.reference": "--against",
     "data.cache": "--cache", "data.skip_bad": "--skip-bad", "data.allow_leaks": "--allow-leaks",
     "student.arch": "--student", "teacher.trained": "--teacher", "teacher.weights": "--teacher-weights",
-    "student.weights": "--student-weights",
+    "student.weights": "--student-weights", "data.unlabelled": "--unlabelled",
 }  # fmt: skip
 SECTIONS = ("export", "quantize", "bench")  # their fields are arguments of functions
 Caller = Enum("Caller", ["COMMAND_LINE", "RUN", "FUNCTION"])  # RUN: kdtool.run takes fields in `set`

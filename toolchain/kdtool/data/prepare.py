@@ -34,7 +34,7 @@ from kdtool.data.scan import Scan, preprocess_of, scan
 from kdtool.data.sources import load_listing, resolve
 from kdtool.data.writer import Pixels, write_prepared
 from kdtool.machine.packages import required, versions_of
-from kdtool.recipe.settings import DataSettings
+from kdtool.recipe.settings import OF_TRAINING, DataSettings
 from kdtool.runs.stage import Stage
 
 STORED = ("memory", "disk")  # values of data.cache that write the training pixels
@@ -148,7 +148,7 @@ def stage_inputs(
     unused = {f"{split}_fraction" for split in ("validation", "test") if split not in listing.carve}
     return {
         "content": sha256_json([content, {k: list(v) for k, v in listing.classes_by_split.items()}]),
-        "settings": settings.model_dump(mode="json", exclude={*unused, "cache"}),
+        "settings": settings.model_dump(mode="json", exclude={*unused, *OF_TRAINING}),
         "seed": seed if listing.carve else None,
         "decode_rule": DECODE_RULE,
         "pillow": pillow_version,

@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtool.core.errors import DataError
+from kdtool.core.files import sha256_json
 from kdtool.core.preprocess import Preprocess, UInt8Array
+from kdtool.data.pixels.joined import join, joined_whole
 from kdtool.data.pixels.photographs import Images, open_photographs
 from kdtool.data.pixels.whole import Whole, open_whole
+from kdtool.recipe.choices import Balance
 from kdtool.runs.stage import intact, read_manifest
 
 STAGE = "prepare"
@@ -27,6 +31,7 @@ DATA_FILE = "data.json"
 SAMPLES_FILE = "samples.csv"
 TRAIN = "train"  # the largest split; training and calibration read it
 TEACHER_FOLDER = "teacher"  # in the folder of the prepared data
+UNLABELLED = -1
 COLUMNS = ("split", "index", "path", "label", "sha256")
 
 
@@ -37,7 +42,7 @@ class Split:
     Attributes:
         images: (N, S, S, 3) uint8: a read-only memory map, an array in memory, or photographs that are
             decoded when they are asked for.
-        labels: (N,) int64, indices into `Prepared.classes`.
+        labels: (N,) int64, indices into `Prepared.classes`; `UNLABELLED` for an image without a label.
         paths: path of each photo file that the user knows, relative to the source.
         hashes: SHA-256 of the encoded bytes of each photo file.
         whole: the whole photographs, from which views are cut; None if there are none.
@@ -49,6 +54,11 @@ class Split:
     paths: tuple[str, ...]
     hashes: tuple[str, ...]
     whole: Whole | None = None
+
+    @cached_property
+    def some_unlabelled(self) -> bool:
+        """True if an image has no label."""
+        return bool((self.labels == UNLABELLED).any())
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Prepared:
         teacher: the same photographs at the size of the teacher; None if it has the size of the student.
         source: source of the photographs, if it is known.
         whole_folder: folder with the whole training photographs; None is `folder`.
+        balance: remedy for classes of unequal size in training.
+        unlabelled: photographs without labels, which the student trains on too; None without any.
     """
 
     folder: Path
@@ -78,6 +90,8 @@ class Prepared:
     teacher: Prepared | None = None
     source: str = field(default="", compare=False)
     whole_folder: Path | None = field(default=None, compare=False)
+    balance: Balance = Balance.NONE
+    unlabelled: Prepared | None = None
     _opened: dict[str, Split] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def at(self, source: str) -> Prepared:
@@ -90,6 +104,31 @@ class Prepared:
     def for_teacher(self) -> Prepared:
         """The photographs at the size of the teacher."""
         return self.teacher or self
+
+    @property
+    def for_student(self) -> Prepared:
+        """The photographs that the student trains on: with those without labels, if there are any."""
+        if self.unlabelled is None:
+            return self
+        more = self.unlabelled.counts[TRAIN]
+        joined = replace(
+            self,
+            digest=sha256_json([self.digest, self.unlabelled.digest]),
+            counts={**self.counts, TRAIN: self.counts[TRAIN] + more},
+            teacher=self.teacher and self.teacher.for_student,
+            unlabelled=None,
+        )
+        own, others = self.split(TRAIN), self.unlabelled.split(TRAIN)
+        joined._opened.update(self._opened)
+        joined._opened[TRAIN] = Split(
+            TRAIN,
+            join(own.images, others.images),
+            np.concatenate([own.labels, np.full(more, UNLABELLED)]),
+            own.paths + others.paths,
+            own.hashes + others.hashes,
+            own.whole and others.whole and joined_whole(own.whole, others.whole),
+        )
+        return joined
 
     def like(self, preprocess: Preprocess) -> Prepared | None:
         """The photographs at the size of a model; None if they were not prepared at this size."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from kdtool.core.errors import ModelFileError
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.doctor.installation import Diagnosis
-from kdtool.recipe.advice import advise, advise_accuracies, advise_patience
+from kdtool.recipe.advice import advise, advise_patience, worse_teacher
 from kdtool.recipe.settings import NetworkSettings, Recipe
 from kdtool.runs.folder import ROLES, RunFolder
 from kdtool.runs.stage import read_manifest
@@ -33,9 +33,10 @@ def check_recipe(run: RunFolder, recipe: Recipe, classes: Sequence[str]) -> Iter
         yield Diagnosis("warning", "recipe", advice, fix)
     teacher = _validation_accuracy(run.role("teacher"))
     student = max(_students(run), default=None)
-    if teacher is not None and classes:
-        for advice in advise_accuracies(teacher, student, len(classes)):
-            yield teacher_warning(run, advice)
+    if teacher is not None and student is not None:
+        worse = worse_teacher(teacher, student, "validation")
+        if worse:
+            yield teacher_warning(run, worse)
 
 
 def teacher_warning(run: RunFolder, advice: str) -> Diagnosis:

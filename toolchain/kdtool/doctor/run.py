@@ -17,6 +17,7 @@ from kdtool.results.bench import read_bench
 from kdtool.runs.comparison import read_students
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import outdated
+from kdtool.runs.soundness import GATED, NO_USE, fault_in, faults_in
 from kdtool.runs.stage import read_manifest
 
 # First word of a manifest's name → the command that writes it. Training writes all other manifests.
@@ -38,6 +39,10 @@ def check_run(run: RunFolder) -> Iterator[Diagnosis]:
         yield from check(run, recipe, classes)
     for path in sorted(run.path.rglob("*manifest.json")):  # a comparison has manifests in subfolders
         yield from _check_manifest(run, path)
+    for role in GATED:
+        found = fault_in(run.weights(role), role)
+        if found is not None:
+            yield Diagnosis("broken", role, *found)
     for part in outdated(run):
         yield Diagnosis("warning", "outdated", part, "Run this command, then the commands of later stages.")
     yield from check_models(run, classes)
@@ -103,6 +108,8 @@ def _check_bench(run: RunFolder) -> Iterator[Diagnosis]:
         advice = worse_teacher(teacher.accuracy, student.accuracy, "test")
         if advice:
             yield teacher_warning(run, advice)
+    for fault in faults_in(result):
+        yield Diagnosis("broken", "bench", f"A model is of no use on the test images. {fault}.", NO_USE)
     for note in result.notes:
         yield Diagnosis("note", "bench", note)
 

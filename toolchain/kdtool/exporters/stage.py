@@ -21,6 +21,7 @@ from kdtool.recipe.settings import ExportSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import MANIFESTS
+from kdtool.runs.soundness import require_sound
 from kdtool.runs.stage import Stage, read_manifest
 
 NAME: Final = "export"
@@ -52,6 +53,7 @@ def export_models(
         )
     networks = {role: _intact_weights(run, role) for role in roles}
     require_current(run, NAME)
+    require_sound(run)
     return {role: _export(run, role, networks[role], prepared, settings, screen) for role in roles}
 
 

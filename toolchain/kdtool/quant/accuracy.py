@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from kdtool.core.preprocess import Preprocess
 from kdtool.data.reader import Split
+from kdtool.results.classes import Tally
+from kdtool.results.health import fault_of
 from kdtool.runtime.classify import logits_of
 from kdtool.runtime.session import Session
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Number of `correct` predictions among `images` images; a string of it is in percent."""
+    """Number of `correct` predictions among `images` images; a string of it is in percent.
+
+    Attributes:
+        fault: what makes the predictions useless (`kdtool.results.health`); None if nothing does.
+    """
 
     correct: int
     images: int
+    fault: str | None = field(default=None, compare=False)
 
     @property
     def percent(self) -> float:
@@ -43,5 +50,8 @@ def top1(session: Session, split: Split, preprocess: Preprocess) -> Accuracy:
     """
     logits = logits_of(session, split.images, preprocess, require_finite=False)
     finite = np.isfinite(logits).all(axis=1)
-    correct = finite & (logits.argmax(axis=1) == split.labels)
-    return Accuracy(int(correct.sum()), len(split.labels))
+    predicted = logits.argmax(axis=1)
+    correct = finite & (predicted == split.labels)
+    names = session.info.classes if session.info is not None else ()
+    fault = fault_of(Tally.of(split.labels, predicted, logits.shape[1]), names)
+    return Accuracy(int(correct.sum()), len(split.labels), fault)

@@ -62,6 +62,10 @@ class Attempt:
         """Loss of accuracy, percentage points."""
         return self.before.drop_to(self.after)
 
+    def passes(self, max_drop: float) -> bool:
+        """True if the loss is within the limit, and the INT8 model is of any use."""
+        return self.drop <= max_drop and self.after.fault is None
+
 
 def calibrated(context: JobContext, role: str, source: Path, partial: Path) -> Attempt:
     """Quantize the run's FP32 model `source`, by the settings or as the best model of a search."""
@@ -125,7 +129,7 @@ def with_fp32_layers(
             f"validation accuracy {after}"
         )
         attempt = replace(attempt, choice=choice, after=after, fp32_layers=(*attempt.fp32_layers, layer))
-        if attempt.drop <= settings.max_drop:
+        if attempt.passes(settings.max_drop):
             break
     return attempt
 

@@ -75,6 +75,8 @@ def quantize_file(
             before = _accuracy(source, validation, info)
             after, _ = measure_accuracy(partial, validation)
             attempt = Attempt(maker, quantized.choice, before, after)
+            if before.fault:
+                screen.warn(f"{source}: the model is of no use on these photographs: {before.fault}.")
             if attempt.drop > settings.max_drop and settings.float_layers:
                 attempt = with_fp32_layers(attempt, validation, settings, partial, NAME, screen)
             _require_small_drop(source, attempt, settings.max_drop)

@@ -30,6 +30,7 @@ from kdtool.results.figures import resized
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.lineage import require_current
 from kdtool.runs.models import sealed_models
+from kdtool.runs.soundness import require_sound
 from kdtool.runs.stage import Stage
 
 STUDENT: Final = "student"  # the role that may be fine-tuned
@@ -84,10 +85,11 @@ def quantize_models(
 
     Raises:
         UsageError: the models are not exported yet, or were exported from older weights.
-        GateError: models lose more accuracy than `settings.max_drop` (all are named); their files are
-            not written.
+        GateError: the student loses more accuracy than `settings.max_drop`, or the teacher of a run without
+            a student (all are named); their files are not written.
     """
     require_current(run, NAME)
+    require_sound(run)
     roles = _exported_roles(run)
     this_kind = int8_target()
     target = this_kind if settings.target == Int8Target.AUTO else settings.target
@@ -117,10 +119,17 @@ def quantize_finetuned(begun: Outcome, source: Path) -> Outcome:
 
 
 def _passed(outcome: Outcome) -> Outcome:
-    """Return `outcome`; raise GateError if models lose too much and fine-tuning cannot help."""
-    failed = [model for model in outcome.models.values() if isinstance(model, TooLossyError)]
-    if failed and not outcome.to_finetune:
-        raise _gate_error(failed, outcome.context.settings)
+    """Return `outcome`; raise GateError if the model to ship loses too much and fine-tuning cannot help.
+
+    That is the student. Beside a student, a teacher that loses too much is only said: nobody ships it.
+    """
+    failed = {role: model for role, model in outcome.models.items() if isinstance(model, TooLossyError)}
+    if not failed or outcome.to_finetune:
+        return outcome
+    error = _gate_error(list(failed.values()), outcome.context.settings)
+    if STUDENT in failed or STUDENT not in outcome.models:
+        raise error
+    outcome.context.screen.say(f"{error.message} The teacher has no INT8 file; the student has one.")
     return outcome
 
 
@@ -177,11 +186,11 @@ def _write(
             attempt = calibrated(context, role, source, partial)
             if settings.finetune and role == STUDENT:
                 _leave_to_finetuning(context, attempt, target)
-        if attempt.drop > settings.max_drop and settings.float_layers:
+        if settings.float_layers and not attempt.passes(settings.max_drop):
             validation = context.prepared.split("validation")
             title = f"{NAME}: {role}"
             attempt = with_fp32_layers(attempt, validation, settings, partial, title, context.screen)
-        if attempt.drop > settings.max_drop:
+        if not attempt.passes(settings.max_drop):
             raise TooLossyError(target, attempt, final=True)
         speed = None
         if context.on_target:
@@ -219,7 +228,7 @@ def _write(
 def _leave_to_finetuning(context: JobContext, attempt: Attempt, target: Path) -> None:
     """Raise TooLossyError if calibration alone loses too much, so that the student is fine-tuned."""
     allowed, drop = context.settings.max_drop, attempt.drop
-    if drop <= allowed:
+    if attempt.passes(allowed):
         context.screen.say(
             f"{NAME}: {STUDENT}: fine-tuning is not needed: INT8 loses {max(drop, 0.0):.2f} percentage "
             f"points, allowed is {allowed:g}"
@@ -283,6 +292,7 @@ def _gate_error(failed: Sequence[TooLossyError], settings: QuantizeSettings) -> 
         f"{error.path}: INT8 loses {error.attempt.drop:.2f} percentage points of validation accuracy "
         f"({error.attempt.before} → {error.attempt.after} of {error.attempt.before.images} images), "
         f"allowed is {settings.max_drop:g} (quantize.max_drop)."
+        + (f" It is of no use: {error.attempt.after.fault}." if error.attempt.after.fault else "")
         for error in failed
     ]
     worst = max(error.attempt.drop for error in failed)

@@ -13,7 +13,6 @@ from kdtool.recipe.defaults import LossContext, Params, highest_probability, sta
 LOW_TEMPERATURE = 2.0
 MAJORITY = 0.5
 MANY_CLASSES = 100  # from here on the division by K in deit_soft is too strong for `weight` to balance
-CHANCE_MARGIN = 1.1
 BETTER_TEACHER = (
     "Train the teacher longer (--set teacher.epochs=…) or from ImageNet weights (--teacher-weights imagenet)."
 )
@@ -32,23 +31,6 @@ def advise(loss: str, params: Params, classes: int, teacher_smoothing: float) ->
         return []
     context = LossContext(params, classes, teacher_smoothing)
     return [advice for check in (*GENERAL, *BY_LOSS.get(loss, ())) if (advice := check(context))]
-
-
-def advise_accuracies(teacher: float, student: float | None, classes: int) -> list[str]:
-    """Advice against a bad teacher, by the validation accuracies of teacher and student.
-
-    Args:
-        teacher: accuracy in [0, 1].
-        student: accuracy in [0, 1], None if unknown.
-        classes: K ≥ 1.
-    """
-    if teacher <= CHANCE_MARGIN / classes:
-        return [
-            f"The teacher is right on {100 * teacher:.1f} % of the validation images, and a guess among "
-            f"{classes} classes on {100 / classes:.1f} %: the teacher has nothing to teach. {BETTER_TEACHER}"
-        ]
-    worse = worse_teacher(teacher, student, "validation") if student is not None else None
-    return [worse] if worse else []
 
 
 def worse_teacher(teacher: float, student: float, split: str) -> str | None:

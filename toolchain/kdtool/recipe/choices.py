@@ -21,6 +21,14 @@ class Cache(StrEnum):
     NONE = "none"
 
 
+class Balance(StrEnum):
+    """Remedies for classes of unequal size, in training."""
+
+    NONE = "none"
+    SAMPLE = "sample"  # every class is drawn alike
+    LOGITS = "logits"  # the logits get the logarithm of the class frequencies
+
+
 class Precision(StrEnum):
     """Arithmetic in training."""
 
@@ -46,6 +54,14 @@ class Calibration(StrEnum):
     PERCENTILE = "percentile"
     ENTROPY = "entropy"
     MSE = "mse"
+
+
+class Selection(StrEnum):
+    """Rules that choose the epoch whose weights are kept."""
+
+    ACCURACY = "accuracy"
+    BALANCED_ACCURACY = "balanced_accuracy"  # every class counts alike
+    LAST = "last"
 
 
 class Trained(StrEnum):

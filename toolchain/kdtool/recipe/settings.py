@@ -19,10 +19,12 @@ from kdtool.recipe.choices import (
     MOST_SAMPLES,
     MOST_THREADS,
     SCRATCH,
+    Balance,
     Cache,
     Calibration,
     Int8Target,
     Precision,
+    Selection,
     Trained,
 )
 from kdtool.recipe.terms import FeatureSettings, LossSettings
@@ -33,6 +35,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1)]
 NAME_BYTES = 100  # the name of a recipe is the name of a folder, which may have 255 bytes
+OF_TRAINING = ("cache", "unlabelled", "balance")  # fields of [data] that change no prepared pixel
 VIEWS = 16  # default number of views of each image (decision 0021)
 
 
@@ -53,6 +56,20 @@ class DataSettings(_Section):
     cache: Cache = Field(
         Cache.AUTO, description="place where decoded training images are kept; auto: on disk if they fit"
     )
+
+    unlabelled: str = Field(
+        "", description="folder of photographs without labels, for the student; the teacher labels them"
+    )
+    balance: Balance = Field(
+        Balance.NONE,
+        description="remedy for classes of unequal size: draw all alike, or adjust logits",
+    )
+
+    @field_validator("unlabelled")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """Make the path absolute, so that the run can continue from any folder."""
+        return str(Path(value).resolve()) if value else value
 
     @field_validator("resize")
     @classmethod
@@ -120,6 +137,9 @@ class NetworkSettings(_Section):
     )
     freeze_norm: bool = Field(
         False, description="keep the statistics of batch normalization as the initial weights have them"
+    )
+    selection: Selection = Field(
+        Selection.ACCURACY, description="validation figure whose best epoch is kept; last: the last epoch"
     )
     augment: AugmentSettings = AugmentSettings()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kdtool.core.screen import Screen
 from kdtool.data.sources import digits
@@ -23,10 +24,11 @@ from kdtool.report.mistakes import (
 )
 from kdtool.report.others import OtherRun, compare_runs
 from kdtool.report.reliability import ReliabilityCurve, reliability_chart, reliability_curve
-from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words
+from kdtool.report.verdict import NOT_JUDGED, VerdictText, in_words, unbroken
 from kdtool.results.bench import ModelDifference, ModelResult, read_bench
 from kdtool.results.history import read_history
 from kdtool.results.predictions import ClassAccuracy, Predictions, class_accuracies, read_predictions
+from kdtool.results.shipping import shipping_in_words
 from kdtool.runs.folder import ROLES, RunFolder
 
 MATRIX_LIMIT = 20  # classes; a larger matrix is not readable
@@ -98,6 +100,7 @@ class Page:
         reference: name of the model that latency ratios refer to.
         machine: processor that was measured, and its kind.
         int8: facts about the INT8 file of each model in `flips`.
+        ship: sentences about the model to ship; empty if nothing was measured.
     """
 
     name: str
@@ -118,6 +121,7 @@ class Page:
     int8: Mapping[str, Int8Facts]
     others: tuple[OtherRun, ...]
     facts: Facts
+    ship: tuple[str, ...] = ()
 
 
 def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> Page:
@@ -155,6 +159,7 @@ def gather(run: RunFolder, screen: Screen, others: Sequence[RunFolder] = ()) -> 
         flips=flips,
         int8={each.model: int8_facts(run, each.model, measured) for each in flips},
         others=compare_runs(run, others),
+        ship=tuple(map(unbroken, shipping_in_words(bench, Path(run.path.name)))) if bench else (),
         facts=facts_of(record, bench.host.to_json() if bench else {}, baseline="baseline" in roles),
     )
 

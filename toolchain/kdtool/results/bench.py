@@ -101,6 +101,9 @@ class ModelResult:
         accuracy, accuracy_ci: top-1 accuracy and its Wilson interval.
         n_images: number of test images.
         retention, retention_ci: accuracy / accuracy of the teacher, and its interval by the paired bootstrap.
+        balanced_accuracy, macro_f1: figures that count every class alike (`kdtool.results.classes`), with
+            their intervals.
+        fault: what makes the answers to the test images useless (`kdtool.results.health`); None if nothing.
         params, macs: number of parameters of the FP32 network, and its MACs for one image; flops = 2 · macs.
         latency_ms: latency at batch 1.
         other_threads: latencies with other numbers of threads.
@@ -133,6 +136,11 @@ class ModelResult:
     other_throughputs: tuple[Throughput, ...] = ()
     target: str | None = None
     finetuned: str | None = None
+    balanced_accuracy: float | None = None
+    balanced_accuracy_ci: Interval | None = None
+    macro_f1: float | None = None
+    macro_f1_ci: Interval | None = None
+    fault: str | None = None
 
     @property
     def flops(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,23 @@ COLUMNS = (
     "train_accuracy",
     "validation_loss",
     "validation_accuracy",
+    "validation_balanced_accuracy",
+    "validation_macro_f1",
     "lr",
     "images_per_second",
     "seconds",
 )
+KEPT = "kept"  # 1 in the row of the epoch whose weights are kept, otherwise 0
+LATER = ("validation_balanced_accuracy", "validation_macro_f1", KEPT)  # columns that older files lack
 
 
 @dataclass(frozen=True)
 class History:
-    """Figures of one training; the tuples have one entry for each epoch. Accuracies are in [0, 1]."""
+    """Figures of one training; the tuples have one entry for each epoch. Accuracies are in [0, 1].
+
+    Attributes:
+        best: index of the epoch whose weights are kept.
+    """
 
     epochs: tuple[int, ...]
     train_loss: tuple[float, ...]
@@ -30,11 +39,7 @@ class History:
     validation_loss: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
     seconds: tuple[float, ...]
-
-    @property
-    def best(self) -> int:
-        """Index of the first epoch with the highest validation accuracy, whose weights are kept."""
-        return self.validation_accuracy.index(max(self.validation_accuracy))
+    best: int
 
 
 def read_history(path: Path) -> History:
@@ -48,7 +53,8 @@ def read_history(path: Path) -> History:
             rows = list(csv.DictReader(stream))
         if not rows:
             raise ValueError("it has no epoch")
-        columns = {name: tuple(float(row[name]) for row in rows) for name in COLUMNS}
+        columns = {name: tuple(float(row[name]) for row in rows) for name in COLUMNS if name not in LATER}
+        kept = [float(row.get(KEPT) or 0) for row in rows]
     except KeyError as error:
         raise _broken(path, f"it has no column {error}") from error
     except (OSError, ValueError, TypeError, csv.Error) as error:
@@ -60,7 +66,12 @@ def read_history(path: Path) -> History:
         validation_loss=columns["validation_loss"],
         validation_accuracy=columns["validation_accuracy"],
         seconds=columns["seconds"],
+        best=_first_highest(kept if any(kept) else columns["validation_accuracy"]),
     )
+
+
+def _first_highest(values: Sequence[float]) -> int:
+    return values.index(max(values))
 
 
 def _broken(path: Path, cause: str) -> DataError:

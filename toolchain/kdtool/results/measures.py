@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from kdtool.results.classes import Answers, MeasureName
 from kdtool.results.statistics import (
     P99_SAMPLES,
     BoolArray,
@@ -31,6 +32,7 @@ class Side:
 
     Attributes:
         correct: (N,) True if the model is right on test image n; both models have the same images and order.
+        answers: labels and predictions for the test images.
         params, macs: number of parameters, and MACs of one image, of the FP32 network.
         size_bytes: size of the model file.
         latencies: ms of each inference at batch 1; sample n of both models is of the same round.
@@ -38,6 +40,7 @@ class Side:
     """
 
     correct: BoolArray | None = None
+    answers: Answers | None = None
     params: int | None = None
     macs: int | None = None
     size_bytes: int | None = None
@@ -109,6 +112,19 @@ def _accuracy(judged: Side | None, reference: Side | None, how: Resampling) -> M
     return Estimate(right / images, wilson(right, images), images, IMAGES)
 
 
+def _by_class(name: MeasureName) -> Callable[..., MeasuredValue]:
+    """Make the estimate of a figure that counts every class alike."""
+
+    def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
+        if judged is None or judged.answers is None or not len(judged.answers.labels):
+            return None
+        answers = judged.answers
+        interval = answers.interval(name, seed=how.seed)
+        return Estimate(getattr(answers.tally, name), interval, len(answers.labels), IMAGES)
+
+    return estimate
+
+
 def _pair(judged: Side | None, reference: Side | None) -> tuple[BoolArray, BoolArray] | None:
     if judged is None or reference is None or judged.correct is None or reference.correct is None:
         return None
@@ -170,6 +186,14 @@ MEASURES: dict[str, Measure] = {
         _retention,
     ),
     "accuracy": Measure("top-1 accuracy", "a top-1 accuracy of {amount}", "test images", "share", _accuracy),
+    "balanced_accuracy": Measure(
+        "balanced accuracy",
+        "a balanced accuracy of {amount}",
+        "test images",
+        "share",
+        _by_class("balanced_accuracy"),
+    ),
+    "macro_f1": Measure("macro-F1", "a macro-F1 of {amount}", "test images", "share", _by_class("macro_f1")),
     "drop": Measure(
         "drop in accuracy",
         "a drop of {amount} from {possessive} accuracy",

@@ -29,6 +29,7 @@ class RunRecord:
     classes: list[str]
     data: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    unlabelled: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

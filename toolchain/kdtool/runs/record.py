@@ -15,7 +15,7 @@ from kdtool.core.screen import Screen
 from kdtool.core.spelling import assigned
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.files import flatten, parse_recipe
-from kdtool.recipe.settings import Recipe
+from kdtool.recipe.settings import OF_TRAINING, Recipe
 from kdtool.runs.folder import ROLES, SCHEMA, RunFolder
 
 # section of the record → the networks that depend on it
@@ -59,11 +59,14 @@ def record_settings(job: Job) -> None:
         job.run.write_record({**record, "recipe": job.recipe.to_json()})
 
 
-def record_data(job: Job, classes: Sequence[str], digest: str) -> None:
+def record_data(
+    job: Job, classes: Sequence[str], digest: str, unlabelled: Mapping[str, Any] | None = None
+) -> None:
     """Write run.json, if it differs, after the photographs are prepared.
 
     Args:
         digest: digest of the prepared photographs.
+        unlabelled: number of photographs without labels, and of those left out, by reason.
     """
     record = {
         "recipe": job.recipe.to_json(),
@@ -72,15 +75,25 @@ def record_data(job: Job, classes: Sequence[str], digest: str) -> None:
         "classes": list(classes),
         "data": digest,
         "versions": versions_of(),
+        "unlabelled": unlabelled,
     }
     if read_record(job.run) != {"schema": SCHEMA, **record}:
         job.run.write_record(record)
 
 
+def unlabelled_in_words(record: Mapping[str, Any]) -> str:
+    """Say how many photographs without labels the student trained on, and how many were left out, why."""
+    out = ", ".join(f"{count:,} {reason}" for reason, count in record["left_out"].items() if count)
+    return f"{record['used']:,} for the student, labelled by the teacher" + (
+        f"; left out: {out}" if out else ""
+    )
+
+
 def same_pixels(job: Job, record: Mapping[str, Any]) -> bool:
-    """Return True if the run was prepared with the data settings of the job; `data.cache` does not count."""
+    """Return True if the run was prepared with the settings of the job that change prepared pixels."""
     before, now = parse_recipe(record["recipe"], str(job.run.record)).data, job.recipe.data
-    return before.model_copy(update={"cache": now.cache}) == now
+    of_training = {name: getattr(now, name) for name in OF_TRAINING}
+    return before.model_copy(update=of_training) == now
 
 
 def begun(run: RunFolder, roles: Iterable[str] = ROLES) -> bool:
@@ -120,6 +133,8 @@ def require_same_training(job: Job, record: Mapping[str, Any]) -> None:
 def _is_frozen(job: Job, key: str, old: Any, new: Any) -> bool:
     if key in WITHOUT_EFFECT:
         return False
+    if key == "data.unlabelled":
+        return begun(job.run, ("student",))  # the only network that sees these photographs
     section, _, field = key.partition(".")
     if section == "teacher" and job.recipe.teacher.trained and field != "trained":
         return False  # the teacher comes from a file, so its training settings have no effect

@@ -35,8 +35,10 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.recipe.choices import SCRATCH
+from kdtool.recipe.choices import SCRATCH, Balance, Selection
 from kdtool.recipe.settings import NetworkSettings, section_of
+from kdtool.results.classes import Tally
+from kdtool.results.health import fault_of
 from kdtool.runs.stage import Manifest, Stage
 from kdtool.train.loop.evaluate import predict
 from kdtool.train.settings import network_preprocess, weights_input
@@ -105,6 +107,10 @@ def probe(
         "weights": weights_input(settings.weights),
         "data": prepared.digest,
     }
+    if prepared.balance is not Balance.NONE:
+        inputs["balance"] = "classes"
+    if settings.selection is Selection.BALANCED_ACCURACY:
+        inputs["selection"] = settings.selection.value
     stage = Stage(STAGE, folder, inputs)
     manifest = group.once(stage.complete)
     if manifest is not None:
@@ -129,7 +135,9 @@ def probe(
     y = {split: prepared.split(split).labels for split in examples}
 
     def fitted() -> Manifest:
-        fit = fit_probe(x["train"], y["train"], x["validation"], y["validation"])
+        weighted = prepared.balance is not Balance.NONE
+        by_class = settings.selection is Selection.BALANCED_ACCURACY
+        fit = fit_probe(x["train"], y["train"], x["validation"], y["validation"], weighted, by_class)
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(fit.weight))
             if head.bias is not None:
@@ -139,13 +147,16 @@ def probe(
         )
         stage.reopen()
         save_network(folder / WEIGHTS, network.state_dict(), info)
-        result = {
+        predicted = (x["validation"] @ fit.weight.T + fit.bias).argmax(1)
+        fault = fault_of(Tally.of(y["validation"], predicted, classes), prepared.classes)
+        result: dict[str, Any] = {
             "arch": settings.arch,
             "validation_accuracy": fit.accuracies[fit.c],
             "c": fit.c,
             "features": head.in_features,
             "seconds": round(time.monotonic() - started, 1),
         }
+        result |= {"fault": fault} if fault else {}
         return stage.seal([WEIGHTS], result, versions_of())
 
     manifest = group.once(fitted)
@@ -173,7 +184,14 @@ def features(network: nn.Module, head: str, examples: Examples, epoch: int | Non
         network.cpu()
 
 
-def fit_probe(x: Floats, y: Labels, x_validation: Floats, y_validation: Labels) -> Fit:
+def fit_probe(
+    x: Floats,
+    y: Labels,
+    x_validation: Floats,
+    y_validation: Labels,
+    weighted: bool = False,
+    by_class: bool = False,
+) -> Fit:
     """Fit a multinomial logistic regression for each C of `GRID`, and keep the one best on validation.
 
     Of equal ones the smallest C is kept. The features are standardized for the fit; W and b are for the
@@ -182,6 +200,8 @@ def fit_probe(x: Floats, y: Labels, x_validation: Floats, y_validation: Labels) 
     Args:
         x, x_validation: features (N, D).
         y, y_validation: classes (N); every class occurs in `y`.
+        weighted: every class has the same weight in the fit.
+        by_class: choose C by balanced accuracy instead of accuracy.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -192,15 +212,19 @@ def fit_probe(x: Floats, y: Labels, x_validation: Floats, y_validation: Labels) 
         max_iter=ITERATIONS,
         tol=TOLERANCE,
         warm_start=True,
+        class_weight="balanced" if weighted else None,
     )
+    scores: dict[float, float] = {}
     accuracies: dict[float, float] = {}
     best: tuple[float, Floats, Floats] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits do not matter for a start
         for c in GRID:
             model.set_params(C=c).fit(standardized, y)
-            accuracies[c] = float((model.predict(validation) == y_validation).mean())
-            if best is None or accuracies[c] > accuracies[best[0]]:
+            tally = Tally.of(y_validation, model.predict(validation), int(y.max()) + 1)
+            accuracies[c] = tally.accuracy
+            scores[c] = tally.balanced_accuracy if by_class else tally.accuracy
+            if best is None or scores[c] > scores[best[0]]:
                 best = c, *_rows(model.coef_, model.intercept_)
     assert best is not None, "the grid is not empty"
     c, weight, bias = best

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +26,12 @@ from kdtool.data.reader import Prepared, Split
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
 from kdtool.recipe.advice import advise_patience, advise_precision
-from kdtool.recipe.choices import Trained
+from kdtool.recipe.choices import Balance, Trained
 from kdtool.recipe.settings import AugmentSettings, NetworkSettings, section_of
+from kdtool.results.history import COLUMNS, KEPT
 from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.curves import curves_png
+from kdtool.train.health import health
 from kdtool.train.loop.checkpoint import Checkpoints, Progress
 from kdtool.train.loop.criterion import Criterion, CrossEntropy
 from kdtool.train.loop.fit import fit
@@ -79,6 +83,8 @@ class Training:
         inputs = {"settings": settings_inputs(self.settings), "seed": self.seed, "data": prepared.digest}
         if self.settings.augment.active and self.views_seed != self.seed:
             inputs["views_seed"] = self.views_seed
+        if prepared.balance is not Balance.NONE:
+            inputs["balance"] = prepared.balance.value
         inputs |= whole_photographs(prepared, self.settings)
         preprocess = self.preprocess_of(prepared)
         if preprocess != prepared.preprocess:
@@ -102,10 +108,21 @@ class Training:
         return manifest
 
 
-def cross_entropy(settings: NetworkSettings) -> Criteria:
+def cross_entropy(settings: NetworkSettings, prepared: Prepared) -> Criteria:
     """Criteria that use only the labels."""
-    criterion = CrossEntropy(settings.label_smoothing)
-    return lambda _: {"train": criterion, "validation": criterion}
+    train = CrossEntropy(settings.label_smoothing, prior_of(prepared))
+    validation = CrossEntropy(settings.label_smoothing)
+    return lambda _: {"train": train, "validation": validation}
+
+
+def prior_of(prepared: Prepared) -> npt.NDArray[np.float64] | None:
+    """Frequencies of the classes in training (K,), for logit adjustment; None without it."""
+    if prepared.balance is not Balance.LOGITS:
+        return None
+    labels = prepared.split("train").labels
+    counts = np.bincount(labels[labels >= 0], minlength=len(prepared.classes))
+    prior: npt.NDArray[np.float64] = np.maximum(counts, 1) / counts.sum()
+    return prior
 
 
 def training_examples(
@@ -117,13 +134,13 @@ def training_examples(
 ) -> Examples:
     """Return the training split, augmented as `settings` say; `views` replaces their number of views."""
     split, seen = prepared.split("train"), settings.seen_views if views is None else views
-    augment = augment_of(settings.augment, split, seed)
+    augment = augment_of(settings.augment, split, seed, balanced=prepared.balance is Balance.SAMPLE)
     return Examples(split, len(prepared.classes), preprocess or prepared.preprocess, augment, seen)
 
 
-def augment_of(settings: AugmentSettings, split: Split, seed: int) -> Augment | None:
+def augment_of(settings: AugmentSettings, split: Split, seed: int, balanced: bool = False) -> Augment | None:
     """Build the augmentation of `settings`; None if they change nothing."""
-    return Augment(split, seed, **settings.model_dump()) if settings.active else None
+    return Augment(split, seed, **settings.model_dump(), balanced=balanced) if settings.active else None
 
 
 def optimization_of(settings: NetworkSettings) -> Optimization:
@@ -161,7 +178,8 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         batch_key = key if batch_size == settings.batch_size else f"{key}-{batch_size}"
         checkpoints = Checkpoints(stage.folder / "checkpoints", batch_key, screen)
         used = settings.model_copy(update={"batch_size": batch_size})
-        shuffled = Shuffled(examples, batch_size, training.seed)
+        sampled = prepared.balance is Balance.SAMPLE
+        shuffled = Shuffled(examples, batch_size, training.seed, sampled)
         data: dict[str, Batches] = {"train": shuffled, "validation": validation}
         speed_up_small_maps(network).to(memory_format=torch.channels_last)
         try:
@@ -171,6 +189,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         except GateError as error:
             lower = assigned({f"{section_of(role)}.lr": f"{settings.lr / 10:g}"})
             raise GateError(error.message, f"{error.hint} In a new {argument('out')}: {lower}") from error
+        found = health(network, best, validation, prepared, progress, screen)
         info = ModelInfo(
             role=role,
             arch=settings.arch,
@@ -179,7 +198,8 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
             label_smoothing=settings.label_smoothing,
             params=parameter_count(network),
         )
-        return group.once(lambda: _seal(stage, best, info, progress, used, checkpoints))
+        result = {**_result(used, progress), **found}
+        return group.once(lambda: _seal(stage, best, info, progress, result, checkpoints))
 
     if group.count == 1:
         manifest = within_memory(role, attempt, settings.batch_size, stage.folder, key, screen)
@@ -231,7 +251,7 @@ def _seal(
     best: Mapping[str, Tensor],
     info: ModelInfo,
     progress: Progress,
-    settings: NetworkSettings,
+    result: Mapping[str, Any],
     checkpoints: Checkpoints,
 ) -> Manifest:
     """Write the files of the finished training, the manifest last."""
@@ -239,7 +259,7 @@ def _seal(
     curves_png(stage.folder / HISTORY, stage.folder / CURVES, f"{info.role}: {info.arch}")
     save_network(stage.folder / WEIGHTS, best, info)
     checkpoints.settle()
-    return stage.seal([WEIGHTS, HISTORY, CURVES], _result(settings, progress), versions_of())
+    return stage.seal([WEIGHTS, HISTORY, CURVES], result, versions_of())
 
 
 def _require_shares(prepared: Prepared, training: Training, processes: int) -> None:
@@ -308,6 +328,7 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
     return {
         "arch": settings.arch,
         "validation_accuracy": row["validation_accuracy"],
+        "validation_balanced_accuracy": row.get("validation_balanced_accuracy"),
         "best_epoch": int(row["epoch"]),
         "epochs": len(progress.rows),
         "batch_size": settings.batch_size,
@@ -317,7 +338,9 @@ def _result(settings: NetworkSettings, progress: Progress) -> dict[str, Any]:
 def write_history(path: Path, progress: Progress) -> None:
     """Write one row for each epoch, in the format that `kdtool.results.history` reads."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(progress.rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=[*COLUMNS, KEPT], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in progress.rows)
+    for index, row in enumerate(progress.rows):
+        figures = {**row, KEPT: float(index == progress.best_epoch)}
+        writer.writerow({name: f"{value:.6g}" for name, value in figures.items()})
     write_text(path, text.getvalue())

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from kdtool.arch.network import two_heads
@@ -14,20 +16,23 @@ from kdtool.core.screen import Screen
 from kdtool.core.spelling import assigned
 from kdtool.data.reader import Prepared
 from kdtool.losses import logit_loss
-from kdtool.recipe.advice import advise, advise_accuracies
+from kdtool.recipe.advice import advise, worse_teacher
 from kdtool.recipe.defaults import resolve
 from kdtool.recipe.settings import VIEWS, StudentSettings
 from kdtool.recipe.terms import FeatureSettings, LossSettings
 from kdtool.runs.folder import RunFolder
+from kdtool.runs.soundness import fault_in, require_sound_network
 from kdtool.runs.stage import Manifest, read_manifest
 from kdtool.train.loop.criterion import Criterion, Distillation, Sum, TeacherLogits
 from kdtool.train.probe import Probe
-from kdtool.train.stage import Criteria, Training, cross_entropy, train, training_examples
+from kdtool.train.stage import WEIGHTS, Criteria, Training, cross_entropy, prior_of, train, training_examples
 from kdtool.train.teaching.features import FeatureDistillation, OnlineTeacher, compare_features
 from kdtool.train.teaching.softlabels import SPLITS
 from kdtool.train.teaching.source import online_teacher, teacher_logits_of
 from kdtool.train.teaching.teacher import Teacher, open_teacher
 from kdtool.train.views.batch import plain_examples
+
+Prior = npt.NDArray[np.float64] | None
 
 
 def train_baseline(
@@ -50,7 +55,11 @@ def train_baseline(
     views_seed = seed if views_seed is None else views_seed
     settings = without_soft_labels(settings)
     training = Training("baseline", folder, settings, seed, views_seed, views=0, start=start)
-    return train(prepared, training, cross_entropy(settings), screen)
+    manifest = train(prepared, training, cross_entropy(settings, prepared), screen)
+    found = fault_in(folder / WEIGHTS, "baseline")
+    if found is not None:
+        screen.warn(" ".join(found))
+    return manifest
 
 
 def without_soft_labels(settings: StudentSettings) -> StudentSettings:
@@ -80,8 +89,10 @@ def distill(
 
     Raises:
         ModelFileError: the teacher is damaged or does not fit the data.
+        GateError: the student is of no use; its weights and history are kept.
         UsageError: a network does not have the named stages, or the loss cannot compare them.
     """
+    prepared = prepared.for_student
     teacher = open_teacher(run, prepared.for_teacher)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
     views_seed = seed if views_seed is None else views_seed
@@ -101,27 +112,30 @@ def distill(
             criteria = _feature_criteria(teacher, prepared, settings, loss, views_seed)
         else:
             examples, shared = training_examples(prepared, settings, views_seed), soft_labels is not None
-            place = soft_labels or run.soft_labels
-            logits = teacher_logits_of(teacher, prepared, examples, settings, place, screen, shared)
-            criteria = logit_criteria(settings, loss, logits)
+            stored = soft_labels or run.soft_labels
+            logits = teacher_logits_of(teacher, prepared, examples, settings, stored, screen, shared)
+            criteria = logit_criteria(settings, loss, logits, prior_of(prepared))
         manifest = train(prepared, training, criteria, screen)
-    _warn_of_accuracies(run, manifest, len(prepared.classes), screen)
+    require_sound_network(place / WEIGHTS, "student")
+    _warn_of_teacher(run, manifest, screen)
     _warn_of_probe(manifest, start, screen)
     return manifest
 
 
 def logit_criteria(
-    settings: StudentSettings, loss: LossSettings, logits: Mapping[str, TeacherLogits]
+    settings: StudentSettings, loss: LossSettings, logits: Mapping[str, TeacherLogits], prior: Prior = None
 ) -> Criteria:
     """Criteria that need only the teacher's logits.
 
     Args:
         logits: split → the teacher's logits for its batches.
+        prior: frequencies of the classes, for logit adjustment in training.
     """
+    priors = {"train": prior, "validation": None}
 
     def criteria(network: nn.Module) -> Mapping[str, Criterion]:
         two_heads(network)
-        return {split: _distillation(settings, loss, logits[split]) for split in SPLITS}
+        return {split: _distillation(settings, loss, logits[split], priors[split]) for split in SPLITS}
 
     return criteria
 
@@ -142,13 +156,18 @@ def _feature_criteria(
         checked = online_teacher(teacher, prepared, plain_examples(prepared, "validation"))
         features = feature_distillation(settings.features, student, online, prepared.preprocess.size)
         logits = {"train": online, "validation": checked}
-        terms = {split: _distillation(settings, loss, teacher) for split, teacher in logits.items()}
+        priors = {"train": prior_of(prepared), "validation": None}
+        terms = {
+            split: _distillation(settings, loss, teacher, priors[split]) for split, teacher in logits.items()
+        }
         return {"train": Sum(terms["train"], features), "validation": terms["validation"]}
 
     return criteria
 
 
-def _distillation(settings: StudentSettings, loss: LossSettings, teacher: TeacherLogits) -> Distillation:
+def _distillation(
+    settings: StudentSettings, loss: LossSettings, teacher: TeacherLogits, prior: Prior
+) -> Distillation:
     return Distillation(
         logit_loss(loss.name, loss.params),
         teacher,
@@ -156,6 +175,7 @@ def _distillation(settings: StudentSettings, loss: LossSettings, teacher: Teache
         ce_weight=loss.ce_weight,
         warmup_epochs=loss.warmup_epochs,
         label_smoothing=settings.label_smoothing,
+        prior=prior,
     )
 
 
@@ -173,12 +193,13 @@ def feature_distillation(
     return FeatureDistillation(*compared, student, teacher, weight=settings.weight, warmup_epochs=warmup)
 
 
-def _warn_of_accuracies(run: RunFolder, student: Manifest, classes: int, screen: Screen) -> None:
-    """Warn if the teacher is not better than chance, or is worse than its student."""
+def _warn_of_teacher(run: RunFolder, student: Manifest, screen: Screen) -> None:
+    """Warn if the teacher is worse than its student."""
     teacher = read_manifest(run.role("teacher") / "manifest.json")
     accuracy = teacher.result.get("validation_accuracy") if teacher else None
     if accuracy is not None:
-        for advice in advise_accuracies(accuracy, student.result["validation_accuracy"], classes):
+        advice = worse_teacher(accuracy, student.result["validation_accuracy"], "validation")
+        if advice:
             screen.warn(advice)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,7 +12,17 @@ from rich.table import Table
 
 from kdtool.core.text import printable
 from kdtool.results.bench import BenchResult, Latency, OwnProcess, Throughput
-from kdtool.results.figures import MISSING, difference, milliseconds, per_second, scaled, share, short
+from kdtool.results.figures import (
+    MISSING,
+    difference,
+    milliseconds,
+    per_second,
+    points,
+    scaled,
+    share,
+    short,
+)
+from kdtool.results.shipping import shipping_in_words
 from kdtool.results.wording import HEADLINES, result_in_words
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
@@ -21,24 +32,37 @@ VOID = "void"
 PAIRS = 10  # the pairs of the five models of a run
 
 
-def print_table(result: BenchResult, console: Console | None = None) -> None:
-    """Print the models, their speed, the verdict with its reasons and the notes to standard output."""
+def print_table(result: BenchResult, console: Console | None = None, run: Path | None = None) -> None:
+    """Print the models, their speed, notes, the model to ship, and the verdict with its reasons.
+
+    Args:
+        run: folder of the run; without it, no model is named to be shipped.
+    """
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    tables = [_models(result), _speed(result)]
+    tables = [_models(result)]
+    if any(model.macro_f1 is not None for model in result.models):
+        tables.append(_classes(result))
+    tables.append(_speed(result))
     if any(model.throughputs for model in result.models):
         tables.append(_throughput(result))
     if result.differences:
         tables.append(_differences(result))
     for table in tables:
         console.print(fitted(table, console))
+    for note in result.notes:
+        console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
+    first, *more = shipping_in_words(result, run) if run is not None else ("",)
+    if first:
+        console.print(f"\n[bold]{escape(printable(first))}[/]", highlight=False, soft_wrap=True)
+        for sentence in more:
+            console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+        console.print()
     verdict = result.claim.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
         console.print(printable(sentence), markup=False, highlight=False)
-    for note in result.notes:
-        console.print(f"[yellow]Note:[/] {escape(printable(note))}", highlight=False)
 
 
 def fitted(table: Table, console: Console) -> Table:
@@ -60,6 +84,20 @@ def _models(result: BenchResult) -> Table:
             scaled(model.flops, 1e9),
             scaled(model.size_bytes, 1e6),
         )
+    return table
+
+
+def _classes(result: BenchResult) -> Table:
+    """Make the table of the figures that count every class alike."""
+    table = plain_table("Model", "Top-1 %", "Balanced accuracy %", "Macro-F1 %")
+    for model in result.models:
+        table.add_row(
+            escape(printable(model.name)),
+            points(model.accuracy, 2),
+            share(model.balanced_accuracy, model.balanced_accuracy_ci),
+            share(model.macro_f1, model.macro_f1_ci),
+        )
+    table.caption = "balanced accuracy and macro-F1 count every class alike, however few images it has"
     return table
 
 

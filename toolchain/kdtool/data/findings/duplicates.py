@@ -58,6 +58,19 @@ def near_findings(photos: Sequence[Photo], splits: Sequence[str]) -> Iterator[Fi
             yield _finding("near", photos, members, places, fatal=False)
 
 
+def alike(hashes: Sequence[int | None], others: Sequence[int]) -> list[bool]:
+    """True for each perceptual hash that differs in at most `PHASH_DISTANCE` bits from one of `others`."""
+    known = np.array(others, dtype=np.uint64)
+    found = []
+    for value in hashes:
+        if value is None or not len(known):
+            found.append(False)
+            continue
+        words = (known ^ np.uint64(value)).view(np.uint16).reshape(-1, PHASH_BITS // 16)
+        found.append(bool(_ONES[words].sum(axis=1).min() <= PHASH_DISTANCE))
+    return found
+
+
 def _finding(
     kind: str, photos: Sequence[Photo], members: Sequence[int], places: Sequence[str], fatal: bool
 ) -> Finding:

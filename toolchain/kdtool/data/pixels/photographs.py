@@ -101,7 +101,7 @@ Images = UInt8Array | Photographs  # both are (N, S, S, 3) uint8
 
 def expect(images: Any, numbers: npt.NDArray[np.integer[Any]]) -> None:
     """Start to decode the images that will be asked for next, if they are not decoded yet."""
-    if isinstance(images, Photographs):
+    if hasattr(images, "expect"):
         images.expect(numbers.tolist())
 
 

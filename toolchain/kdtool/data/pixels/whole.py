@@ -63,6 +63,9 @@ class StoredWhole:
     content: UInt8Array
     index: npt.NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.index)
+
     def __getitem__(self, number: int) -> UInt8Array:
         height, width, offset = self.index[number]
         return self.content[offset : offset + height * width * 3].reshape(height, width, 3)
@@ -79,6 +82,9 @@ class Whole:
 
     images: StoredWhole | Photographs
     digest: str
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 def whole_side(*sizes: int) -> int:

@@ -16,7 +16,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.spelling import argument
 from kdtool.core.text import printable
 from kdtool.data.listing import Listing
-from kdtool.data.sources import digits, folder, manifest, torchvision
+from kdtool.data.sources import digits, folder, manifest, torchvision, unlabelled
 
 
 class Source(Protocol):
@@ -30,6 +30,7 @@ class Source(Protocol):
 # The first source that handles DATA loads it; a folder with the name of a data set is given as ./NAME.
 SOURCES: dict[str, Source] = {
     digits.NAME: digits,
+    "unlabelled": unlabelled,
     "torchvision": torchvision,
     "manifest": manifest,
     "folder": folder,
@@ -56,7 +57,7 @@ def resolve(data: str | None) -> str:
     source = _source_of(data)
     if data is None:
         return digits.NAME
-    if source in (digits, torchvision):
+    if source in (digits, torchvision, unlabelled):
         return data
     path = str(Path(data).resolve())
     _require_text(path)

@@ -54,7 +54,7 @@ def load(data: str | None) -> Listing:
         _count_loose_files(top, ignored)
         for folder in folders:
             label = _text(folder.name)
-            for path in _photo_files(folder, _inodes(root, top), ignored):
+            for path in photo_files(folder, _inodes(root, top), ignored):
                 samples.append(Sample(_text(str(path.relative_to(root))), label, split, path.read_bytes))
     if root not in splits.values():
         _count_loose_files(root, ignored)
@@ -106,7 +106,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: by_split[split] for split in SPLITS if split in by_split}
 
 
-def _photo_files(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
+def photo_files(folder: Path, visited: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
     """List the photo files in `folder` and below, by name; `visited` folders are not entered again."""
     pending = [folder]
     while pending:

@@ -23,7 +23,7 @@ from kdtool.recipe.terms import FeatureSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.int8.fakequant import Int8, input_ranges, simulate
 from kdtool.train.loop.criterion import Criterion
-from kdtool.train.stage import WEIGHTS, Training, train, training_examples
+from kdtool.train.stage import WEIGHTS, Training, prior_of, train, training_examples
 from kdtool.train.student import logit_criteria, resolved_loss
 from kdtool.train.teaching.source import teacher_logits_of
 from kdtool.train.teaching.teacher import open_teacher
@@ -72,9 +72,10 @@ def finetune(
     settings = settings.model_copy(update=changes)
     teacher = open_teacher(run, prepared.for_teacher)
     loss = resolved_loss(settings.loss, prepared, teacher.info, screen)
-    examples = training_examples(prepared, settings, seed)
-    logits = teacher_logits_of(teacher, prepared, examples, settings, run.soft_labels, screen)
-    criteria = logit_criteria(settings, loss, logits)
+    joined = prepared.for_student
+    examples = training_examples(joined, settings, seed)
+    logits = teacher_logits_of(teacher, joined, examples, settings, run.soft_labels, screen)
+    criteria = logit_criteria(settings, loss, logits, prior_of(joined))
 
     def simulated(network: nn.Module) -> Mapping[str, Criterion]:
         load_exactly(network, read_weights(source)[0], str(source))
@@ -91,7 +92,7 @@ def finetune(
     if calibration not in WITHOUT_COUNTS:
         parents["ranges"] = [calibration, REVISION]
     training = Training("student", run.finetuned, settings, seed, seed, parents, preprocess=preprocess)
-    train(prepared, training, simulated, screen)
+    train(joined, training, simulated, screen)
     return run.finetuned / WEIGHTS
 
 

@@ -32,7 +32,8 @@ class Progress:
     Attributes:
         epoch: current epoch, from 0.
         step: number of finished batches of this epoch.
-        loss_sum, correct, seen: sum of the losses, number of correct images and of all images in this epoch.
+        loss_sum, correct, labelled, seen: sum of the losses, number of correct images, of images with a label
+            and of all images in this epoch.
         rows: one dictionary for each finished epoch: the rows of history.csv.
         seconds: time spent in this epoch so far.
         best_epoch: index into `rows` of the best epoch; −1 before the end of the first epoch.
@@ -43,6 +44,7 @@ class Progress:
     step: int = 0
     loss_sum: float = 0.0
     correct: int = 0
+    labelled: int = 0
     seen: int = 0
     seconds: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)

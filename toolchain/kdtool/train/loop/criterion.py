@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,16 +55,38 @@ def warm(epoch: int, warmup_epochs: int) -> float:
 class CrossEntropy(nn.Module):
     """Cross-entropy with targets (1 − ε)·y + ε/K (Szegedy et al. 2016, arXiv:1512.00567).
 
-    y is the one-hot label, or the label distribution of a mixed image.
+    y is the one-hot label, or the label distribution of a mixed image. An image without a label adds nothing
+    to the mean over the batch; a mixed image adds as much as its labelled part.
+
+    Args:
+        prior: (K,) frequencies π of the classes, for logit adjustment: log π is added to the logits, so that
+            training with the frequent classes does not lower the logits of the rare ones (Menon et al. 2021,
+            arXiv:2007.07314). None adds nothing.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, prior: npt.NDArray[np.float64] | None = None) -> None:
         super().__init__()
         self._smoothing = label_smoothing
+        self._shift: Tensor | None
+        shift = None if prior is None else torch.from_numpy(np.log(prior)).float()
+        self.register_buffer("_shift", shift, persistent=False)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
-        logits, _ = heads(output)
-        return F.cross_entropy(logits.float(), batch.labels, label_smoothing=self._smoothing)
+        logits = heads(output)[0].float()
+        if self._shift is not None:
+            logits = logits + self._shift
+        if not batch.some_unlabelled:
+            return F.cross_entropy(logits, batch.labels, label_smoothing=self._smoothing)
+        share = batch.distribution if batch.distribution is not None else _one_hot(batch.target, logits)
+        mass = share.sum(1, keepdim=True)  # 0 without a label
+        wanted = (1 - self._smoothing) * share + self._smoothing * mass / logits.shape[1]
+        return -(wanted * logits.log_softmax(1)).sum(1).mean()
+
+
+def _one_hot(target: Tensor, logits: Tensor) -> Tensor:
+    """Label distribution (B, K); a row of zeros for an image without a label."""
+    labelled = (target >= 0).unsqueeze(1)
+    return F.one_hot(target.clamp(min=0), logits.shape[1]).to(logits.dtype) * labelled
 
 
 class Distillation(nn.Module):
@@ -71,7 +96,7 @@ class Distillation(nn.Module):
         loss: logit loss with its parameters bound; for a mixed image its y is the class of the larger part.
         teacher: function that returns t, the teacher's logits for a batch; not called if `weight` is 0.
         warmup_epochs: number of epochs in which the teacher's term rises, see `warm`.
-        label_smoothing: ε of the cross-entropy.
+        label_smoothing, prior: see `CrossEntropy`.
     """
 
     def __init__(
@@ -83,18 +108,23 @@ class Distillation(nn.Module):
         ce_weight: float = 0.5,
         warmup_epochs: int = 0,
         label_smoothing: float = 0.0,
+        prior: npt.NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__()
         self._loss, self._teacher = loss, teacher
         self._weight, self._ce_weight, self._warmup_epochs = weight, ce_weight, warmup_epochs
-        self._hard = CrossEntropy(label_smoothing)
+        self._hard = CrossEntropy(label_smoothing, prior)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         hard: Tensor = self._ce_weight * self._hard(output, batch)
         if not self._weight:
             return hard
         _, logits = heads(output)
-        soft: Tensor = self._loss(logits.float(), self._teacher(batch), batch.target)
+        answers = self._teacher(batch)
+        target = batch.target
+        if batch.some_unlabelled:
+            target = torch.where(target < 0, answers.argmax(1), target)  # the teacher labels them
+        soft: Tensor = self._loss(logits.float(), answers, target)
         return hard + self._weight * warm(batch.epoch, self._warmup_epochs) * soft
 
 

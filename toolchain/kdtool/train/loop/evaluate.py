@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdtool.machine.threads import usable_threads
-from kdtool.results.health import exploded, one_class
+from kdtool.results.classes import Tally
+from kdtool.results.health import fault_of
 from kdtool.train.loop.criterion import Criterion, Output, combined
 from kdtool.train.loop.signals import NEVER, StopRequest
 from kdtool.train.together.processes import processes
@@ -24,16 +25,31 @@ FEWEST = 16  # images in a batch; with fewer, oneDNN adds in another order and t
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and top-1 accuracy (0 to 1); the label of a mixed image is the class of its larger part.
+    """Answers of a network to a split; the label of a mixed image is the class of its larger part.
 
     Attributes:
-        sound: False if the cross-entropy exploded, or nearly all images get one class
-            (`kdtool.results.health`).
+        loss: mean loss of the criterion.
+        entropy: mean cross-entropy.
+        tally: number of images by class.
     """
 
     loss: float
-    accuracy: float
-    sound: bool = True
+    entropy: float
+    tally: Tally
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy, in [0, 1]."""
+        return self.tally.accuracy
+
+    @property
+    def sound(self) -> bool:
+        """True if nothing makes the answers useless (`kdtool.results.health`)."""
+        return self.fault() is None
+
+    def fault(self, classes: Sequence[str] = ()) -> str | None:
+        """Say what makes the answers useless, if anything does."""
+        return fault_of(self.tally, classes, self.entropy)
 
 
 @torch.no_grad()
@@ -48,29 +64,24 @@ def evaluate(
         StopAsked: a process got a signal to stop; only this evaluation is lost.
     """
     losses = torch.zeros(2, len(data), dtype=torch.float64)  # of the criterion, cross-entropy
-    counts = torch.zeros(2, dtype=torch.int64)  # correct images, all images
-    classes: list[Tensor] = [torch.zeros(0, dtype=torch.int64)] * 2  # images by prediction, by label
+    found: list[tuple[Tensor, Tensor]] = []  # labels and predictions of each batch
+    classes = 0
     for number, batch, output in _outputs(network, data, device, FINAL, stop):
         logits = combined(output).float()
         entropy = F.cross_entropy(logits, batch.target).item()
         losses[:, number] = torch.tensor([criterion(output, batch).item(), entropy]) * len(batch.indices)
-        predicted = logits.argmax(1)
-        counts += torch.tensor([int((predicted == batch.target).sum()), len(batch.indices)])
-        if not len(classes[0]):
-            classes = [torch.zeros(logits.shape[1], dtype=torch.int64) for _ in range(2)]
-        for tally, found in zip(classes, (predicted, batch.target), strict=True):
-            tally += torch.bincount(found.cpu(), minlength=len(tally))
-    (number_of_classes,) = processes().largest(len(classes[0]))  # a process may have no batch
-    tallies = torch.zeros(2, number_of_classes, dtype=torch.int64)
-    tallies[:, : len(classes[0])] = torch.stack(classes)
-    for figures in (losses, counts, tallies):
+        found.append((batch.target.cpu(), logits.argmax(1).cpu()))
+        classes = logits.shape[1]
+    (classes,) = processes().largest(classes)  # a process may have no batch
+    counts = torch.zeros(3, classes, dtype=torch.int64)  # images by label, by prediction, by both
+    for labels, predicted in found:
+        for row, of in zip(counts, (labels, predicted, labels[labels == predicted]), strict=True):
+            row += torch.bincount(of, minlength=classes)
+    for figures in (losses, counts):
         processes().sum_in_place(figures)  # zero for the batches of other processes
-    correct, images = counts.tolist()
-    value, entropy = (sum(row) / images for row in losses.tolist())
-    predicted, labels = (tallies / images).tolist()
-    common = max(range(number_of_classes), key=predicted.__getitem__)
-    broken = exploded(entropy, number_of_classes) or one_class(predicted[common], labels[common])
-    return Evaluation(value, correct / images, sound=not broken)
+    tally = Tally(*counts.numpy())
+    loss, entropy = (sum(row) / tally.images for row in losses.tolist())
+    return Evaluation(loss, entropy, tally)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -39,9 +39,11 @@ def fit(
     checkpoints: Checkpoints,
     screen: Screen,
 ) -> tuple[Mapping[str, Tensor], Progress]:
-    """Train a network and keep the weights with the best validation accuracy (the earliest of equal ones).
+    """Train a network and keep the weights of its best epoch.
 
-    An epoch whose network is not sound (`kdtool.train.loop.evaluate`) is kept only if no epoch is sound.
+    The best epoch is the one with the highest validation figure `optimization.selection` (the earliest of
+    equal ones), or the last one. An epoch whose network is not sound (`kdtool.train.loop.evaluate`) is kept
+    only if no epoch is sound.
 
     The training stops after `optimization.epochs`, or after `optimization.patience` epochs without a better
     validation accuracy. It resumes from the newest checkpoint; the result is equal, to the bit, to a training
@@ -105,7 +107,8 @@ def fit(
                 accelerator.backward(loss)
                 team.sum_gradients(value for module in (network, criterion) for value in module.parameters())
                 hits = (combined(output).detach().argmax(1) == batch.target).sum()
-                value, norm, correct = _read(loss, gradient_norm(optimizer), hits)
+                labelled = (batch.target >= 0).sum()
+                value, norm, *counts = _read(loss, gradient_norm(optimizer), hits, labelled)
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     shown = ", ".join(data["train"].name(index) for index in batch.indices[:5])
                     problem = (
@@ -117,7 +120,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = optimization.learning_rate(progress.epoch + (progress.step + 0.5) / steps)
                 optimizer.step()
-                _count(progress, value, correct, len(batch.target), time.perf_counter() - started)
+                _count(progress, value, counts, len(batch.target), time.perf_counter() - started)
                 if average is not None:
                     average.update(network, progress.epoch * steps + progress.step)
                 _show(bar, progress, epochs)
@@ -140,7 +143,8 @@ def fit(
             if not math.isfinite(result.loss):
                 problem = f"validation loss {result.loss} after epoch {progress.epoch + 1}."
                 raise team.alike(_diverged(title, optimization.lr, problem))
-            _close_epoch(progress, result, optimization.learning_rate(progress.epoch + 0.5))
+            lr = optimization.learning_rate(progress.epoch + 0.5)
+            _close_epoch(progress, result, lr, optimization.selection)
             if progress.best_epoch == len(progress.rows) - 1:
                 state.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             screen.say(epoch_line(title, progress, epochs))
@@ -192,40 +196,55 @@ def _read(*figures: Tensor) -> tuple[float, ...]:
     return tuple(torch.stack([figure.detach().float() for figure in figures]).tolist())
 
 
-def _count(progress: Progress, loss: float, correct: float, images: int, seconds: float) -> None:
+def _count(progress: Progress, loss: float, counts: Sequence[float], images: int, seconds: float) -> None:
+    """Add a step; `counts` are the images that are right, and those with a label."""
     progress.step += 1
     progress.loss_sum += loss * images
-    progress.correct += int(correct)
+    progress.correct += int(counts[0])
+    progress.labelled += int(counts[1])
     progress.seen += images
     progress.seconds += seconds
 
 
-def _close_epoch(progress: Progress, result: Evaluation, lr: float) -> None:
+def _close_epoch(progress: Progress, result: Evaluation, lr: float, selection: str) -> None:
     """Turn the counts into a row of the history and start the next epoch."""
+    before = progress.rows[progress.best_epoch] if progress.best_epoch >= 0 else None
     progress.rows.append(
         {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / progress.seen,
-            "train_accuracy": progress.correct / progress.seen,
+            "train_accuracy": progress.correct / max(1, progress.labelled),
             "validation_loss": result.loss,
             "validation_accuracy": result.accuracy,
+            "validation_balanced_accuracy": result.tally.balanced_accuracy,
+            "validation_macro_f1": result.tally.macro_f1,
             "lr": lr,
             "images_per_second": progress.seen / progress.seconds,
             "seconds": progress.seconds,
         }
     )
-    before = progress.rows[progress.best_epoch]["validation_accuracy"] if progress.best_epoch >= 0 else -1.0
-    if (result.sound, result.accuracy) > (progress.sound, before):
+    if before is None or _is_better(result, progress.sound, before, selection):
         progress.best_epoch, progress.sound = len(progress.rows) - 1, result.sound
     progress.epoch += 1
-    progress.step, progress.seen, progress.correct = 0, 0, 0
+    progress.step, progress.seen, progress.correct, progress.labelled = 0, 0, 0, 0
     progress.loss_sum, progress.seconds = 0.0, 0.0
 
 
+def _is_better(result: Evaluation, sound: bool, before: Mapping[str, float], selection: str) -> bool:
+    """True if an epoch is better than the best one before; no epoch that is not sound beats one that is."""
+    if result.sound != sound:
+        return result.sound
+    if selection == "last":
+        return True
+    figure: float = getattr(result.tally, selection)
+    return figure > before[f"validation_{selection}"]
+
+
 def _show(bar: Bar, progress: Progress, epochs: int) -> None:
+    accuracy = progress.correct / max(1, progress.labelled)
     bar.advance(
         note=f"epoch {progress.epoch + 1}/{epochs}  loss {progress.loss_sum / progress.seen:.3f}  "
-        f"accuracy {progress.correct / progress.seen:.1%}  {progress.seen / progress.seconds:.0f} images/s"
+        f"accuracy {accuracy:.1%}  {progress.seen / progress.seconds:.0f} images/s"
     )
 
 

@@ -36,6 +36,7 @@ class Optimization:
         precision: precision of the arithmetic, float32 or bfloat16.
         compile: compile the network with torch.compile.
         freeze_norm: batch normalization keeps its statistics (`kdtool.train.loop.freezing`).
+        selection: the figure whose best epoch is kept: accuracy, balanced_accuracy, or last.
     """
 
     epochs: int
@@ -49,6 +50,7 @@ class Optimization:
     precision: str = "float32"
     compile: bool = False
     freeze_norm: bool = False
+    selection: str = "accuracy"
 
     def learning_rate(self, epochs: float) -> float:
         """Learning rate after e `epochs` (or a fraction): lr · min(1, e / warm-up) · schedule(e / epochs).

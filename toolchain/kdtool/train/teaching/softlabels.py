@@ -156,6 +156,8 @@ def _key(teacher: Teacher, prepared: Prepared, examples: Examples, stored_as: St
     if augment:
         key["augment"] = {name: getattr(augment, name) for name in augment.DRAWN}
         key["seed"] = augment.seed
+        if augment.balanced and augment.mixes:
+            key["balanced"] = True  # other partners
         if augment.whole is not None:
             key["photographs"] = augment.whole.digest
     return key
@@ -244,6 +246,6 @@ def _open(folder: Path, manifest: Manifest, views: int) -> SoftLabels:
 
 
 def _accuracy(view: ViewLogits, prepared: Prepared, split: str) -> float:
-    """Accuracy of the teacher on one view of a split."""
-    predicted = view.whole()[:, 0].argmax(axis=1)
-    return float((predicted == prepared.split(split).labels).mean())
+    """Accuracy of the teacher on the labelled images of one view of a split."""
+    predicted, labels = view.whole()[:, 0].argmax(axis=1), prepared.split(split).labels
+    return float((predicted == labels)[labels >= 0].mean())

@@ -19,9 +19,10 @@ from kdtool.machine.packages import versions_of
 from kdtool.recipe.choices import Trained
 from kdtool.recipe.settings import TeacherSettings
 from kdtool.runs.folder import RunFolder
+from kdtool.runs.soundness import require_sound_network
 from kdtool.runs.stage import Manifest, Stage, intact, read_manifest
-from kdtool.train.loop.criterion import CrossEntropy
-from kdtool.train.loop.evaluate import evaluate
+from kdtool.train.health import evaluated
+from kdtool.train.loop.evaluate import Evaluation
 from kdtool.train.probe import Probe, probe
 from kdtool.train.settings import settings_inputs
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
@@ -67,7 +68,18 @@ def teach(
 
     A teacher that starts from weights starts from its linear probe; if only its head is trained, the probe is
     the teacher.
+
+    Raises:
+        GateError: the teacher is of no use; its weights are kept.
     """
+    manifest = _teach(run, prepared, settings, seed, screen)
+    require_sound_network(run.weights("teacher"), "teacher")
+    return manifest
+
+
+def _teach(
+    run: RunFolder, prepared: Prepared, settings: TeacherSettings, seed: int, screen: Screen
+) -> Manifest:
     if settings.trained:
         return copy_teacher(run, prepared, Path(settings.trained), screen)
     folder = run.role("teacher")
@@ -75,7 +87,7 @@ def teach(
     if start is not None and settings.train is Trained.HEAD:
         return _keep_probe(run, prepared, settings, start)
     training = Training("teacher", folder, settings, seed, seed, start=start)
-    return train(prepared, training, cross_entropy(settings), screen)
+    return train(prepared, training, cross_entropy(settings, prepared), screen)
 
 
 def _keep_probe(run: RunFolder, prepared: Prepared, settings: TeacherSettings, start: Probe) -> Manifest:
@@ -91,6 +103,7 @@ def _keep_probe(run: RunFolder, prepared: Prepared, settings: TeacherSettings, s
         stage.reopen()
         save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
         result = {"arch": info.arch, "validation_accuracy": start.accuracy, "probe": start.accuracy}
+        result |= {"fault": fault} if (fault := start.manifest.result.get("fault")) else {}
         return stage.seal([WEIGHTS], result, versions_of())
 
     return processes().once(keep)
@@ -110,9 +123,8 @@ def copy_teacher(run: RunFolder, prepared: Prepared, file: Path, screen: Screen)
     group.once(lambda: require_fit(load_network(file)[1], prepared, file))
     network, info = load_network(file)
     data = InOrder(plain_examples(prepared, "validation", info.preprocess))
-    on_device = network.to(group.device).to(memory_format=torch.channels_last)
-    accuracy = evaluate(on_device, data, CrossEntropy(), group.device).accuracy
-    return group.once(lambda: _keep(run, prepared, file, network, info, accuracy, screen))
+    result = evaluated(network.to(memory_format=torch.channels_last), data)
+    return group.once(lambda: _keep(run, prepared, file, network, info, result, screen))
 
 
 def _keep(
@@ -121,14 +133,16 @@ def _keep(
     file: Path,
     network: nn.Module,
     info: ModelInfo,
-    accuracy: float,
+    evaluation: Evaluation,
     screen: Screen,
 ) -> Manifest:
     stage = Stage("teach", run.role("teacher"), {"file": sha256_file(file), "data": prepared.digest})
     stage.reopen()
     save_network(run.weights("teacher"), network.state_dict(), replace(info, role="teacher"))
+    accuracy, fault = evaluation.accuracy, evaluation.fault(prepared.classes)
     screen.say(f"teacher: {info.arch} copied from {file}, validation accuracy {accuracy:.2%}.")
     result = {"arch": info.arch, "brought": True, "validation_accuracy": accuracy}
+    result |= {"fault": fault} if fault else {}
     return stage.seal([WEIGHTS], result, versions_of())
 
 

@@ -21,7 +21,7 @@ from torchvision.transforms import InterpolationMode, v2
 from kdtool.core.preprocess import UInt8Array
 from kdtool.data.pixels.whole import Whole
 from kdtool.data.reader import Split
-from kdtool.train.views.order import Indices
+from kdtool.train.views.order import Indices, balanced
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Augment:
         randaugment: number of RandAugment operations for each image.
         magnitude: strength of these operations, from 0 to 30.
         mixup, cutmix: α of the Beta(α, α) distribution; 0 means off.
+        balanced: the partners of mixed images are of every class alike.
     """
 
     DRAWN: ClassVar = ("crop", "flip", "randaugment", "magnitude", "mixup", "cutmix")
@@ -70,6 +71,7 @@ class Augment:
     magnitude: int = 9
     mixup: float = 0.0
     cutmix: float = 0.0
+    balanced: bool = False
 
     @property
     def mixes(self) -> bool:
@@ -104,7 +106,11 @@ class Augment:
         return np.concatenate([indices, *partners])
 
     def _partners(self, indices: Indices, number: int) -> Indices:
-        return np.random.default_rng((self.seed, number)).permutation(len(self.split.labels))[indices]
+        random = np.random.default_rng((self.seed, number))
+        if not self.balanced:
+            return random.permutation(len(self.split.labels))[indices]
+        drawn = balanced(self.split.labels, self.seed, number)
+        return drawn[random.permutation(len(self.split.labels))[indices] % len(drawn)]
 
     def _augmented(self, indices: Indices, number: int) -> Tensor:
         images = []
@@ -168,9 +174,12 @@ def _key(*parts: int) -> int:
 
 
 def target_distribution(view: View, classes: int) -> Tensor:
-    """Label distribution (B, K) float32: 1 − share for `target`, share for `second`."""
-    rows = np.arange(len(view.target))
-    distribution = np.zeros((len(rows), classes), np.float32)
-    np.add.at(distribution, (rows, view.target), 1 - view.share)
-    np.add.at(distribution, (rows, view.second), view.share)
+    """Label distribution (B, K) float32: 1 − share for `target`, share for `second`.
+
+    A part without a label adds nothing, so that a row may sum to less than 1.
+    """
+    distribution = np.zeros((len(view.target), classes), np.float32)
+    for labels, share in ((view.target, 1 - view.share), (view.second, view.share)):
+        (rows,) = np.nonzero(labels >= 0)
+        np.add.at(distribution, (rows, labels[rows]), share[rows])
     return torch.from_numpy(distribution)

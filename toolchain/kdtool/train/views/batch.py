@@ -30,11 +30,13 @@ class Batch:
         indices: (B,) numbers of the images in the split.
         epoch: number of the epoch, from 0.
         images: (B, 3, S, S) float32, normalized for the network in training, channels last in memory.
-        target: (B,) class indices; for a mixed image the class of the larger part.
+        target: (B,) class indices, −1 for an image without a label; for a mixed image the class of the larger
+            part.
         view: number of the view that the images show.
         pixels: (B, S, S, 3) uint8 on the CPU, for a teacher with another normalization.
         distribution: (B, K), the label distribution if images are mixed; otherwise None.
         group: the processes that share the batch.
+        some_unlabelled: True if images of the split have no label.
     """
 
     indices: Indices
@@ -45,6 +47,7 @@ class Batch:
     pixels: Tensor | None = None
     distribution: Tensor | None = None
     group: Processes = ONE_PROCESS
+    some_unlabelled: bool = False
 
     @property
     def labels(self) -> Tensor:
@@ -83,7 +86,16 @@ class Examples:
             pixels = torch.from_numpy(self.split.images[indices])
             target = torch.from_numpy(self.split.labels[indices])
         images = to_input(pixels, self.preprocess, device)
-        return Batch(indices, epoch, images, target.to(device), number, pixels, distribution)
+        return Batch(
+            indices,
+            epoch,
+            images,
+            target.to(device),
+            number,
+            pixels,
+            distribution,
+            some_unlabelled=self.split.some_unlabelled,
+        )
 
     def shared_batch(self, indices: Indices, epoch: int, device: torch.device, group: Processes) -> Batch:
         """Make a batch like `batch`; each process of `group` makes only the images of its share."""

@@ -11,7 +11,7 @@ import torch
 
 from kdtool.train.together.processes import Processes
 from kdtool.train.views.batch import Batch, Examples
-from kdtool.train.views.order import Indices, batches
+from kdtool.train.views.order import Indices, balanced, batches
 
 EVALUATION_BATCH = 64
 
@@ -38,11 +38,13 @@ class Shuffled:
 
     Attributes:
         seed: seed of the order.
+        balanced: every class is drawn alike (`kdtool.train.views.order.balanced`).
     """
 
     examples: Examples
     batch_size: int
     seed: int
+    balanced: bool = False
 
     def __len__(self) -> int:
         return len(self._order(0))
@@ -59,7 +61,8 @@ class Shuffled:
         return self.examples.split.paths[index]
 
     def _order(self, epoch: int) -> list[Indices]:
-        return batches(len(self.examples), self.batch_size, self.seed, epoch)
+        chosen = balanced(self.examples.split.labels, self.seed, epoch) if self.balanced else None
+        return batches(len(self.examples), self.batch_size, self.seed, epoch, chosen)
 
 
 @dataclass(frozen=True)
