@@ -33,6 +33,7 @@ import openvino as ov
 
 from kdtool.benchmark.timing.conditions import Watch, latency_reasons
 from kdtool.benchmark.timing.latency import latency_of
+from kdtool.compare.paired import seeds_interval
 from kdtool.core.files import sha256_file, write_json
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import QUIET
@@ -42,7 +43,6 @@ from kdtool.machine.packages import versions_of
 from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.recipe.files import parse_recipe
 from kdtool.results.bench import Latency
-from kdtool.compare.paired import seeds_interval
 from kdtool.results.statistics import (
     BoolArray,
     difference_bootstrap,

@@ -42,6 +42,7 @@ MARKS = {
     "integration/test_processes.py": "train",
     "integration/test_training.py": "train",
     "integration/test_tutorial.py": "train",
+    "integration/test_unlabelled.py": "train",
     "packaging/test_wheel.py": "slow",
 }
 

@@ -63,6 +63,9 @@ class JoinedWhole:
     second: Any
     length: int
 
+    def __len__(self) -> int:
+        return self.length + len(self.second)
+
     def __getitem__(self, number: int) -> UInt8Array:
         image: UInt8Array = self.first[number] if number < self.length else self.second[number - self.length]
         return image
