@@ -41,6 +41,7 @@ MARKS = {
     "integration/test_memory.py": "train",
     "integration/test_processes.py": "train",
     "integration/test_training.py": "train",
+    "integration/test_probe_command.py": "train",
     "integration/test_tutorial.py": "train",
     "integration/test_unlabelled.py": "train",
     "packaging/test_wheel.py": "slow",

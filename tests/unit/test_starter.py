@@ -11,31 +11,92 @@ from fixtures.commands import kdtool
 from kdtool.core.errors import DataError
 from kdtool.core.screen import QUIET
 from kdtool.data.sources import load_listing
-from kdtool.data.starter import recipe_text, survey
+from kdtool.data.starter import Survey, not_mirrored, recipe_text, survey
+from kdtool.recipe.advised import Costs, Plan, plan, sizes_for
 from kdtool.recipe.files import load_recipe
+
+CHOSEN = Plan(96, 12)
+
+
+def written(folder: Path, surveyed: Survey, name: str = "mine", chosen: Plan = CHOSEN) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(recipe_text(name, surveyed, "phone", chosen), "utf-8")
+    return path
 
 
 def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path], tmp_path: Path) -> None:
     found = survey(load_listing(str(photos(side=100))), QUIET)
     assert (found.images, found.classes, found.sides) == (18, 3, (100, 100, 100))
-    path = tmp_path / "mine.toml"
-    path.write_text(recipe_text("mine", found))
+    path = written(tmp_path, found)
     recipe = load_recipe(str(path))
-    assert recipe.data.size == 96  # the largest that the photographs have
-    assert recipe.student.augment.flip  # six images a class are few
-    assert recipe.student.epochs == 100
+    assert (recipe.data.size, recipe.student.epochs) == (96, 12)
+    assert recipe.student.weights == "imagenet" and recipe.student.freeze_norm
+    assert recipe.teacher.train == "head" and recipe.teacher.size == 160
+    assert recipe.student.augment.flip
+    assert recipe.data.balance == "none"
     assert recipe.export.uint8  # what a bundle for apps holds
     assert recipe.export.ort
     assert "# Training images of each class: 4.\n" in path.read_text()
+    assert "epochs = 12  # as many as the time allows" in path.read_text()
 
 
-def test_many_images_need_no_augmentation(photos: Callable[..., Path], tmp_path: Path) -> None:
-    found = survey(load_listing(str(photos(per_class=290, side=8))), QUIET)
-    path = tmp_path / "mine.toml"
-    path.write_text(recipe_text("mine", found))
-    assert not load_recipe(str(path)).student.augment.active
-    assert found.size == 32
-    assert "most photographs are smaller" in path.read_text()
+def test_few_epochs_change_nothing_but_the_last_layers_much(
+    photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    found = survey(load_listing(str(photos(side=100))), QUIET)
+    student = load_recipe(str(written(tmp_path, found, chosen=Plan(96, 3)))).student
+    assert (student.lr, student.warmup_epochs, student.ema, student.augment.active) == (5e-4, 0, 0.0, False)
+
+
+def test_unequal_classes_are_balanced(photos: Callable[..., Path], tmp_path: Path) -> None:
+    root = photos(splits={"train": 12, "validation": 2, "test": 2})
+    for path in sorted((root / "train" / "rings").iterdir())[2:]:
+        path.unlink()
+    found = survey(load_listing(str(root)), QUIET)
+    assert found.imbalanced
+    recipe = load_recipe(str(written(tmp_path, found)))
+    assert (recipe.data.balance, recipe.student.selection) == ("sample", "balanced_accuracy")
+    assert "draw every class alike" in (tmp_path / "mine.toml").read_text()
+    assert any("draws every class alike" in line for line in found.advice)
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"),
+    [
+        (("0", "1", "2"), "digits"),
+        (("one", "two", "three"), "digits"),
+        (("A", "B", "C"), "letters"),
+        (("arrow_left", "arrow-right"), "'arrow_left'"),
+        (("Links", "Rechts"), "'Links'"),
+        (("boots", "hats"), ""),
+        (("leftover", "bright"), ""),
+    ],
+)
+def test_names_decide_about_mirroring(classes: tuple[str, ...], why: str) -> None:
+    found = not_mirrored(classes)
+    assert bool(found) == bool(why)
+    assert why.replace("'", '"') in found
+
+
+def costs(size: int) -> Costs:
+    """An epoch of 96 pixels takes 30 s, and all the rest 2 minutes."""
+    return Costs(30 * (size / 96) ** 2, 120)
+
+
+@pytest.mark.parametrize(
+    ("budget", "size", "epochs"),
+    [(3600, 160, 20), (600, 96, 16), (400, 96, 9), (300, 64, 13), (130, 64, 2)],
+)
+def test_the_time_decides_about_size_and_epochs(budget: float, size: int, epochs: int) -> None:
+    found = plan(sizes_for("phone", 500), budget, costs)
+    assert (found.size, found.epochs) == (size, epochs)
+    assert found.fits == (found.seconds is not None and found.seconds <= budget)
+
+
+def test_small_photographs_are_not_enlarged() -> None:
+    assert sizes_for("server", 100) == (96, 64)
+    assert sizes_for("phone", 20) == (64,)
+    assert plan((128, 96, 64), 60.0, None) == Plan(96, 20)
 
 
 def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
@@ -52,9 +113,7 @@ def test_advice_names_classes_and_figures(photos: Callable[..., Path]) -> None:
 
 def test_hostile_names_stay_inside_the_comment(photos: Callable[..., Path], tmp_path: Path) -> None:
     found = survey(load_listing(str(photos(classes=('a\n[data]\nsize = "x"', "b")))), QUIET)
-    path = tmp_path / "mine.toml"
-    path.write_text(recipe_text('my "own"\n', found))
-    assert load_recipe(str(path)).data.size == 32
+    assert load_recipe(str(written(tmp_path, found, 'my "own"\n'))).data.size == 96
 
 
 def test_training_images_are_counted_without_what_is_carved(photos: Callable[..., Path]) -> None:
@@ -70,9 +129,8 @@ def test_any_name_of_a_folder_makes_a_recipe_that_loads(
     name: str, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     found = survey(load_listing(str(photos(classes=(name, "b"), name=name))), QUIET)
-    path = tmp_path / "mine.toml"
-    path.write_text(recipe_text(name, found), "utf-8")
-    assert load_recipe(str(path)).title == f"{name}: 2 classes, 12 photographs"
+    path = written(tmp_path, found, name)
+    assert load_recipe(str(path)).title == f"{name}: 2 classes, 12 photographs, for a phone"
 
 
 def test_one_class_is_no_classifier(photos: Callable[..., Path]) -> None:

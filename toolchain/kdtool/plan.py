@@ -9,27 +9,39 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count, published_weights
+from kdtool.core.screen import QUIET
 from kdtool.data.carve import planned_counts
 from kdtool.data.pixels.whole import bytes_wanted, whole_side
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
-from kdtool.data.sources import load_listing
+from kdtool.data.sources import load_listing, resolve
 from kdtool.exporters.variants import VARIANTS
-from kdtool.recipe.settings import NetworkSettings, StudentSettings, TeacherSettings
+from kdtool.recipe.advised import Costs
+from kdtool.recipe.settings import (
+    AugmentSettings,
+    NetworkSettings,
+    Recipe,
+    StudentSettings,
+    TeacherSettings,
+)
+from kdtool.runs.folder import RunFolder
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.estimate import noise_examples, seconds_per_image, seconds_per_view
 from kdtool.train.loop.fit import clock
 from kdtool.train.settings import settings_inputs
 from kdtool.train.student import without_soft_labels
-from kdtool.train.teaching.source import Costs, validation_passes, why_online
+from kdtool.train.teaching.source import Costs as TeacherCosts
+from kdtool.train.teaching.source import validation_passes, why_online
 
 MEGABYTE = 1e6
+NOWHERE = "artifacts/.estimate"  # a run that does not exist
 DECODE_SECONDS = 0.004  # for one photograph of half a megapixel on one core
 FLOAT_BYTES = 4
 LOGIT_BYTES = {"float32": 4, "float16": 2}
@@ -118,6 +130,20 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     return steps
 
 
+def costs_of(source: str, recipe: Recipe) -> Costs:
+    """Estimate a whole run with `recipe` on this machine: one epoch of the student, and all the rest."""
+    job = Job(RunFolder(Path(NOWHERE)), recipe, 0, resolve(source), QUIET)
+    steps = make_plan(job, ("teach", "distill", "export", "quantize", "bench", "report"), baseline=False)
+    student = sum(step.seconds for step in steps if step.name == "student")
+    return Costs(student / recipe.student.epochs, sum(step.seconds for step in steps) - student)
+
+
+def gpu_seconds(images: int, epochs: int) -> float:
+    """Time of a training on a GPU that is faster than the views are made, by one process of this machine."""
+    examples = noise_examples(AugmentSettings(crop=0.35, flip=True), 2, 128)
+    return epochs * images * seconds_per_view(examples)
+
+
 def _downloads(job: Job) -> list[Step]:
     """List the weights that have to be downloaded; nothing is downloaded here."""
     networks: dict[str, NetworkSettings] = {"teacher": job.recipe.teacher, "student": job.recipe.student}
@@ -139,9 +165,9 @@ def _runs_teacher_online(job: Job, classes: int, images: Mapping[str, int], shar
     def stored() -> bool:
         return _is_done(job, "label")
 
-    def costs() -> Costs:
+    def costs() -> TeacherCosts:
         view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
-        return Costs(_forward_seconds(job, job.recipe.teacher, classes), view)
+        return TeacherCosts(_forward_seconds(job, job.recipe.teacher, classes), view)
 
     return why_online(student, shared, stored, costs) is not None
 

@@ -15,8 +15,9 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from kdtool.arch.published import Normalization, WeightsFile, three
-from kdtool.core.errors import SetupError
+from kdtool.core.errors import SetupError, UsageError
 from kdtool.core.quiet import quietly
+from kdtool.core.spelling import assigned
 
 ALLOWED = "any network of timm as timm/<name>, such as timm/deit_tiny_patch16_224"
 PREFIX = "timm/"
@@ -35,9 +36,29 @@ def names() -> list[str]:
 
 
 def build(name: str, num_classes: int, size: int) -> nn.Module:
-    """Build a network with random weights and a head of `num_classes`, for inputs of `size` × `size`."""
+    """Build a network with random weights and a head of `num_classes`, for inputs of `size` × `size`.
+
+    Raises:
+        UsageError: the network cuts images into patches, and `size` is no multiple of their side.
+    """
     bare = name.removeprefix(PREFIX)
-    return _create(bare, num_classes, pretrained=False, **_arguments(bare, size))
+    network = _create(bare, num_classes, pretrained=False, **_arguments(bare, size))
+    _require_whole_patches(name, network, size)
+    return network
+
+
+def _require_whole_patches(name: str, network: Any, size: int) -> None:
+    embed = getattr(network, "patch_embed", None)
+    if not getattr(embed, "strict_img_size", False) or getattr(embed, "dynamic_img_pad", False):
+        return
+    side = max(embed.patch_size)
+    if size % side:
+        lower, upper = size // side * side, -(-size // side) * side
+        raise UsageError(
+            f"{name} cuts images into patches of {side} × {side} pixels, so a side of {size} pixels does not "
+            f"fit; allowed: a multiple of {side}, such as {lower or upper} or {upper + side * (not lower)}.",
+            f"For a teacher: {assigned({'teacher.size': upper})}; for all: {assigned({'data.size': upper})}",
+        )
 
 
 def pretrained(name: str) -> dict[str, Tensor]:

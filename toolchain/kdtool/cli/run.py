@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kdtool.cli.job import TrainingOptions, open_job
 from kdtool.cli.options import student_options, training_options
+
+if TYPE_CHECKING:
+    from kdtool.core.screen import Screen
 
 
 @click.command()
@@ -28,8 +32,10 @@ def command(check: bool, **options: Any) -> None:
     from kdtool.machine.terminal import open_screen
 
     require_training("run")
-    choice = TrainingOptions(**options)
-    job = open_job(choice, open_screen(), student=True)
+    choice, screen = TrainingOptions(**options), open_screen()
+    if not process_rank():
+        _announce(choice, screen)
+    job = open_job(choice, screen, student=True)
     if choice.dry_run:
         if process_rank():
             return
@@ -59,3 +65,32 @@ def command(check: bool, **options: Any) -> None:
         raise failed
     if check and result.claim.verdict != "PASS":
         raise GateError(f"The verdict is {result.claim.verdict}.", "The table above says by how much.")
+
+
+def _announce(choice: TrainingOptions, screen: Screen) -> None:
+    """Say what a new run without a recipe will train, how long that takes, and what was measured best."""
+    from kdtool.data.sources import default_recipe, digits, resolve
+    from kdtool.plan import costs_of
+    from kdtool.recipe.files import load_recipe
+    from kdtool.runs.folder import ARTIFACTS, RunFolder
+    from kdtool.train.loop.fit import clock
+    from kdtool.train.loop.precision import with_precision
+
+    if choice.recipe is not None or choice.data is None or resolve(choice.data) == digits.NAME:
+        return
+    name = default_recipe(choice.data)
+    if RunFolder(choice.out or ARTIFACTS / name).record.is_file():
+        return
+    recipe = with_precision(load_recipe(name, choice.as_overrides()))
+    cost = costs_of(choice.data, recipe)
+    seconds = cost.rest + recipe.student.epochs * cost.epoch
+    screen.say(
+        f"Training {recipe.student.arch} from {_start(recipe.student.weights)}, taught by "
+        f"{recipe.teacher.arch} ({_start(recipe.teacher.weights)}), at {recipe.data.size} pixels as recipe "
+        f"{name} says: about {clock(seconds)} here. What was measured best for photographs of your own, "
+        f"within a time that you give: kdtool init {shlex.quote(choice.data)} --time 1h"
+    )
+
+
+def _start(weights: str) -> str:
+    return {"none": "scratch", "imagenet": "ImageNet weights"}.get(weights, "a file of weights")

@@ -1,12 +1,15 @@
 """`kdtool init`: survey photographs and write a recipe with a reason beside most lines.
 
-The photo files are opened and not decoded. The recipe follows from four figures: the number of classes, the
-training images of each class, the imbalance of the classes, and the size of the photographs.
+The photo files are opened and not decoded. The recipe is the one that was measured best
+(`kdtool.recipe.advised`); it follows the size of the photographs, the imbalance of the classes, their names,
+which decide about mirroring, where the model will run, and the time that training may take.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kdtool.core.errors import DataError
@@ -14,13 +17,18 @@ from kdtool.core.preprocess import open_image
 from kdtool.core.screen import Screen
 from kdtool.data.carve import planned_counts, planned_train
 from kdtool.data.listing import Listing
+from kdtool.recipe.advised import FEWEST_EPOCHS, MOST_EPOCHS, Plan, advised_fields
 from kdtool.recipe.settings import DataSettings
 
-SIZES = (224, 160, 128, 96, 64, 32)
-FEW, SOME = 30, 200  # training images of a class
+FEW = 30  # training images of a class
 IMBALANCED = 5.0  # largest class / smallest class
 TEST_IMAGES = 500  # fewer give the accuracy an interval of about ± 4 percentage points or more
 CARVED = 0.15
+TARGET_NAMES = {"phone": "a phone", "web": "a web page", "pi": "a Raspberry Pi", "server": "a server"}
+SIDES = frozenset(
+    "left right links rechts gauche droite izquierda derecha sinistra destra esquerda direita".split()  # noqa: SIM905
+)
+DIGITS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 SEED = 0  # chooses the photographs that are carved; their number does not depend on it
 
 
@@ -34,7 +42,7 @@ class Survey:
         sides: shortest side in pixels: its smallest, median and largest value.
         unreadable: number of files with a header that no decoder knows.
         has_test: True if the source has a test split.
-        size: proposed side of the images, pixels.
+        not_mirrored: why a mirrored photograph may show another class; empty if it shows the same.
         advice: sentences for the user.
     """
 
@@ -44,8 +52,14 @@ class Survey:
     sides: tuple[int, int, int]
     unreadable: int
     has_test: bool
-    size: int
+    not_mirrored: str
     advice: tuple[str, ...]
+
+    @property
+    def imbalanced(self) -> bool:
+        """True if the largest class has more than `IMBALANCED` times the images of the smallest."""
+        (least, _), (most, _) = self.per_class
+        return most > IMBALANCED * max(least, 1)
 
 
 def survey(listing: Listing, screen: Screen) -> Survey:
@@ -75,23 +89,25 @@ def survey(listing: Listing, screen: Screen) -> Survey:
     settings = DataSettings(test_fraction=CARVED)  # the fraction in the recipe that is written
     ranked = sorted((count, name) for name, count in planned_train(listing, settings, SEED).items())
     range_of_sides = (sides[0], sides[len(sides) // 2], sides[-1])
-    size = next((size for size in SIZES if size <= range_of_sides[1]), SIZES[-1])
     has_test = "test" not in listing.carve
     tests = planned_counts(listing, settings, SEED)["test"]
-    advice = _advice(ranked[0], ranked[-1], range_of_sides, unreadable, tests)
+    mirrored = not_mirrored(listing.classes)
+    advice = _advice(ranked[0], ranked[-1], range_of_sides, unreadable, tests, mirrored)
     return Survey(
         len(listing.samples), len(listing.classes), (ranked[0], ranked[-1]), range_of_sides, unreadable,
-        has_test, size, tuple(advice),
+        has_test, mirrored, tuple(advice),
     )  # fmt: skip
 
 
-def recipe_text(name: str, surveyed: Survey) -> str:
-    """Write a recipe as TOML; fields that it leaves out have kdtool's defaults."""
+def recipe_text(name: str, surveyed: Survey, target: str, chosen: Plan) -> str:
+    """Write a recipe as TOML, with a reason beside most lines; other fields have kdtool's defaults.
+
+    Args:
+        target: where the model will run, a key of `kdtool.recipe.advised.TARGETS`.
+        chosen: side of the input and number of epochs.
+    """
     (least, rarest), (most, commonest) = surveyed.per_class
-    few = least < FEW
-    augment = least < SOME
-    batch = 16 if surveyed.images < 500 else 32
-    title = f"{name}: {surveyed.classes} classes, {surveyed.images:,} photographs"
+    title = f"{name}: {surveyed.classes} classes, {surveyed.images:,} photographs, for {TARGET_NAMES[target]}"
     fewest = f"{least:,} ({_quoted(rarest)}) to " if least < most else ""
     spread = f"{fewest}{most:,}" + (f" ({_quoted(commonest)})" if fewest else "")
     lines = [
@@ -103,35 +119,17 @@ def recipe_text(name: str, surveyed: Survey) -> str:
         f"{surveyed.sides[1]}.",
         "",
         f"title = {_quoted(title)}",
-        "",
-        "[data]",
-        f"size = {surveyed.size}  # {_why_size(surveyed)}",
     ]
-    if not surveyed.has_test:
-        lines.append(f"test_fraction = {CARVED}  # no test folder: kdtool keeps this share for the verdict")
-    if surveyed.unreadable:
-        lines.append(
-            f"skip_bad = false  # {surveyed.unreadable} file(s) cannot be read; see first: kdtool data check"
-        )
-    lines += [
-        "",
-        "[teacher]",
-        'arch = "resnet34"',
-        'weights = "imagenet"  # downloaded once; without a network: --teacher-weights FILE',
-        f"epochs = {10 if surveyed.images > 20_000 else 20}  # kdtool keeps the weights of the best epoch",
-        f"batch_size = {batch}"
-        + ("  # small, since photographs are few: more steps an epoch" if batch < 32 else ""),
-        "",
-        "[student]",
-        'arch = "resnet18"',
-        f"epochs = {100 if few else 60}  # training stops early if validation does not improve",
-        f"batch_size = {batch}",
-        'schedule = "cosine"',
-    ]
-    if augment:
-        why = f"the smallest class has {least} images, few for a student from scratch"
-        lines += ["", f"[student.augment]  # {why}", "crop = 0.6", "flip = true  # not for letters or digits"]
-    lines += ["", "[student.loss]", 'name = "kd"', "temperature = 4.0"]
+    for section, fields in _sections(advised_of(surveyed, chosen)).items():
+        lines += ["", f"[{section}]"]
+        if section == "data" and not surveyed.has_test:
+            fields["test_fraction"] = CARVED
+        if section == "data" and surveyed.unreadable:
+            fields["skip_bad"] = False
+        lines += [
+            f"{key} = {_toml(value)}{_why(f'{section}.{key}', surveyed, chosen)}"
+            for key, value in fields.items()
+        ]
     lines += [
         "",
         "[export]  # other formats of the models, for kdtool bundle",
@@ -142,16 +140,90 @@ def recipe_text(name: str, surveyed: Survey) -> str:
     return "\n".join(lines)
 
 
-def _why_size(surveyed: Survey) -> str:
-    if surveyed.size > surveyed.sides[1]:
+def advised_of(surveyed: Survey, chosen: Plan) -> dict[str, object]:
+    """Fields of the advised recipe for these photographs, as `section.key`."""
+    fields = advised_fields(chosen.size, chosen.epochs, mirror=not surveyed.not_mirrored, crops=True)
+    if surveyed.imbalanced:
+        fields["data.balance"] = "sample"
+        fields["student.selection"] = "balanced_accuracy"
+    return fields
+
+
+def _sections(fields: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Group fields by section, in the order of a recipe."""
+    names = ("data", "teacher", "student", "student.augment", "student.loss")
+    found = {
+        name: {
+            key.rpartition(".")[2]: value for key, value in fields.items() if key.rpartition(".")[0] == name
+        }
+        for name in names
+    }
+    return {name: section for name, section in found.items() if section}
+
+
+def _why(field: str, surveyed: Survey, chosen: Plan) -> str:
+    """Reason for a line, as a comment; empty if the line says it itself."""
+    (least, rarest), (most, commonest) = surveyed.per_class
+    reasons = {
+        "data.size": _why_size(surveyed, chosen),
+        "data.test_fraction": "no test folder: kdtool keeps this share for the verdict",
+        "data.skip_bad": f"{surveyed.unreadable} file(s) cannot be read; see first: kdtool data check",
+        "data.balance": f"{_quoted(commonest)} has {most:,} training images, {_quoted(rarest)} {least:,}: "
+        "draw every class alike",
+        "teacher.train": "frozen, with a linear classifier on its features: minutes instead of hours",
+        "teacher.size": "the teacher sees the same cut at its own size",
+        "teacher.epochs": "no effect: a frozen teacher is not trained",
+        "student.weights": "downloaded once; without a network: --student-weights FILE",
+        "student.epochs": "as many as the time allows" if chosen.epochs < MOST_EPOCHS else "",
+        "student.lr": "" if chosen.epochs >= FEWEST_EPOCHS else "low, since there are few epochs",
+        "student.ema": "the kept weights are an average over about the last hundred steps",
+        "student.freeze_norm": "few photographs cannot learn better statistics than the weights have",
+        "student.selection": "every class counts alike"
+        if surveyed.imbalanced
+        else "the learning rate has fallen to zero",
+        "student.precision": "bfloat16 is slower for depthwise convolutions",
+        "student.augment.crop": "smallest share of the whole photograph that a view shows",
+        "student.augment.flip": "the mirrored photograph shows the same class",
+        "student.loss.weight": "the teacher's part; without a teacher: kdtool run … --baseline",
+    }
+    reason = reasons.get(field, "")
+    return f"  # {reason}" if reason else ""
+
+
+def _why_size(surveyed: Survey, chosen: Plan) -> str:
+    if chosen.size > surveyed.sides[1]:
         return "the smallest size that kdtool proposes, though most photographs are smaller"
-    return "at least half of the photographs are that large; enlarging them adds no detail"
+    return "compute grows with the square of this side"
+
+
+def _toml(value: object) -> str:
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def not_mirrored(classes: Sequence[str]) -> str:
+    """Say why a mirrored photograph may show another class; empty if the names give no reason."""
+    names = [name.strip().casefold() for name in classes]
+    sided = [name for name, low in zip(classes, names, strict=True) if SIDES & set(re.split(r"[\W_]+", low))]
+    if sided:
+        return f"a class is called {_quoted(sided[0])}"
+    if sum(name.isdigit() or name in DIGITS for name in names) * 2 >= len(names):
+        return "the classes are digits"
+    if sum(len(name) == 1 and name.isalpha() for name in names) * 2 >= len(names):
+        return "the classes are letters"
+    return ""
 
 
 def _advice(
-    least: tuple[int, str], most: tuple[int, str], sides: tuple[int, int, int], unreadable: int, tests: int
+    least: tuple[int, str],
+    most: tuple[int, str],
+    sides: tuple[int, int, int],
+    unreadable: int,
+    tests: int,
+    mirrored: str,
 ) -> list[str]:
     sentences = []
+    if mirrored:
+        sentences.append(f"Views are not mirrored, since {mirrored}.")
     if least[0] < FEW:
         sentences.append(
             f"The class {least[1]!r} has {least[0]} training images; with fewer than {FEW}, a network learns "
@@ -159,8 +231,8 @@ def _advice(
         )
     if most[0] > IMBALANCED * max(least[0], 1):
         sentences.append(
-            f"The class {most[1]!r} has {most[0]} training images, {least[1]!r} has {least[0]}: the large "
-            "classes will dominate the accuracy. Look at the accuracy by class in the report."
+            f"The class {most[1]!r} has {most[0]} training images, {least[1]!r} has {least[0]}: the recipe "
+            "draws every class alike and keeps the epoch with the best balanced accuracy."
         )
     if sides[0] * 4 < sides[1]:
         sentences.append(f"Some photographs are tiny ({sides[0]} pixels) and will be enlarged.")

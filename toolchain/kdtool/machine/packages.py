@@ -53,8 +53,12 @@ def versions_of(packages: Iterable[str] | None = None) -> dict[str, str]:
 
 def require_training(command: str) -> None:
     """Raise SetupError if a package is missing that training, export or quantization needs."""
+    for package in missing_for_training():
+        raise missing_extra(package, f"kdtool {command}")
+
+
+def missing_for_training() -> list[str]:
+    """List the packages of the extra `train` that are not installed."""
     wanted = tuple(required(TRAIN)) or ("torch",)  # a source tree has no metadata that lists packages
     installed = versions_of(wanted)
-    for package in wanted:
-        if package not in installed:
-            raise missing_extra(package, f"kdtool {command}")
+    return [package for package in wanted if package not in installed]

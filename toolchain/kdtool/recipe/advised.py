@@ -1,0 +1,126 @@
+"""The recipe that is advised for photographs of one's own: what was measured best, within a budget of time.
+
+models/README.md has the measurements: on few photographs, the initial weights of the student matter more than
+any loss, so the student starts from ImageNet weights and from its linear probe, keeps the statistics of its
+batch normalization, and sees views of the whole photograph. The budget of time decides about the size of the
+input and the number of epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdtool.recipe.settings import Recipe
+from kdtool.recipe.students import STUDENTS, TEACHERS
+
+TARGETS = {  # where the model will run → sides of the input, pixels, the best first
+    "phone": (160, 128, 96, 64),
+    "web": (128, 96, 64),
+    "pi": (128, 96, 64),
+    "server": (224, 160, 128, 96, 64),
+}
+MOST_EPOCHS, FEWEST_EPOCHS, LEAST_EPOCHS = 20, 8, 2
+TEACHER_SIZE = 160
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Estimated seconds of a recipe on this machine: of one epoch of the student, and of all the rest."""
+
+    epoch: float
+    rest: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the budget of time allows.
+
+    Attributes:
+        seconds: estimated time on this machine; None if it is not known.
+        fits: False if even the smallest plan takes longer than the budget.
+    """
+
+    size: int
+    epochs: int
+    seconds: float | None = None
+    fits: bool = True
+
+
+def sizes_for(target: str, shortest_side: int) -> tuple[int, ...]:
+    """Sides of the input for a target, without those that would only enlarge the photographs."""
+    sizes = TARGETS[target]
+    return tuple(size for size in sizes if size <= shortest_side) or sizes[-1:]
+
+
+def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int], Costs] | None) -> Plan:
+    """Choose the largest input with at least `FEWEST_EPOCHS` epochs in the budget, then as many as fit.
+
+    If no input allows so many, the smallest one gets as many as fit, `LEAST_EPOCHS` at least.
+
+    Args:
+        budget: seconds.
+        costs: side of the input → its costs here; None if they cannot be measured on this machine.
+    """
+    if costs is None:
+        return Plan(sizes[min(1, len(sizes) - 1)], MOST_EPOCHS)
+    for size in sizes:
+        cost = costs(size)
+        epochs = min(MOST_EPOCHS, int((budget - cost.rest) / cost.epoch))
+        if epochs >= FEWEST_EPOCHS:
+            return Plan(size, epochs, cost.rest + epochs * cost.epoch)
+    epochs = max(LEAST_EPOCHS, epochs)
+    seconds = cost.rest + epochs * cost.epoch
+    return Plan(size, epochs, seconds, fits=seconds <= budget)
+
+
+def advised_fields(size: int, epochs: int, *, mirror: bool, crops: bool) -> dict[str, object]:
+    """Fields of the advised recipe, as `section.key`.
+
+    Args:
+        mirror: the mirrored photograph shows the same class.
+        crops: views are cut out of the photographs.
+    """
+    fields: dict[str, object] = {
+        "data.size": size,
+        "teacher.arch": TEACHERS[0].arch,
+        "teacher.weights": "imagenet",
+        "teacher.train": "head",
+        "teacher.size": max(TEACHER_SIZE, size),
+        "teacher.epochs": 1,
+        "teacher.precision": "float32",
+        "student.arch": STUDENTS[0].arch,
+        "student.weights": "imagenet",
+        "student.epochs": epochs,
+        "student.patience": 0,
+        "student.optimizer": "adamw",
+        "student.lr": 1e-3 if epochs >= FEWEST_EPOCHS else 5e-4,
+        "student.weight_decay": 0.02,
+        "student.schedule": "cosine",
+        "student.warmup_epochs": 1 if epochs >= FEWEST_EPOCHS else 0,
+        "student.ema": 0.99 if epochs >= FEWEST_EPOCHS else 0.0,
+        "student.freeze_norm": True,
+        "student.selection": "last",
+        "student.precision": "float32",
+        "student.loss.name": "kd",
+        "student.loss.temperature": 2.0,
+        "student.loss.weight": 0.3,
+        "student.loss.ce_weight": 0.7,
+    }
+    if crops and epochs >= FEWEST_EPOCHS:
+        fields["student.augment.crop"] = 0.35
+    if mirror and epochs >= FEWEST_EPOCHS:
+        fields["student.augment.flip"] = True
+    return fields
+
+
+def advised_recipe(name: str, fields: dict[str, object]) -> Recipe:
+    """Build the recipe of these fields."""
+    content: dict[str, object] = {"name": name}
+    for key, value in fields.items():
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})  # type: ignore[assignment]  # a section is a dictionary
+        place[last] = value
+    return Recipe.model_validate(content)
