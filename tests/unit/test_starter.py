@@ -85,7 +85,7 @@ def costs(size: int) -> Costs:
 
 @pytest.mark.parametrize(
     ("budget", "size", "epochs"),
-    [(3600, 160, 20), (600, 96, 16), (400, 96, 9), (300, 64, 13), (130, 64, 2)],
+    [(3600, 160, 20), (600, 128, 9), (400, 96, 9), (300, 64, 13), (130, 64, 2)],
 )
 def test_the_time_decides_about_size_and_epochs(budget: float, size: int, epochs: int) -> None:
     found = plan(sizes_for("phone", 500), budget, costs)

@@ -19,7 +19,7 @@ from kdtool.machine.launch import process_count, process_rank
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": (
         "kdtool.cli.init",
-        "Write a recipe that suits the photographs, with a reason beside most lines.",
+        "Write the recipe that was measured best for photographs like these, within a budget of time.",
     ),
     "run": ("kdtool.cli.run", "Run every stage, from photographs to a small, proven model."),
     "probe": (

@@ -119,6 +119,7 @@ def command(
     \b
     A claim is a list of bounds, all of which must hold. Measures:
       retention drop accuracy              on the test images; drop in percentage points
+      balanced_accuracy macro_f1           on the test images; every class counts alike
       macs params size latency throughput  divided by those of the reference
       size_mb p50_ms p90_ms p99_ms         in MB and in ms
     """

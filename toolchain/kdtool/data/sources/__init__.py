@@ -30,7 +30,6 @@ class Source(Protocol):
 # The first source that handles DATA loads it; a folder with the name of a data set is given as ./NAME.
 SOURCES: dict[str, Source] = {
     digits.NAME: digits,
-    "unlabelled": unlabelled,
     "torchvision": torchvision,
     "manifest": manifest,
     "folder": folder,
@@ -71,7 +70,7 @@ def default_recipe(data: str | None) -> str:
 
 def _source_of(data: str | None, name: str = "data") -> Source:
     _require_text(data or "", name)
-    for source in SOURCES.values():
+    for source in (*SOURCES.values(), unlabelled):  # the last is no DATA: it has no classes
         if source.handles(data):
             return source
     names = (digits.NAME, *torchvision.DATASETS)
