@@ -2,8 +2,8 @@
 
 python -m campaigns.cache_edits --rounds 1000
 
-Photographs, decoded images and their records, the teacher's answers and manifests are edited. After each
-edit data and answers must be those that a run without a cache gives.
+Photographs, decoded images at both sizes, whole photographs, records, the teacher's answers and manifests
+are edited. After each edit data and answers must be those that a run without a cache gives.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from kdtool.arch.network import build, save_network
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
 from kdtool.core.screen import QUIET
+from kdtool.data.pixels.whole import FOLDER as WHOLE
+from kdtool.data.pixels.whole import INDEX, PIXELS, make_whole, whole_side
 from kdtool.data.prepare import prepare
-from kdtool.data.reader import Prepared
+from kdtool.data.reader import TEACHER_FOLDER, Prepared, read_prepared, with_teacher
 from kdtool.recipe.settings import AugmentSettings, DataSettings, StudentSettings
 from kdtool.runs.folder import RunFolder
 from kdtool.train.stage import training_examples
@@ -37,7 +39,8 @@ from kdtool.train.teaching.softlabels import SPLITS, SoftLabels, store_soft_labe
 from kdtool.train.teaching.teacher import open_teacher
 
 HEADER = 54  # bytes of a BMP before its pixels
-STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(flip=True))
+STUDENT = StudentSettings(arch=ARCH, epochs=2, augment=AugmentSettings(crop=0.6, flip=True))
+SIZE, TEACHER_SIZE = 32, 40  # pixels
 
 
 def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -45,9 +48,9 @@ def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     chance = random.Random(seed)
     source, run = photographs(folder / "photographs"), RunFolder(folder / "run")
     torch.manual_seed(0)
-    network = build(ARCH, len(PATTERNS), 32)
+    network = build(ARCH, len(PATTERNS), TEACHER_SIZE)
     prepared = _prepared(source, run)
-    info = ModelInfo("teacher", ARCH, prepared.classes, prepared.preprocess)
+    info = ModelInfo("teacher", ARCH, prepared.classes, prepared.for_teacher.preprocess)
     save_network(run.weights("teacher"), network.state_dict(), info)
     labels = _labels(run, prepared)
     edits: Counter[str] = Counter()
@@ -76,12 +79,18 @@ def campaign(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def _prepared(source: Path, run: RunFolder) -> Prepared:
-    return prepare(str(source), DataSettings(size=32, allow_leaks=True), 0, run.data, QUIET)[0]
+    """Prepare at both sizes, and whole training photographs."""
+    for size, folder in ((SIZE, run.data), (TEACHER_SIZE, run.data / TEACHER_FOLDER)):
+        prepare(str(source), DataSettings(size=size, allow_leaks=True), 0, folder, QUIET)
+    prepared = with_teacher(read_prepared(run.data).at(str(source)))
+    side = whole_side(SIZE, TEACHER_SIZE)
+    make_whole(run.data, str(source), *prepared.files("train"), side, stored=True, screen=QUIET)
+    return prepared
 
 
 def _labels(run: RunFolder, prepared: Prepared) -> SoftLabels:
     """Validation and two views of the training images."""
-    teacher = open_teacher(run, prepared)
+    teacher = open_teacher(run, prepared.for_teacher)
     return store_soft_labels(
         teacher, prepared, training_examples(prepared, STUDENT, 0), run.soft_labels, QUIET
     )
@@ -95,17 +104,21 @@ def _answers(labels: SoftLabels) -> npt.NDArray[np.float32]:
 def _content(prepared: Prepared) -> dict[str, str]:
     """Hashes of the files themselves, not those on record."""
     return {
-        path.name: sha256_file(path) for path in prepared.folder.glob("*.*") if "manifest" not in path.name
+        str(path.relative_to(prepared.folder)): sha256_file(path)
+        for path in prepared.folder.rglob("*.*")
+        if "manifest" not in path.name
     }
 
 
 def _choose(chance: random.Random, source: Path, run: RunFolder) -> tuple[str, Path]:
+    folders, whole = (run.data, run.data / TEACHER_FOLDER), run.data / WHOLE
     kinds = {
         "photograph": sorted(source.rglob("*.bmp")),
-        "decoded": sorted(run.data.glob("*.npy")),
-        "record": [run.data / "samples.csv", run.data / "data.json"],
+        "decoded": [path for folder in folders for path in sorted(folder.glob("*.npy"))],
+        "whole": [whole / name for name in (PIXELS, INDEX)],
+        "record": [folder / name for folder in folders for name in ("samples.csv", "data.json")],
         "answers": sorted(run.soft_labels.glob("*.npy")),
-        "manifest": [run.data / "manifest.json", run.soft_labels / "manifest.json"],
+        "manifest": [place / "manifest.json" for place in (*folders, whole, run.soft_labels)],
     }
     kind = chance.choice(list(kinds))
     return kind, chance.choice(kinds[kind])

@@ -29,6 +29,8 @@ FIELDS = (
     ),
     "student.ema=0.5",
     "student.augment.flip=true",
+    "student.augment.crop=0.6",  # views are cut from whole photographs
+    "teacher.size=40",  # the photographs at two sizes
     "student.answers=float16",  # stored, though each of so few views is seen once
     *(f"{role}.{field}" for role in ("teacher", "student") for field in SHARED),
 )
