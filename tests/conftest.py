@@ -38,6 +38,7 @@ MARKS = {
     "integration/test_distill.py": "train",
     "integration/test_examples.py": "train",
     "integration/test_face.py": "train",
+    "integration/test_health_gate.py": "train",
     "integration/test_memory.py": "train",
     "integration/test_processes.py": "train",
     "integration/test_training.py": "train",

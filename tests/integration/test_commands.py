@@ -49,6 +49,13 @@ def test_one_command_takes_photographs_all_the_way(
     printed = capsys.readouterr()
     for word in ("teacher", "student", "baseline", "teacher-int8", "student-int8", "report.html"):
         assert word in printed.out
+    first = printed.err.splitlines()[0]
+    assert first.startswith(
+        f"Training {ARCH} from scratch, taught by {ARCH} (scratch), at 32 pixels as recipe paper"
+    )
+    assert f"kdtool init {source} --time 1h" in first
+    ship, verdict = printed.out.index(f"\nShip {run}/onnx/student"), printed.out.index("The claim ")
+    assert ship < printed.out.index(f"kdtool bundle {run}") < verdict
     for name in (
         "run.json",
         *(f"{role}/{file}" for role in ("teacher", "student", "baseline")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commands import kdtool
 from kdtool import plan
 from kdtool.core.screen import QUIET
 from kdtool.recipe.settings import AugmentSettings, Recipe
@@ -84,3 +85,17 @@ def test_each_form_of_an_export_takes_its_disk(monkeypatch: pytest.MonkeyPatch, 
 def test_augmentation_is_timed_by_doing_it() -> None:
     plain, augmented = (estimate.noise_examples(augment, 10, 64) for augment in (AugmentSettings(), AUGMENT))
     assert 0 < estimate.seconds_per_view(plain) < estimate.seconds_per_view(augmented)
+
+
+def test_a_data_set_by_name_is_not_downloaded_for_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KDTOOL_CACHE", str(tmp_path / "cache"))
+    fields = ("--set", "teacher.weights=none", "--out", tmp_path / "run", "--dry-run")
+    assert kdtool("run", "imagenette", *fields) == 0
+    printed = capsys.readouterr()
+    assert "download data" in printed.out and str(tmp_path / "cache")[:20] in printed.out.replace("\n", "")
+    assert "once the data set is downloaded" in printed.err
+    assert kdtool("compare", "imagenette", "--recipes", "paper", *fields) == 0
+    assert "download data" in capsys.readouterr().out
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "run").exists()

@@ -21,6 +21,8 @@ from kdtool.data.pixels.whole import bytes_wanted, whole_side
 from kdtool.data.prepare import keeps_enough, keeps_training_pixels
 from kdtool.data.reader import read_prepared
 from kdtool.data.sources import load_listing, resolve
+from kdtool.data.sources.torchvision import missing
+from kdtool.data.sources.unlabelled import PREFIX
 from kdtool.exporters.variants import VARIANTS
 from kdtool.recipe.advised import Costs
 from kdtool.recipe.settings import (
@@ -96,38 +98,55 @@ def print_steps(title: str, steps: Sequence[Step]) -> None:
 
 
 def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = False) -> list[Step]:
-    """Estimate the steps of `stages`. A data set by name is downloaded, since its images must be counted.
+    """Estimate the steps of `stages`. Nothing is downloaded.
 
     Args:
         shared: True if several students use the soft labels.
+
+    Returns:
+        The steps; only the downloads if a data set by name is not there yet, because its images must be
+        counted.
     """
+    place = missing(job.source)
+    if place is not None:
+        what = f"{job.source}, to {place}; its images are counted then, which the rest of the plan needs"
+        return [Step("download data", what, 0, 0, done=False), *_downloads(job)]
     listing = load_listing(job.source)
     recipe, classes = job.recipe, len(listing.classes)
     images = planned_counts(listing, recipe.data, job.seed)
-    total = sum(images.values())
-    what = f"{total:,} photographs, {classes} classes, {recipe.data.size} pixels"
-    stored_images = total if _keeps_pixels(job, total) else total - images["train"]
+    unlabelled = _unlabelled(recipe)
+    of_student = {**images, "train": images["train"] + unlabelled}
+    total = sum(of_student.values())
+    more = f", {unlabelled:,} without labels" if unlabelled else ""
+    what = f"{total:,} photographs{more}, {classes} classes, {recipe.data.size} pixels"
+    stored_images = total if _keeps_pixels(job, total) else total - of_student["train"]
     data_bytes = stored_images * recipe.data.size**2 * 3
     if recipe.teacher_data != recipe.data:
         data_bytes += stored_images * recipe.teacher_data.size**2 * 3
     if recipe.cuts_views and stored_images == total:
         side = whole_side(recipe.data.size, recipe.teacher_data.size)
-        data_bytes += bytes_wanted(images["train"], side)
+        data_bytes += bytes_wanted(of_student["train"], side)
     steps = [*_downloads(job), _step(job, "prepare", what, total * DECODE_SECONDS, data_bytes)]
     if recipe.teacher.trained:
         steps.append(_step(job, "teacher", f"copy {recipe.teacher.trained}", 1, 0))
     else:
         steps.append(_training(job, "teacher", recipe.teacher, classes, images))
     if "distill" in stages:
-        online = _runs_teacher_online(job, classes, images, shared)
+        online = _runs_teacher_online(job, classes, of_student, shared)
         if not online:
-            steps.append(_soft_labels(job, classes, images))
-        steps.append(_distillation(job, classes, images, online))
+            steps.append(_soft_labels(job, classes, of_student))
+        steps.append(_distillation(job, classes, of_student, online))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
     if "export" in stages:
         steps += _after_training(job, classes, images)
     return steps
+
+
+def _unlabelled(recipe: Recipe) -> int:
+    """Number of photographs without labels, before those are left out that are known or held out."""
+    folder = recipe.data.unlabelled
+    return len(load_listing(f"{PREFIX}{folder}").samples) if folder else 0
 
 
 def costs_of(source: str, recipe: Recipe) -> Costs:

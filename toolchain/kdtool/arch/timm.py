@@ -48,7 +48,7 @@ def build(name: str, num_classes: int, size: int) -> nn.Module:
 
 
 def _require_whole_patches(name: str, network: Any, size: int) -> None:
-    embed = getattr(network, "patch_embed", None)
+    embed: Any = getattr(network, "patch_embed", None)
     if not getattr(embed, "strict_img_size", False) or getattr(embed, "dynamic_img_pad", False):
         return
     side = max(embed.patch_size)

@@ -70,6 +70,7 @@ def command(check: bool, **options: Any) -> None:
 def _announce(choice: TrainingOptions, screen: Screen) -> None:
     """Say what a new run without a recipe will train, how long that takes, and what was measured best."""
     from kdtool.data.sources import default_recipe, digits, resolve
+    from kdtool.data.sources.torchvision import missing
     from kdtool.plan import costs_of
     from kdtool.recipe.files import load_recipe
     from kdtool.runs.folder import ARTIFACTS, RunFolder
@@ -82,12 +83,14 @@ def _announce(choice: TrainingOptions, screen: Screen) -> None:
     if RunFolder(choice.out or ARTIFACTS / name).record.is_file():
         return
     recipe = with_precision(load_recipe(name, choice.as_overrides()))
-    cost = costs_of(choice.data, recipe)
-    seconds = cost.rest + recipe.student.epochs * cost.epoch
+    time = "for a time that is known once the data set is downloaded"
+    if missing(choice.data) is None:
+        cost = costs_of(choice.data, recipe)
+        time = f"about {clock(cost.rest + recipe.student.epochs * cost.epoch)} here"
     screen.say(
         f"Training {recipe.student.arch} from {_start(recipe.student.weights)}, taught by "
         f"{recipe.teacher.arch} ({_start(recipe.teacher.weights)}), at {recipe.data.size} pixels as recipe "
-        f"{name} says: about {clock(seconds)} here. What was measured best for photographs of your own, "
+        f"{name} says: {time}. What was measured best for photographs of your own, "
         f"within a time that you give: kdtool init {shlex.quote(choice.data)} --time 1h"
     )
 

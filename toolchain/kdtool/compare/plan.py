@@ -33,6 +33,9 @@ def make_steps(job: Job, entries: Sequence[Entry], seeds: Sequence[int]) -> list
     for entry in entries:
         single = make_plan(replace(job, recipe=entry.recipe), ("teach", "distill"), True, shared=True)
         of_recipe = {step.name: step for step in single}
+        steps |= {name: step for name, step in of_recipe.items() if name.startswith("download")}
+        if "student" not in of_recipe:
+            continue  # the data set itself has to be downloaded first
         steps |= {name: of_recipe[name] for name in SHARED if name in of_recipe and name not in steps}
         if "label" in of_recipe and entry.views == most[entry.soft_labels]:
             name = f"label {entry.soft_labels}"

@@ -108,6 +108,14 @@ def load(data: str | None) -> Listing:
     return Listing(name, tuple(samples), classes_by_split, carve)
 
 
+def missing(data: str | None) -> Path | None:
+    """Return the folder that a data set by name would be downloaded to; None if nothing has to be."""
+    if not handles(data):
+        return None
+    root = cache_folder() / str(data)
+    return None if root.is_dir() else root
+
+
 def cache_folder() -> Path:
     """Return the folder of downloaded data sets."""
     cache = os.environ.get("KDTOOL_CACHE") or str(Path.home() / ".cache" / "kdtool")
