@@ -92,5 +92,5 @@ def test_a_network_of_the_recipes_passes_the_gate(arch: str, tmp_path: Path) -> 
                 logits, mean_of_heads(network, torch.from_numpy(images)), atol=1e-4, rtol=0
             )
     count = count_onnx(path)
-    assert count.params == pytest.approx(parameter_count(network), rel=0.002)  # batch norms are folded
+    assert count.params == pytest.approx(parameter_count(network), rel=0.01)  # batch norms are folded
     assert not count.uncounted

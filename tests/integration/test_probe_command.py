@@ -27,7 +27,7 @@ def test_the_figures_of_a_probe(tmp_path: Path, weights: Path, capsys: pytest.Ca
     command = ("probe", "digits", "--network", ARCH, "--weights", weights, "--size", "32", "--out", tmp_path)
     assert kdtool(*command, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["network"], found["size"], found["features"]) == (ARCH, 32, 384)
+    assert (found["network"], found["size"], found["features"]) == (ARCH, 32, 96)
     validation = found["validation"]
     low, high = validation["accuracy_ci"]
     assert low <= validation["accuracy"] <= high

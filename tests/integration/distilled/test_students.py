@@ -16,6 +16,7 @@ from kdtool.core.errors import UsageError
 from kdtool.core.files import sha256_file
 from kdtool.core.screen import QUIET
 from kdtool.data.reader import Prepared
+from kdtool.recipe.choices import Trained
 from kdtool.recipe.files import load_recipe as load
 from kdtool.recipe.files import shipped_recipes
 from kdtool.recipe.settings import Recipe
@@ -181,7 +182,12 @@ def test_every_shipped_recipe_trains(name: str, prepared: Prepared, tmp_path: Pa
     recipe = load(name)
     networks = {
         section: getattr(recipe, section).model_copy(
-            update={"arch": VIT if "deit" in getattr(recipe, section).arch else CNN, "weights": "none"}
+            update={
+                "arch": VIT if "deit" in getattr(recipe, section).arch else CNN,
+                "weights": "none",  # and so nothing can stay as the weights have it
+                "train": Trained.ALL,
+                "freeze_norm": False,
+            }
         )
         for section in TINY
     }

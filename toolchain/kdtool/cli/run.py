@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from kdtool.cli.options import student_options, training_options
 
 if TYPE_CHECKING:
     from kdtool.core.screen import Screen
+    from kdtool.runs.record import Job
 
 
 @click.command()
@@ -27,15 +29,18 @@ def command(check: bool, **options: Any) -> None:
     Stages that are complete with the same inputs are skipped. After an interruption, the same command
     therefore continues.
     """
+    from kdtool.core.screen import Held
     from kdtool.machine.launch import process_rank
     from kdtool.machine.packages import require_training
     from kdtool.machine.terminal import open_screen
 
     require_training("run")
     choice, screen = TrainingOptions(**options), open_screen()
+    later = Held()
+    job = replace(open_job(choice, later, student=True), screen=screen)  # its errors come at once
     if not process_rank():
-        _announce(choice, screen)
-    job = open_job(choice, screen, student=True)
+        _announce(choice, job, screen)
+    later.tell(screen)
     if choice.dry_run:
         if process_rank():
             return
@@ -67,31 +72,25 @@ def command(check: bool, **options: Any) -> None:
         raise GateError(f"The verdict is {result.claim.verdict}.", "The table above says by how much.")
 
 
-def _announce(choice: TrainingOptions, screen: Screen) -> None:
+def _announce(choice: TrainingOptions, job: Job, screen: Screen) -> None:
     """Say what a new run without a recipe will train, how long that takes, and what was measured best."""
-    from kdtool.data.sources import default_recipe, digits, resolve
+    from kdtool.data.sources import digits
     from kdtool.data.sources.torchvision import missing
     from kdtool.plan import costs_of
-    from kdtool.recipe.files import load_recipe
-    from kdtool.runs.folder import ARTIFACTS, RunFolder
     from kdtool.train.loop.fit import clock
-    from kdtool.train.loop.precision import with_precision
 
-    if choice.recipe is not None or choice.data is None or resolve(choice.data) == digits.NAME:
+    recipe = job.recipe
+    if choice.recipe is not None or job.source == digits.NAME or job.run.record.is_file():
         return
-    name = default_recipe(choice.data)
-    if RunFolder(choice.out or ARTIFACTS / name).record.is_file():
-        return
-    recipe = with_precision(load_recipe(name, choice.as_overrides()))
     time = "for a time that is known once the data set is downloaded"
-    if missing(choice.data) is None:
-        cost = costs_of(choice.data, recipe)
+    if missing(job.source) is None:
+        cost = costs_of(job.source, recipe)
         time = f"about {clock(cost.rest + recipe.student.epochs * cost.epoch)} here"
     screen.say(
         f"Training {recipe.student.arch} from {_start(recipe.student.weights)}, taught by "
         f"{recipe.teacher.arch} ({_start(recipe.teacher.weights)}), at {recipe.data.size} pixels as recipe "
-        f"{name} says: {time}. What was measured best for photographs of your own, "
-        f"within a time that you give: kdtool init {shlex.quote(choice.data)} --time 1h"
+        f"{recipe.name} says: {time}. What was measured best for photographs of your own, within a time that "
+        f"you give: kdtool init {shlex.quote(str(choice.data))} --time 1h"
     )
 
 

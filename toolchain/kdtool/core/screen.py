@@ -48,4 +48,23 @@ class Quiet:
         yield _QuietBar()
 
 
+class Held(Quiet):
+    """Screen that keeps messages until `tell`, for those that another message should precede."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[bool, str]] = []  # True for a warning
+
+    def say(self, text: str) -> None:
+        self._held.append((False, text))
+
+    def warn(self, text: str) -> None:
+        self._held.append((True, text))
+
+    def tell(self, screen: Screen) -> None:
+        """Give the messages to another screen, in their order."""
+        for warning, text in self._held:
+            (screen.warn if warning else screen.say)(text)
+        self._held.clear()
+
+
 QUIET: Screen = Quiet()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from kdtool.results.bench import BenchResult
@@ -35,5 +36,5 @@ def in_words(result: BenchResult) -> VerdictText:
 
 
 def unbroken(text: str) -> str:
-    """Replace the space before each percent sign, so that no line break parts them."""
-    return text.replace(" %", "\u00a0%")
+    """Replace the space before each unit, so that no line break parts them."""
+    return re.sub(r"(?<=\d) (?=(%|MB|ms)\b|%)", "\u00a0", text)

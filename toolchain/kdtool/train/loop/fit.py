@@ -20,7 +20,7 @@ from kdtool.train.loop.evaluate import Evaluation, evaluate
 from kdtool.train.loop.freezing import has_moving_statistics, training_mode
 from kdtool.train.loop.optimizer import Optimization, build_optimizer
 from kdtool.train.loop.signals import StopAsked, graceful_stop
-from kdtool.train.loop.statistics import raise_momentum, with_new_statistics
+from kdtool.train.loop.statistics import SHORT, raise_momentum, with_new_statistics
 from kdtool.train.together.processes import Processes, processes
 from kdtool.train.views.batches import Batches
 from kdtool.train.views.order import reseed
@@ -132,10 +132,10 @@ def fit(
                     saved = time.monotonic()
                     interval = checkpoint_interval(saved - started_saving)
                 _raise_if(asked, title, progress, team)
-            kept = network
-            if average is not None:
+            kept = network if average is None else average.module
+            if moves and (average is not None or (progress.epoch + 1) * steps < SHORT):
                 images = data["train"].epoch(progress.epoch, 0, device, team)
-                kept = with_new_statistics(average.module, images, team) if moves else average.module
+                kept = with_new_statistics(kept, images, team)
             try:
                 result = evaluate(kept, data["validation"], criteria["validation"], device, stop)
             except StopAsked:

@@ -3,8 +3,9 @@
 Evaluation normalizes with running statistics: mean ← (1 − m) mean + m batch mean in each step. With the
 momentum m = 0.01 or less of some published networks (MobileNetV3, EfficientNet-B5, MNASNet), which suits
 millions of steps, a hundred steps hardly move them. Such a network trains well and evaluates at chance. The
-momentum is no part of the weights, so training raises it. An average of weights has statistics that no
-network had; they are computed again from images.
+momentum is no part of the weights, so training raises it. In a short training the weights still move faster
+than the running mean follows, and an average of weights has statistics that no network had; there they are
+computed again from images, after each epoch.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from kdtool.train.together.processes import Processes
 from kdtool.train.views.batch import Batch
 
 LEAST_MOMENTUM = 0.1  # torch's own default: after 44 steps 1 % of the initial statistics is left
-BATCHES = 32  # batches that the statistics of averaged weights are computed from
+BATCHES = 32  # batches that statistics are computed from again
+SHORT = 1000  # steps; after more of them, the running mean follows the weights
 
 
 def raise_momentum(network: nn.Module) -> None:
