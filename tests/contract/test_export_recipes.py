@@ -31,7 +31,13 @@ CLASSES = ("a", "b", "c")
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 PIXELS = np.random.default_rng(0).integers(0, 256, (sum(BATCHES), SIZE, SIZE, 3), dtype=np.uint8)
 RECIPES = [load_recipe(name) for name in shipped_recipes()]
-ARCHS = sorted({arch for recipe in RECIPES for arch in (recipe.teacher.arch, recipe.student.arch)})
+ELSEWHERE = {"timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2"}  # see test_export_archs.py
+    "timm/tf_efficientnet_lite0",
+    "timm/tf_efficientnet_lite2",
+}  # one goes to INT8 in test_export_archs.py
+ARCHS = sorted(
+    {arch for recipe in RECIPES for arch in (recipe.teacher.arch, recipe.student.arch)} - ELSEWHERE
+)
 
 
 def trained(arch: str) -> tuple[torch.nn.Module, bool]:
@@ -92,5 +98,5 @@ def test_a_network_of_the_recipes_passes_the_gate(arch: str, tmp_path: Path) -> 
                 logits, mean_of_heads(network, torch.from_numpy(images)), atol=1e-4, rtol=0
             )
     count = count_onnx(path)
-    assert count.params == pytest.approx(parameter_count(network), rel=0.01)  # batch norms are folded
+    assert count.params == pytest.approx(parameter_count(network), rel=0.002)  # batch norms are folded
     assert not count.uncounted
