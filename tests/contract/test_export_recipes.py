@@ -32,9 +32,6 @@ PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
 PIXELS = np.random.default_rng(0).integers(0, 256, (sum(BATCHES), SIZE, SIZE, 3), dtype=np.uint8)
 RECIPES = [load_recipe(name) for name in shipped_recipes()]
 ELSEWHERE = {"timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2"}  # see test_export_archs.py
-    "timm/tf_efficientnet_lite0",
-    "timm/tf_efficientnet_lite2",
-}  # one goes to INT8 in test_export_archs.py
 ARCHS = sorted(
     {arch for recipe in RECIPES for arch in (recipe.teacher.arch, recipe.student.arch)} - ELSEWHERE
 )
