@@ -96,9 +96,9 @@ def distill(
         teacher: network for the same classes in the same order, images → logits (B, K); None trains with the
             labels alone.
         train: batches (images, labels) that can be iterated in each epoch, such as a DataLoader: float images
-            as the networks expect them, and class indices (B,) from 0 to K − 1. In the first 1,000 steps, with
-            `ema` always, up to 32 batches are read once more after each epoch, for the statistics of batch
-            normalization.
+            as the networks expect them, and class indices (B,) from 0 to K − 1. In the first 1,000 steps,
+            with `ema` always, up to 32 batches are read once more after each epoch, for the statistics of
+            batch normalization.
         validation: batches like those of `train`; their accuracy chooses the best epoch.
         loss: logit loss: a name of `kdtool.list_losses()`, a result of `kdtool.create_loss`, or another
             function or module (student_logits, teacher_logits, target) → scalar. If the loss has parameters,
