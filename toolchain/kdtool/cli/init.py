@@ -88,7 +88,7 @@ def command(data: str, target: str, budget: float, out: Path | None, force: bool
     click.echo(f"Next: kdtool run {data} --recipe {target_file} --dry-run")
 
 
-def _costs(data: str, surveyed: Survey, screen: Screen) -> Callable[[int], Costs] | None:
+def _costs(data: str, surveyed: Survey, screen: Screen) -> Callable[[int, int], Costs] | None:
     """Return a function that estimates a recipe on this machine; None where nothing can be trained."""
     from kdtool.machine.packages import missing_for_training
 
@@ -98,9 +98,9 @@ def _costs(data: str, surveyed: Survey, screen: Screen) -> Callable[[int], Costs
     from kdtool.plan import costs_of
     from kdtool.recipe.advised import Plan, advised_recipe
 
-    def costs(size: int) -> Costs:
+    def costs(size: int, epochs: int) -> Costs:
         screen.say(f"init: timing the networks at {size} pixels.")
-        return costs_of(data, advised_recipe("init", advised_of(surveyed, Plan(size, 8))))
+        return costs_of(data, advised_recipe("init", advised_of(surveyed, Plan(size, epochs))))
 
     return costs
 

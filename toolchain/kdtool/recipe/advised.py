@@ -20,7 +20,8 @@ TARGETS = {  # where the model will run → sides of the input, pixels, the best
     "pi": (128, 96, 64),
     "server": (224, 160, 128, 96, 64),
 }
-MOST_EPOCHS, FEWEST_EPOCHS, LEAST_EPOCHS = 20, 8, 2
+MOST_EPOCHS, FEWEST_EPOCHS, SHORT_EPOCHS, LEAST_EPOCHS = 20, 8, 3, 2
+SHORT_SIZE = 96  # pixels; four epochs at this size were measured: recipe quick
 TEACHER_SIZE = 160
 
 
@@ -53,25 +54,28 @@ def sizes_for(target: str, shortest_side: int) -> tuple[int, ...]:
     return tuple(size for size in sizes if size <= shortest_side) or sizes[-1:]
 
 
-def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int], Costs] | None) -> Plan:
+def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int, int], Costs] | None) -> Plan:
     """Choose the largest input with at least `FEWEST_EPOCHS` epochs in the budget, then as many as fit.
 
-    If no input allows so many, the smallest one gets as many as fit, `LEAST_EPOCHS` at least.
+    If no input from `SHORT_SIZE` on allows so many, a few epochs without augmentation, which cost less, are
+    better than a smaller input; and if not even these fit, the smallest input gets as many as fit.
 
     Args:
         budget: seconds.
-        costs: side of the input → its costs here; None if they cannot be measured on this machine.
+        costs: side of the input, number of epochs → costs here; None if they cannot be measured.
     """
     if costs is None:
         return Plan(sizes[min(1, len(sizes) - 1)], MOST_EPOCHS)
-    for size in sizes:
-        cost = costs(size)
-        epochs = min(MOST_EPOCHS, int((budget - cost.rest) / cost.epoch))
-        if epochs >= FEWEST_EPOCHS:
-            return Plan(size, epochs, cost.rest + epochs * cost.epoch)
-    epochs = max(LEAST_EPOCHS, epochs)
-    seconds = cost.rest + epochs * cost.epoch
-    return Plan(size, epochs, seconds, fits=seconds <= budget)
+    large = tuple(size for size in sizes if size >= SHORT_SIZE) or sizes
+    small = tuple(size for size in sizes if size <= SHORT_SIZE) or sizes[-1:]
+    for tried, least, most in ((large, FEWEST_EPOCHS, MOST_EPOCHS), (small, SHORT_EPOCHS, FEWEST_EPOCHS - 1)):
+        for size in tried:
+            cost = costs(size, least)
+            epochs = min(most, int((budget - cost.rest) / cost.epoch))
+            if epochs >= least:
+                return Plan(size, epochs, cost.rest + epochs * cost.epoch)
+    seconds = cost.rest + LEAST_EPOCHS * cost.epoch
+    return Plan(size, LEAST_EPOCHS, seconds, fits=seconds <= budget)
 
 
 def advised_fields(size: int, epochs: int, *, mirror: bool, crops: bool) -> dict[str, object]:
