@@ -154,3 +154,20 @@ def test_init_writes_once_and_says_what_to_do_next(
     assert "exists already" in capsys.readouterr().err
     assert kdtool("init", root, "--force") == 0
     assert kdtool("init", tmp_path / "nowhere") == 2
+
+
+def test_photographs_without_labels_are_taught_by_the_teacher_in_full(
+    photos: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, more = photos(), photos(name="more")
+    monkeypatch.chdir(tmp_path)
+    assert kdtool("init", root, "--unlabelled", "nowhere") == 3
+    assert "nowhere is not a folder; --unlabelled takes a folder" in capsys.readouterr().err
+    assert not (tmp_path / "photos.toml").exists()
+    assert kdtool("init", root, "--unlabelled", more) == 0
+    recipe = load_recipe(str(tmp_path / "photos.toml"))
+    assert recipe.data.unlabelled == str(more)
+    assert (recipe.student.loss.weight, recipe.student.loss.ce_weight) == (1.0, 0.5)

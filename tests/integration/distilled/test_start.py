@@ -15,6 +15,7 @@ from kdtool.core.screen import QUIET
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
 from kdtool.train.settings import network_preprocess
+from kdtool.train.stage import optimization_of
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 TINY = [
@@ -75,11 +76,26 @@ def test_a_network_from_scratch_has_the_statistics_of_the_photographs(tmp_path: 
     assert network_preprocess(prepared, job.recipe.student) == prepared.preprocess
 
 
-@pytest.mark.parametrize("field", ["train=head", "freeze_norm=true"])
-def test_frozen_parts_need_weights(tmp_path: Path, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "mend"),
+    [
+        ("train=head", "--student-weights imagenet"),
+        ("freeze_norm=true", "--set student.freeze_norm=auto"),
+    ],
+)
+def test_frozen_parts_need_weights(tmp_path: Path, field: str, mend: str) -> None:
     with pytest.raises(UsageError, match="would stay random") as error:
         pipeline.check(_job(tmp_path / "run", f"student.{field}"), student=True)
-    assert error.value.hint == "--student-weights imagenet"
+    assert error.value.hint == mend
+
+
+def test_statistics_are_kept_if_the_network_starts_from_weights(tmp_path: Path) -> None:
+    job = _job(tmp_path / "run", "student.freeze_norm=auto")
+    pipeline.check(job, student=True)
+    scratch = job.recipe.student
+    assert not optimization_of(scratch).freeze_norm
+    pretrained = scratch.model_copy(update={"weights": "imagenet"})
+    assert optimization_of(pretrained).freeze_norm
 
 
 def test_missing_weights_name_the_option_and_the_place(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdtool.cli.options import unlabelled_option
 from kdtool.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stu
     show_default=True,
     help="Time that the whole run may take on this machine, such as 10m or 2h.",
 )
+@unlabelled_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write the recipe to.  [default: <name of DATA>.toml]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def command(data: str, target: str, budget: float, out: Path | None, force: bool) -> None:
+def command(
+    data: str, target: str, budget: float, unlabelled: str | None, out: Path | None, force: bool
+) -> None:
     """Write the recipe that was measured best for photographs like these, within a budget of time.
 
     DATA is a folder of class folders, or a CSV or JSONL manifest. Nothing is trained and no photograph is
@@ -65,6 +69,7 @@ def command(data: str, target: str, budget: float, out: Path | None, force: bool
     """
     from kdtool.core.files import write_text
     from kdtool.data.sources import load_listing
+    from kdtool.data.sources.unlabelled import PREFIX, load
     from kdtool.data.starter import recipe_text, survey
     from kdtool.machine.terminal import open_screen
     from kdtool.recipe.advised import plan, sizes_for
@@ -77,7 +82,10 @@ def command(data: str, target: str, budget: float, out: Path | None, force: bool
             f"{target_file} exists already.", "Choose another file with --out, or replace it with --force."
         )
     screen = open_screen()
-    surveyed = survey(listing, screen)
+    if unlabelled:
+        unlabelled = str(Path(unlabelled).resolve())
+        load(PREFIX + unlabelled)  # it has photographs
+    surveyed = survey(listing, screen, unlabelled or "")
     costs = _costs(data, surveyed, screen)
     chosen = plan(sizes_for(target, surveyed.sides[1]), budget, costs)
     write_text(target_file, recipe_text(target_file.stem, surveyed, target, chosen))

@@ -44,6 +44,7 @@ class Survey:
         has_test: True if the source has a test split.
         not_mirrored: why a mirrored photograph may show another class; empty if it shows the same.
         advice: sentences for the user.
+        unlabelled: folder of photographs without labels; empty if there is none.
     """
 
     images: int
@@ -54,6 +55,7 @@ class Survey:
     has_test: bool
     not_mirrored: str
     advice: tuple[str, ...]
+    unlabelled: str = ""
 
     @property
     def imbalanced(self) -> bool:
@@ -62,8 +64,11 @@ class Survey:
         return most > IMBALANCED * max(least, 1)
 
 
-def survey(listing: Listing, screen: Screen) -> Survey:
+def survey(listing: Listing, screen: Screen, unlabelled: str = "") -> Survey:
     """Read the size of each photograph from the header of its file; nothing is decoded.
+
+    Args:
+        unlabelled: folder of photographs without labels, which are not looked at.
 
     Raises:
         DataError: there are fewer than two classes, or no readable photograph.
@@ -95,7 +100,7 @@ def survey(listing: Listing, screen: Screen) -> Survey:
     advice = _advice(ranked[0], ranked[-1], range_of_sides, unreadable, tests, mirrored)
     return Survey(
         len(listing.samples), len(listing.classes), (ranked[0], ranked[-1]), range_of_sides, unreadable,
-        has_test, mirrored, tuple(advice),
+        has_test, mirrored, tuple(advice), unlabelled,
     )  # fmt: skip
 
 
@@ -142,7 +147,13 @@ def recipe_text(name: str, surveyed: Survey, target: str, chosen: Plan) -> str:
 
 def advised_of(surveyed: Survey, chosen: Plan) -> dict[str, object]:
     """Fields of the advised recipe for these photographs, as `section.key`."""
-    fields = advised_fields(chosen.size, chosen.epochs, mirror=not surveyed.not_mirrored, crops=True)
+    fields = advised_fields(
+        chosen.size,
+        chosen.epochs,
+        mirror=not surveyed.not_mirrored,
+        crops=True,
+        unlabelled=surveyed.unlabelled,
+    )
     if surveyed.imbalanced:
         fields["data.balance"] = "sample"
         fields["student.selection"] = "balanced_accuracy"
@@ -184,7 +195,9 @@ def _why(field: str, surveyed: Survey, chosen: Plan) -> str:
         "student.precision": "bfloat16 is slower for depthwise convolutions",
         "student.augment.crop": "smallest share of the whole photograph that a view shows",
         "student.augment.flip": "the mirrored photograph shows the same class",
-        "student.loss.weight": "the teacher's part; without a teacher: kdtool run … --baseline",
+        "student.loss.weight": "what the photographs without labels teach comes from the teacher alone"
+        if surveyed.unlabelled
+        else "the teacher's part; without a teacher: kdtool run … --baseline",
     }
     reason = reasons.get(field, "")
     return f"  # {reason}" if reason else ""

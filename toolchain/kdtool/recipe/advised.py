@@ -78,12 +78,15 @@ def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int, int], Cost
     return Plan(size, LEAST_EPOCHS, seconds, fits=seconds <= budget)
 
 
-def advised_fields(size: int, epochs: int, *, mirror: bool, crops: bool) -> dict[str, object]:
+def advised_fields(
+    size: int, epochs: int, *, mirror: bool, crops: bool, unlabelled: str = ""
+) -> dict[str, object]:
     """Fields of the advised recipe, as `section.key`.
 
     Args:
         mirror: the mirrored photograph shows the same class.
         crops: views are cut out of the photographs.
+        unlabelled: folder of photographs without labels, for which the teacher's answers count in full.
     """
     fields: dict[str, object] = {
         "data.size": size,
@@ -103,7 +106,7 @@ def advised_fields(size: int, epochs: int, *, mirror: bool, crops: bool) -> dict
         "student.schedule": "cosine",
         "student.warmup_epochs": 1 if epochs >= FEWEST_EPOCHS else 0,
         "student.ema": 0.99 if epochs >= FEWEST_EPOCHS else 0.0,
-        "student.freeze_norm": True,
+        "student.freeze_norm": "auto",
         "student.selection": "last",
         "student.precision": "float32",
         "student.loss.name": "kd",
@@ -111,6 +114,8 @@ def advised_fields(size: int, epochs: int, *, mirror: bool, crops: bool) -> dict
         "student.loss.weight": 0.3,
         "student.loss.ce_weight": 0.7,
     }
+    if unlabelled:
+        fields |= {"data.unlabelled": unlabelled, "student.loss.weight": 1.0, "student.loss.ce_weight": 0.5}
     if crops and epochs >= FEWEST_EPOCHS:
         fields["student.augment.crop"] = 0.35
     if mirror and epochs >= FEWEST_EPOCHS:

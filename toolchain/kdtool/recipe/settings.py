@@ -135,13 +135,20 @@ class NetworkSettings(_Section):
     train: Trained = Field(
         Trained.ALL, description="all layers, or the head (the classifier) on frozen features"
     )
-    freeze_norm: bool = Field(
-        False, description="keep the statistics of batch normalization as the initial weights have them"
+    freeze_norm: bool | Literal["auto"] = Field(
+        False,
+        description="keep the statistics of batch normalization as the initial weights have them; "
+        "auto: if the network starts from weights",
     )
     selection: Selection = Field(
         Selection.ACCURACY, description="validation figure whose best epoch is kept; last: the last epoch"
     )
     augment: AugmentSettings = AugmentSettings()
+
+    @property
+    def freezes_norm(self) -> bool:
+        """True if batch normalization keeps the statistics of the initial weights."""
+        return self.weights != SCRATCH if self.freeze_norm == "auto" else self.freeze_norm
 
     @property
     def seen_views(self) -> int:

@@ -105,14 +105,15 @@ def _check_options(section: str, settings: NetworkSettings) -> None:
 
 def _check_frozen(section: str, settings: NetworkSettings) -> None:
     """Refuse to keep parts of a network that starts from scratch: they would stay random."""
-    frozen = {"train": settings.train is Trained.HEAD, "freeze_norm": settings.freeze_norm}
+    frozen = {"train": settings.train is Trained.HEAD, "freeze_norm": settings.freezes_norm}
     for field, is_frozen in frozen.items():
         if is_frozen and settings.weights == SCRATCH:
             value = str(getattr(settings, field)).lower()
+            mend = {f"{section}.weights": IMAGENET} if field == "train" else {f"{section}.{field}": "auto"}
             raise UsageError(
                 f"{section}.{field} is {value}, but {section}.weights is none: the frozen part would stay "
                 "random; allowed: weights that are trained.",
-                assigned({f"{section}.weights": IMAGENET}),
+                assigned(mend),
             )
 
 

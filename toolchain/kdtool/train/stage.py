@@ -145,7 +145,8 @@ def augment_of(settings: AugmentSettings, split: Split, seed: int, balanced: boo
 
 def optimization_of(settings: NetworkSettings) -> Optimization:
     """Copy the settings of the optimization as plain values."""
-    return Optimization(**{field.name: getattr(settings, field.name) for field in fields(Optimization)})
+    values = {field.name: getattr(settings, field.name) for field in fields(Optimization)}
+    return Optimization(**values | {"freeze_norm": settings.freezes_norm})
 
 
 def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Screen) -> Manifest:
