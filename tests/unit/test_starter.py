@@ -30,9 +30,9 @@ def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path
     path = written(tmp_path, found)
     recipe = load_recipe(str(path))
     assert (recipe.data.size, recipe.student.epochs) == (96, 12)
-    assert recipe.student.weights == "imagenet" and recipe.student.freeze_norm
-    assert recipe.teacher.train == "head" and recipe.teacher.size == 160
-    assert recipe.student.augment.flip
+    assert recipe.student.weights == "imagenet" and recipe.student.freezes_norm
+    assert (recipe.teacher.train, recipe.teacher.size, recipe.teacher.epochs) == ("all", 160, 6)
+    assert recipe.student.augment.flip and recipe.teacher.augment == recipe.student.augment
     assert recipe.data.balance == "none"
     assert recipe.export.uint8  # what a bundle for apps holds
     assert recipe.export.ort
@@ -44,7 +44,9 @@ def test_few_epochs_change_nothing_but_the_last_layers_much(
     photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     found = survey(load_listing(str(photos(side=100))), QUIET)
-    student = load_recipe(str(written(tmp_path, found, chosen=Plan(96, 3)))).student
+    recipe = load_recipe(str(written(tmp_path, found, chosen=Plan(96, 3))))
+    student = recipe.student
+    assert recipe.teacher.train == "head"
     assert (student.lr, student.warmup_epochs, student.ema, student.augment.active) == (5e-4, 0, 0.0, False)
 
 
@@ -171,3 +173,4 @@ def test_photographs_without_labels_are_taught_by_the_teacher_in_full(
     recipe = load_recipe(str(tmp_path / "photos.toml"))
     assert recipe.data.unlabelled == str(more)
     assert (recipe.student.loss.weight, recipe.student.loss.ce_weight) == (1.0, 0.5)
+    assert recipe.teacher.train == "head"

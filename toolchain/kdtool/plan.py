@@ -25,6 +25,7 @@ from kdtool.data.sources.torchvision import missing
 from kdtool.data.sources.unlabelled import PREFIX
 from kdtool.exporters.variants import VARIANTS
 from kdtool.recipe.advised import Costs
+from kdtool.recipe.choices import Trained
 from kdtool.recipe.settings import (
     AugmentSettings,
     NetworkSettings,
@@ -134,7 +135,7 @@ def make_plan(job: Job, stages: Sequence[str], baseline: bool, shared: bool = Fa
     if "distill" in stages:
         online = _runs_teacher_online(job, classes, of_student, shared)
         if not online:
-            steps.append(_soft_labels(job, classes, of_student))
+            steps.append(_soft_labels(job, classes, of_student, images))
         steps.append(_distillation(job, classes, of_student, online))
         if baseline:
             steps.append(_training(job, "baseline", recipe.student, classes, images))
@@ -191,12 +192,16 @@ def _runs_teacher_online(job: Job, classes: int, images: Mapping[str, int], shar
     return why_online(student, shared, stored, costs) is not None
 
 
-def _soft_labels(job: Job, classes: int, images: Mapping[str, int]) -> Step:
+def _soft_labels(job: Job, classes: int, images: Mapping[str, int], labelled: Mapping[str, int]) -> Step:
+    """Estimate the soft labels; a frozen teacher has answered the labelled images in its probe."""
     student = job.recipe.student
     views = student.seen_views
     rows = views * images["train"] + images["validation"]
     what = "the teacher's logits, once for each " + (f"of {views} views" if views > 1 else "image")
-    seconds = rows * _forward_seconds(job, job.recipe.teacher, classes)
+    known = 0
+    if job.recipe.teacher.train is Trained.HEAD and not job.recipe.teacher.trained:
+        known = labelled["validation"] + (0 if student.augment.active else labelled["train"])
+    seconds = (rows - known) * _forward_seconds(job, job.recipe.teacher, classes)
     view = _view_seconds(job, student, classes) + _decoding_seconds(job, images)
     seconds += views * images["train"] * view
     return _step(job, "label", what, seconds, rows * classes * LOGIT_BYTES[student.answers])

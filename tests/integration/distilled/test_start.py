@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from kdtool import pipeline
 from kdtool.arch.network import build, load_network
@@ -14,9 +18,15 @@ from kdtool.core.errors import SetupError, UsageError
 from kdtool.core.screen import QUIET
 from kdtool.runs.record import Job
 from kdtool.runs.stage import read_manifest
+from kdtool.train.loop.evaluate import predict
 from kdtool.train.settings import network_preprocess
-from kdtool.train.stage import optimization_of
+from kdtool.train.stage import optimization_of, training_examples
+from kdtool.train.stored import FEATURES
+from kdtool.train.teaching import softlabels
+from kdtool.train.teaching.teacher import open_teacher
+from kdtool.train.views.batch import Examples, plain_examples
 
+CPU = torch.device("cpu")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 TINY = [
     "data.size=32",
@@ -74,6 +84,37 @@ def test_a_network_from_scratch_has_the_statistics_of_the_photographs(tmp_path: 
     job = _job(tmp_path / "run")
     prepared = pipeline.prepare(job)
     assert network_preprocess(prepared, job.recipe.student) == prepared.preprocess
+
+
+def test_a_frozen_teacher_answers_from_stored_features(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its probe saw is not seen again; photographs without labels are, and other ones."""
+    job = _job(tmp_path / "run", f"teacher.weights={weights}", "teacher.train=head")
+    prepared = pipeline.prepare(job)
+    pipeline.teach(job, prepared)
+    teacher = open_teacher(job.run, prepared)
+    both = replace(prepared, unlabelled=prepared).for_student
+    plain = {name: plain_examples(both, name, teacher.info.preprocess) for name in ("train", "validation")}
+    expected = {name: predict(teacher.network, part, CPU) for name, part in plain.items()}
+    seen: list[range] = []
+
+    def counted(network: nn.Module, examples: Examples, device: torch.device, *rest: Any) -> Any:
+        seen.append(rest[1])
+        return predict(network, examples, device, *rest)
+
+    monkeypatch.setattr(softlabels, "predict", counted)
+    number = prepared.counts["train"]
+    task = training_examples(both, job.recipe.student, seed=0)
+    stored = softlabels.store_soft_labels(teacher, both, task, tmp_path / "soft", QUIET)
+    assert [image for images in seen for image in images] == list(range(number, 2 * number))
+    for name, logits in expected.items():
+        np.testing.assert_allclose(stored.logits[name][:, 0], logits, atol=1e-4)
+
+    other = pipeline.prepare(pipeline.start("digits", tmp_path / "other", "digits", TINY, 1, QUIET))
+    assert not open_teacher(job.run, other).answers
+    (job.run.role("teacher") / "probe" / FEATURES).unlink()
+    assert not open_teacher(job.run, prepared).answers
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,6 @@ def advised_of(surveyed: Survey, chosen: Plan) -> dict[str, object]:
         chosen.size,
         chosen.epochs,
         mirror=not surveyed.not_mirrored,
-        crops=True,
         unlabelled=surveyed.unlabelled,
     )
     if surveyed.imbalanced:
@@ -162,7 +161,7 @@ def advised_of(surveyed: Survey, chosen: Plan) -> dict[str, object]:
 
 def _sections(fields: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """Group fields by section, in the order of a recipe."""
-    names = ("data", "teacher", "student", "student.augment", "student.loss")
+    names = ("data", "teacher", "teacher.augment", "student", "student.augment", "student.loss")
     found = {
         name: {
             key.rpartition(".")[2]: value for key, value in fields.items() if key.rpartition(".")[0] == name
@@ -183,23 +182,24 @@ def _why(field: str, surveyed: Survey, chosen: Plan) -> str:
         "draw every class alike",
         "teacher.train": "frozen, with a linear classifier on its features: minutes instead of hours",
         "teacher.size": "the teacher sees the same cut at its own size",
-        "teacher.epochs": "no effect: a frozen teacher is not trained",
+        "teacher.epochs": "no effect: a frozen teacher is not trained"
+        if surveyed.unlabelled or chosen.epochs < FEWEST_EPOCHS
+        else "",
         "student.weights": "downloaded once; without a network: --student-weights FILE",
         "student.epochs": "as many as the time allows" if chosen.epochs < MOST_EPOCHS else "",
         "student.lr": "" if chosen.epochs >= FEWEST_EPOCHS else "low, since there are few epochs",
-        "student.ema": "the kept weights are an average over about the last hundred steps",
-        "student.freeze_norm": "few photographs cannot learn better statistics than the weights have",
-        "student.selection": "every class counts alike"
-        if surveyed.imbalanced
-        else "the learning rate has fallen to zero",
-        "student.precision": "bfloat16 is slower for depthwise convolutions",
-        "student.augment.crop": "smallest share of the whole photograph that a view shows",
-        "student.augment.flip": "the mirrored photograph shows the same class",
+        "ema": "the kept weights are an average over about the last hundred steps",
+        "freeze_norm": "few photographs cannot learn better statistics than the weights have",
+        "selection": "the learning rate has fallen to zero",
+        "student.selection": "every class counts alike" if surveyed.imbalanced else "",
+        "precision": "bfloat16 is slower for depthwise convolutions",
+        "augment.crop": "smallest share of the whole photograph that a view shows",
+        "augment.flip": surveyed.not_mirrored or "the mirrored photograph shows the same class",
         "student.loss.weight": "what the photographs without labels teach comes from the teacher alone"
         if surveyed.unlabelled
         else "the teacher's part; without a teacher: kdtool run … --baseline",
     }
-    reason = reasons.get(field, "")
+    reason = reasons.get(field) or reasons.get(field.partition(".")[2], "")
     return f"  # {reason}" if reason else ""
 
 

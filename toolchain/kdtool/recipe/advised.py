@@ -20,9 +20,9 @@ TARGETS = {  # where the model will run → sides of the input, pixels, the best
     "pi": (128, 96, 64),
     "server": (224, 160, 128, 96, 64),
 }
-MOST_EPOCHS, FEWEST_EPOCHS, SHORT_EPOCHS, LEAST_EPOCHS = 20, 8, 3, 2
+MOST_EPOCHS, FEWEST_EPOCHS, SHORT_EPOCHS, LEAST_EPOCHS = 20, 6, 3, 2
 SHORT_SIZE = 96  # pixels; four epochs at this size were measured: recipe quick
-TEACHER_SIZE = 160
+TEACHER_SIZE, TEACHER_EPOCHS = 160, 6
 
 
 @dataclass(frozen=True)
@@ -78,49 +78,60 @@ def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int, int], Cost
     return Plan(size, LEAST_EPOCHS, seconds, fits=seconds <= budget)
 
 
-def advised_fields(
-    size: int, epochs: int, *, mirror: bool, crops: bool, unlabelled: str = ""
-) -> dict[str, object]:
+def advised_fields(size: int, epochs: int, *, mirror: bool, unlabelled: str = "") -> dict[str, object]:
     """Fields of the advised recipe, as `section.key`.
 
     Args:
         mirror: the mirrored photograph shows the same class.
-        crops: views are cut out of the photographs.
-        unlabelled: folder of photographs without labels, for which the teacher's answers count in full.
+        unlabelled: folder of photographs without labels, for which the teacher's answers count in full. The
+            teacher is then frozen, as it was measured.
     """
-    fields: dict[str, object] = {
-        "data.size": size,
+    long = epochs >= FEWEST_EPOCHS
+    frozen = bool(unlabelled) or not long
+    weight, ce_weight = (1.0, 0.5) if unlabelled else (0.3, 0.7) if frozen else (1.0, 0.3)
+    fields: dict[str, object] = {"data.size": size}
+    if unlabelled:
+        fields["data.unlabelled"] = unlabelled
+    fields |= {
         "teacher.arch": TEACHERS[0].arch,
         "teacher.weights": "imagenet",
-        "teacher.train": "head",
         "teacher.size": max(TEACHER_SIZE, size),
-        "teacher.epochs": 1,
-        "teacher.precision": "float32",
+    }
+    if frozen:
+        fields |= {"teacher.train": "head", "teacher.epochs": 1, "teacher.precision": "float32"}
+    else:
+        fields |= {"teacher.epochs": TEACHER_EPOCHS} | _fine_tuning("teacher", mirror=mirror)
+    fields |= {
         "student.arch": STUDENTS[0].arch,
         "student.weights": "imagenet",
         "student.epochs": epochs,
         "student.patience": 0,
-        "student.optimizer": "adamw",
-        "student.lr": 1e-3 if epochs >= FEWEST_EPOCHS else 5e-4,
-        "student.weight_decay": 0.02,
-        "student.schedule": "cosine",
-        "student.warmup_epochs": 1 if epochs >= FEWEST_EPOCHS else 0,
-        "student.ema": 0.99 if epochs >= FEWEST_EPOCHS else 0.0,
-        "student.freeze_norm": "auto",
-        "student.selection": "last",
-        "student.precision": "float32",
+    }
+    fields |= _fine_tuning("student", mirror=mirror, long=long)
+    return fields | {
         "student.loss.name": "kd",
         "student.loss.temperature": 2.0,
-        "student.loss.weight": 0.3,
-        "student.loss.ce_weight": 0.7,
+        "student.loss.weight": weight,
+        "student.loss.ce_weight": ce_weight,
     }
-    if unlabelled:
-        fields |= {"data.unlabelled": unlabelled, "student.loss.weight": 1.0, "student.loss.ce_weight": 0.5}
-    if crops and epochs >= FEWEST_EPOCHS:
-        fields["student.augment.crop"] = 0.35
-    if mirror and epochs >= FEWEST_EPOCHS:
-        fields["student.augment.flip"] = True
-    return fields
+
+
+def _fine_tuning(section: str, *, mirror: bool, long: bool = True) -> dict[str, object]:
+    """Fields of a training that starts from weights; a short one has no views and half of the rate."""
+    fields: dict[str, object] = {
+        "optimizer": "adamw",
+        "lr": 1e-3 if long else 5e-4,
+        "weight_decay": 0.02,
+        "schedule": "cosine",
+        "warmup_epochs": 1 if long else 0,
+        "ema": 0.99 if long else 0.0,
+        "freeze_norm": "auto",
+        "selection": "last",
+        "precision": "float32",
+    }
+    if long:
+        fields |= {"augment.crop": 0.35, "augment.flip": mirror}
+    return {f"{section}.{key}": value for key, value in fields.items()}
 
 
 def advised_recipe(name: str, fields: dict[str, object]) -> Recipe:

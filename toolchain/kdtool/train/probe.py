@@ -35,13 +35,14 @@ from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.recipe.choices import SCRATCH, Balance, Selection
+from kdtool.recipe.choices import SCRATCH, Balance, Selection, Trained
 from kdtool.recipe.settings import NetworkSettings, section_of
 from kdtool.results.classes import Tally
 from kdtool.results.health import fault_of
 from kdtool.runs.stage import Manifest, Stage
 from kdtool.train.loop.evaluate import predict
 from kdtool.train.settings import network_preprocess, weights_input
+from kdtool.train.stored import write_features
 from kdtool.train.together.processes import processes
 from kdtool.train.views.batch import Examples, plain_examples
 
@@ -147,6 +148,9 @@ def probe(
         )
         stage.reopen()
         save_network(folder / WEIGHTS, network.state_dict(), info)
+        files = [WEIGHTS]
+        if role == "teacher" and settings.train is Trained.HEAD:
+            files.append(write_features(folder, x, prepared))
         predicted = (x["validation"] @ fit.weight.T + fit.bias).argmax(1)
         fault = fault_of(Tally.of(y["validation"], predicted, classes), prepared.classes)
         result: dict[str, Any] = {
@@ -157,7 +161,7 @@ def probe(
             "seconds": round(time.monotonic() - started, 1),
         }
         result |= {"fault": fault} if fault else {}
-        return stage.seal([WEIGHTS], result, versions_of())
+        return stage.seal(files, result, versions_of())
 
     manifest = group.once(fitted)
     screen.say(f"{role}: linear probe, {_said(settings.arch, manifest.result)}.")

@@ -190,6 +190,7 @@ def _compute(
     needed = places("validation", 0, prepared.counts["validation"], key)
     for view in range(views):
         needed += places("train", view, prepared.counts["train"], key)
+    known = {split: logits for split, logits in teacher.answers.items() if splits[split].augment is None}
     files: list[str] = []
     existing = group.once(partial(shards_in, stage.folder))
     with graceful_stop() as stop, screen.bar("label", len(needed)) as bar:
@@ -197,8 +198,10 @@ def _compute(
             for place in needed:
                 stop.raise_if_asked(group)
                 file = group.once(partial(whole_shard, existing.get(place.name)))
-                split = splits[place.split]
-                files.append(file or _compute_shard(network, split, place, stage.folder, stored_as, stop))
+                split, stored = splits[place.split], known.get(place.split)
+                files.append(
+                    file or _compute_shard(network, split, place, stored, stage.folder, stored_as, stop)
+                )
                 bar.advance(note=f"view {place.view + 1} of {views}")
             stop.raise_if_asked(group)
         except StopAsked as asked:
@@ -212,12 +215,21 @@ def _compute_shard(
     network: nn.Module,
     examples: Examples,
     place: Place,
+    known: npt.NDArray[np.float32] | None,
     folder: Path,
     stored_as: StoredAs,
     stop: StopRequest,
 ) -> str:
     group = processes()
-    exact = predict(network, examples, group.device, place.view, place.images, stop)
+    exact = (
+        np.zeros((0, examples.classes), np.float32)
+        if known is None
+        else known[place.images.start : place.images.stop]
+    )
+    rest = place.images[len(exact) :]
+    if rest:
+        computed = predict(network, examples, group.device, place.view, rest, stop)
+        exact = np.concatenate([exact, computed])
     if not np.isfinite(exact).all():
         message = "label: the teacher's logits are NaN or infinite, so it cannot teach a student."
         lower = assigned({"teacher.lr": 0.0001})
