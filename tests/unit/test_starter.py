@@ -31,7 +31,7 @@ def test_the_recipe_is_valid_and_fits_the_photographs(photos: Callable[..., Path
     recipe = load_recipe(str(path))
     assert (recipe.data.size, recipe.student.epochs) == (96, 12)
     assert recipe.student.weights == "imagenet" and recipe.student.freezes_norm
-    assert (recipe.teacher.train, recipe.teacher.size, recipe.teacher.epochs) == ("all", 160, 6)
+    assert (recipe.teacher.train, recipe.teacher.size, recipe.teacher.epochs) == ("all", 160, 20)
     assert recipe.student.augment.flip and recipe.teacher.augment == recipe.student.augment
     assert recipe.data.balance == "none"
     assert recipe.export.uint8  # what a bundle for apps holds

@@ -150,6 +150,7 @@ def advised_of(surveyed: Survey, chosen: Plan) -> dict[str, object]:
     fields = advised_fields(
         chosen.size,
         chosen.epochs,
+        surveyed.images,
         mirror=not surveyed.not_mirrored,
         unlabelled=surveyed.unlabelled,
     )

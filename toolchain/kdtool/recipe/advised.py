@@ -22,7 +22,7 @@ TARGETS = {  # where the model will run → sides of the input, pixels, the best
 }
 MOST_EPOCHS, FEWEST_EPOCHS, SHORT_EPOCHS, LEAST_EPOCHS = 20, 6, 3, 2
 SHORT_SIZE = 96  # pixels; four epochs at this size were measured: recipe quick
-TEACHER_SIZE, TEACHER_EPOCHS = 160, 6
+TEACHER_SIZE, TEACHER_IMAGES = 160, 18_000  # pixels; images that the teacher sees in training
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,13 @@ def plan(sizes: tuple[int, ...], budget: float, costs: Callable[[int, int], Cost
     return Plan(size, LEAST_EPOCHS, seconds, fits=seconds <= budget)
 
 
-def advised_fields(size: int, epochs: int, *, mirror: bool, unlabelled: str = "") -> dict[str, object]:
+def advised_fields(
+    size: int, epochs: int, images: int, *, mirror: bool, unlabelled: str = ""
+) -> dict[str, object]:
     """Fields of the advised recipe, as `section.key`.
 
     Args:
+        images: number of photographs; the teacher gets more epochs of few ones.
         mirror: the mirrored photograph shows the same class.
         unlabelled: folder of photographs without labels, for which the teacher's answers count in full. The
             teacher is then frozen, as it was measured.
@@ -100,7 +103,8 @@ def advised_fields(size: int, epochs: int, *, mirror: bool, unlabelled: str = ""
     if frozen:
         fields |= {"teacher.train": "head", "teacher.epochs": 1, "teacher.precision": "float32"}
     else:
-        fields |= {"teacher.epochs": TEACHER_EPOCHS} | _fine_tuning("teacher", mirror=mirror)
+        passes = min(MOST_EPOCHS, max(FEWEST_EPOCHS, -(-TEACHER_IMAGES // max(images, 1))))
+        fields |= {"teacher.epochs": passes} | _fine_tuning("teacher", mirror=mirror)
     fields |= {
         "student.arch": STUDENTS[0].arch,
         "student.weights": "imagenet",
