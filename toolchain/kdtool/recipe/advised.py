@@ -24,6 +24,11 @@ MOST_EPOCHS, FEWEST_EPOCHS, SHORT_EPOCHS, LEAST_EPOCHS = 20, 6, 3, 2
 SHORT_SIZE = 96  # pixels; four epochs at this size were measured: recipe quick
 TEACHER_SIZE, TEACHER_IMAGES = 160, 18_000  # pixels; images that the teacher sees in training
 
+# the loss for photographs without labels, of a frozen teacher, and of a trained one
+OF_UNLABELLED = {"name": "kd", "temperature": 2.0, "weight": 1.0, "ce_weight": 0.5}
+OF_FROZEN = {"name": "kd", "temperature": 1.0, "weight": 0.1, "ce_weight": 0.9}
+OF_TRAINED = {"name": "kd", "temperature": 2.0, "weight": 1.0, "ce_weight": 0.3}
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -91,7 +96,7 @@ def advised_fields(
     """
     long = epochs >= FEWEST_EPOCHS
     frozen = bool(unlabelled) or not long
-    weight, ce_weight = (1.0, 0.5) if unlabelled else (0.3, 0.7) if frozen else (1.0, 0.3)
+    loss = OF_UNLABELLED if unlabelled else OF_FROZEN if frozen else OF_TRAINED
     fields: dict[str, object] = {"data.size": size}
     if unlabelled:
         fields["data.unlabelled"] = unlabelled
@@ -112,12 +117,7 @@ def advised_fields(
         "student.patience": 0,
     }
     fields |= _fine_tuning("student", mirror=mirror, long=long)
-    return fields | {
-        "student.loss.name": "kd",
-        "student.loss.temperature": 2.0,
-        "student.loss.weight": weight,
-        "student.loss.ce_weight": ce_weight,
-    }
+    return fields | {f"student.loss.{key}": value for key, value in loss.items()}
 
 
 def _fine_tuning(section: str, *, mirror: bool, long: bool = True) -> dict[str, object]:
