@@ -189,7 +189,9 @@ def _why(field: str, surveyed: Survey, chosen: Plan) -> str:
         "student.weights": "downloaded once; without a network: --student-weights FILE",
         "student.epochs": "as many as the time allows" if chosen.epochs < MOST_EPOCHS else "",
         "student.lr": "" if chosen.epochs >= FEWEST_EPOCHS else "low, since there are few epochs",
-        "ema": "the kept weights are an average over about the last hundred steps",
+        "ema": "the kept weights are an average over about the last hundred steps"
+        if chosen.epochs >= FEWEST_EPOCHS
+        else "",
         "freeze_norm": "few photographs cannot learn better statistics than the weights have",
         "selection": "the learning rate has fallen to zero",
         "student.selection": "every class counts alike" if surveyed.imbalanced else "",
