@@ -53,7 +53,10 @@ def test_a_run_ends_at_the_gate_and_goes_no_further(
         error = capsys.readouterr().err
         assert f"{run}/teacher/model.safetensors: the teacher is of no use: it" in error
         assert "(it learned nothing)" in error
-        assert "at another learning rate: --set teacher.lr=1e-10 or --set teacher.lr=3e-09" in error
+        assert (
+            "at another learning rate: --set teacher.lr=1e-10 or --set teacher.lr=3e-09, or from pretrained "
+            "weights: --teacher-weights imagenet" in error
+        )
     assert (run / "teacher" / "history.csv").is_file(), "the network is kept"
     assert not (run / "onnx").exists() and not (run / "student" / "manifest.json").exists()
     for words in (("export", "--onnx"), ("quantize",), ("bench",), ("bundle", "--role", "teacher")):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from kdtool.core.errors import GateError
 from kdtool.core.spelling import argument, assigned
+from kdtool.recipe.choices import SCRATCH
+from kdtool.recipe.settings import StudentSettings, TeacherSettings
 from kdtool.results.bench import BenchResult
 from kdtool.runs.folder import RunFolder
 from kdtool.runs.stage import Manifest, read_manifest
@@ -81,15 +83,17 @@ def require_sound_results(result: BenchResult, path: Path, roles: Sequence[str] 
 
 
 def _mend(role: str, manifest: Manifest, cause: str) -> str:
-    settings = manifest.inputs.get("settings", {})
-    lr, batch = settings.get("lr", 1e-3), settings.get("batch_size", 32)
+    settings = manifest.inputs.get("settings", {})  # without those that have the default
+    defaults = TeacherSettings() if role == "teacher" else StudentSettings()
+    lr, batch = settings.get("lr", defaults.lr), settings.get("batch_size", defaults.batch_size)
+    pretrained = settings.get("weights", defaults.weights) != SCRATCH
     if not settings or "epochs" not in manifest.result:  # a probe, or the copy of a trained file
         return "Choose another network, other weights, or look at the photographs: kdtool data check DATA"
     place = f"in a new {argument('out')}"
     if cause == Cause.EVALUATION_MODE:
         frozen = assigned({f"{role}.freeze_norm": True})
         steps = assigned({f"{role}.batch_size": max(8, batch // 2)})
-        keep = f", or keep the statistics of the weights: {frozen}" if "weights" in settings else ""
+        keep = f", or keep the statistics of the weights: {frozen}" if pretrained else ""
         return f"Train more epochs, or more steps in each, {place}: {steps}{keep}"
     if cause == Cause.OTHER_PHOTOGRAPHS:
         views = assigned({f"{role}.augment.crop": 0.35, f"{role}.augment.flip": True})
@@ -98,7 +102,7 @@ def _mend(role: str, manifest: Manifest, cause: str) -> str:
             f"and augmentation, {place}: {views}"
         )
     weights = assigned({f"{role}.weights": "imagenet"})
-    start = "" if "weights" in settings else f", or from pretrained weights: {weights}"
+    start = "" if pretrained else f", or from pretrained weights: {weights}"
     return f"Train more epochs, or {place} at another learning rate: {_rate(role, lr)}{start}"
 
 
