@@ -330,7 +330,7 @@ def test_the_order_follows_from_the_seed_alone(teacher: nn.Module) -> None:
 
 def test_a_sampler_is_told_the_epoch(teacher: nn.Module) -> None:
     class Sampler:
-        epochs: list[int] = []  # noqa: RUF012 (of this test)
+        epochs: list[int] = []  # noqa: RUF012  # one instance, of this test
 
         def set_epoch(self, epoch: int) -> None:
             self.epochs.append(epoch)

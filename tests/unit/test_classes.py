@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from kdtool.results.classes import CLASS_MEASURES, Answers, class_interval
@@ -55,6 +56,21 @@ def test_five_of_five_prove_nothing() -> None:
     low, high = class_interval("balanced_accuracy", Answers(labels, labels, 2))
     assert low < 0.9
     assert high == 1.0
+
+
+def test_none_of_five_proves_nothing() -> None:
+    labels = np.repeat([0, 1], 5)
+    low, high = class_interval("balanced_accuracy", Answers(labels, 1 - labels, 2))
+    assert low == 0.0
+    assert high > 0.1
+
+
+def test_an_interval_is_moved_back_by_what_the_smoothing_moved() -> None:
+    """One class, 8 of 10 right: quantiles of Binomial(10, 8.5 / 11) / 10, moved by 8 / 10 − 8.5 / 11."""
+    found = Answers(np.zeros(10, np.int64), np.repeat([0, 1], [8, 2]), 2)
+    low, high = class_interval("balanced_accuracy", found)
+    drawn = binom.ppf([0.025, 0.975], 10, 8.5 / 11) / 10
+    assert (low, high) == pytest.approx((drawn[0] + 0.8 - 8.5 / 11, min(1.0, drawn[1] + 0.8 - 8.5 / 11)))
 
 
 @pytest.mark.parametrize("counts", [(60, 60, 60), (100, 20, 8)])

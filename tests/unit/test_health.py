@@ -61,6 +61,13 @@ def test_chance_is_judged_by_the_interval(images: int, right: int, fault: bool) 
     assert at_chance(tally(labels, predicted, 2)) == fault
 
 
+def test_guesses_with_the_frequencies_of_the_classes_are_chance() -> None:
+    """82 % right, and independent of the labels: 0.9 · 0.9 + 0.1 · 0.1."""
+    labels = np.repeat([0, 1], [90, 10])
+    predicted = np.concatenate([np.repeat([0, 1], [81, 9]), np.repeat([0, 1], [9, 1])])
+    assert "no better than chance, 82.0 %" in (fault_of(tally(labels, predicted, 2)) or "")
+
+
 def test_few_images_tell_nothing() -> None:
     labels = np.arange(29) % 3
     assert fault_of(tally(labels, np.zeros(29, np.int64), 3)) is None

@@ -21,7 +21,7 @@ from kdtool.runs.stage import read_manifest
 from kdtool.train.loop.evaluate import predict
 from kdtool.train.settings import network_preprocess
 from kdtool.train.stage import optimization_of, training_examples
-from kdtool.train.stored import FEATURES
+from kdtool.train.stored import FEATURES, stored_answers
 from kdtool.train.teaching import softlabels
 from kdtool.train.teaching.teacher import open_teacher
 from kdtool.train.views.batch import Examples, plain_examples
@@ -112,9 +112,11 @@ def test_a_frozen_teacher_answers_from_stored_features(
         np.testing.assert_allclose(stored.logits[name][:, 0], logits, atol=1e-4)
 
     other = pipeline.prepare(pipeline.start("digits", tmp_path / "other", "digits", TINY, 1, QUIET))
-    assert not open_teacher(job.run, other).answers
-    (job.run.role("teacher") / "probe" / FEATURES).unlink()
-    assert not open_teacher(job.run, prepared).answers
+    place = job.run.role("teacher")
+    assert stored_answers(place, teacher.network, teacher.info, prepared).keys() == plain.keys()
+    assert not stored_answers(place, teacher.network, teacher.info, other)
+    (place / "probe" / FEATURES).unlink()
+    assert not stored_answers(place, teacher.network, teacher.info, prepared)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kdtool.core.preprocess import open_image
 from kdtool.core.screen import Screen
 from kdtool.data.carve import planned_counts, planned_train
 from kdtool.data.listing import Listing
-from kdtool.recipe.advised import FEWEST_EPOCHS, MOST_EPOCHS, Plan, advised_fields
+from kdtool.recipe.advised import FEWEST_EPOCHS, MOST_EPOCHS, Plan, advised_fields, freezes_teacher
 from kdtool.recipe.settings import DataSettings
 
 FEW = 30  # training images of a class
@@ -184,7 +184,7 @@ def _why(field: str, surveyed: Survey, chosen: Plan) -> str:
         "teacher.train": "frozen, with a linear classifier on its features: minutes instead of hours",
         "teacher.size": "the teacher sees the same cut at its own size",
         "teacher.epochs": "no effect: a frozen teacher is not trained"
-        if surveyed.unlabelled or chosen.epochs < FEWEST_EPOCHS
+        if freezes_teacher(chosen.epochs, surveyed.unlabelled)
         else "",
         "student.weights": "downloaded once; without a network: --student-weights FILE",
         "student.epochs": "as many as the time allows" if chosen.epochs < MOST_EPOCHS else "",

@@ -94,8 +94,7 @@ def advised_fields(
         unlabelled: folder of photographs without labels, for which the teacher's answers count in full. The
             teacher is then frozen, as it was measured.
     """
-    long = epochs >= FEWEST_EPOCHS
-    frozen = bool(unlabelled) or not long
+    long, frozen = epochs >= FEWEST_EPOCHS, freezes_teacher(epochs, unlabelled)
     loss = OF_UNLABELLED if unlabelled else OF_FROZEN if frozen else OF_TRAINED
     fields: dict[str, object] = {"data.size": size}
     if unlabelled:
@@ -118,6 +117,11 @@ def advised_fields(
     }
     fields |= _fine_tuning("student", mirror=mirror, long=long)
     return fields | {f"student.loss.{key}": value for key, value in loss.items()}
+
+
+def freezes_teacher(epochs: int, unlabelled: str) -> bool:
+    """True if a frozen teacher is advised: for little time, or if most photographs have no label."""
+    return bool(unlabelled) or epochs < FEWEST_EPOCHS
 
 
 def _fine_tuning(section: str, *, mirror: bool, long: bool = True) -> dict[str, object]:

@@ -17,9 +17,11 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
+from kdtool.arch.network import classifier_of
 from kdtool.core.files import sha256_json, write_bytes
+from kdtool.core.modelinfo import ModelInfo
 from kdtool.data.reader import Prepared
-from kdtool.runs.stage import Manifest, intact, read_manifest
+from kdtool.runs.stage import intact, read_manifest
 
 FEATURES = "features.safetensors"
 
@@ -34,29 +36,34 @@ def write_features(folder: Path, features: Mapping[str, Floats], prepared: Prepa
     return FEATURES
 
 
-def stored_answers(probe: Path, taught: Manifest, head: nn.Linear, prepared: Prepared) -> dict[str, Floats]:
+def stored_answers(
+    folder: Path, network: nn.Module, info: ModelInfo, prepared: Prepared
+) -> dict[str, Floats]:
     """Compute the logits (N, K) of the images whose features are stored: the first N of each split.
 
     Args:
-        probe: folder of the teacher's probe.
-        taught: manifest of the teacher.
-        head: the teacher's last layer.
+        folder: folder of the teacher, with its probe.
 
     Returns:
         Split → logits; empty if the teacher is not its probe, or its features are not stored.
     """
-    manifest = read_manifest(probe / "manifest.json")
-    if manifest is None or FEATURES not in manifest.files or not intact(probe, manifest):
+    taught, probe = read_manifest(folder / "manifest.json"), folder / "probe"
+    fitted = read_manifest(probe / "manifest.json")
+    if taught is None or fitted is None or FEATURES not in fitted.files or not intact(probe, fitted):
         return {}
-    if taught.inputs.get("probe") not in manifest.files.values():
+    if taught.inputs.get("probe") not in fitted.files.values():
         return {}
+    name = classifier_of(network, info.arch, len(info.classes), info.preprocess.size)
+    assert name is not None, "a network with a probe has one linear layer as its head"
+    head = network.get_submodule(name)
+    device = next(head.parameters()).device
     answers = {}
     with safe_open(probe / FEATURES, framework="pt") as file, torch.no_grad():
         photographs = file.metadata()
         for split in file.keys():  # noqa: SIM118  # the file is no dictionary
             values = file.get_tensor(split)
             if photographs[split] == _photographs(prepared, split, len(values)):
-                answers[split] = head(values).numpy()
+                answers[split] = head(values.to(device)).cpu().numpy()
     return answers
 
 

@@ -29,6 +29,7 @@ from kdtool.runs.stage import Manifest, Stage, read_manifest
 from kdtool.train.loop.criterion import TeacherLogits
 from kdtool.train.loop.evaluate import predict
 from kdtool.train.loop.signals import StopAsked, StopRequest, graceful_stop
+from kdtool.train.stored import stored_answers
 from kdtool.train.teaching.shards import (
     HASHED,
     Place,
@@ -190,7 +191,8 @@ def _compute(
     needed = places("validation", 0, prepared.counts["validation"], key)
     for view in range(views):
         needed += places("train", view, prepared.counts["train"], key)
-    known = {split: logits for split, logits in teacher.answers.items() if splits[split].augment is None}
+    stored = stored_answers(teacher.file.parent, network, teacher.info, at_size)
+    known = {split: logits for split, logits in stored.items() if splits[split].augment is None}
     files: list[str] = []
     existing = group.once(partial(shards_in, stage.folder))
     with graceful_stop() as stop, screen.bar("label", len(needed)) as bar:
@@ -198,10 +200,10 @@ def _compute(
             for place in needed:
                 stop.raise_if_asked(group)
                 file = group.once(partial(whole_shard, existing.get(place.name)))
-                split, stored = splits[place.split], known.get(place.split)
-                files.append(
-                    file or _compute_shard(network, split, place, stored, stage.folder, stored_as, stop)
-                )
+                if file is None:
+                    split, first = splits[place.split], known.get(place.split)
+                    file = _compute_shard(network, split, place, first, stage.folder, stored_as, stop)
+                files.append(file)
                 bar.advance(note=f"view {place.view + 1} of {views}")
             stop.raise_if_asked(group)
         except StopAsked as asked:
@@ -221,11 +223,8 @@ def _compute_shard(
     stop: StopRequest,
 ) -> str:
     group = processes()
-    exact = (
-        np.zeros((0, examples.classes), np.float32)
-        if known is None
-        else known[place.images.start : place.images.stop]
-    )
+    nothing = np.zeros((0, examples.classes), np.float32)
+    exact = (nothing if known is None else known)[place.images.start : place.images.stop]
     rest = place.images[len(exact) :]
     if rest:
         computed = predict(network, examples, group.device, place.view, rest, stop)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from kdtool.arch.network import classifier_of, load_network, save_network
+from kdtool.arch.network import load_network, save_network
 from kdtool.arch.smallmaps import speed_up_small_maps
 from kdtool.core.files import sha256_file
 from kdtool.core.modelinfo import ModelInfo
@@ -30,7 +26,6 @@ from kdtool.train.loop.evaluate import Evaluation
 from kdtool.train.probe import Probe, probe
 from kdtool.train.settings import settings_inputs
 from kdtool.train.stage import WEIGHTS, Training, cross_entropy, require_fit, train
-from kdtool.train.stored import stored_answers
 from kdtool.train.together.processes import processes
 from kdtool.train.views.batch import plain_examples
 from kdtool.train.views.batches import InOrder
@@ -38,18 +33,11 @@ from kdtool.train.views.batches import InOrder
 
 @dataclass(frozen=True)
 class Teacher:
-    """Trained teacher.
-
-    Attributes:
-        file, network, info: its file, its network in eval mode, and its record.
-        answers: split → logits (N, K) of the first N images as they are prepared, without another pass; only
-            of a frozen teacher.
-    """
+    """Trained teacher: its file, its network in eval mode, and its record."""
 
     file: Path
     network: nn.Module
     info: ModelInfo
-    answers: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -66,20 +54,7 @@ def open_teacher(run: RunFolder, prepared: Prepared) -> Teacher:
     file = run.weights("teacher")
     network, info = load_network(file)
     require_fit(info, prepared, file)
-    answers = _answers(run.role("teacher"), network, info, prepared)
-    return Teacher(file, speed_up_small_maps(network).to(memory_format=torch.channels_last), info, answers)
-
-
-def _answers(
-    folder: Path, network: nn.Module, info: ModelInfo, prepared: Prepared
-) -> dict[str, npt.NDArray[np.float32]]:
-    manifest = read_manifest(folder / "manifest.json")
-    if manifest is None or "probe" not in manifest.inputs:
-        return {}
-    head = classifier_of(network, info.arch, len(info.classes), info.preprocess.size)
-    assert head is not None, "a network with a probe has one linear layer as its head"
-    layer: Any = network.get_submodule(head)
-    return stored_answers(folder / "probe", manifest, layer, prepared)
+    return Teacher(file, speed_up_small_maps(network).to(memory_format=torch.channels_last), info)
 
 
 def teach(
