@@ -43,12 +43,8 @@ from kdtool.machine.packages import versions_of
 from kdtool.quant.images import CalibrationImages, calibration_indices
 from kdtool.recipe.files import parse_recipe
 from kdtool.results.bench import Latency
-from kdtool.results.statistics import (
-    BoolArray,
-    difference_bootstrap,
-    mcnemar_exact,
-    wilson,
-)
+from kdtool.results.statistics.accuracy import difference_bootstrap, mcnemar_exact, wilson
+from kdtool.results.statistics.estimate import BoolArray
 from kdtool.runs.folder import RunFolder
 from kdtool.runtime import load_runtime
 from kdtool.runtime.classify import Classified, logits_of

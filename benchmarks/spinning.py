@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdtool.machine.cpu import processor_name
 from kdtool.machine.packages import versions_of
 from kdtool.machine.threads import usable_threads
-from kdtool.results.statistics import median_ratio_interval
+from kdtool.results.statistics.times import median_ratio_interval
 from kdtool.runtime.onnxruntime import session_options
 
 SIDE, WIDTH, ROUNDS, WARMUP, BLOCK, REPEATS = 32, 64, 300, 50, 10, 3

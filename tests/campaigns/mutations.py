@@ -83,20 +83,29 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     "unit/test_statistics.py": {
-        "results/statistics.py": [
+        "results/statistics/times.py": [
             ("block = math.ceil(rounds ** (1 / 3))", "block = 1"),
             ("for values in pair]", "for values in (pair[0], np.roll(pair[1], 7))]"),
+            ("(0.90, P90_SAMPLES)", "(0.91, P90_SAMPLES)"),
+        ],
+        "results/statistics/accuracy.py": [
             ("centre = p + z * z / (2 * n)", "centre = p"),
             ("inv_cdf((1 + confidence) / 2)", "inv_cdf(confidence)"),
             ("range(min(b, c) + 1)", "range(min(b, c))"),
             ("(len(p_values) - rank)", "len(p_values)"),
             ("least = max(least,", "least = max(0.0,"),
             ("table.neither]) + 0.5", "table.neither])"),
-            ("float(values[low - 1])", "float(values[low])"),
-            ("high > values.size", "high > values.size + 1"),
             ("draws[:, 1] - draws[:, 2]", "draws[:, 2] - draws[:, 1]"),
+        ],
+        "results/statistics/estimate.py": [
             ("np.quantile(values, [tail, 1 - tail])", "np.quantile(values, [2 * tail, 1 - 2 * tail])"),
-            ("(0.90, P90_SAMPLES)", "(0.91, P90_SAMPLES)"),
+        ],
+        "results/statistics/sessions.py": [
+            ("student_t(count - 1)", "student_t(count)"),
+            ("std(ddof=1)", "std(ddof=0)"),
+            ("(further + 1 / count)", "(further)"),
+            ("1 / count), NORMAL * between)", "1 / count), 0)"),
+            ("2 / math.pi * (angle", "2 / math.pi * (0"),
         ],
     },
     "unit/test_compare_parts.py": {
@@ -110,14 +119,14 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
         "results/measures.py": [
             ("(-100 * high, -100 * low)", "(-100 * low, -100 * high)"),
             ("0.0 - 100 * table.difference", "100 * table.difference"),
-            ("speedup(times, reference_times", "speedup(reference_times, times"),
+            ("speedup_of_sessions(times, reference_times", "speedup_of_sessions(reference_times, times"),
         ],
         "results/claim.py": [
             ("(low >= limit, high < limit)", "(high >= limit, low < limit)"),
             ("(high <= limit, low > limit)", "(high < limit, low > limit)"),
             ("Fraction(str(bound.limit))", "Fraction(bound.limit)"),
             ('"FAIL" if "FAIL" in outcomes', '"FAIL" if "INCONCLUSIVE" not in outcomes'),
-            ("/ (value - limit)) ** 2", "/ (value - limit)) ** 4"),
+            ("n * distance / gap", "n * (distance / gap) ** 2"),
             (
                 "interval[0] if value > limit else interval[1]",
                 "interval[1] if value > limit else interval[0]",
@@ -128,15 +137,19 @@ _BY_TEST: dict[str, dict[str, list[tuple[str, str]]]] = {
     "unit/test_latency.py": {
         "benchmark/timing/latency.py": [
             (
-                "(1000 * batch / interval[1], 1000 * batch / interval[0])",
-                "(1000 * batch / interval[0], 1000 * batch / interval[1])",
+                "(1000 * batch / median.interval[1], 1000 * batch / median.interval[0])",
+                "(1000 * batch / median.interval[0], 1000 * batch / median.interval[1])",
             ),
-            ("timed.joules / images", "timed.joules / batch"),
-            ("(throughput.batch_ms, reference.batch_ms", "(reference.batch_ms, throughput.batch_ms"),
+            ("sum(energies) / images", "sum(energies) / batch"),
+            ("(throughput.by_session, reference.by_session", "(reference.by_session, throughput.by_session"),
         ],
-        "results/statistics.py": [
+        "results/statistics/times.py": [
             ("quantile(times, 0.5) / quantile(reference, 0.5)", "quantile(times, 0.5)"),
-            ("ratio_of_medians(reference, times, seed, of)", "ratio_of_medians(times, reference, seed, of)"),
+        ],
+        "results/statistics/sessions.py": [
+            ('method="weibull"', 'method="linear"'),
+            ("np.median(own) / np.median(other)", "np.median(other) / np.median(own)"),
+            ("return ratio_of_sessions(reference, times)", "return ratio_of_sessions(times, reference)"),
         ],
     },
     "unit/test_turns.py": {

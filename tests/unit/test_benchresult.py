@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from kdtool.results.wording import result_in_words
 HOST = Host("A CPU", "x86_64", ("avx2",), 4, 2, 8, None, 1.5, None, ("throttled",), None, "Linux", {"a": "1"})
 MODEL = ModelResult(
     "student", "student", "fp32", 0.5, (0.25, 0.75), 8, 1.0, (0.5, 1.5), 10, 20, 30,
-    Latency(1.0, 2.0, (1.0, 2.0), (3.0,), 1, ratio=0.5, ratio_ci=(0.4, 0.6)), "student.onnx", "00",
+    Latency(1.0, 2.0, (1.0, 2.0, 3.0), (3.0,), 1, ratio=0.5, ratio_ci=(0.4, 0.6), sessions=(2, 1)),
+    "student.onnx", "00",
 )  # fmt: skip
 BOUNDS = (
     Judged("retention", True, 0.94, "PASS", 1.0, (0.95, 1.5), None, "test images"),
@@ -42,7 +44,7 @@ def test_there_and_back() -> None:
     text = json.dumps(RESULT.to_json(), allow_nan=False)
     assert BenchResult.from_json(text) == RESULT
     row = json.loads(text)["models"][0]
-    assert (json.loads(text)["schema"], row["flops"]) == (2, 40)
+    assert (json.loads(text)["schema"], row["flops"]) == (3, 40)
     assert "threads" in row["latency_ms"]
     assert (row["latency_ratio"], row["latency_ratio_ci"]) == (0.5, [0.4, 0.6])
     assert json.loads(text)["claim"] | {"bounds": None} == {
@@ -54,10 +56,28 @@ def test_there_and_back() -> None:
     assert json.loads(text)["host"]["int8_target"] == "x86-avx2"
 
 
-def test_a_ratio_of_an_older_file_stands_beside_its_latency() -> None:
-    old: Any = json.loads(changed("models.0.latency_ms.ratio", None))
-    del old["models"][0]["latency_ms"]["ratio_ci"]
-    assert BenchResult.from_json(json.dumps(old)) == RESULT
+def test_samples_belong_to_their_session() -> None:
+    assert MODEL.latency_ms.by_session == ((1.0, 2.0), (3.0,))
+    assert replace(MODEL.latency_ms, sessions=()).by_session == ((1.0, 2.0, 3.0),)
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_older_file_has_times_of_one_session(schema: int) -> None:
+    """The oldest have a ratio beside the latency; none has an interval that holds over processes."""
+    old: Any = json.loads(changed("models.0.latency_ms.ratio", None)) | {"schema": schema}
+    series = old["models"][0]["latency_ms"]
+    del series["ratio_ci"], series["sessions"]
+    series |= {"p50_ci": [0.9, 1.1]}
+    old["models"][0] |= {"other_threads": [series | {"threads": 2}]}
+    alone = replace(MODEL.latency_ms, ratio_ci=None, sessions=())
+    two = replace(alone, threads=2, ratio=None)
+    assert BenchResult.from_json(json.dumps(old)).models[0] == replace(
+        MODEL, latency_ms=alone, other_threads=(two,)
+    )
+
+
+def test_a_wrong_older_file_says_what_is_wrong() -> None:
+    old: Any = json.loads(changed("schema", 2))
     for wrong in ({"models": [1]}, {"models": [{"latency_ms": 1}]}, {"models": None}):
         with pytest.raises(ValueError, match="models"):
             BenchResult.from_json(json.dumps(old | wrong))
@@ -135,7 +155,7 @@ def test_a_wrong_field_is_named(field: str, value: Any, tmp_path: Path) -> None:
         ("torn", "Expecting value"),
         ("[]", "another version"),
         ("{}", "another version"),
-        (changed("schema", 3), "another version"),
+        (changed("schema", 4), "another version"),
         ("[" * 100_000, "nested too deeply"),
         (changed("models.0.accuracy", float("nan")), "not JSON compliant"),
         (changed("models.0.accuracy", float("inf")), "not JSON compliant"),

@@ -32,7 +32,7 @@ from kdtool.data.sources.digits import NAME as DIGITS
 from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import Recipe
 from kdtool.results.classes import Tally
-from kdtool.results.statistics import difference_bootstrap
+from kdtool.results.statistics.accuracy import difference_bootstrap
 from kdtool.runs.folder import RunFolder, newest_run
 from kdtool.runs.record import Job
 

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from kdtool.benchmark.notes import start_notes
-from kdtool.benchmark.timing.coldstart import Started, in_own_processes
+from kdtool.benchmark.timing.coldstart import ColdStarts, Started
 from kdtool.core.screen import QUIET
+
+
+def starts(folder: Path, times: int) -> list[Started]:
+    cold = ColdStarts([("onnxruntime", folder / "m.onnx", (1, 3, 8, 8))], 1)
+    with QUIET.bar("", 1) as bar:
+        for _ in range(times):
+            cold.once(bar)
+    return cold.results()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ def test_a_model_that_does_not_start_says_why(
     program.chmod(0o755)
     monkeypatch.setattr("kdtool.benchmark.timing.coldstart.sys.executable", str(program))
     monkeypatch.setattr("kdtool.benchmark.timing.coldstart.PATIENCE", 0.5 if "sleep" in script else 60)
-    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 1, QUIET)
+    (started,) = starts(tmp_path, 1)
     assert started == Started(None, f"1 of 1 starts failed: {why}")
     (note,) = start_notes({"teacher": "", "student": started.failure})
     assert note.startswith("student: cold start and memory")
@@ -43,5 +51,5 @@ def test_a_model_that_does_not_start_says_why(
 
 def test_a_process_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtool.benchmark.timing.coldstart.sys.executable", str(tmp_path / "absent"))
-    (started,) = in_own_processes([("onnxruntime", tmp_path / "m.onnx", (1, 3, 8, 8))], 1, 2, QUIET)
+    (started,) = starts(tmp_path, 2)
     assert started.failure == "2 of 2 starts failed: No such file or directory"

@@ -12,7 +12,7 @@ from kdtool.report.charts.tradeoff import Point, trade_off
 from kdtool.report.flips import flips_of
 from kdtool.report.reliability import reliability_chart, reliability_curve
 from kdtool.results.predictions import Predicted, Predictions
-from kdtool.results.statistics import wilson
+from kdtool.results.statistics.accuracy import wilson
 
 
 def test_calibration_is_the_published_formula() -> None:

@@ -11,21 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fixtures.slowness import REACHED, coverage, intervals, relative_width
+from fixtures.slowness import REACHED, coverage, intervals, relative_width, session_coverage
 from kdtool.core.errors import UsageError
-from kdtool.results import statistics
-from kdtool.results.statistics import (
+from kdtool.results.statistics import times
+from kdtool.results.statistics.accuracy import (
     Concordance,
     difference_bootstrap,
     holm,
     mcnemar_exact,
-    median_ratio_interval,
     paired_bootstrap,
-    quantile,
-    quantile_interval,
-    samples_for,
     wilson,
 )
+from kdtool.results.statistics.sessions import (
+    over_sessions,
+    quantile_of_sessions,
+    ratio_of_sessions,
+    student_t,
+)
+from kdtool.results.statistics.times import median_ratio_interval, quantile, samples_for
 
 
 def pairs(both: int, student_only: int, teacher_only: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -203,27 +206,27 @@ def test_percentiles() -> None:
         quantile([], 0.5)
 
 
-@pytest.mark.parametrize(("n", "share"), [(64, 0.5), (64, 0.9), (662, 0.99), (1000, 0.9)])
-def test_interval_of_a_quantile_has_the_ranks_of_the_binomial(n: int, share: float) -> None:
-    """Ranks are the tightest that keep either tail under a fortieth."""
-    low, high = (int(end) for end in quantile_interval(np.arange(1, n + 1), share))
-    below = stats.binom(n, share)
-    assert below.cdf(low - 1) <= 0.025 < below.cdf(low)
-    assert below.sf(high - 1) <= 0.025 < below.sf(high - 2)
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 10, 29, 99])
+def test_student_is_scipys(freedom: int, confidence: float) -> None:
+    assert student_t(freedom, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-@pytest.mark.parametrize(("n", "share"), [(64, 0.5), (64, 0.9), (662, 0.99)])
-def test_interval_of_a_quantile_covers(n: int, share: float) -> None:
-    """Simulation on a skewed distribution like that of latencies."""
-    draws = np.random.default_rng(5).lognormal(0, 0.3, (1000, n))
-    truth = stats.lognorm(0.3).ppf(share)
-    intervals = [quantile_interval(row, share) for row in draws]
-    assert np.mean([low <= truth <= high for low, high in intervals]) >= 0.935
+@pytest.mark.parametrize("private", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("sessions", [3, 5])
+def test_intervals_over_sessions_cover(sessions: int, private: float) -> None:
+    """Simulation of 1,000 benches; `make interval-coverage` takes more. See fixtures/slowness.py."""
+    for name, covered in session_coverage(1_000, sessions, private).items():
+        assert covered >= 0.93, name
 
 
-@pytest.mark.parametrize(("n", "share"), [(0, 0.5), (5, 0.5), (30, 0.99)])
-def test_too_few_samples_give_no_interval_of_a_quantile(n: int, share: float) -> None:
-    assert quantile_interval(np.arange(n), share) is None
+def test_what_sessions_cannot_give() -> None:
+    with pytest.raises(UsageError, match="There are no latencies"):
+        over_sessions([])
+    with pytest.raises(ValueError, match="zip"):
+        ratio_of_sessions([[1.0]], [[1.0], [2.0]])
+    with pytest.raises(UsageError, match="p90 of 63 samples: it needs at least 64"):
+        quantile_of_sessions([[1.0] * 40, [1.0] * 23], 0.9)
 
 
 @pytest.mark.parametrize(("shared", "private", "covered", "width"), REACHED)
@@ -249,7 +252,7 @@ def test_a_ratio_wants_the_same_rounds() -> None:
 def test_the_memory_of_an_interval_does_not_grow_with_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     numerator, denominator = np.random.default_rng(0).gamma(9, size=(2, 777))
     whole = median_ratio_interval(numerator, denominator, resamples=1_001)
-    monkeypatch.setattr(statistics, "ROUNDS_IN_MEMORY", 10_000)
+    monkeypatch.setattr(times, "ROUNDS_IN_MEMORY", 10_000)
     assert median_ratio_interval(numerator, denominator, resamples=1_001) == whole
     monkeypatch.undo()
     many = np.linspace(1, 2, 100_000)

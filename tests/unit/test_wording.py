@@ -82,7 +82,7 @@ def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
         "either side of the limit. About 1,488 test images would decide it, if the retention does not change."
     )
     assert words("INCONCLUSIVE", needed=None)[2].endswith(
-        "The retention is exactly at the limit: more test images would not decide it."
+        "The retention is too close to the limit: more test images would not decide it."
     )
     unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio"))
     assert words("INCONCLUSIVE", **unknown)[2] == (

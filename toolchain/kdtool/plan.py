@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdtool.arch.network import build, parameter_count, published_weights
+from kdtool.benchmark.timing.protocol import plans
 from kdtool.core.screen import QUIET
 from kdtool.data.carve import planned_counts
 from kdtool.data.pixels.whole import bytes_wanted, whole_side
@@ -46,6 +47,8 @@ from kdtool.train.teaching.source import validation_passes, why_online
 MEGABYTE = 1e6
 NOWHERE = "artifacts/.estimate"  # a run that does not exist
 DECODE_SECONDS = 0.004  # for one photograph of half a megapixel on one core
+PROCESS_SECONDS = 1.0  # to start a process that runs a model
+BENCH_MODELS = 4  # teacher and student, each in float32 and in INT8
 FLOAT_BYTES = 4
 LOGIT_BYTES = {"float32": 4, "float16": 2}
 CHECKPOINT_COPIES = 8  # two checkpoints, each with weights, best weights and the two moments of Adam
@@ -224,8 +227,12 @@ def _after_training(job: Job, classes: int, images: Mapping[str, int]) -> list[S
     both = sum(_forward_seconds(job, settings, classes) for settings in networks)
     calibration = min(recipe.quantize.calibration_images, images["train"])
     quantize = QUANTIZE_IMAGES_SHARE * (calibration + images["validation"]) * both
-    timed = 2 * (recipe.bench.warmup + recipe.bench.runs + recipe.bench.batch * recipe.bench.batches)
-    bench = (images["test"] + timed) * both * 2
+    latency, throughput = plans(recipe.bench)
+    timed = latency.warmup + latency.runs
+    if throughput:
+        timed += recipe.bench.batch * (throughput.warmup + throughput.runs)
+    processes = recipe.bench.sessions + recipe.bench.cold_starts * BENCH_MODELS
+    bench = (images["test"] + 2 * recipe.bench.sessions * timed) * both * 2 + processes * PROCESS_SECONDS
     size = FLOAT_BYTES * sum(
         parameter_count(build(settings.arch, classes, _size_of(job, settings))) for settings in networks
     )

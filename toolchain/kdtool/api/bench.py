@@ -34,6 +34,7 @@ def bench(
     judged: str = "student",
     reference: str = "teacher",
     threads: int | None = None,
+    sessions: int | None = None,
     runs: int | None = None,
     seconds: float | None = None,
     runtimes: str | Sequence[str] = ("onnxruntime",),
@@ -56,8 +57,9 @@ def bench(
         judged, reference: name of the model that the claim is about, and of the model to compare with.
         threads: threads of the runtime; 0 is every processor that this process may use; None measures with 0
             and with one thread.
-        runs: least number of latency samples for each model; None is 100.
-        seconds: least duration of each series of samples; None is 2.
+        sessions: processes that measure the models, each anew; a claim on times needs 2 or more; None is 5.
+        runs: least number of latency samples for each model; None is 80.
+        seconds: least duration of each series of samples; None is 1.
         runtimes: runtimes that run the models: onnxruntime, openvino.
         quiet: print nothing on standard error.
 
@@ -77,7 +79,7 @@ def bench(
             f"files: {folder or 'none'}; allowed: one ONNX file or more.",
             "The measurements of a run are in: kdtool.open_run(FOLDER).bench",
         )
-    optional = {"threads": threads, "runs": runs, "seconds": seconds}
+    optional = {"threads": threads, "sessions": sessions, "runs": runs, "seconds": seconds}
     changes: dict[str, Any] = {key: value for key, value in optional.items() if value is not None}
     if threads is not None:
         changes["single_thread"] = False

@@ -11,7 +11,7 @@ from kdtool.benchmark.notes import finetuned_notes, stability_notes
 from kdtool.core.errors import UsageError
 from kdtool.results.bench import BenchResult, Latency, ModelResult, Throughput, read_bench
 from kdtool.results.figures import percent
-from kdtool.results.statistics import Interval
+from kdtool.results.statistics.estimate import Interval
 from kdtool.runs.folder import RunFolder
 
 SCHEMA = 1

@@ -33,7 +33,8 @@ from kdtool.results.claim import Verdict, judge
 from kdtool.results.classes import CLASS_MEASURES, Answers
 from kdtool.results.health import fault_of
 from kdtool.results.measures import Resampling, Side
-from kdtool.results.statistics import BoolArray, Concordance, paired_bootstrap, wilson
+from kdtool.results.statistics.accuracy import Concordance, paired_bootstrap, wilson
+from kdtool.results.statistics.estimate import BoolArray
 from kdtool.runtime.classify import Classified, logits_of
 
 SEED = 0  # seed of the resamples, so that equal predictions give equal intervals
@@ -63,6 +64,8 @@ def measure_all(
             classified[name] = _classify(candidate, candidate.images, screen)
             correct[name] = classified[name].correct(labels)
             answers[name] = Answers(labels, classified[name].predicted, candidate.images.classes)
+    for candidate in candidates:  # a session opens the models anew; a small device has memory for them once
+        candidate.session.close()
     watch = Watch()
     names = [candidate.name for candidate in candidates]
     timings = dict(zip(names, measure_in_turns(candidates, settings, screen, watch.look), strict=True))
@@ -132,7 +135,7 @@ def _result(
         retention_ci = (1.0, 1.0)  # the reference retains all of its own accuracy, by definition
     path, info = candidate.session.path, candidate.session.info
     if reference_timings is not None:
-        timings = relative_to(timings, reference_timings, SEED)
+        timings = relative_to(timings, reference_timings)
     return ModelResult(
         name=candidate.name,
         role=candidate.role,
@@ -186,8 +189,8 @@ def _claim(
             params=model.params,
             macs=model.macs,
             size_bytes=model.size_bytes,
-            latencies=model.latency_ms.samples if timed else (),
-            batches=model.throughput.batch_ms if model.throughput and timed else (),
+            latencies=model.latency_ms.by_session if timed else (),
+            batches=model.throughput.by_session if model.throughput and timed else (),
         )
         for model in models
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from kdtool.benchmark.candidates import FREE_SIDE, Candidate
 from kdtool.machine.cpu import INT8_WORTH_IT
 from kdtool.machine.host import Host
 from kdtool.results.bench import ModelResult
-from kdtool.results.statistics import speedup
+from kdtool.results.statistics.sessions import speedup_of_sessions
 from kdtool.results.wording import finetuned_in_words
 from kdtool.runtime.session import input_size
 
@@ -56,11 +57,12 @@ def _fp32_model(model: ModelResult, models: Sequence[ModelResult]) -> ModelResul
 def _worth_it(model: ModelResult, twin: ModelResult, host: Host) -> list[str]:
     """Write a note if the INT8 `model` is not clearly faster than `twin`, the FP32 model of its role."""
     latency, twin_latency = model.latency_ms, twin.latency_ms
-    ratio = speedup(latency.samples, twin_latency.samples)
-    low, high = ratio.interval
+    ratio = speedup_of_sessions(latency.by_session, twin_latency.by_session)
+    low, high = ratio.interval or (0.0, math.inf)
+    between = f"95 % interval {low:.2f} to {high:.2f}, " if ratio.interval else "in one session, "
     measured = (
         f"On {host}, {model.name} is {ratio.value:.2f} × as fast as {twin.name} "
-        f"(95 % interval {low:.2f} to {high:.2f}, {latency.p50:.2f} against {twin_latency.p50:.2f} ms, "
+        f"({between}{latency.p50:.2f} against {twin_latency.p50:.2f} ms, "
         f"{latency.threads} thread{'' if latency.threads == 1 else 's'})"
     )
     if model.target not in (None, host.int8_target):

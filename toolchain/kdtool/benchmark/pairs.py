@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import combinations
 
 from kdtool.results.bench import Gain, ModelDifference
-from kdtool.results.statistics import (
-    BoolArray,
+from kdtool.results.statistics.accuracy import (
     Concordance,
     difference_bootstrap,
     holm,
     mcnemar_exact,
     paired_bootstrap,
 )
+from kdtool.results.statistics.estimate import BoolArray
 
 
 def differences_of(

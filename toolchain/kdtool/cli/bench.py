@@ -12,7 +12,7 @@ import click
 
 from kdtool.cli.options import json_option
 from kdtool.core.errors import GateError, LockedError, SetupError, UsageError
-from kdtool.recipe.choices import MOST_SAMPLES, MOST_THREADS
+from kdtool.recipe.choices import MOST_SAMPLES, MOST_SESSIONS, MOST_THREADS
 from kdtool.runtime import DEFAULT, RUNTIMES
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0, MOST_THREADS),
     help="Threads of the runtime; 0: one for each processor that this process may use.  "
     "[default: bench.threads, and also one thread]",
+)
+@click.option(
+    "--sessions",
+    type=click.IntRange(1, MOST_SESSIONS),
+    help="Processes that measure the models, each anew; a claim on times needs 2 or more.  "
+    "[default: bench.sessions]",
 )
 @click.option(
     "--runs",
@@ -89,6 +95,7 @@ def command(
     compare: bool,
     check: bool,
     threads: int | None,
+    sessions: int | None,
     runs: int | None,
     seconds: float | None,
     runtimes: tuple[str, ...],
@@ -137,7 +144,7 @@ def command(
     if quick and seconds is not None:
         raise UsageError("--quick has no minimum duration, so --seconds would be ignored.", "Leave one out.")
     given = {
-        "threads": threads, "runs": runs, "seconds": seconds,
+        "threads": threads, "sessions": sessions, "runs": runs, "seconds": seconds,
         "claim": claim, "judged": judge, "reference": against,
     }  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

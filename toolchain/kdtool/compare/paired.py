@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from kdtool.results.statistics import CONFIDENCE, Interval
+from kdtool.results.statistics.estimate import CONFIDENCE, Interval
 
 
 def seeds_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -50,9 +50,9 @@ def images_interval(
     It covers the choice of the test images for these networks, but not the chance of the seeds. The
     difference of image n is the mean over seeds, d_n = (1/S) Σ_s (ours_sn − theirs_sn), which has 2S + 1
     possible values. To draw N images with replacement is to draw the number of images with each value from a
-    multinomial distribution. As in `kdtool.results.statistics.paired_bootstrap`, 0.5 is added to the number
-    of images that only `ours` classifies correctly, 0.5 to those that only `theirs` classifies correctly,
-    and 1 to those without a difference.
+    multinomial distribution. As in `kdtool.results.statistics.accuracy.paired_bootstrap`, 0.5 is added to the
+    number of images that only `ours` classifies correctly, 0.5 to those that only `theirs` classifies
+    correctly, and 1 to those without a difference.
 
     Args:
         ours, theirs: (S, N) True if the network of seed s classifies image n correctly.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from kdtool.results.statistics import Interval
+from kdtool.results.statistics.estimate import Interval
 
 SCHEMA = 1
 EVALUATED = "torch"  # torch ran the networks on the test images; bench runs ONNX files

@@ -24,7 +24,7 @@ from kdtool.quant.accuracy import Accuracy
 from kdtool.quant.maker import Choice, Maker, measure_accuracy
 from kdtool.quant.speed import take_turns
 from kdtool.quant.target import Int8Scheme, QuantFormat
-from kdtool.results.statistics import quantile, ratio_of_medians, speedup
+from kdtool.results.statistics.times import quantile, ratio_of_medians, speedup
 from kdtool.runtime.onnxruntime import open_model
 
 IMAGES = 1000  # validation images at most; the model that is kept is measured again on all of them

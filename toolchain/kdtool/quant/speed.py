@@ -13,7 +13,8 @@ import numpy.typing as npt
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import Screen
 from kdtool.machine.cpu import INT8_WORTH_IT, int8_target, processor_name
-from kdtool.results.statistics import CONFIDENCE, speedup
+from kdtool.results.statistics.estimate import CONFIDENCE
+from kdtool.results.statistics.times import speedup
 from kdtool.runtime.onnxruntime import open_model
 from kdtool.runtime.session import Session
 from kdtool.runtime.turns import Plan, measure

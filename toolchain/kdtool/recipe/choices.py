@@ -9,6 +9,7 @@ from enum import StrEnum
 
 MOST_THREADS = 1024
 MOST_SAMPLES = 100_000  # latency samples of one model: bench.json contains each of them
+MOST_SESSIONS = 100  # processes that measure
 IMAGENET, SCRATCH = "imagenet", "none"  # initial weights that are not a file
 
 

@@ -17,6 +17,7 @@ from kdtool.core.spelling import assigned
 from kdtool.recipe.choices import (
     IMAGENET,
     MOST_SAMPLES,
+    MOST_SESSIONS,
     MOST_THREADS,
     SCRATCH,
     Balance,
@@ -263,11 +264,15 @@ class BenchSettings(_Section):
         ("onnxruntime",), min_length=1, description="runtimes that run the models"
     )
     single_thread: bool = Field(True, description="measure with one thread as well")
+    sessions: int = Field(
+        5, ge=1, le=MOST_SESSIONS, description="processes that measure; their differences give the intervals"
+    )
+    # The next values are totals over all sessions.
     warmup: Count = 10  # minimum: the warm-up ends when the times are steady
-    runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 100  # a p90 needs at least 64, a p99 662
-    seconds: float = Field(2.0, ge=0, le=3600, description="shortest duration of each series of samples")
+    runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 80  # a p90 needs at least 64, a p99 662
+    seconds: float = Field(1.0, ge=0, le=3600, description="shortest duration of each series of samples")
     batch: int = Field(8, ge=0, le=1024, description="images in a batch for throughput; 0: not measured")
-    batches: Annotated[int, Field(ge=6, le=MOST_SAMPLES)] = 20  # the median of fewer has no interval
+    batches: Annotated[int, Field(ge=6, le=MOST_SAMPLES)] = 15
     cold_starts: int = Field(3, ge=0, le=100, description="processes per model for cold start and memory")
     max_compute: Positive = Field(0.50, description="limit of student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="limit of student / teacher accuracy, at least")

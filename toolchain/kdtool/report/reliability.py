@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from kdtool.report.charts.axis import axis
 from kdtool.report.charts.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Mark
 from kdtool.results.predictions import Predicted
-from kdtool.results.statistics import wilson
+from kdtool.results.statistics.accuracy import wilson
 
 BINS = 10
 

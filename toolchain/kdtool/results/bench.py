@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from kdtool.core.typed import parse_content, typed
 from kdtool.machine.host import Host, Moment
 from kdtool.results.claim import Verdict
 from kdtool.results.figures import gmacs, megabytes, percent
-from kdtool.results.older import FIRST_SCHEMA, upgraded
-from kdtool.results.statistics import Interval
+from kdtool.results.older import OLDER_SCHEMAS, upgraded
+from kdtool.results.statistics.estimate import Interval
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,16 @@ class Latency:
     """Time of one inference of one image: milliseconds from the call of the runtime to its logits.
 
     Attributes:
-        p50, p90, p99: percentiles of `samples`; p99 is None for fewer than 662 samples.
-        p50_ci, p90_ci, p99_ci: 95 % intervals of the percentiles.
+        p50, p90, p99: percentiles of the times of a session, means over sessions; p99 is None for fewer than
+            662 samples.
+        p50_ci, p90_ci, p99_ci: 95 % intervals of the percentiles of a further session; None for one session.
         samples: measured times, in the order of the measurement.
         warmup: times of the warm-up, which do not count.
         steady: True if the warm-up reached a steady state; None if it was too short to tell.
         threads: number of threads within an operator.
-        ratio, ratio_ci: median / median of the reference, in the same rounds with the same number of threads,
-            and its 95 % interval.
+        ratio, ratio_ci: median / median of the reference, in the same sessions with the same number of
+            threads, and its 95 % interval.
+        sessions: number of samples of each session, a process of its own, in the order of `samples`.
     """
 
     p50: float
@@ -44,6 +47,12 @@ class Latency:
     steady: bool | None = None
     ratio: float | None = None
     ratio_ci: Interval | None = None
+    sessions: tuple[int, ...] = ()
+
+    @property
+    def by_session(self) -> tuple[tuple[float, ...], ...]:
+        """`samples` of each session."""
+        return _by_session(self.samples, self.sessions)
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,14 @@ class Throughput:
     Attributes:
         batch: number of images in a batch.
         threads: number of threads within an operator.
-        images_per_s, images_per_s_ci: throughput of the median batch, and its 95 % interval.
+        images_per_s, images_per_s_ci: throughput of the median batch of a session, mean over sessions, and
+            its 95 % interval.
         batch_ms, warmup: milliseconds for each batch, measured and during the warm-up.
         energy_mj: millijoules for each image, of the whole processor, idle power included; None if unknown.
         steady: True if the warm-up reached a steady state; None if it was too short to tell.
-        ratio, ratio_ci: throughput / throughput of the reference, in the same rounds with the same number of
-            threads, and its 95 % interval.
+        ratio, ratio_ci: throughput / throughput of the reference, in the same sessions with the same number
+            of threads, and its 95 % interval.
+        sessions: number of batches of each session, in the order of `batch_ms`.
     """
 
     batch: int
@@ -71,6 +82,12 @@ class Throughput:
     steady: bool | None = None
     ratio: float | None = None
     ratio_ci: Interval | None = None
+    sessions: tuple[int, ...] = ()
+
+    @property
+    def by_session(self) -> tuple[tuple[float, ...], ...]:
+        """`batch_ms` of each session."""
+        return _by_session(self.batch_ms, self.sessions)
 
 
 @dataclass(frozen=True)
@@ -265,12 +282,12 @@ class BenchResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> BenchResult:
-        """Read the content of a bench.json, of this schema or of the first one.
+        """Read the content of a bench.json, of this schema or of an older one.
 
         Raises:
             ValueError: the content is wrong (the message has every wrong field).
         """
-        return typed(cls, upgraded(parse_content(text, SCHEMA, FIRST_SCHEMA)))
+        return typed(cls, upgraded(parse_content(text, SCHEMA, *OLDER_SCHEMAS)))
 
 
 def read_bench(path: Path) -> BenchResult:
@@ -287,6 +304,14 @@ def read_bench(path: Path) -> BenchResult:
             f"{path} is not a result of kdtool bench ({cause}).",
             f"Measure again with: kdtool bench {path.parent}",
         ) from error
+
+
+def _by_session(times: tuple[float, ...], sessions: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """Split times into those of each session; without sizes they are of one session."""
+    if not sessions:
+        return (times,)
+    ends = tuple(accumulate(sessions))
+    return tuple(times[end - size : end] for end, size in zip(ends, sessions, strict=True))
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kdtool.core.errors import UsageError
 from kdtool.core.spelling import assigned
 from kdtool.results.measures import IMAGES, MEASURES, MeasuredValue, Resampling, Side
-from kdtool.results.statistics import CONFIDENCE, Estimate, Interval
+from kdtool.results.statistics.estimate import CONFIDENCE, Estimate, Interval
 
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 RETENTION, COMPUTE, PARAMETERS = "retention", "macs", "params"
@@ -42,7 +42,7 @@ class Judged:
 
     Attributes:
         value: value of the measure; None if it was not measured.
-        interval: interval of the value; None if it was not measured or is exact.
+        interval: interval of the value; None if it was not measured, is exact, or was measured once only.
         needed: number of samples that would decide the bound; None if it is decided or no number decides it.
         of: name of these samples, such as "test images".
     """
@@ -165,19 +165,22 @@ def judge(
     return Verdict(verdict, parts, *names, _value(retention), interval, _value(compute), _value(params))
 
 
-def samples_needed(value: float, interval: Interval, limit: float, n: int) -> int | None:
+def samples_needed(value: float, interval: Interval, limit: float, n: int, fixed: float = 0.0) -> int | None:
     """Number of samples at which the interval would no longer contain the limit.
 
-    The distance of an end of the interval from the estimate shrinks as 1/√n. With the gap between estimate
-    and limit, n' = n (distance / gap)². The formula assumes that the estimate does not change.
+    The distance d of an end of the interval from the estimate has a part that shrinks as 1/√n and a part f
+    that does not, d² = (d² − f²) + f². With the gap g between estimate and limit,
+    n' = n (d² − f²) / (g² − f²). The formula assumes that the estimate does not change.
+
+    Args:
+        fixed: f, the part that further samples do not narrow.
 
     Returns:
-        n', or None if the estimate is exactly at the limit, since no number of samples decides that.
+        n', or None if no number of samples decides: the estimate is at the limit, or closer to it than f.
     """
-    if value == limit:
-        return None
     end = interval[0] if value > limit else interval[1]
-    return max(n + 1, math.ceil(n * ((end - value) / (value - limit)) ** 2))
+    gap, distance = (value - limit) ** 2 - fixed**2, (end - value) ** 2 - fixed**2
+    return max(n + 1, math.ceil(n * distance / gap)) if gap > 0 else None
 
 
 def _judge(bound: Bound, judged: Side | None, reference: Side | None, resampling: Resampling) -> Judged:
@@ -186,15 +189,18 @@ def _judge(bound: Bound, judged: Side | None, reference: Side | None, resampling
     if measured is None:
         return part
     limit = Fraction(str(bound.limit))  # an exact ratio of integers is compared exactly
-    low, high = (measured, measured) if isinstance(measured, Fraction) else measured.interval
+    interval = (measured, measured) if isinstance(measured, Fraction) else measured.interval
+    if interval is None:
+        return replace(part, value=_value(measured))
+    low, high = interval
     inside, outside = (low >= limit, high < limit) if bound.at_least else (high <= limit, low > limit)
     verdict: VerdictName = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
     part = replace(part, verdict=verdict, value=_value(measured))
     if isinstance(measured, Fraction):
         return part
     needed = None
-    if verdict == "INCONCLUSIVE":
-        needed = samples_needed(measured.value, measured.interval, bound.limit, measured.n)
+    if verdict == "INCONCLUSIVE" and measured.interval:
+        needed = samples_needed(measured.value, measured.interval, bound.limit, measured.n, measured.fixed)
     return replace(part, interval=measured.interval, needed=needed, of=measured.of)
 
 

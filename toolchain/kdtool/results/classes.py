@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.results.statistics import CONFIDENCE, Interval
+from kdtool.results.statistics.estimate import CONFIDENCE, Interval
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdtool.results.statistics import Interval
+from kdtool.results.statistics.estimate import Interval
 
 MISSING = "–"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from kdtool.results.classes import Tally
 from kdtool.results.figures import interval, percent
-from kdtool.results.statistics import wilson
+from kdtool.results.statistics.accuracy import wilson
 
 NEARLY_ALL = 0.95  # share of the images with the same prediction
 MORE_THAN_TRUE = 0.05  # by which it exceeds the share of the images with this label

@@ -8,22 +8,17 @@ from fractions import Fraction
 from typing import Literal
 
 from kdtool.results.classes import Answers, MeasureName
-from kdtool.results.statistics import (
-    P99_SAMPLES,
-    BoolArray,
-    Concordance,
-    Estimate,
-    difference_bootstrap,
-    paired_bootstrap,
-    quantile,
-    quantile_interval,
-    ratio_of_medians,
-    samples_for,
-    speedup,
-    wilson,
+from kdtool.results.statistics.accuracy import Concordance, difference_bootstrap, paired_bootstrap, wilson
+from kdtool.results.statistics.estimate import BoolArray, Estimate
+from kdtool.results.statistics.sessions import (
+    Sessions,
+    quantile_of_sessions,
+    ratio_of_sessions,
+    speedup_of_sessions,
 )
+from kdtool.results.statistics.times import P99_SAMPLES, samples_for
 
-IMAGES, SAMPLES, BATCHES = "test images", "latency samples", "batches"
+IMAGES = "test images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +30,8 @@ class Side:
         answers: labels and predictions for the test images.
         params, macs: number of parameters, and MACs of one image, of the FP32 network.
         size_bytes: size of the model file.
-        latencies: ms of each inference at batch 1; sample n of both models is of the same round.
-        batches: ms of each batch; sample n of both models is of the same round.
+        latencies: ms of each inference at batch 1, by session; both models were measured in turns.
+        batches: ms of each batch, by session; both models were measured in turns.
     """
 
     correct: BoolArray | None = None
@@ -44,8 +39,8 @@ class Side:
     params: int | None = None
     macs: int | None = None
     size_bytes: int | None = None
-    latencies: tuple[float, ...] = ()
-    batches: tuple[float, ...] = ()
+    latencies: Sessions = ()
+    batches: Sessions = ()
 
 
 @dataclass(frozen=True)
@@ -146,31 +141,29 @@ def _size_mb(judged: Side | None, reference: Side | None, how: Resampling) -> Me
     return Fraction(judged.size_bytes, 10**6) if judged and judged.size_bytes else None
 
 
-def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
-    times, reference_times = _same_rounds(judged, reference, lambda side: side.latencies)
-    return ratio_of_medians(times, reference_times, how.seed, SAMPLES) if times else None
+def _latency(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
+    times, reference_times = _same_sessions(judged, reference, lambda side: side.latencies)
+    return ratio_of_sessions(times, reference_times) if times else None
 
 
-def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:
-    times, reference_times = _same_rounds(judged, reference, lambda side: side.batches)
-    return speedup(times, reference_times, how.seed, BATCHES) if times else None
+def _throughput(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
+    times, reference_times = _same_sessions(judged, reference, lambda side: side.batches)
+    return speedup_of_sessions(times, reference_times) if times else None
 
 
-def _same_rounds(
-    judged: Side | None, reference: Side | None, times: Callable[[Side], tuple[float, ...]]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Times of both models; two empty tuples if they are not of the same rounds."""
+def _same_sessions(
+    judged: Side | None, reference: Side | None, times: Callable[[Side], Sessions]
+) -> tuple[Sessions, Sessions]:
+    """Times of both models; empty if they are not of the same rounds of the same sessions."""
     first, second = (times(side) if side is not None else () for side in (judged, reference))
-    return (first, second) if len(first) == len(second) else ((), ())
+    return (first, second) if list(map(len, first)) == list(map(len, second)) else ((), ())
 
 
 def _percentile_ms(share: float) -> Callable[..., MeasuredValue]:
     def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
-        samples = judged.latencies if judged is not None else ()
-        if len(samples) < samples_for(share):
-            return None
-        interval = quantile_interval(samples, share)
-        return Estimate(quantile(samples, share), interval, len(samples), SAMPLES) if interval else None
+        sessions = judged.latencies if judged is not None else ()
+        enough = sum(map(len, sessions)) >= samples_for(share)
+        return quantile_of_sessions(sessions, share) if enough else None
 
     return estimate
 

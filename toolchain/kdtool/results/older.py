@@ -8,9 +8,11 @@ from typing import Any
 from kdtool.core.typed import typed
 from kdtool.results.claim import Judged, VerdictName, usual_claim
 from kdtool.results.measures import IMAGES
-from kdtool.results.statistics import Interval
+from kdtool.results.statistics.estimate import Interval
 
 FIRST_SCHEMA = 1  # only the usual claim, and one number of threads
+OLDER_SCHEMAS = (FIRST_SCHEMA, 2)  # times of one session
+OF_ONE_SESSION = ("p50_ci", "p90_ci", "p99_ci", "ratio_ci", "images_per_s_ci")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class _FirstClaim:
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
     """Convert the content of an older file to the fields of today; wrong fields are not changed.
 
-    In the oldest files the latency ratio is beside `latency_ms`: only one number of threads had a ratio.
+    In the oldest files the latency ratio is beside `latency_ms`: only one number of threads had a ratio. In
+    all older files the times are of one process. Their intervals held how times differ within it, and not how
+    processes differ, which is more. So they are left out.
 
     Raises:
         ValueError: the claim in a file of the first schema is wrong.
@@ -67,8 +71,19 @@ def upgraded(content: dict[str, Any]) -> dict[str, Any]:
     for row in rows if isinstance(rows, list) else ():
         latency = row.get("latency_ms") if isinstance(row, dict) else None
         if isinstance(latency, dict) and latency.get("ratio") is None:
-            latency |= {"ratio": row.get("latency_ratio"), "ratio_ci": row.get("latency_ratio_ci")}
+            latency |= {"ratio": row.get("latency_ratio")}
+        if isinstance(row, dict) and content["schema"] in OLDER_SCHEMAS:
+            _leave_out_intervals(row)
     if content["schema"] == FIRST_SCHEMA:
         claim = typed(_FirstClaim, content.get("claim"))
         content["claim"]["bounds"] = [asdict(bound) for bound in claim.bounds()]
     return content
+
+
+def _leave_out_intervals(row: dict[str, Any]) -> None:
+    """Remove the intervals of the times of one model."""
+    others = [row.get(key) for key in ("other_threads", "other_throughputs")]
+    lists = [part for part in others if isinstance(part, list)]
+    for series in (row.get("latency_ms"), row.get("throughput"), *(one for part in lists for one in part)):
+        if isinstance(series, dict):
+            series |= {key: None for key in OF_ONE_SESSION if key in series}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdtool.core.errors import DataError
-from kdtool.results.statistics import wilson
+from kdtool.results.statistics.accuracy import wilson
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kdtool.results.bench import BenchResult, ModelDifference, ModelResult
 from kdtool.results.figures import megabytes, percent
-from kdtool.results.statistics import speedup
+from kdtool.results.statistics.sessions import speedup_of_sessions
 
 STUDENT, INT8 = "student", "student-int8"
 REFERENCES = {  # model that shows what something added → its words after "the student has … over"
@@ -111,8 +111,9 @@ def _slower(int8: ModelResult, student: ModelResult | None, *, void: bool) -> st
     """Say by how much INT8 is slower than float32; empty if it is not, or not certainly."""
     if student is None or void:
         return ""
-    ratio = speedup(int8.latency_ms.samples, student.latency_ms.samples)
-    return f"{ratio.value:.2f} × as fast" if ratio.interval[1] < 1 else ""
+    ratio = speedup_of_sessions(int8.latency_ms.by_session, student.latency_ms.by_session)
+    slower = ratio.interval is not None and ratio.interval[1] < 1
+    return f"{ratio.value:.2f} × as fast" if slower else ""
 
 
 def _why_int8(int8: ModelResult, student: ModelResult | None) -> str:

@@ -8,7 +8,7 @@ from kdtool.results.bench import BenchResult, Gain
 from kdtool.results.claim import COMPUTE, PARAMETERS, RETENTION, Judged, Verdict
 from kdtool.results.figures import short
 from kdtool.results.measures import IMAGES, MEASURES
-from kdtool.results.statistics import CONFIDENCE, Interval
+from kdtool.results.statistics.estimate import CONFIDENCE, Interval
 
 SIGNIFICANT = 0.05
 HEADLINES = {
@@ -126,6 +126,11 @@ def _undecided(claim: Verdict) -> str:
 def _undecided_bound(claim: Verdict, bound: Judged) -> str:
     """Sentences which say why a bound is not decided and which data would decide it."""
     noun = _noun(claim, bound)
+    if bound.interval is None and bound.value is not None:
+        return _sentence(
+            f"{noun}, {_amount(bound.measure, bound.value)}, was measured in one session, which does not "
+            "show how sessions differ; several decide: kdtool bench --sessions 5"
+        )
     if bound.interval is None:
         needs = MEASURES[bound.measure].needs.format(reference=_called(claim.reference))
         return _sentence(f"{noun} is not known; its measurement needs {needs}")
@@ -135,7 +140,7 @@ def _undecided_bound(claim: Verdict, bound: Judged) -> str:
         f"{_limit(bound)}: {_called(claim.judged)} may be on either side of the limit."
     )
     if bound.needed is None:
-        rest = f"{noun} is exactly at the limit: more {of} would not decide it"
+        rest = f"{noun} is too close to the limit: more {of} would not decide it"
     else:
         rest = f"about {bound.needed:,} {of} would decide it, if {noun} does not change"
     return f"{contains} {_sentence(rest)}"

@@ -19,7 +19,7 @@ from kdtool.core.errors import GateError, ModelFileError
 from kdtool.core.preprocess import FloatArray, Preprocess, UInt8Array
 from kdtool.core.screen import QUIET, Screen
 from kdtool.results.predictions import Predicted
-from kdtool.results.statistics import BoolArray
+from kdtool.results.statistics.estimate import BoolArray
 from kdtool.runtime.session import Session, input_size
 
 BATCH = 32

@@ -38,12 +38,13 @@ class Meter(Protocol):
 class Plan:
     """Number of rounds: at least `warmup`, then at least `runs` rounds that last at least `seconds`.
 
-    At most `MOST_SAMPLES` rounds are timed: very small models end before `seconds`.
+    At most `most` rounds are timed: very small models end before `seconds`.
     """
 
     warmup: int
     runs: int
     seconds: float = 0.0
+    most: int = MOST_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def measure(
         for clock in clocks:
             clock.begin(plan.warmup)
         started = time.monotonic()
-        for number in range(MOST_SAMPLES):
+        for number in range(plan.most):
             if number >= plan.runs and time.monotonic() - started >= plan.seconds:
                 break
             visit()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
-from kdtool.results.statistics import wilson
+from kdtool.results.statistics.accuracy import wilson
 from kdtool.runs.soundness import Cause
 from kdtool.train.loop.checkpoint import Progress
 from kdtool.train.loop.criterion import CrossEntropy

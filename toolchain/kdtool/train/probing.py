@@ -18,7 +18,8 @@ from kdtool.recipe.files import override_recipe
 from kdtool.recipe.settings import DataSettings, Recipe, StudentSettings
 from kdtool.results.classes import Answers
 from kdtool.results.figures import interval, percent
-from kdtool.results.statistics import Interval, wilson
+from kdtool.results.statistics.accuracy import wilson
+from kdtool.results.statistics.estimate import Interval
 from kdtool.runs.folder import ARTIFACTS, RunFolder
 from kdtool.runs.lock import run_lock
 from kdtool.train.loop.evaluate import predict

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from kdtool.core.screen import Screen
+from kdtool.core.screen import Bar
 from kdtool.results.bench import OwnProcess
 
 PATIENCE = 600.0  # seconds to wait for one start; an emulated processor is slow
@@ -34,31 +34,36 @@ class _NotStartedError(Exception):
     """Cause of a start without a measurement."""
 
 
-def in_own_processes(
-    models: Sequence[tuple[str, Path, Sequence[int]]], threads: int, times: int, screen: Screen
-) -> list[Started]:
-    """Start each model `times` times, the models in turns.
+class ColdStarts:
+    """Starts of models in processes of their own.
 
     Args:
         models: runtime, file and input shape of each model.
     """
-    causes: list[list[str]] = [[] for _ in models]
-    series: list[list[dict[str, float]]] = [[] for _ in models]
-    with screen.bar("cold start", times * len(models)) as bar:
-        for _ in range(times):
-            for samples, failed, model in zip(series, causes, models, strict=True):
-                try:
-                    samples.append(_start(*model, threads))
-                except _NotStartedError as error:
-                    failed.append(str(error))
-                bar.advance()
-    return [
-        Started(
-            _summary(samples) if samples else None,
-            f"{len(failed)} of {times} starts failed: {failed[0]}" if failed else "",
-        )
-        for samples, failed in zip(series, causes, strict=True)
-    ]
+
+    def __init__(self, models: Sequence[tuple[str, Path, Sequence[int]]], threads: int) -> None:
+        self._models, self._threads = models, threads
+        self._causes: list[list[str]] = [[] for _ in models]
+        self._series: list[list[dict[str, float]]] = [[] for _ in models]
+
+    def once(self, bar: Bar) -> None:
+        """Start each model once, one after the other."""
+        for samples, failed, model in zip(self._series, self._causes, self._models, strict=True):
+            try:
+                samples.append(_start(*model, self._threads))
+            except _NotStartedError as error:
+                failed.append(str(error))
+            bar.advance()
+
+    def results(self) -> list[Started]:
+        """Summary of the starts of each model."""
+        return [
+            Started(
+                _summary(samples) if samples else None,
+                f"{len(failed)} of {len(samples) + len(failed)} starts failed: {failed[0]}" if failed else "",
+            )
+            for samples, failed in zip(self._series, self._causes, strict=True)
+        ]
 
 
 def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict[str, float]:
@@ -70,7 +75,7 @@ def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict
         )
         sample: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
     except subprocess.CalledProcessError as error:
-        raise _NotStartedError(_cause(error.returncode, error.stderr)) from error
+        raise _NotStartedError(cause_of_end(error.returncode, error.stderr)) from error
     except subprocess.TimeoutExpired as error:
         raise _NotStartedError(f"no answer in {PATIENCE:g} seconds") from error
     except (ValueError, IndexError) as error:
@@ -80,7 +85,7 @@ def _start(runtime: str, path: Path, shape: Sequence[int], threads: int) -> dict
     return sample
 
 
-def _cause(code: int, stderr: str) -> str:
+def cause_of_end(code: int, stderr: str) -> str:
     """Say why a process failed: the signal that ended it, or the message of its last exception."""
     if code < 0:
         return f"ended by signal {-code}"

@@ -137,7 +137,7 @@ def latency_reasons(latencies: Sequence[tuple[str, Latency]]) -> list[str]:
         ),
         (
             f"the measurement ended before its minimum duration, at the limit of {MOST_SAMPLES:,} samples",
-            [name for name, latency in latencies if len(latency.samples) == MOST_SAMPLES],
+            [name for name, latency in latencies if len(latency.samples) >= MOST_SAMPLES],
         ),
     ):
         if names:

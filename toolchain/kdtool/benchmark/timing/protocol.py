@@ -1,28 +1,26 @@
-"""The protocol: cold start, then latency (single stream) and throughput (offline), also with one thread.
+"""The protocol: sessions that measure latency (single stream) and throughput (offline), and cold starts.
 
-The models take turns in each of these series.
+In each session, a process of its own, the models take turns: with the chosen number of threads, and also with
+one thread. Cold starts come between sessions, which spreads the sessions over the whole measurement.
 """
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from kdtool.benchmark.candidates import Candidate
-from kdtool.benchmark.timing.coldstart import Started, in_own_processes
+from kdtool.benchmark.timing.coldstart import ColdStarts
 from kdtool.benchmark.timing.latency import latency_against, latency_of, throughput_against, throughput_of
+from kdtool.benchmark.timing.sessions import Job, Series, run_session
 from kdtool.core.screen import Screen
-from kdtool.machine.energy import open_meter
+from kdtool.recipe.choices import MOST_SAMPLES
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import Latency, OwnProcess, Throughput
-from kdtool.runtime import load_runtime
-from kdtool.runtime.session import Session
-from kdtool.runtime.turns import WINDOW, Plan, measure
+from kdtool.runtime.turns import WINDOW, Plan
 
-BATCH_WARMUP = WINDOW  # batches; fewer cannot show whether times are steady
+BATCH_WARMUP = 1  # batches: the memory for a batch is taken in the first; the model is warm already
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class Timings:
     failure: str = ""
 
 
-def relative_to(timings: Timings, reference: Timings, seed: int) -> Timings:
+def relative_to(timings: Timings, reference: Timings) -> Timings:
     """Add the ratios to the times of the reference, for each number of threads."""
     latencies = zip(timings.latencies, reference.latencies, strict=True)
     throughputs = zip(timings.throughputs, reference.throughputs, strict=True)
     return replace(
         timings,
-        latencies=tuple(latency_against(*pair, seed) for pair in latencies),
-        throughputs=tuple(throughput_against(*pair, seed) for pair in throughputs),
+        latencies=tuple(latency_against(*pair) for pair in latencies),
+        throughputs=tuple(throughput_against(*pair) for pair in throughputs),
     )
 
 
@@ -65,75 +63,52 @@ def measure_in_turns(
         ModelFileError: a model fails.
         UsageError: a runtime is not installed.
     """
-    sessions = [candidate.session for candidate in candidates]
-    threads = max((session.threads for session in sessions), default=1)
-    starts = [Started(None)] * len(candidates)
-    if settings.cold_starts:
-        models = [(model.runtime, model.session.path, model.image.shape) for model in candidates]
-        starts = in_own_processes(models, threads, settings.cold_starts, screen)
-        watch()
-    series = [_both_ways(candidates, sessions, settings, screen, watch)]
-    if settings.single_thread and threads > 1:
-        with contextlib.ExitStack() as stack:
-            one_thread = [
-                load_runtime(model.runtime).open_model(model.session.path, 1) for model in candidates
-            ]
-            for session in one_thread:
-                stack.callback(session.close)
-            series.append(_both_ways(candidates, one_thread, settings, screen, watch))
+    threads = max((candidate.session.threads for candidate in candidates), default=1)
+    models = [(model.runtime, model.session.path, model.image) for model in candidates]
+    alone = [1] if settings.single_thread and threads > 1 else []
+    job = Job(models, [threads, *alone], *plans(settings), settings.batch)
+    starts = ColdStarts([(runtime, path, image.shape) for runtime, path, image in models], threads)
+    sessions: list[list[Series]] = []
+    total = settings.sessions * job.series + settings.cold_starts * len(models)
+    with screen.bar("time", total) as bar:
+        for number in range(max(settings.sessions, settings.cold_starts)):
+            if number < settings.cold_starts:
+                starts.once(bar)
+                watch()
+            if number < settings.sessions:
+                sessions.append(run_session(job, watch, bar.advance))
     return [
         Timings(
-            tuple(latencies[index] for latencies, _ in series),
-            tuple(throughputs[index] for _, throughputs in series if throughputs),
-            start.measured,
-            start.failure,
+            *_of_model(index, sessions, settings.batch),
+            own_process=started.measured,
+            failure=started.failure,
         )
-        for index, start in enumerate(starts)
+        for index, started in enumerate(starts.results())
     ]
 
 
-def _both_ways(
-    candidates: Sequence[Candidate],
-    sessions: Sequence[Session],
-    settings: BenchSettings,
-    screen: Screen,
-    watch: Callable[[], None],
-) -> tuple[list[Latency], list[Throughput]]:
-    """Measure latency, and throughput if batches are wanted."""
-    latencies = _single_stream(candidates, sessions, settings, screen, watch)
-    return latencies, _offline(candidates, sessions, settings, screen, watch) if settings.batch else []
+def plans(settings: BenchSettings) -> tuple[Plan, Plan | None]:
+    """Plans of one session: latency, and throughput if it is measured. The settings are totals."""
+    count = settings.sessions
+
+    def part(total: int) -> int:
+        return math.ceil(total / count)
+
+    seconds, most = settings.seconds / count, part(MOST_SAMPLES)
+    latency = Plan(max(WINDOW, part(settings.warmup)), part(settings.runs), seconds, most)
+    throughput = Plan(BATCH_WARMUP, part(settings.batches), seconds, most) if settings.batch else None
+    return latency, throughput
 
 
-def _single_stream(
-    candidates: Sequence[Candidate],
-    sessions: Sequence[Session],
-    settings: BenchSettings,
-    screen: Screen,
-    watch: Callable[[], None],
-) -> list[Latency]:
-    plan = Plan(settings.warmup, settings.runs, settings.seconds)
-    title = f"latency, {_threads(sessions)}"
-    series = measure(sessions, [candidate.image for candidate in candidates], plan, screen, watch, title)
-    return [latency_of(timed, session.threads) for timed, session in zip(series, sessions, strict=True)]
-
-
-def _offline(
-    candidates: Sequence[Candidate],
-    sessions: Sequence[Session],
-    settings: BenchSettings,
-    screen: Screen,
-    watch: Callable[[], None],
-) -> list[Throughput]:
-    batches = [np.repeat(candidate.image, settings.batch, axis=0) for candidate in candidates]
-    plan = Plan(BATCH_WARMUP, settings.batches, settings.seconds)
-    title = f"throughput, {_threads(sessions)}"
-    series = measure(sessions, batches, plan, screen, watch, title, open_meter())
-    return [
-        throughput_of(timed, settings.batch, session.threads)
-        for timed, session in zip(series, sessions, strict=True)
-    ]
-
-
-def _threads(sessions: Sequence[Session]) -> str:
-    most = max((session.threads for session in sessions), default=1)
-    return f"{most} thread{'' if most == 1 else 's'}"
+def _of_model(
+    index: int, sessions: Sequence[Sequence[Series]], batch: int
+) -> tuple[tuple[Latency, ...], tuple[Throughput, ...]]:
+    """Figures of one model, for each number of threads."""
+    latencies, throughputs = [], []
+    for series in zip(*sessions, strict=True):
+        threads = series[0].threads[index]
+        latencies.append(latency_of([session.latency[index] for session in series], threads))
+        if series[0].throughput:
+            times = [session.throughput[index] for session in series]
+            throughputs.append(throughput_of(times, batch, threads))
+    return tuple(latencies), tuple(throughputs)

@@ -1,4 +1,4 @@
-"""Estimates, intervals and tests for a test split of finite size. Pure functions that need numpy only.
+"""Estimates, intervals and tests for the accuracy on a test split of finite size.
 
 Two models are evaluated on the same images, so every comparison of models is paired.
 """
@@ -13,24 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from kdtool.core.errors import UsageError
-
-BoolArray = npt.NDArray[np.bool_]
-Interval = tuple[float, float]
-CONFIDENCE = 0.95
-P90_SAMPLES, P99_SAMPLES = 64, 662  # the rule of MLPerf
-ROUNDS_IN_MEMORY = 500_000  # of resamples; each takes some 40 bytes
-LEAST_SAMPLES = ((0.99, P99_SAMPLES), (0.90, P90_SAMPLES))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Value with its 95 % interval, estimated from `n` samples; `of` is the name of these samples."""
-
-    value: float
-    interval: Interval
-    n: int
-    of: str
+from kdtool.results.statistics.estimate import CONFIDENCE, BoolArray, Interval, middle
 
 
 @dataclass(frozen=True)
@@ -125,7 +108,7 @@ def paired_bootstrap(
     draws = _resampled(table, resamples, seed)
     numerator, denominator = draws[:, 0] + draws[:, 1], draws[:, 0] + draws[:, 2]
     defined = denominator > 0  # a resample in which `second` is never right has no ratio
-    return _middle(numerator[defined] / denominator[defined], confidence)
+    return middle(numerator[defined] / denominator[defined], confidence)
 
 
 def mcnemar_exact(b: int, c: int) -> float:
@@ -183,123 +166,10 @@ def difference_bootstrap(
     """
     table = Concordance.of(first, second)
     draws = _resampled(table, resamples, seed)
-    return _middle((draws[:, 1] - draws[:, 2]) / table.images, confidence)
-
-
-def quantile(samples: npt.ArrayLike, share: float) -> float:
-    """Quantile of the samples: `share` of the samples are below it; linear between samples.
-
-    Raises:
-        UsageError: there are too few samples; a p90 needs 64 and a p99 needs 662, by the rule of MLPerf.
-    """
-    values = np.asarray(samples, np.float64)
-    least = samples_for(share)
-    if values.size < least:
-        raise UsageError(
-            f"p{100 * share:g} of {values.size} samples: it needs at least {least}.",
-            f"Measure with --runs {max(least, P90_SAMPLES)}.",
-        )
-    return float(np.quantile(values, share))
-
-
-def samples_for(share: float) -> int:
-    """Number of samples that the quantile `share` needs: 64 from 0.9 on, 662 from 0.99 on, otherwise 1."""
-    return next((least for rank, least in LEAST_SAMPLES if share >= rank), 1)
-
-
-def quantile_interval(
-    samples: npt.ArrayLike, share: float, confidence: float = CONFIDENCE
-) -> Interval | None:
-    """Interval of the quantile q of the distribution that the samples come from, by order statistics.
-
-    The number of samples below q is binomial, so P(X₍ₗ₎ ≤ q ≤ X₍ᵤ₎) ≥ confidence for ranks l and u with
-    P(B < l) ≤ α/2 and P(B ≥ u) ≤ α/2, B ~ Bin(n, share). The samples must be independent; their distribution
-    may be any. Source: W. R. Thompson, Ann. Math. Statist. 7 (1936) 122.
-
-    Returns:
-        (low, high), or None if n is too small for such ranks to exist.
-    """
-    values = np.sort(np.asarray(samples, np.float64))
-    below = np.cumsum(_binomial(values.size, share))  # [k]: P(B ≤ k)
-    tail = (1 - confidence) / 2  # α/2
-    low = int(np.searchsorted(below, tail, side="right"))  # the largest l with P(B ≤ l − 1) ≤ α/2
-    high = 1 + int(np.searchsorted(below, 1 - tail, side="left"))  # the smallest u: P(B ≤ u − 1) ≥ 1 − α/2
-    if low < 1 or high > values.size:
-        return None
-    return float(values[low - 1]), float(values[high - 1])
-
-
-def median_ratio_interval(
-    numerator: npt.ArrayLike,
-    denominator: npt.ArrayLike,
-    resamples: int = 2_000,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Percentile interval of median(numerator) / median(denominator), samples paired by round.
-
-    If the machine is slow for a second, neighbouring rounds of both models are slow. So whole blocks of
-    ⌈n^(1/3)⌉ neighbouring rounds are resampled, the same blocks for both models.
-    Source: H. R. Künsch, Ann. Statist. 17 (1989) 1217.
-
-    Args:
-        numerator, denominator: (N,) positive; sample n of both was measured in the same round.
-
-    Raises:
-        ValueError: the arrays have different lengths.
-    """
-    pair = np.stack([np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)])
-    rounds = pair.shape[1]
-    block = math.ceil(rounds ** (1 / 3))
-    generator = np.random.default_rng(seed)
-    ratios = []
-    at_once = max(1, ROUNDS_IN_MEMORY // max(1, rounds))
-    for done in range(0, resamples, at_once):
-        size = min(at_once, resamples - done)
-        starts = generator.integers(0, rounds - block + 1, (size, math.ceil(rounds / block)))
-        drawn = (starts[:, :, None] + np.arange(block)).reshape(size, -1)[:, :rounds]
-        medians = [np.median(values[drawn], axis=1) for values in pair]
-        ratios.append(medians[0] / medians[1])
-    return _middle(np.concatenate(ratios), confidence)
-
-
-def ratio_of_medians(
-    times: npt.ArrayLike, reference: npt.ArrayLike, seed: int = 0, of: str = "samples"
-) -> Estimate:
-    """median(times) / median(reference): below 1 if the model is faster than the reference.
-
-    Args:
-        times, reference: (N,) positive; time n of both was measured in the same round.
-        of: name of the samples.
-
-    Raises:
-        ValueError: the arrays have different lengths.
-        UsageError: the arrays are empty.
-    """
-    ratio = quantile(times, 0.5) / quantile(reference, 0.5)
-    return Estimate(ratio, median_ratio_interval(times, reference, seed=seed), np.size(times), of)
-
-
-def speedup(times: npt.ArrayLike, reference: npt.ArrayLike, seed: int = 0, of: str = "samples") -> Estimate:
-    """median(reference) / median(times): above 1 if the model is faster; see `ratio_of_medians`."""
-    return ratio_of_medians(reference, times, seed, of)
+    return middle((draws[:, 1] - draws[:, 2]) / table.images, confidence)
 
 
 def _resampled(table: Concordance, resamples: int, seed: int) -> npt.NDArray[np.int64]:
     """Draw tables of concordance, with 0.5 added to each cell of `table`: (resamples, 4)."""
     cells = np.array([table.both, table.first_only, table.second_only, table.neither]) + 0.5
     return np.random.default_rng(seed).multinomial(table.images, cells / cells.sum(), size=resamples)
-
-
-def _middle(values: npt.NDArray[np.float64], confidence: float) -> Interval:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _binomial(n: int, p: float) -> npt.NDArray[np.float64]:
-    """Probabilities P(B = k) of Bin(n, p), by logarithms: (n + 1,)."""
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    k = np.arange(n + 1)
-    logs = factorials[n] - factorials - factorials[::-1] + k * math.log(p) + (n - k) * math.log1p(-p)
-    return np.asarray(np.exp(logs))
