@@ -84,6 +84,11 @@ def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
     assert words("INCONCLUSIVE", needed=None)[2].endswith(
         "The retention is too close to the limit: more test images would not decide it."
     )
+    once = Judged("p50_ms", False, 3.0, "INCONCLUSIVE", 2.5)
+    assert words("INCONCLUSIVE", bounds=(once,))[-1] == (
+        "The median latency, 2.5 ms, was measured in one session, which does not show how sessions differ; "
+        "several decide: kdtool bench --sessions 5."
+    )
     unknown = dict.fromkeys(("retention", "retention_ci", "compute_ratio"))
     assert words("INCONCLUSIVE", **unknown)[2] == (
         "The retention is not known; its measurement needs the predictions of both models for the "

@@ -58,7 +58,7 @@ def bench(
         threads: threads of the runtime; 0 is every processor that this process may use; None measures with 0
             and with one thread.
         sessions: processes that measure the models, each anew; a claim on times needs 2 or more; None is 5.
-        runs: least number of latency samples for each model; None is 80.
+        runs: least number of latency samples for each model; None is 75.
         seconds: least duration of each series of samples; None is 1.
         runtimes: runtimes that run the models: onnxruntime, openvino.
         quiet: print nothing on standard error.

@@ -269,11 +269,11 @@ class BenchSettings(_Section):
     )
     # The next values are totals over all sessions.
     warmup: Count = 10  # minimum: the warm-up ends when the times are steady
-    runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 80  # a p90 needs at least 64, a p99 662
+    runs: Annotated[int, Field(ge=64, le=MOST_SAMPLES)] = 75  # a p90 needs at least 64, a p99 662
     seconds: float = Field(1.0, ge=0, le=3600, description="shortest duration of each series of samples")
     batch: int = Field(8, ge=0, le=1024, description="images in a batch for throughput; 0: not measured")
     batches: Annotated[int, Field(ge=6, le=MOST_SAMPLES)] = 15
-    cold_starts: int = Field(3, ge=0, le=100, description="processes per model for cold start and memory")
+    cold_starts: int = Field(2, ge=0, le=100, description="processes per model for cold start and memory")
     max_compute: Positive = Field(0.50, description="limit of student MACs / teacher MACs, at most")
     min_retention: Positive = Field(0.94, description="limit of student / teacher accuracy, at least")
     claim: str = Field("", description="bounds such as 'size<=0.3,drop<=1', instead of the two limits above")
