@@ -85,7 +85,7 @@ def test_a_claim_that_is_not_decided_says_what_would_decide_it() -> None:
         "The retention is too close to the limit: more test images would not decide it."
     )
     once = Judged("p50_ms", False, 3.0, "INCONCLUSIVE", 2.5)
-    assert words("INCONCLUSIVE", bounds=(once,))[-1] == (
+    assert words("INCONCLUSIVE", bounds=(once,))[-2] == (
         "The median latency, 2.5 ms, was measured in one session, which does not show how sessions differ; "
         "several decide: kdtool bench --sessions 5."
     )
