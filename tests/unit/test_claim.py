@@ -145,6 +145,19 @@ def test_a_time_of_one_session_is_known_and_not_judged(claim: str) -> None:
     assert (part.value is None, part.interval, part.verdict) == (False, None, "INCONCLUSIVE")
 
 
+@pytest.mark.parametrize("count", [-221_216, -1, 0])
+def test_no_count_below_one_reaches_a_claim(count: int) -> None:
+    wrong = Side(params=count, macs=count, size_bytes=1)
+    for judged, reference in ((wrong, timed(10.0)), (timed(3.0), wrong)):
+        result = judge(parse_claim("macs<=0.5,params<=0.5"), judged, reference, HOW)
+        assert {(part.value, part.verdict) for part in result.bounds} == {(None, "INCONCLUSIVE")}
+
+
+def test_nothing_claimed_has_no_verdict() -> None:
+    result = judge((), timed(3.0), timed(10.0), HOW)
+    assert (result.verdict, result.bounds, result.compute_ratio) == (None, (), 0.3)
+
+
 def test_a_p99_of_too_few_samples_is_not_judged() -> None:
     (part,) = judge(parse_claim("p99_ms<=9"), timed(1.0, 661), None, HOW).bounds
     assert (part.value, part.verdict) == (None, "INCONCLUSIVE")

@@ -149,9 +149,15 @@ def test_a_failure_while_running_is_told_once(tmp_path: Path, capfd: pytest.Capt
 
 def test_answers_that_are_no_rows_of_logits_are_a_model_error(tmp_path: Path) -> None:
     content = model(outputs=("flat2",))
-    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["flat2"]))
-    with pytest.raises(ModelFileError, match=r"gave float32 of shape \(2, 3, 1, 1\)"):
+    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["float"], ["flat2"]))
+    with pytest.raises(ModelFileError, match=r"gave float32 of shape \(2, 3, 4, 4\)"):
         open_model(saved(tmp_path, content)).run(np.ones((2, 3, 4, 4), np.float32))
+
+
+def test_a_map_of_one_pixel_is_a_row_of_logits(tmp_path: Path) -> None:
+    content = model(outputs=("flat2",))
+    content.graph.node[-1].CopyFrom(helper.make_node("Identity", ["pooled"], ["flat2"]))
+    assert open_model(saved(tmp_path, content)).run(np.ones((2, 3, 4, 4), np.float32)).shape == (2, 3)
 
 
 def test_one_answer_to_two_images_is_a_model_error(tmp_path: Path) -> None:

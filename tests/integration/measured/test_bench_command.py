@@ -130,7 +130,7 @@ def test_foreign_files_are_measured_and_counted(run: RunFolder, tmp_path: Path) 
     result = bench_files([path], None, SETTINGS, QUIET, lambda path: (9, 9))
     (model,) = result.models
     assert (model.name, model.role, model.precision, model.macs) == (str(path), None, None, 9)
-    assert (model.accuracy, result.claim.verdict) == (None, "INCONCLUSIVE")
+    assert (model.accuracy, result.claim.verdict) == (None, None)
     assert bench_files([path], None, SETTINGS, QUIET).models[0].macs is None
 
 
@@ -221,7 +221,8 @@ def test_accuracy_of_a_foreign_file_like_one_of_ours(
     ours, foreign = run.onnx_model("teacher"), tmp_path / "foreign.onnx"
     foreign.write_bytes(classifier(None, BLIND))
     data = ("--data", source_of(run), "--like", ours, "--judge", foreign)
-    assert kdtool("bench", ours, foreign, *data, "--quick", "--json") == 0
+    claim = ("--claim", "retention>=0.94")
+    assert kdtool("bench", ours, foreign, *data, *claim, "--quick", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert [model["accuracy"] for model in content["models"]] == [1.0, pytest.approx(1 / 3)]
     assert content["claim"]["verdict"] == "FAIL"
@@ -249,6 +250,48 @@ def test_unreadable_photographs_are_named_at_once(run: RunFolder, tmp_path: Path
     ) as caught:
         bench_files([run.onnx_model("student")], load_listing(str(tmp_path / "flat")), SETTINGS, QUIET)
     assert caught.value.hint == "Repair or remove the photo file."
+
+
+def test_unreadable_photographs_are_left_out_if_asked(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(tmp_path / "flat", {"": 2})
+    (tmp_path / "flat" / "red" / "0.png").write_bytes(b"no picture")
+    files, data = [run.onnx_model("teacher"), run.onnx_model("student")], ("--data", tmp_path / "flat")
+    assert kdtool("bench", *files, *data, "--quick", "--json") == 3
+    assert kdtool("bench", *files, *data, "--skip-bad", "--quick", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert {model["n_images"] for model in content["models"]} == {5}
+    assert "1 photographs cannot be read and are left out: red/0.png." in content["notes"]
+    for name in ("red", "blue", "green"):
+        for photo in (tmp_path / "flat" / name).iterdir():
+            photo.write_bytes(b"no picture")
+    assert kdtool("bench", *files, *data, "--skip-bad") == 3
+    assert kdtool("bench", *files, "--skip-bad") == 2
+    assert "--skip-bad has no effect without --data" in capsys.readouterr().err
+
+
+def test_files_without_a_claim_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / name for name in ("a.onnx", "b.onnx", "c.onnx")]
+    for path in files:
+        path.write_bytes(classifier(None))
+    assert kdtool("bench", *files[:2], "--quick") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert not any(word in shown for word in ("PASS", "FAIL", "INCONCLUSIVE", "Claimed"))
+    assert f"Measured: {files[1]} has 100 % of {files[0]}’s compute" in shown
+    assert kdtool("bench", *files, "--quick", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["claim"]["verdict"], content["claim"]["bounds"]) == (None, [])
+    assert all(model["latency_ms"]["ratio"] for model in content["models"])
+
+    assert kdtool("bench", *files[:2], "--quick", "--claim", "macs<=1", "--check", "--json") == 0
+    claim = json.loads(capsys.readouterr().out)["claim"]
+    assert (claim["verdict"], claim["judged"], claim["reference"]) == ("PASS", str(files[1]), str(files[0]))
+    assert kdtool("bench", files[0], "--quick", "--claim", "size_mb<=1", "--check") == 0
+    assert kdtool("bench", *files, "--quick", "--claim", "macs<=1") == 2
+    assert f"--judge {files[1]}" in " ".join(capsys.readouterr().err.split())
+    assert kdtool("bench", *files, "--check") == 2
+    assert "--check has no effect on ONNX files without a claim" in capsys.readouterr().err
 
 
 def test_data_without_photographs(run: RunFolder, tmp_path: Path) -> None:

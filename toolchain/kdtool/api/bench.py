@@ -18,6 +18,7 @@ from kdtool.data.sources import load_listing
 from kdtool.machine.terminal import screen_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult
+from kdtool.results.claim import Bound
 
 QUICK: dict[str, Any] = {"single_thread": False, "seconds": 0.0, "batch": 0, "cold_starts": 0}
 
@@ -30,6 +31,7 @@ def bench(
     classes: Sequence[str] | None = None,
     preprocess: Preprocess | None = None,
     quick: bool = False,
+    skip_bad: bool = False,
     claim: str = "",
     judged: str = "student",
     reference: str = "teacher",
@@ -40,7 +42,7 @@ def bench(
     runtimes: str | Sequence[str] = ("onnxruntime",),
     quiet: bool = False,
 ) -> BenchResult:
-    """Measure accuracy, compute, size and latency of ONNX files, and judge the claim.
+    """Measure accuracy, compute, size and latency of ONNX files, compare them, and judge a claim.
 
     The models take turns, so that a change of the machine affects all of them.
 
@@ -53,8 +55,10 @@ def bench(
             them.
         quick: measure latency without cold start, memory, throughput, minimum duration and second number of
             threads.
-        claim: bounds such as "size<=0.3,drop<=1"; empty is retention>=0.94 at macs<=0.5.
-        judged, reference: name of the model that the claim is about, and of the model to compare with.
+        skip_bad: leave unreadable photographs out, with a note, instead of stopping.
+        claim: bounds such as "size<=0.3,drop<=1"; empty compares the files and gives no verdict.
+        judged, reference: name of the model that the claim is about, and of the model to compare with. Of two
+            files without these roles, the second and the first.
         threads: threads of the runtime; 0 is every processor that this process may use; None measures with 0
             and with one thread.
         sessions: processes that measure the models, each anew; a claim on times needs 2 or more; None is 5.
@@ -69,7 +73,7 @@ def bench(
         ModelFileError: a file is broken or not an image classifier.
 
     Example:
-        result = kdtool.bench(["teacher.onnx", "student.onnx"], "photographs/")
+        result = kdtool.bench(["teacher.onnx", "student.onnx"], "photographs/", claim="macs<=0.5")
         result.claim.verdict
     """
     paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
@@ -93,39 +97,57 @@ def bench(
         BenchSettings, claim=claim, judged=judged, reference=reference, runtimes=names, **changes
     )
     like = caller_info("", classes, preprocess)
-    return bench_any(paths, None if data is None else str(data), settings, screen_of(quiet), like)
+    bounds = settings.bounds if claim else ()
+    source = None if data is None else str(data)
+    return bench_any(paths, source, settings, screen_of(quiet), like, bounds, skip_bad=skip_bad)
 
 
 def bench_any(
-    paths: Sequence[Path], data: str | None, settings: BenchSettings, screen: Screen, like: ModelInfo | None
+    paths: Sequence[Path],
+    data: str | None,
+    settings: BenchSettings,
+    screen: Screen,
+    like: ModelInfo | None,
+    bounds: Sequence[Bound],
+    *,
+    skip_bad: bool,
 ) -> BenchResult:
     """Measure ONNX files with checked settings, as `kdtool bench` and `bench` do.
 
     Args:
         like: classes and preprocessing for files that state none.
+        bounds: the claim; without bounds there is no verdict.
+        skip_bad: leave unreadable photographs out.
     """
     listing = load_listing(data) if data is not None else None
-    return bench_files(paths, listing, settings, screen, functools.partial(_count, screen), like)
+    return bench_files(
+        paths, listing, settings, screen, functools.partial(_count, screen), like, bounds, skip_bad=skip_bad
+    )
 
 
 def _count(screen: Screen, path: Path) -> tuple[int, int] | None:
-    """Count (params, MACs) of the graph; None without the training extra or if the sum would be incomplete.
+    """Count (params, MACs) of the graph; None, with the reason on the screen, if they are not known.
 
-    The sum is incomplete if some operators are not counted; no claim can be judged on it.
+    A sum without some operators is not known: no claim can be judged on it.
     """
     try:
         from kdtool.exporters.compute.count import count_onnx
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("kdtool"):
             raise
+        screen.warn(f"{path}: the compute is unknown, since it is not stated. To count it: pip install onnx")
         return None
     try:
         count = count_onnx(path)
-    except ModelFileError:  # the compute is not one number if a shape depends on more than the batch
+    except ModelFileError as error:  # no one number if a shape depends on more than the batch
+        screen.warn(f"The compute is unknown: {error.message}")
         return None
     if count.uncounted:
         screen.warn(
             f"{path}: the compute is unknown, since kdtool does not count {', '.join(count.uncounted)}"
         )
+        return None
+    if count.macs < 1:
+        screen.warn(f"{path}: the compute is unknown, since no layer multiplies.")
         return None
     return count.params, count.macs

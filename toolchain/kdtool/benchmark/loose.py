@@ -13,12 +13,13 @@ from kdtool.benchmark.candidates import Candidate, Cost, TestImages, name_in, op
 from kdtool.benchmark.measure import measure_all
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.preprocess import Preprocess, UInt8Array
+from kdtool.core.preprocess import Preprocess, UInt8Array, decode
 from kdtool.core.screen import Screen
-from kdtool.core.spelling import argument
+from kdtool.core.spelling import argument, assigned
 from kdtool.data.listing import Listing, Sample
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult
+from kdtool.results.claim import Bound
 from kdtool.runtime.session import Session
 
 SHOWN = 10
@@ -31,18 +32,25 @@ def bench_files(
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
     like: ModelInfo | None = None,
+    bounds: Sequence[Bound] = (),
+    *,
+    skip_bad: bool = False,
 ) -> BenchResult:
     """Measure ONNX files; each states its role, its classes and its preprocessing.
+
+    Without names in the settings, a claim is about the second of two files, relative to the first.
 
     Args:
         listing: photographs with labels; the test split is used, or all samples if there are no splits.
             None measures latency alone.
         count: function that finds (params, MACs) of a file that does not state them.
         like: classes, in the order of the logits, and preprocessing of files that state none.
+        bounds: the claim; without bounds the files are compared, without a verdict.
+        skip_bad: leave unreadable photographs out, with a note, instead of stopping.
 
     Raises:
         ModelFileError: a file is broken or is not a classifier.
-        UsageError: accuracy is wanted, but a file states no classes.
+        UsageError: the claim may mean several files, or accuracy is wanted, but a file states no classes.
         DataError: a photograph cannot be read, or a model does not know its class.
     """
     samples, notes = _test_samples(listing) if listing is not None else (None, ())
@@ -51,6 +59,10 @@ def bench_files(
     pixels: dict[Preprocess, UInt8Array] = {}
     with open_all(paths, settings) as opened:
         names = _names(opened[settings.runtimes[0]])
+        settings = _sides(settings, names, bounds)
+        if samples is not None and skip_bad:
+            samples, left_out = _readable(samples, screen)
+            notes = (*notes, *left_out)
         candidates = []
         for runtime, sessions in opened.items():
             for name, session in zip(names, sessions, strict=True):
@@ -66,7 +78,7 @@ def bench_files(
                 role, precision = (info.role, info.precision) if info is not None else (None, None)
                 name = name_in(runtime, name, settings)
                 candidates.append(Candidate(name, role, precision, runtime, session, images))
-        result = measure_all(candidates, settings, screen, count)[0]
+        result = measure_all(candidates, settings, screen, count, bounds)[0]
     return replace(result, notes=(*notes, *result.notes))
 
 
@@ -87,6 +99,46 @@ def _names(sessions: Sequence[Session]) -> list[str]:
     if twice:
         raise UsageError(f"{', '.join(twice)}: named twice.", "Name each model once.")
     return names
+
+
+def _sides(settings: BenchSettings, names: Sequence[str], bounds: Sequence[Bound]) -> BenchSettings:
+    """Choose the judged model and the reference among files without these roles: the second and the first.
+
+    Raises:
+        UsageError: there is a claim, and more than one file may be meant.
+    """
+    usual = BenchSettings()
+    changes = {}
+    reference = settings.reference
+    if reference == usual.reference and reference not in names and len(names) > 1:
+        reference = changes["reference"] = next(name for name in names if name != settings.judged)
+    if settings.judged == usual.judged and settings.judged not in names:
+        others = [name for name in names if name != reference]
+        if bounds and len(others) > 1:
+            raise UsageError(
+                f"The claim is about one file, but {len(others)} may be meant: {', '.join(others)}.",
+                f"Name it: {assigned({'bench.judged': others[0]})}",
+            )
+        changes["judged"] = (others or list(names))[0]
+    return settings.model_copy(update=changes)
+
+
+def _readable(samples: Sequence[Sample], screen: Screen) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Leave out samples that cannot be decoded; the second value has a note if there are any."""
+    kept, bad = [], []
+    with screen.bar("decoding", len(samples)) as bar:
+        for sample in samples:
+            try:
+                decode(_read(sample), sample.path)
+                kept.append(sample)
+            except DataError:
+                bad.append(sample.path)
+            bar.advance()
+    if not kept:
+        raise DataError("No photograph can be read.", "Name other photographs.")
+    more = ", …" if len(bad) > SHOWN else ""
+    note = f"{len(bad)} photographs cannot be read and are left out: {', '.join(bad[:SHOWN])}{more}."
+    return tuple(kept), (note,) if bad else ()
 
 
 def _test_samples(listing: Listing) -> tuple[tuple[Sample, ...], tuple[str, ...]]:

@@ -29,7 +29,7 @@ from kdtool.machine.host import read_host
 from kdtool.machine.packages import versions_of
 from kdtool.recipe.settings import BenchSettings
 from kdtool.results.bench import BenchResult, ModelResult
-from kdtool.results.claim import Verdict, judge
+from kdtool.results.claim import Bound, Verdict, judge
 from kdtool.results.classes import CLASS_MEASURES, Answers
 from kdtool.results.health import fault_of
 from kdtool.results.measures import Resampling, Side
@@ -45,11 +45,13 @@ def measure_all(
     settings: BenchSettings,
     screen: Screen,
     count: Callable[[Path], Cost | None] | None = None,
+    bounds: Sequence[Bound] = (),
 ) -> tuple[BenchResult, Mapping[str, Classified]]:
     """Measure the accuracy of each model and the latency of all in turns; judge the claim.
 
     Args:
         count: function that finds (params, MACs) of a file that does not state them.
+        bounds: the claim; without bounds there is no verdict.
 
     Returns:
         The result, and name → predictions for the test images.
@@ -97,7 +99,7 @@ def measure_all(
     result = BenchResult(
         host,
         models,
-        _claim(models, correct, answers, settings, timed=not void),
+        _claim(models, correct, answers, settings, bounds, timed=not void),
         gain_of(correct),
         notes,
         tuple(watch.moments),
@@ -178,6 +180,7 @@ def _claim(
     correct: Mapping[str, BoolArray],
     answers: Mapping[str, Answers],
     settings: BenchSettings,
+    bounds: Sequence[Bound],
     *,
     timed: bool,
 ) -> Verdict:
@@ -196,7 +199,7 @@ def _claim(
     }
     names = (settings.judged, settings.reference)
     resampling = Resampling(settings.resamples, SEED)
-    return judge(settings.bounds, sides.get(names[0]), sides.get(names[1]), resampling, names)
+    return judge(bounds, sides.get(names[0]), sides.get(names[1]), resampling, names)
 
 
 def _require_names(candidates: Sequence[Candidate], settings: BenchSettings) -> None:

@@ -92,7 +92,7 @@ def bench_run(
             for runtime, sessions in opened.items()
             for name, session in zip(names, sessions, strict=True)
         ]
-        result, classified = measure_all(candidates, settings, screen)
+        result, classified = measure_all(candidates, settings, screen, bounds=settings.bounds)
     if not write:
         return result
     if prepared is None and _accuracy_was_measured(run):

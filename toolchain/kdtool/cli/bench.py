@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kdtool.core.screen import Screen
     from kdtool.recipe.settings import BenchSettings
     from kdtool.results.bench import BenchResult
+    from kdtool.results.claim import Bound
 
 
 @click.command()
@@ -79,6 +80,9 @@ if TYPE_CHECKING:
     help="Photographs with labels to measure the accuracy on, instead of the test split of the run.",
 )
 @click.option(
+    "--skip-bad", is_flag=True, help="Leave out unreadable photographs of --data instead of stopping."
+)
+@click.option(
     "--like",
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -104,6 +108,7 @@ def command(
     judge: str | None,
     against: str | None,
     data: str | None,
+    skip_bad: bool,
     like: Path | None,
     per_layer: bool,
     as_json: bool,
@@ -114,7 +119,8 @@ def command(
     its test split, and the result is written to its bench.json if the folder is writable.
 
     MODEL.onnx is any ONNX file. Its accuracy is measured on the photographs of --data, preprocessed as the
-    file states. Nothing is written.
+    file states. Nothing is written. Several files are compared; a verdict needs a --claim, which is about the
+    second of two files, relative to the first, unless --judge and --against name others.
 
     BENCH.json is an earlier result, also of another machine, for --compare.
 
@@ -140,6 +146,8 @@ def command(
         return
     if like is not None and data is None:
         raise UsageError("--like has no effect, because no accuracy is measured.", "Add --data DATA.")
+    if skip_bad and data is None:
+        raise UsageError("--skip-bad has no effect without --data.", "Add --data DATA.")
     screen = open_screen()
     if quick and seconds is not None:
         raise UsageError("--quick has no minimum duration, so --seconds would be ignored.", "Leave one out.")
@@ -172,17 +180,23 @@ def command(
     if per_layer:
         _print_layers(targets, as_json)
         return
+    if check and not folders and claim is None:
+        raise UsageError(
+            "--check has no effect on ONNX files without a claim.", 'Example: --check --claim "macs<=0.5"'
+        )
     if folders:
         if like is not None:
             raise UsageError(
                 "--like has no effect on a run, whose models state their classes and preprocessing.",
                 "Leave it out.",
             )
-        result = _bench_folder(RunFolder(folders[0]), data, changes, screen)
+        result = _bench_folder(RunFolder(folders[0]), data, changes, screen, skip_bad=skip_bad)
     else:
         from kdtool.recipe.settings import BenchSettings
 
-        result = _bench_files(targets, data, BenchSettings(**changes), screen, like)
+        settings = BenchSettings(**changes)
+        bounds = settings.bounds if claim is not None else ()
+        result = _bench_files(targets, data, settings, screen, like, bounds, skip_bad=skip_bad)
     _print(result, as_json, folders[0] if folders and data is None else None)
     if folders and data is None:
         from kdtool.runs.soundness import require_sound_results
@@ -220,7 +234,9 @@ def _compare(targets: tuple[Path, ...], as_json: bool) -> None:
         print_machines(machines)
 
 
-def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: Screen) -> BenchResult:
+def _bench_folder(
+    run: Any, data: str | None, changes: dict[str, Any], screen: Screen, *, skip_bad: bool
+) -> BenchResult:
     from kdtool.benchmark.stage import MODELS, bench_run
     from kdtool.data.reader import open_prepared
     from kdtool.runs.comparison import require_run
@@ -230,7 +246,8 @@ def _bench_folder(run: Any, data: str | None, changes: dict[str, Any], screen: S
     settings = _settings(run, changes)
     if data is not None:
         models = [run.onnx_model(*which) for which in MODELS.values()]
-        return _bench_files([path for path in models if path.is_file()], data, settings, screen)
+        paths = [path for path in models if path.is_file()]
+        return _bench_files(paths, data, settings, screen, None, settings.bounds, skip_bad=skip_bad)
     prepared = open_prepared(run.data) if run.data.is_dir() else None
     if prepared is None:
         screen.warn(
@@ -263,22 +280,32 @@ def _settings(run: Any, changes: dict[str, Any]) -> BenchSettings:
 
 
 def _bench_files(
-    paths: Any, data: str | None, settings: BenchSettings, screen: Screen, like: Path | None = None
+    paths: Any,
+    data: str | None,
+    settings: BenchSettings,
+    screen: Screen,
+    like: Path | None,
+    bounds: Sequence[Bound],
+    *,
+    skip_bad: bool,
 ) -> BenchResult:
     from kdtool.api.arguments import info_from_like
     from kdtool.api.bench import bench_any
 
     if not paths:
         raise UsageError("There are no exported models.", "Export them with: kdtool export --onnx")
-    return bench_any(paths, data, settings, screen, info_from_like(like) if like else None)
+    info = info_from_like(like) if like else None
+    return bench_any(paths, data, settings, screen, info, bounds, skip_bad=skip_bad)
 
 
 def _print_layers(targets: Sequence[Path], as_json: bool) -> None:
     """Print the layers of the named files, or of the FP32 models of a run."""
-    from kdtool.machine.packages import require_training
+    from importlib.util import find_spec
+
     from kdtool.runs.folder import ROLES, RunFolder
 
-    require_training("bench --per-layer")
+    if find_spec("onnx") is None:
+        raise SetupError("kdtool bench --per-layer needs the package onnx.", "Install it: pip install onnx")
     from kdtool.exporters.compute.count import count_onnx
     from kdtool.exporters.compute.layertable import layer_json, layer_lines
 

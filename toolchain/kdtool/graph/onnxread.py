@@ -58,6 +58,12 @@ def parse_model(content: bytes, name: Path | str) -> onnx.ModelProto:
         return onnx.load_model_from_string(content)
 
 
+def fed_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that a caller feeds: files of old exporters list their initializers among the inputs too."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in stored]
+
+
 def infer_shapes(model: onnx.ModelProto, name: Path | str, values: bool = False) -> onnx.GraphProto:
     """Return the graph with inferred types and shapes.
 

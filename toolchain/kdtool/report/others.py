@@ -54,7 +54,7 @@ def compare_runs(run: RunFolder, others: Sequence[RunFolder]) -> tuple[OtherRun,
         rows.append(
             OtherRun(
                 each.path.resolve().name,
-                bench.claim.verdict,
+                bench.claim.verdict or "INCONCLUSIVE",
                 tuple(model for name in STUDENTS if (model := bench.model(name)) is not None),
                 same_images=bool(record.get("data")) and record.get("data") == records[0].get("data"),
                 same_host=bench.host.processor == benches[0].host.processor,

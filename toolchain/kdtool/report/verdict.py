@@ -30,7 +30,7 @@ NOT_JUDGED = VerdictText(
 
 def in_words(result: BenchResult) -> VerdictText:
     """Return the sentences that the terminal shows."""
-    verdict = result.claim.verdict
+    verdict = result.claim.verdict or "INCONCLUSIVE"  # of a run there is always a claim
     sentences = tuple(map(unbroken, result_in_words(result)))
     return VerdictText(verdict, HEADLINES[verdict], sentences)
 

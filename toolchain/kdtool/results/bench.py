@@ -265,9 +265,8 @@ class BenchResult:
 
     def __repr__(self) -> str:
         """Verdict, and one line for each model; the samples are in the fields."""
-        return "\n".join(
-            [f"BenchResult: {self.claim.verdict}", *(f"  {model.summary}" for model in self.models)]
-        )
+        verdict = self.claim.verdict or "nothing claimed"
+        return "\n".join([f"BenchResult: {verdict}", *(f"  {model.summary}" for model in self.models)])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for bench.json: the fields, and keys that follow from the fields."""

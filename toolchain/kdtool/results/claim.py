@@ -67,7 +67,7 @@ class Verdict:
     """Verdict on a claim, with the main ratios of the two models, whether they are claimed or not.
 
     Attributes:
-        verdict: PASS, FAIL or INCONCLUSIVE.
+        verdict: PASS, FAIL or INCONCLUSIVE; None if nothing is claimed.
         bounds: bounds of the claim, with their verdicts.
         judged, reference: names of the two models.
         retention, retention_ci: accuracy / accuracy of the reference, and its interval; None if not measured.
@@ -75,7 +75,7 @@ class Verdict:
         params_ratio: parameters / parameters of the reference; None if unknown.
     """
 
-    verdict: VerdictName
+    verdict: VerdictName | None
     bounds: tuple[Judged, ...] = ()
     judged: str = "student"
     reference: str = "teacher"
@@ -146,6 +146,8 @@ def judge(
 ) -> Verdict:
     """Judge a claim: PASS if every bound passes, FAIL if a bound fails, otherwise INCONCLUSIVE.
 
+    Without bounds there is no verdict, and the two models are compared.
+
     A bound passes if the whole interval is on the claimed side of the limit, and fails if the whole interval
     is on the other side.
 
@@ -155,8 +157,8 @@ def judge(
     """
     parts = tuple(_judge(bound, judged, reference, resampling) for bound in bounds)
     outcomes = {part.verdict for part in parts}
-    verdict: VerdictName = "PASS"
-    if outcomes != {"PASS"}:
+    verdict: VerdictName | None = "PASS" if parts else None
+    if outcomes - {"PASS"}:
         verdict = "FAIL" if "FAIL" in outcomes else "INCONCLUSIVE"
     retention, compute, params = (
         MEASURES[name].estimate(judged, reference, resampling) for name in (RETENTION, COMPUTE, PARAMETERS)

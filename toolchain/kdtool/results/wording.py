@@ -20,8 +20,13 @@ ROLES = ("teacher", "student", "baseline")  # these names take an article
 
 
 def result_in_words(result: BenchResult) -> tuple[str, ...]:
-    """Sentences: the claim, the measured values, the reasons for the verdict, the gain from the teacher."""
+    """Sentences: the claim, the measured values, the reasons for the verdict, the gain from the teacher.
+
+    If nothing is claimed, the measured values alone.
+    """
     claim = result.claim
+    if claim.verdict is None:
+        return _measured(claim)
     reasons = {"PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided}[claim.verdict](claim)
     gain = () if result.model("student") is None else (_gain(result.gain),)
     return _claimed(claim), *_measured(claim), *_machine(result), reasons, *gain

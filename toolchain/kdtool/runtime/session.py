@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,12 +64,14 @@ def input_size(session: Session) -> int:
 
 
 def require_logits(path: Path, logits: npt.NDArray[Any], images: int) -> FloatArray:
-    """Return the output of the file `path` for N images, if it is float32 (N, K).
+    """Return the output of the file `path` for N images, if it is float32 (N, K), also as (N, K, 1, 1).
 
     Raises:
         ModelFileError: the output has another type or shape.
     """
-    if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
+    if logits.ndim > 2 and logits.size == math.prod(logits.shape[:2]):
+        logits = logits.reshape(logits.shape[:2])
+    if logits.ndim != 2 or logits.shape[1] < 1 or len(logits) != images or logits.dtype != np.float32:
         raise ModelFileError(
             f"{path}: gave {logits.dtype} of shape {logits.shape} for {images} image(s); "
             "a classifier gives float32 (N, classes).",

@@ -98,7 +98,8 @@ def image_input(path: Path, inputs: Sequence[TensorSpec]) -> tuple[InputFormat, 
 def logits_output(path: Path, outputs: Sequence[TensorSpec], info: ModelInfo | None) -> int:
     """Index of the output with the logits.
 
-    It is the output of that name, otherwise the only output, otherwise the only one of shape (N, classes).
+    It is the output of that name, otherwise the only output, otherwise the only one of shape (N, classes), or
+    the only one of shape (N, classes, 1, 1).
 
     Args:
         info: record in the file, with the number of classes; None if the file has none.
@@ -112,13 +113,15 @@ def logits_output(path: Path, outputs: Sequence[TensorSpec], info: ModelInfo | N
     if len(outputs) == 1:
         return 0
     classes = (None, len(info.classes)) if info is not None else None
-    rows = [
-        index
-        for index, spec in enumerate(outputs)
-        if spec.type == FLOAT and len(spec.shape) == 2 and (classes is None or spec.shape[1] in classes)
-    ]
-    if len(rows) == 1:
-        return rows[0]
+    for further in ((), (1, 1)):  # sides after (N, classes)
+        rows = [
+            index
+            for index, spec in enumerate(outputs)
+            if spec.type == FLOAT and len(spec.shape) >= 2 and spec.shape[2:] == further
+            if classes is None or spec.shape[1] in classes
+        ]
+        if len(rows) == 1:
+            return rows[0]
     raise ModelFileError(
         f"{path}: its outputs are {_listed(outputs)}; allowed is a single output, or one called {LOGITS!r}, "
         "or several of which exactly one is float32 of shape (N, classes).",

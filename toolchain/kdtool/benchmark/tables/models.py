@@ -60,7 +60,8 @@ def print_table(result: BenchResult, console: Console | None = None, run: Path |
             console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
         console.print()
     verdict = result.claim.verdict
-    console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
+    if verdict is not None:
+        console.print(f"[bold {COLOURS[verdict]}]{verdict}[/]  {HEADLINES[verdict]}", highlight=False)
     for sentence in result_in_words(result):
         console.print(printable(sentence), markup=False, highlight=False)
 

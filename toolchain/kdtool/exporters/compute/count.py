@@ -39,6 +39,7 @@ from kdtool.exporters.compute.shapes import Shape, Shapes, tensor_shapes
 from kdtool.graph.onnxread import graph_errors, parse_model
 from kdtool.runtime.onnxbytes.guard import read_model
 
+FILLED = (STANDARD, "ConstantOfShape")
 FLOAT_TYPES = {
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.FLOAT16,
@@ -112,21 +113,33 @@ def count_onnx(model: onnx.ModelProto | Path) -> Count:
     """
     name = str(model) if isinstance(model, Path) else "the model"
     proto = parse_model(read_model(model), name) if isinstance(model, Path) else model
-    shapes = tensor_shapes(proto, name)
+    shapes = tensor_shapes(proto, name, _needed(proto.graph))
     with graph_errors(name):
         return _count(proto, shapes)
 
 
+def _needed(graph: onnx.GraphProto) -> list[str]:
+    """Tensors whose shapes the count needs: the operands and results of the layers, and computed weights."""
+    names: dict[str, None] = {}
+    for node in graph.node:
+        if operator(node) in FORMULAS:
+            names |= dict.fromkeys([*filter(None, values(node)), *node.output[:1]])
+        elif operator(node) == FILLED:
+            names |= dict.fromkeys(node.output[:1])
+    return list(names)
+
+
 def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
     graph = model.graph
-    stored = _stored(graph)
+    stored = _stored(graph, shapes)
     origins: dict[str, set[str]] = {name: {name} for name in [tensor.name for tensor in graph.initializer]}
     layers: list[LayerCount] = []
     billed: set[str] = set()  # a weight that two layers share counts for the first layer
     for node in graph.node:
         inputs = [name for name in node.input if name]
         if all(name in origins for name in inputs):  # DequantizeLinear, Reshape, … of constants
-            sources = set().union(*(origins[name] for name in inputs)) if inputs else set(node.output)
+            own = not inputs or operator(node) == FILLED
+            sources = set(node.output) if own else set().union(*(origins[name] for name in inputs))
             origins.update(dict.fromkeys(node.output, sources))
         if operator(node) not in FORMULAS:
             continue
@@ -150,8 +163,11 @@ def _count(model: onnx.ModelProto, shapes: Shapes) -> Count:
     )
 
 
-def _stored(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return weight or bias → number of its elements, however it is stored."""
+def _stored(graph: onnx.GraphProto, shapes: Shapes) -> dict[str, int]:
+    """Return weight or bias → number of its elements, however it is stored.
+
+    A weight that ConstantOfShape makes, as in the test data of the package onnx, counts like any other.
+    """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for value in node.attribute if node.op_type == "Constant" else ():
@@ -160,11 +176,21 @@ def _stored(graph: onnx.GraphProto) -> dict[str, int]:
     readers = [node for node in graph.node if operator(node) in VALUES]
     quantized = {name for node in readers for name in values(node)}
     steps = {name for node in readers for name in node.input if name not in values(node)}
-    return {
+    filled = {
+        node.output[0]: math.prod(shapes[node.output[0]])
+        for node in graph.node
+        if operator(node) == FILLED and node.input[0] in tensors and _makes_floats(node)
+    }
+    return filled | {
         name: math.prod(tensor.dims)
         for name, tensor in tensors.items()
         if tensor.dims and name not in steps and (name in quantized or tensor.data_type in FLOAT_TYPES)
     }
+
+
+def _makes_floats(node: onnx.NodeProto) -> bool:
+    """True for ConstantOfShape with a value of floats, which is the default."""
+    return all(value.t.data_type in FLOAT_TYPES for value in node.attribute if value.name == "value")
 
 
 def _uncounted(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""The shape of every tensor of a graph, for one image."""
+"""Shapes of the tensors of a graph, for one image."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -11,19 +11,21 @@ from onnx import helper
 
 from kdtool.core.errors import ModelFileError
 from kdtool.core.text import cause_of
-from kdtool.graph.onnxread import infer_shapes
+from kdtool.graph.onnxread import fed_inputs, infer_shapes
 from kdtool.runtime.onnxruntime import new_session, session_options
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 
-def tensor_shapes(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
+def tensor_shapes(model: onnx.ModelProto, name: str, needed: Collection[str]) -> dict[str, Shape]:
     """Return name → shape: inferred or, if inference fails (windows of Swin), observed in a run on zeros.
 
     Args:
-        model: not changed; a free first side of an input is taken as 1.
+        model: not changed; a free first side of an input is taken as 1. A side is fixed if it is above 0:
+            some exporters spell a free side −1 or 0.
         name: the name of the model in messages.
+        needed: tensors whose shapes are wanted; others may be missing.
 
     Raises:
         ModelFileError: another side of an input is free, or the graph is broken or does not run.
@@ -33,9 +35,9 @@ def tensor_shapes(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
     graph = infer_shapes(single, name, values=True)
     for value in (*graph.input, *graph.value_info, *graph.output):
         shape = value.type.tensor_type.shape
-        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
+        if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in shape.dim):
             shapes[value.name] = tuple(dim.dim_value for dim in shape.dim)
-    missing = [out for node in single.graph.node for out in node.output if out and out not in shapes]
+    missing = [out for out in needed if out not in shapes]
     return shapes | _observed_shapes(single, missing, name) if missing else shapes
 
 
@@ -47,15 +49,15 @@ def _of_one_image(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     del graph.value_info[:]
     for output in graph.output:
         output.CopyFrom(helper.make_tensor_value_info(output.name, output.type.tensor_type.elem_type, None))
-    for value in graph.input:
+    for value in fed_inputs(graph):
         dims = value.type.tensor_type.shape.dim
-        if dims and not dims[0].HasField("dim_value"):
+        if dims and dims[0].dim_value <= 0:
             dims[0].dim_value = 1
-        if not all(dim.HasField("dim_value") for dim in dims):
+        if not all(dim.dim_value > 0 for dim in dims):
             sides = " × ".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
             raise ModelFileError(
                 f"{name}: its input {value.name!r} is {sides}; only the batch may be free, to be counted.",
-                "Export it again with: kdtool export --onnx",
+                "Export it with fixed height and width, as kdtool export --onnx does.",
             )
     return single
 
@@ -75,7 +77,7 @@ def _observed_shapes(single: onnx.ModelProto, names: list[str], name: str) -> di
                 [dim.dim_value for dim in value.type.tensor_type.shape.dim],
                 helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
             )
-            for value in single.graph.input
+            for value in fed_inputs(single.graph)
         }
         return {key: np.shape(value) for key, value in zip(names, session.run(names, zeros), strict=True)}
     except Exception as error:  # onnxruntime's exceptions share no base class

@@ -87,6 +87,14 @@ NODE_OUTPUT, SPARSE_DIMS = 2, 3
 class _RefusedError(ValueError):
     """Reason why a file is refused, as the end of a sentence."""
 
+    hint = "kdtool opens only files without external data, made of standard operators."
+
+
+class _TooLargeError(_RefusedError):
+    """A constant is too large to be made out of nothing."""
+
+    hint = "Store the constant in the file: a weight that the file contains may be of any size."
+
 
 def read_model(path: Path) -> bytes:
     """Read an ONNX file and check its content.
@@ -136,7 +144,10 @@ def check_model(content: bytes, name: str) -> None:
         constants = Constants()
         _check("model", model, DOMAINS | frozenset(_function_domains(model)), 0, constants)
         for operator, shape in constants.too_large():
-            raise _RefusedError(f"its operator {operator} makes a constant of shape {_shape(shape)}")
+            raise _TooLargeError(
+                f"its operator {operator} makes a constant of shape {_shape(shape)}; allowed are "
+                f"{CONSTANT_LIMIT:,} elements that the file does not contain"
+            )
     except WireError as error:
         raise ModelFileError(
             f"{name}: not an intact ONNX file ({error}).",
@@ -145,7 +156,7 @@ def check_model(content: bytes, name: str) -> None:
     except _RefusedError as error:
         raise ModelFileError(
             f"{name}: refused; {error}.",
-            "kdtool opens only files without external data, made of standard operators.",
+            error.hint,
         ) from error
 
 
