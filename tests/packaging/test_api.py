@@ -94,7 +94,7 @@ import torch
 from torch.utils.data import DataLoader
 
 run: kdtool.Run = kdtool.run("photographs", recipe="best", set={"student.epochs": 30}, baseline=True)
-verdict: str = run.claim.verdict
+verdict: str | None = run.claim.verdict
 model = kdtool.load("student.onnx")
 labels: list[str] = [prediction.label for prediction in model.predict(["a.jpg", "b.jpg"])]
 pairs: Iterator[tuple[str, float]] = iter(model.predict(b"bytes", top=2))

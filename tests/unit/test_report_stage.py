@@ -236,9 +236,10 @@ def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
     alone = model["latency_ms"] | {"threads": 1, "p50": 21.75, "p50_ci": [21.5, 22.25], "p99": None}
     alone |= {"ratio": 0.6212, "ratio_ci": [0.605, 0.63]}
     own = {"cold_start_ms": 87.5, "load_ms": [80.0], "first_ms": [7.5], "peak_bytes": 123_400_000}
-    model |= {"latency_ratio": 0.5251, "latency_ratio_ci": [0.51, 0.54], "other_threads": [alone]}
+    model["latency_ms"] |= {"ratio": 0.5251, "ratio_ci": [0.51, 0.54]}
+    model |= {"other_threads": [alone]}
     model["own_process"] = own | {"empty_bytes": 40_000_000}
-    run.bench.write_text(json.dumps(content | {"schema": 2}))
+    run.bench.write_text(json.dumps(content | {"schema": 3}))
     html, _ = page_of(run)
     (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
     assert table.count("<tr>") == 1 + len(content["models"]) + 1
@@ -256,7 +257,7 @@ def test_latency_has_a_row_for_every_number_of_threads(run: RunFolder) -> None:
         "123.4",
     ):
         assert part in table
-    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    run.bench.write_text(json.dumps(content | {"schema": 3, "void": ["throttled"]}))
     html, _ = page_of(run)
     (table,) = re.findall(r'aria-labelledby="latency".*?</table>', html, re.DOTALL)
     for part in ("13.50", "21.75", "17.25", "87.5", "52.5"):
@@ -273,13 +274,13 @@ def test_throughput_has_a_table_of_its_own(run: RunFolder) -> None:
         "batch_ms": [19.4] * 6, "warmup": [], "ratio": 1.8712, "ratio_ci": [1.8, 1.9],
     }  # fmt: skip
     content["models"][1] |= {"throughput": offline, "other_throughputs": [offline | {"threads": 1}]}
-    run.bench.write_text(json.dumps(content))
+    run.bench.write_text(json.dumps(content | {"schema": 3}))
     html, _ = page_of(run)
     (table,) = re.findall(r'aria-labelledby="throughput".*?</table>', html, re.DOTALL)
     assert table.count("<tr>") == 1 + 2
     for part in ("412.2", "400.0–420.0", "187.1", "180.0–190.0", "<td>2</td>", "<td>1</td>"):
         assert part in table
-    run.bench.write_text(json.dumps(content | {"schema": 2, "void": ["throttled"]}))
+    run.bench.write_text(json.dumps(content | {"schema": 3, "void": ["throttled"]}))
     html, _ = page_of(run)
     assert "412.2" not in html
 
