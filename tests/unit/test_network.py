@@ -181,3 +181,14 @@ def test_timm_offline_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timm.create_model", offline)
     with pytest.raises(SetupError, match=r"pretrained weights of timm/resnet18 .* cannot be downloaded"):
         timm.pretrained("timm/resnet18")
+
+
+@pytest.mark.parametrize("arch", ["mnasnet0_5", "mnasnet1_0"])
+def test_a_network_that_asks_for_its_version_is_loaded(arch: str, tmp_path: Path) -> None:
+    """No file of tensors keeps the versions of modules, which MNASNet reads."""
+    network = build(arch, 3, 64)
+    info = ModelInfo("student", arch, ("a", "b", "c"), Preprocess(64, 64))
+    save_network(tmp_path / "model.safetensors", network.state_dict(), info)
+    loaded, _ = load_network(tmp_path / "model.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,19 @@ def load_exactly(network: nn.Module, state: Mapping[str, Tensor], source: str) -
             "\n".join([f"{source} does not fit the network.", *lines]),
             "Check that the architecture is the one for which the file was made.",
         )
-    network.load_state_dict(dict(state))
+    load_state(network, state)
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state that may have lost the versions of the modules, which no file of tensors keeps.
+
+    A module such as torchvision's MNASNet refuses a state of an unknown version. A state without versions is
+    one that kdtool saved, from a network of this version.
+    """
+    known = getattr(state, "_metadata", None) or getattr(network.state_dict(), "_metadata", None)
+    complete = OrderedDict(state)
+    complete._metadata = known  # type: ignore[attr-defined]  # where torch keeps the versions
+    network.load_state_dict(complete)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from kdtool.arch.network import load_state
 from kdtool.core.screen import Screen
 from kdtool.data.reader import Prepared
 from kdtool.results.statistics.accuracy import wilson
@@ -47,7 +48,7 @@ def health(
     if progress.sound:
         return {}
     screen.say("The network is of no use on the validation photographs; looking for the cause.")
-    network.load_state_dict(dict(weights))
+    load_state(network, weights)
     fault = evaluated(network, validation).fault(prepared.classes)
     examples = validation.examples if isinstance(validation, InOrder) else None
     seen = evaluated(network, InOrder(some_training_images(prepared, examples)))

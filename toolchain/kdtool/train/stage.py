@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtool.arch.network import build, classifier_of, load_network, parameter_count, save_network
+from kdtool.arch.pointwise import avoid_strided_pointwise
 from kdtool.arch.smallmaps import speed_up_small_maps
 from kdtool.core.errors import GateError, ModelFileError, UsageError
 from kdtool.core.files import sha256_json, write_text
@@ -182,7 +183,7 @@ def train(prepared: Prepared, training: Training, criteria: Criteria, screen: Sc
         sampled = prepared.balance is Balance.SAMPLE
         shuffled = Shuffled(examples, batch_size, training.seed, sampled)
         data: dict[str, Batches] = {"train": shuffled, "validation": validation}
-        speed_up_small_maps(network).to(memory_format=torch.channels_last)
+        avoid_strided_pointwise(speed_up_small_maps(network)).to(memory_format=torch.channels_last)
         try:
             best, progress = fit(
                 role, network, data, by_split, optimization_of(used), training.seed, checkpoints, screen

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kdtool.api.training.criteria import LossArguments, criteria_of, logits_of, require_logits
 from kdtool.api.training.loader import Loader, open_loader
-from kdtool.arch.network import two_heads
+from kdtool.arch.network import load_state, two_heads
 from kdtool.core.errors import Interrupted, UsageError
 from kdtool.core.files import sha256_bytes, sha256_json, write_json
 from kdtool.core.screen import Screen
@@ -91,7 +91,7 @@ def train_network(
             best, progress = fit(title, student, loaders, criteria, optimization, seed, checkpoints, screen)
         except Interrupted as interrupt:
             raise _with_hint(interrupt, title, folder) from interrupt
-        student.load_state_dict(dict(best))
+        load_state(student, best)
         student.eval()
         if folder is not None:
             write_history(folder / HISTORY, progress)

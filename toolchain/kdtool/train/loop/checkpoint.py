@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from kdtool.arch.network import load_state
 from kdtool.core.files import sha256_bytes, write_bytes
 from kdtool.core.screen import Screen
 from kdtool.train.together.processes import processes
@@ -123,7 +124,7 @@ class Checkpoints:
         tensors, metadata = load(payload), _metadata(payload)
         self._warn_of_version(metadata.get("torch", torch.__version__))
         for prefix, module in state.modules().items():
-            module.load_state_dict(_under(tensors, prefix))
+            load_state(module, _under(tensors, prefix))
         _restore_optimizer(state.optimizer, _under(tensors, OPTIMIZER))
         state.best = _under(tensors, BEST)
         state.progress = Progress(**json.loads(metadata["progress"]))
