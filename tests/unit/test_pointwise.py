@@ -18,7 +18,8 @@ from torch import nn
 from kdtool.arch.pointwise import avoid_strided_pointwise
 torch.set_num_threads(1)
 channels, side = map(int, sys.argv[1:])
-layer = avoid_strided_pointwise(nn.Conv2d(channels, 64, 1, 2, bias=False)).to(memory_format=torch.channels_last)
+layer = avoid_strided_pointwise(nn.Conv2d(channels, 64, 1, 2, bias=False))
+layer = layer.to(memory_format=torch.channels_last)
 images = torch.randn(4, channels, side, side).contiguous(memory_format=torch.channels_last)
 for _ in range(3):
     layer(images).sum().backward()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kdtool.arch.network import build
+from kdtool.arch.pointwise import avoid_strided_pointwise
 from kdtool.core.preprocess import Preprocess
 from kdtool.data.reader import Split
 from kdtool.machine.threads import usable_threads
@@ -28,7 +29,8 @@ def seconds_per_image(
     """Measure seconds per image of `arch` on the training device: forward, and backward if `training`."""
     torch.set_num_threads(usable_threads())
     device, layout = processes().device, torch.channels_last
-    network = build(arch, num_classes, size).to(device).to(memory_format=layout).train(training)
+    network = avoid_strided_pointwise(build(arch, num_classes, size)).to(device)
+    network = network.to(memory_format=layout).train(training)
     images = torch.zeros(BATCH, 3, size, size, device=device).contiguous(memory_format=layout)
 
     def step() -> float:
