@@ -119,6 +119,6 @@ def test_throughput_counts_images_and_their_energy(tmp_path: Path, clock: Clock)
 def test_a_ratio_knows_its_samples() -> None:
     found = speedup([1.0, 1.0, 2.0], [3.0, 3.0, 4.0])
     assert (found.value, found.n) == (3.0, 3)
-    assert ratio_of_medians([3.0] * 3, [1.0] * 3).value == 3.0
+    assert ratio_of_medians([3.0] * 3, [2.0] * 3).value == 1.5
     with pytest.raises(UsageError, match="p50 of 0 samples"):
         ratio_of_medians([], [])
