@@ -133,7 +133,7 @@ def one_run(
     """Measure every model, in turns."""
     timed = measure(list(sessions.values()), [image[name] for name in sessions], plan, QUIET, watch.look)
     return {
-        name: latency_of(series, session.threads)
+        name: latency_of([series], session.threads)
         for (name, session), series in zip(sessions.items(), timed, strict=True)
     }
 
@@ -144,7 +144,6 @@ def raw(latency: Latency) -> dict[str, Any]:
         "samples_ms": [round(sample, 4) for sample in latency.samples],
         "warmup_ms": [round(sample, 4) for sample in latency.warmup],
         "p50_ms": latency.p50,
-        "p50_95": latency.p50_ci,
     }
 
 

@@ -5,7 +5,9 @@ Usage: python benchmarks/repeatability.py BENCH.json ...              judges ben
 
 For each model, number of threads and measure, all benches are judged at every threshold at which a verdict
 may change. Two benches contradict each other if one says PASS and the other FAIL at the same threshold.
-Exits 1 if any do.
+Beside it stands how many pairs of benches would do so if the interval were Student's for the mean of the
+sessions alone, and how much benches differ (`deviation`) where their sessions let expect `expected`.
+Exits 1 if any contradict each other.
 """
 
 from __future__ import annotations
@@ -15,13 +17,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kdtool.results.bench import BenchResult, read_bench
 from kdtool.results.claim import Bound, judge
 from kdtool.results.measures import MEASURES, Resampling, Side
 from kdtool.results.statistics.estimate import Estimate
+from kdtool.results.statistics.sessions import over_sessions
 
 PLACE = Path("build/repeatability")
 LATENCY = ("p50_ms", "p90_ms", "latency")
@@ -85,6 +91,31 @@ def contradiction(measure: str, pairs: Sequence[tuple[Side, Side]]) -> tuple[int
     return len(thresholds), None
 
 
+def by_mean(measure: str, pairs: Sequence[tuple[Side, Side]]) -> dict[str, Any]:
+    """Compare benches by Student's interval of the mean alone; empty for benches of one session."""
+    share = 0.9 if measure == "p90_ms" else 0.5
+    series = [
+        [side.batches if measure == "throughput" else side.latencies for side in pair] for pair in pairs
+    ]
+    values = [
+        [np.quantile(times, share, method="weibull") for times in own]
+        if measure.endswith("_ms")
+        else [np.median(first) / np.median(second) for first, second in zip(own, other, strict=True)]
+        for own, other in series
+    ]
+    if min(map(len, values)) < 2:
+        return {}
+    intervals = [interval for one in values if (interval := over_sessions(one).interval)]
+    apart = sum(max(a[0], b[0]) > min(a[1], b[1]) for a, b in combinations(intervals, 2))
+    logarithms = [np.log(one) for one in values]
+    expected = np.sqrt(np.mean([one.var(ddof=1) / len(one) for one in logarithms]))
+    return {
+        "deviation": round(float(np.std([one.mean() for one in logarithms], ddof=1)), 4),
+        "expected": round(float(expected), 4),
+        "pairs_contradicted_by_mean": apart,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="+", help="bench.json files, or ONNX files to make them of")
@@ -106,7 +137,7 @@ def main() -> None:
                 "range": round(highest / lowest - 1, 4),
                 "half_width": round(sum(halves) / len(halves), 4) if halves else None,
                 "thresholds": tried, "contradicted_at": threshold,
-            }
+            } | by_mean(measure, pairs)
         )  # fmt: skip
         broken |= threshold is not None
     print(json.dumps({"host": str(results[0].host), "figures": rows}, indent=1, ensure_ascii=False))

@@ -217,7 +217,7 @@ def test_the_public_names_are_these() -> None:
         set(kdtool._MODULES.values())
     )
     with pytest.raises(AttributeError, match="module 'kdtool' has no attribute 'laod'"):
-        kdtool.laod  # noqa: B018 (the access is the test)
+        kdtool.laod  # noqa: B018  # the access is the test
 
 
 @pytest.mark.parametrize("name", kdtool.__all__)

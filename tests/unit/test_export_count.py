@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 
+from fixtures.onnxgraphs import Shape, model_of
 from kdtool.cli import main
 from kdtool.core.errors import ModelFileError
 from kdtool.core.quiet import quietly
 from kdtool.exporters.compute.count import FORMULAS, Count, count_onnx
 from kdtool.exporters.compute.layertable import layer_json, layer_lines
-
-Shape = tuple[int | str, ...]
-
-
-def model_of(
-    nodes: list[onnx.NodeProto], inputs: dict[str, Shape], weights: dict[str, Shape], opset: int = 18
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in weights.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
 def one(
@@ -423,65 +407,3 @@ def test_the_command_prints_the_layers_and_refuses_what_is_hostile(
     assert "stem" in shown.out
     assert "external data" in shown.err
     assert "--check, --runs: no effect together with --per-layer" in shown.err
-
-
-LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-# Parameters and MACs of the published networks, with batch norms that are not folded: 4 numbers of a channel.
-PUBLISHED = {
-    "squeezenet": (1_235_496, 349_151_936),
-    "inception_v1": (6_998_552, 1_431_556_352),
-    "resnet50": (25_610_153, 4_089_184_256),
-    "densenet121": (8_146_152, 2_834_161_664),
-    "shufflenet": (1_420_152, 124_664_528),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_files_of_the_package_onnx_are_counted(name: str) -> None:
-    """Old files: initializers among the inputs, weights that ConstantOfShape makes."""
-    count = count_onnx(LIGHT / f"light_{name}.onnx")
-    assert (count.params, count.macs, count.uncounted) == (*PUBLISHED[name], ())
-
-
-def spelt_sides(*sides: int | str) -> onnx.ModelProto:
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["maps"], pads=[1, 1, 1, 1]),
-        helper.make_node("GlobalAveragePool", ["maps"], ["y"]),
-    ]
-    return model_of(nodes, {"x": sides}, {"w": (8, 3, 3, 3)})
-
-
-@pytest.mark.parametrize("batch", ["n", -1, 0, 1])
-def test_a_batch_is_free_however_it_is_spelt(batch: int | str) -> None:
-    assert count_onnx(spelt_sides(batch, 3, 32, 32)).macs == 221_184
-
-
-@pytest.mark.parametrize("sides", [("n", 3, -1, -1), (-1, 3, -1, 32), ("n", 3, 0, 0), ("n", 3, "h", "w")])
-def test_free_height_and_width_cannot_be_counted(sides: tuple[int | str, ...]) -> None:
-    with pytest.raises(ModelFileError, match="only the batch may be free"):
-        count_onnx(spelt_sides(*sides))
-
-
-def test_what_no_layer_needs_does_not_matter() -> None:
-    """Dropout has a mask that nothing reads, whose shape nothing tells; an initializer is an input too."""
-    nodes = [
-        helper.make_node("ConstantOfShape", ["sides"], ["w"]),
-        helper.make_node("Conv", ["x", "w"], ["maps"], pads=[1, 1, 1, 1]),
-        helper.make_node("Dropout", ["maps"], ["y", "mask"]),
-    ]
-    model = model_of(nodes, {"x": (1, 3, 32, 32)}, {}, opset=9)
-    model.graph.initializer.append(numpy_helper.from_array(np.array([8, 3, 3, 3], np.int64), "sides"))
-    model.graph.input.append(helper.make_tensor_value_info("sides", TensorProto.INT64, [4]))
-    count = count_onnx(model)
-    assert (count.macs, count.params) == (221_184, 216)
-
-
-def test_layers_are_counted_without_torch(tmp_path: Path) -> None:
-    onnx.save(spelt_sides(1, 3, 32, 32), tmp_path / "m.onnx")
-    code = (
-        "import sys; sys.modules |= dict.fromkeys(('torch', 'torchvision', 'timm', 'accelerate'))\n"
-        "from kdtool.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "bench", "--per-layer", str(tmp_path / "m.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "221,184 MACs" in done.stdout

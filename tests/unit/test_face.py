@@ -51,7 +51,7 @@ def test_every_form_of_an_image_gives_the_same_answer(model: kdtool.Model, folde
     forms = [path, str(path), path.read_bytes(), image, image.convert("RGBA"), np.asarray(image)]
     predictions = [model.predict(form, top=3) for form in forms]  # type: ignore[arg-type]  # each is allowed
     assert set(predictions) == {model.predict(path, top=3)}
-    assert model.predict(forms, top=3) == predictions  # type: ignore[type-var]  # as above
+    assert model.predict(forms, top=3) == predictions  # type: ignore[type-var]  # each is allowed
     assert model.predict(tuple(forms[:1])) == [model.predict(path)]
     np.testing.assert_allclose(model.logits(forms), np.stack([model.logits(path)] * 6), rtol=1e-6)
 
@@ -214,10 +214,16 @@ def test_other_settings_have_another_folder(
         ),
         (lambda: kdtool.load("x.onnx", threads=-3), "threads is -3; allowed: a whole number, from 0 to"),
         (lambda: kdtool.Preprocess(10, 20), "size is 20 and resize 10, allowed is 1 ≤ size ≤ resize"),
-        # two values of a wrong type, on purpose
-        (lambda: kdtool.Preprocess("10", 9), "size is 9 and resize '10', allowed"),  # type: ignore[arg-type]
-        (lambda: kdtool.Preprocess(9, 9, std=0.5), "std is 0.5, allowed is three"),  # type: ignore[arg-type]
+        (
+            lambda: kdtool.Preprocess("10", 9),  # type: ignore[arg-type]  # wrong on purpose
+            "size is 9 and resize '10', allowed",
+        ),
+        (
+            lambda: kdtool.Preprocess(9, 9, std=0.5),  # type: ignore[arg-type]  # wrong on purpose
+            "std is 0.5, allowed is three",
+        ),
         (lambda: kdtool.bench("x.onnx", runtimes="tensorrt"), "tensorrt"),
+        (lambda: kdtool.bench("x.onnx", skip_bad=True), "skip_bad has no effect without data"),
         (lambda: kdtool.Run(Path()).bundle(photographs=-1), "photographs is -1; allowed: .*, from 0 to 50"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commands import stand_in
 from kdtool.benchmark.notes import start_notes
 from kdtool.benchmark.timing.coldstart import ColdStarts, Started
 from kdtool.core.screen import QUIET
@@ -37,10 +38,7 @@ def starts(folder: Path, times: int) -> list[Started]:
 def test_a_model_that_does_not_start_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
-    program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr("kdtool.benchmark.timing.coldstart.sys.executable", str(program))
+    stand_in(script, tmp_path, monkeypatch)
     monkeypatch.setattr("kdtool.benchmark.timing.coldstart.PATIENCE", 0.5 if "sleep" in script else 60)
     (started,) = starts(tmp_path, 1)
     assert started == Started(None, f"1 of 1 starts failed: {why}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fixtures.commands import stand_in
 from fixtures.runs.onnxmodels import SIDE, classifier
+from kdtool.benchmark.timing.onesession import JOB, RESULT
 from kdtool.benchmark.timing.protocol import plans
 from kdtool.benchmark.timing.sessions import Job, run_session
 from kdtool.core.errors import ModelFileError
@@ -59,10 +64,7 @@ def test_a_file_that_is_broken_by_now_is_named(tmp_path: Path) -> None:
 def test_a_process_that_ends_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
-    program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr("kdtool.benchmark.timing.sessions.sys.executable", str(program))
+    stand_in(script, tmp_path, monkeypatch)
     with pytest.raises(ModelFileError, match=rf"0\.onnx gave no result \({why}\)") as raised:
         run_session(job(tmp_path, classifier(None)), lambda: None, lambda: None)
     assert "kdtool bench MODEL.onnx" in raised.value.hint
@@ -74,6 +76,20 @@ def test_a_stop_ends_the_process(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_session(job(tmp_path, classifier(None)), stop, lambda: None)
+
+
+def test_a_process_without_a_parent_ends(tmp_path: Path) -> None:
+    """Nobody answers: the parent was killed."""
+    (tmp_path / "0.onnx").write_bytes(classifier(None))
+    np.save(tmp_path / "0.npy", IMAGE)
+    series = {"warmup": 4, "runs": 16}
+    models = [("onnxruntime", str(tmp_path / "0.onnx"))]
+    content = {"models": models, "threads": [1], "latency": series, "throughput": None, "batch": 4}
+    (tmp_path / JOB).write_text(json.dumps(content))
+    command = [sys.executable, "-m", "kdtool.benchmark.timing.onesession", str(tmp_path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (1, "the parent ended")
+    assert not (tmp_path / RESULT).exists()
 
 
 def test_sessions_share_what_is_asked() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18
 
+from fixtures.convolutions import assert_same
 from kdtool.arch.smallmaps import LARGEST, SmallMapConv2d, speed_up_small_maps
 
 
@@ -30,14 +31,7 @@ def test_equals_the_plain_convolution_in_value_and_gradient(size, kernel, stride
     fast = copy.deepcopy(plain)
     speed_up_small_maps(fast)
     assert type(fast) is SmallMapConv2d
-    images = torch.randn(2, 3, *size, dtype=torch.float64)
-    ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
-    result, wanted = fast(ours), plain(theirs)
-    torch.testing.assert_close(result, wanted, rtol=1e-12, atol=1e-12)
-    result.square().sum().backward()
-    wanted.square().sum().backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(fast.weight.grad, plain.weight.grad, rtol=1e-11, atol=1e-11)
+    assert_same(fast, plain, torch.randn(2, 3, *size, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

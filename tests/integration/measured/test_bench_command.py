@@ -262,7 +262,7 @@ def test_unreadable_photographs_are_left_out_if_asked(
     assert kdtool("bench", *files, *data, "--skip-bad", "--quick", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert {model["n_images"] for model in content["models"]} == {5}
-    assert "1 photographs cannot be read and are left out: red/0.png." in content["notes"]
+    assert "Left out, because unreadable: 1 of 6 photographs (red/0.png)." in content["notes"]
     for name in ("red", "blue", "green"):
         for photo in (tmp_path / "flat" / name).iterdir():
             photo.write_bytes(b"no picture")

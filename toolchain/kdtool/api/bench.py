@@ -87,6 +87,8 @@ def bench(
     changes: dict[str, Any] = {key: value for key, value in optional.items() if value is not None}
     if threads is not None:
         changes["single_thread"] = False
+    if skip_bad and data is None:
+        raise UsageError("skip_bad has no effect without data.", "Give data, or leave skip_bad out.")
     if quick and seconds is not None:
         raise UsageError(
             "quick has no minimum duration, so seconds would be ignored.", "Leave out quick or seconds."

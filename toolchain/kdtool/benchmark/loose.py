@@ -13,7 +13,7 @@ from kdtool.benchmark.candidates import Candidate, Cost, TestImages, name_in, op
 from kdtool.benchmark.measure import measure_all
 from kdtool.core.errors import DataError, KdtoolError, UsageError
 from kdtool.core.modelinfo import ModelInfo
-from kdtool.core.preprocess import Preprocess, UInt8Array, decode
+from kdtool.core.preprocess import Preprocess, UInt8Array
 from kdtool.core.screen import Screen
 from kdtool.core.spelling import argument, assigned
 from kdtool.data.listing import Listing, Sample
@@ -61,7 +61,8 @@ def bench_files(
         names = _names(opened[settings.runtimes[0]])
         settings = _sides(settings, names, bounds)
         if samples is not None and skip_bad:
-            samples, left_out = _readable(samples, screen)
+            first = _require_info(opened[settings.runtimes[0]][0], like).preprocess
+            samples, pixels[first], left_out = _without_bad(samples, first, screen)
             notes = (*notes, *left_out)
         candidates = []
         for runtime, sessions in opened.items():
@@ -123,24 +124,6 @@ def _sides(settings: BenchSettings, names: Sequence[str], bounds: Sequence[Bound
     return settings.model_copy(update=changes)
 
 
-def _readable(samples: Sequence[Sample], screen: Screen) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """Leave out samples that cannot be decoded; the second value has a note if there are any."""
-    kept, bad = [], []
-    with screen.bar("decoding", len(samples)) as bar:
-        for sample in samples:
-            try:
-                decode(_read(sample), sample.path)
-                kept.append(sample)
-            except DataError:
-                bad.append(sample.path)
-            bar.advance()
-    if not kept:
-        raise DataError("No photograph can be read.", "Name other photographs.")
-    more = ", …" if len(bad) > SHOWN else ""
-    note = f"{len(bad)} photographs cannot be read and are left out: {', '.join(bad[:SHOWN])}{more}."
-    return tuple(kept), (note,) if bad else ()
-
-
 def _test_samples(listing: Listing) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """Choose the samples to test on; the second value has a note if a model may be trained on them."""
     carved = "test" in listing.carve
@@ -196,23 +179,47 @@ def decode_samples(samples: Sequence[Sample], preprocess: Preprocess, screen: Sc
     Raises:
         DataError: photographs cannot be read; the message names all of them, up to a limit.
     """
+    images, bad = _decoded(samples, preprocess, screen)
+    if bad:
+        more = f"\n  … {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        lines = [
+            f"{len(bad)} photographs cannot be read.",
+            *(error.message for error in list(bad.values())[:SHOWN]),
+        ]
+        raise DataError(
+            "\n  ".join(lines) + more,
+            "\n".join(dict.fromkeys(error.hint for error in bad.values())),
+        )
+    return images
+
+
+def _without_bad(
+    samples: Sequence[Sample], preprocess: Preprocess, screen: Screen
+) -> tuple[tuple[Sample, ...], UInt8Array, tuple[str, ...]]:
+    """Decode the samples that can be decoded; the last value has a note if there are others."""
+    images, bad = _decoded(samples, preprocess, screen)
+    if len(bad) == len(samples):
+        raise DataError("No photograph can be read.", "Name other photographs.")
+    kept = [index for index in range(len(samples)) if index not in bad]
+    names = ", ".join([samples[index].path for index in bad][:SHOWN]) + (", …" if len(bad) > SHOWN else "")
+    note = f"Left out, because unreadable: {len(bad)} of {len(samples)} photographs ({names})."
+    return tuple(samples[index] for index in kept), images[kept], (note,) if bad else ()
+
+
+def _decoded(
+    samples: Sequence[Sample], preprocess: Preprocess, screen: Screen
+) -> tuple[UInt8Array, dict[int, DataError]]:
+    """Images (N, S, S, 3) of the samples, and index → cause of those that cannot be decoded."""
     images = np.empty((len(samples), preprocess.size, preprocess.size, 3), np.uint8)
-    bad: list[DataError] = []
+    bad: dict[int, DataError] = {}
     with screen.bar("decoding", len(samples)) as bar:
         for index, sample in enumerate(samples):
             try:
                 images[index] = preprocess.read(_read(sample), sample.path)
             except DataError as error:
-                bad.append(error)
+                bad[index] = error
             bar.advance()
-    if bad:
-        more = f"\n  … {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        lines = [f"{len(bad)} photographs cannot be read.", *(error.message for error in bad[:SHOWN])]
-        raise DataError(
-            "\n  ".join(lines) + more,
-            "\n".join(dict.fromkeys(error.hint for error in bad)),
-        )
-    return images
+    return images, bad
 
 
 def _read(sample: Sample) -> bytes:

@@ -132,8 +132,9 @@ def _exact(count: Callable[[Side], int | None]) -> Callable[..., MeasuredValue]:
     def estimate(judged: Side | None, reference: Side | None, how: Resampling) -> MeasuredValue:  # noqa: ARG001 (one signature for all)
         numerator = count(judged) if judged is not None else None
         denominator = count(reference) if reference is not None else None
-        known = numerator is not None and denominator is not None and min(numerator, denominator) >= 1
-        return Fraction(numerator, denominator) if known else None  # type: ignore[arg-type]
+        if numerator is None or denominator is None or min(numerator, denominator) < 1:
+            return None
+        return Fraction(numerator, denominator)
 
     return estimate
 

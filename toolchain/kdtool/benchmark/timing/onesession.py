@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kdtool.core.errors import KdtoolError
+from kdtool.core.errors import ModelFileError
 from kdtool.core.preprocess import FloatArray
 from kdtool.core.screen import QUIET
 from kdtool.machine.energy import open_meter
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     result: dict[str, Any] = {}
     try:
         result["series"] = [_with_threads(job, images, threads) for threads in job["threads"]]
-    except KdtoolError as error:
+    except ModelFileError as error:
         result["error"] = [error.message, error.hint]
     (folder / RESULT).write_text(json.dumps(result), "utf-8")
 

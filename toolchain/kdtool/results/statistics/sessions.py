@@ -16,7 +16,7 @@ import numpy as np
 
 from kdtool.core.errors import UsageError
 from kdtool.results.statistics.estimate import CONFIDENCE, Estimate
-from kdtool.results.statistics.times import P90_SAMPLES, samples_for
+from kdtool.results.statistics.times import require_samples
 
 SESSIONS = "sessions"
 # Relative deviation from bench to bench beyond that of sessions: benchmarks/results/repeatability.json.
@@ -67,12 +67,7 @@ def quantile_of_sessions(sessions: Sessions, share: float) -> Estimate:
     Raises:
         UsageError: all sessions together have too few times: a p90 needs 64 and a p99 needs 662.
     """
-    count, least = sum(map(len, sessions)), samples_for(share)
-    if count < least:
-        raise UsageError(
-            f"p{100 * share:g} of {count} samples: it needs at least {least}.",
-            f"Measure with --runs {max(least, P90_SAMPLES)}.",
-        )
+    require_samples(sum(map(len, sessions)), share)
     values = [float(np.quantile(times, share, method="weibull")) for times in sessions]
     return over_sessions(values, OF_TIMES, further=True)
 

@@ -36,13 +36,18 @@ def quantile(samples: npt.ArrayLike, share: float) -> float:
         UsageError: there are too few samples; a p90 needs 64 and a p99 needs 662, by the rule of MLPerf.
     """
     values = np.asarray(samples, np.float64)
+    require_samples(values.size, share)
+    return float(np.quantile(values, share))
+
+
+def require_samples(count: int, share: float) -> None:
+    """Raise UsageError if `count` samples are too few for the quantile `share`."""
     least = samples_for(share)
-    if values.size < least:
+    if count < least:
         raise UsageError(
-            f"p{100 * share:g} of {values.size} samples: it needs at least {least}.",
+            f"p{100 * share:g} of {count} samples: it needs at least {least}.",
             f"Measure with --runs {max(least, P90_SAMPLES)}.",
         )
-    return float(np.quantile(values, share))
 
 
 def samples_for(share: float) -> int:
