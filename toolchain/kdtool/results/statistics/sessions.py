@@ -19,8 +19,8 @@ from kdtool.results.statistics.estimate import CONFIDENCE, Estimate
 from kdtool.results.statistics.times import require_samples
 
 SESSIONS = "sessions"
-# Allowance for what changes from bench to bench, relative. Beyond what sessions showed, medians with one thread
-# deviated by 3.5 and 5.5 % in two series of ten benches, ratios by nothing (benchmarks/repeatability.py).
+# Allowance for what changes from bench to bench, relative. Beyond what sessions showed, medians with one
+# thread deviated by 3.5 and 5.5 % in two series of ten benches, ratios by nothing: decision 0052.
 OF_TIMES, OF_RATIOS = 0.04, 0.005
 NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Sessions = Sequence[Sequence[float]]  # ms of each run, by session
